@@ -1,0 +1,116 @@
+"""The command line: finds the command, runs it, and turns its errors into one line and an exit status.
+
+A command is a module with `HELP` (the first line says what it does, the others are examples, which open its usage
+text), `setup(parser)`, which adds its arguments, and `run(args)`, which returns the exit status. Only the module of
+the command in use is imported.
+
+Exit status: 0 for success (`run`: the command's own), 1 for a failure, 2 for a request that cannot be served,
+130 after Ctrl-C, 141 if the reader of the output has gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import sys
+from types import ModuleType
+from typing import IO, List, NoReturn, Optional
+
+from iotrace import __version__
+from iotrace.errors import IotraceError
+from iotrace.text import safe_text
+
+COMMANDS = {
+    "run": "iotrace.commands.run",
+    "report": "iotrace.commands.report",
+    "export": "iotrace.commands.export",
+    "doctor": "iotrace.commands.doctor",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Opens its help with examples, and reports a mistake in one line."""
+
+    examples = ""
+
+    def format_help(self) -> str:
+        return self.examples + super().format_help()
+
+    def error(self, message: str) -> NoReturn:
+        _complain(f"{message} (see {self.prog} --help)")
+        raise SystemExit(2)
+
+
+def _load(command: str) -> ModuleType:
+    return importlib.import_module(COMMANDS[command])
+
+
+def _command_parser(command: str, module: ModuleType) -> argparse.ArgumentParser:
+    summary, _, examples = module.HELP.strip().partition("\n")
+    parser = _Parser(
+        prog=f"iotrace {command}", description=summary, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.examples = examples.strip("\n") + "\n\n" if examples.strip() else ""
+    module.setup(parser)
+    return parser
+
+
+def _top_parser(summaries: bool) -> argparse.ArgumentParser:
+    parser = _Parser(prog="iotrace", description="What an application really does to its files.",
+                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    if summaries:
+        lines = (f"  {name:8} {_load(name).HELP.strip().partition(chr(10))[0]}" for name in COMMANDS)
+        parser.epilog = "commands:\n" + "\n".join(lines) + "\n\niotrace COMMAND --help says more."
+    parser.add_argument("--version", action="version", version=f"iotrace {__version__}")
+    parser.add_argument("command", metavar="COMMAND", choices=tuple(COMMANDS), help="one of: " + ", ".join(COMMANDS))
+    return parser
+
+
+def _complain(message: str) -> None:
+    """One safe line on standard error; where even that is gone, the exit status has to do."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        print("iotrace:", safe_text(" ".join(message.split("\n"))), file=sys.stderr, flush=True)
+
+
+def _settle(stream: IO[str]) -> None:
+    """Write out what can be; else point `stream` at /dev/null, so that the interpreter's last flush stays quiet."""
+    try:
+        stream.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+
+
+def _dispatch(arguments: List[str]) -> int:
+    if not arguments or arguments[0] not in COMMANDS:
+        wants_help = not arguments or arguments[0] in ("-h", "--help")
+        parser = _top_parser(summaries=wants_help)
+        parser.parse_args(arguments or ["--help"])
+        parser.error("the command comes first")  # `iotrace -- run` is all that gets here
+    module = _load(arguments[0])
+    args = _command_parser(arguments[0], module).parse_args(arguments[1:])
+    status: int = module.run(args)
+    sys.stdout.flush()
+    return status
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    """Run the command that `arguments` (default: the process's own) name; returns the exit status."""
+    try:
+        return _dispatch(sys.argv[1:] if arguments is None else arguments)
+    except IotraceError as error:
+        _complain(str(error))
+        return error.status
+    except BrokenPipeError:
+        _settle(sys.stdout)
+        return 141  # what the shell would say of a program that SIGPIPE ended
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        _settle(sys.stdout)
+        name = os.fsdecode(error.filename) + ": " if isinstance(error.filename, (str, bytes)) else ""
+        _complain(f"{name}{error.strerror or error}")
+        return 1

@@ -1,0 +1,23 @@
+"""The errors that end a command with one line on standard error instead of a traceback.
+
+A message says what happened, on what, and what to do about it. It need not be escaped: `iotrace.cli` makes
+whatever it prints safe for a terminal.
+"""
+
+from __future__ import annotations
+
+
+class IotraceError(Exception):
+    """What every error meant for the user derives from; `status` is the exit status it leads to."""
+
+    status = 1
+
+
+class Failure(IotraceError):
+    """Something went wrong although the request was good: the kernel refused, the disk is full. Exit status 1."""
+
+
+class UserError(IotraceError):
+    """The request itself cannot be served: a wrong option, a file that is not a profile. Exit status 2."""
+
+    status = 2
