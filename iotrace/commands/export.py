@@ -1,0 +1,66 @@
+"""`iotrace export`: a profile in a format that other programs read."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import IO
+
+from iotrace import profile
+from iotrace.atomic import replacing, standard_output
+from iotrace.export import FORMATS
+
+HELP = """\
+Write a profile as JSON, JSON lines or CSV
+iotrace export run.iotrace                          the JSON document on standard output
+iotrace export run.iotrace --format csv -o run.csv  a line per file and system call
+iotrace export run.iotrace --format jsonl | jq -r 'select(.path) | "\\(.bytes_read) \\(.path)"'
+iotrace export run.iotrace --path '*.wal' --sort written --limit 10
+"""
+
+
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    """The options that choose among a profile's files, which every command that reads one shares."""
+    parser.add_argument("--path", metavar="GLOB", action="append", default=[], type=os.fsencode,
+                        help="only files whose path matches (repeatable; * matches slashes too)")  # fmt: skip
+    parser.add_argument("--exclude", metavar="GLOB", action="append", default=[], type=os.fsencode,
+                        help="no files whose path matches (repeatable)")  # fmt: skip
+
+
+def selection(args: argparse.Namespace) -> profile.Selection:
+    """What the options of `add_selection` say."""
+    return profile.Selection(tuple(args.path), tuple(args.exclude))
+
+
+def count(text: str) -> int:
+    """An option's value: a number that is not negative."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
+    return min(int(text), sys.maxsize)
+
+
+def setup(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("profile", metavar="PROFILE", help="what `iotrace run` wrote")
+    parser.add_argument("--format", choices=tuple(FORMATS), default="json", help="default: %(default)s")
+    parser.add_argument("-o", "--output", metavar="FILE", help="default: standard output")
+    parser.add_argument("--sort", choices=tuple(profile.SORTS), help="default: the order in which files were seen")
+    parser.add_argument("--limit", metavar="N", type=count, default=0, help="at most N files; default: 0, all")
+    add_selection(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    with profile.open(args.profile) as reader:
+        if args.output is None:
+            # newline="": the formats say how their lines end.
+            with standard_output(), open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as out:
+                _write(args, reader, out)
+        else:
+            with replacing(args.output) as temporary, open(temporary, "w", encoding="utf-8", newline="") as out:
+                _write(args, reader, out)
+    return 0
+
+
+def _write(args: argparse.Namespace, reader: profile.ProfileReader, out: IO[str]) -> None:
+    FORMATS[args.format](reader.header, reader.files(args.sort, args.limit, selection(args)), out)
+    out.flush()
