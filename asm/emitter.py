@@ -1,0 +1,214 @@
+"""The bookkeeping of assembling: labels, functions, stack slots, and what every register holds.
+
+`Assembler` builds its mnemonics on `Emitter.emit`, which is where an instruction is checked and noted down. Every
+mistake is reported on the line of the caller, when it is made; jumps are checked and patched in `program`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Dict, List, Optional, Sequence, Set, Tuple
+
+from asm import isa
+from asm.errors import AssembleError, Where, caller, place
+from asm.instruction import Instruction, slots
+from asm.kinds import ProgramType
+from asm.layout import DataType
+from asm.liveness import ARGUMENTS, Liveness
+from asm.operands import Mem, Place, Register, Slot, SlotType
+from asm.program import Program
+
+
+@dataclass(frozen=True)
+class _Label:
+    index: int
+    """In the list of instructions."""
+    function: int
+    where: Where
+
+
+class Emitter:
+    """A program that grows by one instruction at a time."""
+
+    def __init__(self, name: str, kind: ProgramType, license: str = "Dual BSD/GPL") -> None:
+        self.name = name
+        self.kind = kind
+        self.license = license
+        self._code: List[Instruction] = []
+        self._labels: Dict[str, _Label] = {}
+        self._functions: List[Tuple[int, str]] = [(0, name)]
+        self._unique: Dict[str, int] = {}
+        self._slots: Dict[str, Slot] = {}
+        # None where nothing can arrive: after a jump or an exit, until a label.
+        self._state: Optional[Liveness] = Liveness([1, isa.FRAME_POINTER])
+        # What the jumps to labels that are not placed yet bring with them.
+        self._incoming: Dict[str, Liveness] = {}
+
+    # Instructions
+
+    def emit(self, instruction: Instruction, reads: Sequence[Register] = (), writes: Optional[Register] = None) -> None:
+        """Appends an instruction that reads and writes these registers. Raises AssembleError if it may not."""
+        where = caller()
+        if self._state is None:
+            raise AssembleError("nothing gets here: the line before jumps away or exits, and there is no label", where)
+        for register in reads:
+            self._check_live(register, where)
+        if writes is not None:
+            if writes.number == isa.FRAME_POINTER:
+                raise AssembleError("r10 is the frame pointer and cannot be written", where)
+            self._state.write(writes.number)
+        self._code.append(replace(instruction, where=where))
+
+    def emit_jump(self, instruction: Instruction, reads: Sequence[Register] = ()) -> None:
+        """Appends a jump to the label `instruction.goto`."""
+        self.emit(instruction, reads)
+        label = str(instruction.goto)
+        if label not in self._labels and self._state is not None:
+            known = self._incoming.get(label)
+            self._incoming[label] = self._state.meet(known) if known else self._state.copy()
+        if instruction.op == isa.JMP | isa.JA:
+            self._state = None
+
+    def emit_call(self, instruction: Instruction, returns: bool) -> None:
+        """Appends a call, which takes the values of r1 to r5."""
+        self.emit(instruction)
+        if self._state is not None:
+            self._state.call(caller(), returns)
+
+    def emit_exit(self, note: str) -> None:
+        """Appends the end of the program or function; r0 is its result."""
+        self.emit(Instruction(isa.JMP | isa.EXIT, note=note), [Register(0)])
+        self._state = None
+
+    def _check_live(self, register: Register, where: Where) -> None:
+        if self._state is None or register.number in self._state.live:
+            return
+        call = self._state.lost.get(register.number)
+        reason = f"clobbered by the call at {place(call)}" if call else "nothing wrote it on every way here"
+        raise AssembleError(f"{register!r} has no value ({reason})", where)
+
+    # Labels and functions
+
+    def label(self, name: str) -> None:
+        """Names this place. What registers hold here is what they hold on every way that leads here."""
+        where = caller()
+        if name in self._labels:
+            raise AssembleError(f"the label {name} is already at {place(self._labels[name].where)}", where)
+        incoming = self._incoming.pop(name, None)
+        if self._state is None:
+            # Only a jump from further on can get here, and what it brings is not known yet: the verifier will say.
+            self._state = incoming or Liveness(range(isa.REGISTERS))
+        elif incoming:
+            self._state = self._state.meet(incoming)
+        self._labels[name] = _Label(len(self._code), len(self._functions), where)
+
+    def unique(self, prefix: str) -> str:
+        """A name for a label that no other has, for macros that are used more than once."""
+        number = self._unique.get(prefix, 0) + 1
+        self._unique[prefix] = number
+        return f"{prefix}.{number}"
+
+    def function(self, name: str, args: int = 5) -> None:
+        """Starts a function of the program, with `args` arguments in r1 and on and a stack of its own (4.16)."""
+        where = caller()
+        if self._state is not None:
+            raise AssembleError(f"the code before the function {name} runs into it: it needs an exit", where)
+        self._functions.append((len(self._code), name))
+        self._slots = {}
+        self._state = Liveness([isa.FRAME_POINTER, *ARGUMENTS[:args]])
+        if name in self._labels:
+            raise AssembleError(f"the label {name} is already at {place(self._labels[name].where)}", where)
+        self._labels[name] = _Label(len(self._code), len(self._functions), where)
+
+    # The stack
+
+    def slot(self, name: str, type: SlotType) -> Slot:
+        """The place of that name on the stack of the function, made when first asked for; aligned to 8 bytes.
+
+        Raises AssembleError if it has another type already, and if the 512 bytes of the stack are used up.
+        """
+        element, count = type if isinstance(type, tuple) else (type, 0)
+        old = self._slots.get(name)
+        if old is not None:
+            if (old.type, old.count) != (element, count):
+                raise AssembleError(f"the slot {name} is already {_describe(old.type, old.count)}")
+            return old
+        lowest = min((slot.offset for slot in self._slots.values()), default=0)
+        size = element.size * (count or 1)
+        slot = Slot(name, element, count, (lowest - size) & ~7)
+        if slot.offset < -isa.STACK_SIZE:
+            taken = ", ".join(f"{other.name} {other.size}" for other in self._slots.values()) or "none"
+            raise AssembleError(f"no room for the slot {name} of {size} bytes in {isa.STACK_SIZE}, taken by {taken}")
+        self._slots[name] = slot
+        return slot
+
+    def memory(self, operand: Place, sizes: Sequence[int] = (1, 2, 4, 8)) -> Mem:
+        """An operand that a load or store can take. Raises AssembleError for what is too large, far or misaligned."""
+        mem = operand.mem if isinstance(operand, Slot) else operand
+        if not mem.scalar:
+            raise AssembleError(f"{mem!r} are not one integer: choose a field or an element")
+        if mem.size not in sizes:
+            raise AssembleError(f"{mem!r}: this instruction works on {' or '.join(map(str, sizes))} bytes")
+        if not -0x8000 <= mem.offset < 0x8000:
+            raise AssembleError(f"{mem!r}: the offset does not fit 16 bits")
+        if mem.base.number == isa.FRAME_POINTER:
+            if not -isa.STACK_SIZE <= mem.offset <= -mem.size:
+                raise AssembleError(f"{mem!r} are not on the stack, r10-{isa.STACK_SIZE} to r10")
+            if mem.offset % mem.size:
+                raise AssembleError(f"{mem!r}: the stack is accessed at multiples of the size")
+        return mem
+
+    # The end
+
+    def program(self) -> Program:
+        """The finished program, jumps and calls resolved. Raises AssembleError for labels that are missing or too far."""
+        if self._state is not None:
+            raise AssembleError("the program runs off its end: it needs an exit")
+        starts = [slot for slot, _ in slots(self._code)]
+        code = [self._link(index, instruction, starts) for index, instruction in enumerate(self._code)]
+        self._check_reachable()
+        return Program(self.name, self.kind, tuple(code), self.license)
+
+    def _link(self, index: int, instruction: Instruction, starts: List[int]) -> Instruction:
+        if not instruction.goto and not instruction.takes_function:
+            return instruction
+        name = str(instruction.goto or instruction.call)
+        label = self._labels.get(name)
+        if label is None:
+            raise AssembleError(f"there is no label {name}", instruction.where)
+        distance = starts[label.index] - starts[index] - 1
+        if instruction.takes_function:
+            if (label.index, name) not in self._functions:
+                raise AssembleError(f"{name} is a label, not a function", instruction.where)
+            return replace(instruction, imm=distance & 0xFFFFFFFF if instruction.wide else distance)
+        if label.function != self._function_of(index):
+            raise AssembleError(f"the label {name} is in another function", instruction.where)
+        if not -0x8000 <= distance < 0x8000:
+            raise AssembleError(f"the label {name} is {distance} slots away, too far for a jump", instruction.where)
+        return replace(instruction, off=distance)
+
+    def _function_of(self, index: int) -> int:
+        return sum(1 for start, _ in self._functions if start <= index)
+
+    def _check_reachable(self) -> None:
+        """The verifier refuses code that nothing leads to ("unreachable insn")."""
+        seen: Set[int] = set()
+        todo = [0]
+        while todo:
+            index = todo.pop()
+            if index in seen:
+                continue
+            seen.add(index)
+            instruction = self._code[index]
+            if instruction.goto or instruction.takes_function:
+                todo.append(self._labels[str(instruction.goto or instruction.call)].index)
+            if instruction.op not in (isa.JMP | isa.JA, isa.JMP | isa.EXIT):
+                todo.append(index + 1)
+        for index, instruction in enumerate(self._code):
+            if index not in seen:
+                raise AssembleError("nothing leads to this instruction", instruction.where)
+
+
+def _describe(type: DataType, count: int) -> str:
+    name = getattr(type, "name", None) or getattr(type, "__name__", "")
+    return f"{name}[{count}]" if count else str(name)
