@@ -1,0 +1,1 @@
+"""iotrace on real applications, held against strace, against arithmetic and against the kernel's own answers."""

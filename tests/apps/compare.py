@@ -1,0 +1,159 @@
+"""Where strace and iotrace disagree about a run: nowhere, if iotrace is right.
+
+iotrace keys a file by its path at the first I/O, strace shows the path at each call.  Files whose names were exchanged
+by a rename are therefore added up into one group on both sides; all others are compared one by one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import Any, Dict, Iterable, List, Mapping, Set, Tuple
+from typing import Counter as CounterOf
+
+from .strace import DATA_KEYS, KEYS, READ_KEYS, WRITE_KEYS, Call, Totals
+
+Metrics = Dict[Tuple[str, str], int]  # (system call, metric) -> value
+
+
+class Groups:
+    """Paths that renames have linked, as disjoint sets."""
+
+    def __init__(self, paths: Iterable[bytes], renames: Iterable[Tuple[bytes, bytes]]) -> None:
+        self._parent: Dict[bytes, bytes] = {}
+        self._paths: Set[bytes] = set()
+        self._directories: Set[bytes] = set()
+        for path in paths:
+            self._learn(path)
+        edges = {edge for old, new in renames for edge in ((old, new), (new, old))}
+        known = -1
+        while len(self._paths) != known:  # a directory that took files along may lie in one that was renamed too
+            known = len(self._paths)
+            for old, new in edges:
+                self._join(old, new)
+                if old in self._directories:
+                    for path in [p for p in self._paths if p.startswith(old + b"/")]:
+                        moved = new + path[len(old) :]
+                        self._join(path, moved)
+                        self._learn(moved)
+
+    def _learn(self, path: bytes) -> None:
+        self._paths.add(path)
+        directory = os.path.dirname(path)
+        while directory not in self._directories:
+            self._directories.add(directory)
+            directory = os.path.dirname(directory)
+
+    def _join(self, one: bytes, other: bytes) -> None:
+        first, second = sorted((self.of(one), self.of(other)))
+        self._parent[second] = first
+
+    def of(self, path: bytes) -> bytes:
+        """The representative of the path's group: the least of its paths."""
+        while path in self._parent and self._parent[path] != path:
+            path = self._parent[path]
+        return path
+
+
+def disagreements(totals: Totals, document: Mapping[str, Any]) -> List[str]:
+    """One line per value on which the two observers differ: path, system call, metric, strace's value, iotrace's.
+
+    Files that only one of them saw are among them, and so are losses that iotrace admits to.
+    """
+    ours = {path: file for path, file in totals.files.items() if file.calls}
+    theirs: Dict[bytes, List[Mapping[str, Any]]] = {}
+    groups = Groups([*ours, *map(_path, document["files"])], totals.renames)
+    for file in document["files"]:
+        theirs.setdefault(groups.of(_path(file)), []).append(file)
+    seen: Dict[bytes, Dict[str, Call]] = {}
+    for path, calls in ours.items():
+        group = seen.setdefault(groups.of(path), {})
+        for key, call in calls.calls.items():
+            group.setdefault(key, Call()).add(call)
+
+    lines = []
+    for path in sorted(set(seen) | set(theirs)):
+        lines += _file(path, seen.get(path, {}), theirs.get(path, []), bool(totals.undecoded))
+    mapped = {groups.of(path) for path, file in ours.items() if file.mapped}
+    for path in sorted(mapped & set(theirs)):
+        if not any(file["mapped"] for file in theirs[path]):
+            lines.append(f"{show(path)}: mapped: strace True, iotrace False")
+    lines += _unattributed(totals, document)
+    unreadable = sum(call.unreadable for calls in seen.values() for call in calls.values())
+    for name, count in document["lost"].items():
+        if count > (unreadable if name == "calls" else 0):
+            lines.append(f"lost {name}: strace 0, iotrace {count}")
+    return lines
+
+
+def show(path: bytes) -> str:
+    """The path for a terminal: whatever is not printable ASCII is escaped."""
+    return ascii(os.fsdecode(path))[1:-1]
+
+
+def _path(file: Mapping[str, Any]) -> bytes:
+    return str(file["path"]).encode("utf-8", "surrogateescape")
+
+
+def _file(path: bytes, calls: Mapping[str, Call], files: List[Mapping[str, Any]], undecoded: bool) -> List[str]:
+    # A call that was killed inside may or may not have returned in the kernel: such a system call cannot be compared.
+    skipped = {key for key, call in calls.items() if call.unreturned}
+    if skipped or undecoded:
+        skipped |= {"read bytes", "written bytes"}
+    expected: CounterOf[Tuple[str, str]] = Counter()
+    for key, call in calls.items():
+        expected.update(_metrics_of_call(key, call))
+    found: CounterOf[Tuple[str, str]] = Counter()
+    for file in files:
+        found.update(_metrics_of_file(file))
+    return [
+        f"{show(path)}: {key} {metric}: strace {expected[key, metric]}, iotrace {found[key, metric]}"
+        for key, metric in sorted(set(expected) | set(found))
+        if expected[key, metric] != found[key, metric] and key not in skipped
+    ]
+
+
+def _metrics_of_call(key: str, call: Call) -> Metrics:
+    metrics: Metrics = {(key, "calls"): call.calls}
+    metrics.update({(key, f"error {errno}"): count for errno, count in call.errors.items()})
+    if key in DATA_KEYS:
+        metrics[key, "bytes"] = call.bytes
+        metrics[_TOTAL[key], "in all"] = call.bytes
+        metrics.update({(key, f"requested {size}"): count for size, count in call.requested.items()})
+        metrics.update({(key, f"completed {size}"): count for size, count in call.completed.items()})
+    if key in ("open", "close"):
+        metrics[key + "s", "in all"] = call.calls - sum(call.errors.values())
+    return metrics
+
+
+_TOTAL = {**dict.fromkeys(READ_KEYS, "read bytes"), **dict.fromkeys(WRITE_KEYS, "written bytes")}
+
+
+def _metrics_of_file(file: Mapping[str, Any]) -> Metrics:
+    metrics: Metrics = {
+        ("read bytes", "in all"): file["bytes_read"],
+        ("written bytes", "in all"): file["bytes_written"],
+        ("opens", "in all"): file["opens"],
+        ("closes", "in all"): file["closes"],
+    }
+    for key, call in file["syscalls"].items():
+        if key not in KEYS:
+            continue  # Linux AIO and io_uring, of which strace sees only the submission
+        metrics[key, "calls"] = call["calls"]
+        metrics[key, "bytes"] = call.get("bytes", 0)
+        metrics.update({(key, f"error {errno}"): count for errno, count in call["errors"].items()})
+        for histogram in ("requested", "completed"):
+            metrics.update({(key, f"{histogram} {size}"): n for size, n in call.get(histogram, {}).items()})
+    return metrics
+
+
+def _unattributed(totals: Totals, document: Mapping[str, Any]) -> List[str]:
+    lines = []
+    found = document["unattributed"]
+    keys: Set[str] = set(totals.unattributed) | set(found)
+    for key in sorted(keys):
+        mine, theirs = Counter(totals.unattributed.get(key, {})), Counter(found.get(key, {}))
+        for errno in sorted(set(mine) | set(theirs)):
+            if mine[errno] != theirs[errno]:
+                lines.append(f"(no file): {key} error {errno}: strace {mine[errno]}, iotrace {theirs[errno]}")
+    return lines

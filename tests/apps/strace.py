@@ -1,0 +1,467 @@
+"""What strace saw, counted the way iotrace counts.
+
+strace writes one file per thread (`-ff`), so that no call is interleaved with another; every string in hexadecimal
+(`-xx`), so that no file name can be mistaken for syntax; every iovec entry (`-v`) but no data (`-s 0`); and the path
+behind each descriptor (`--decode-fds=path,dev`), read by strace from /proc/PID/fd at the entry of the call.  A line
+that is not understood is an error: this module is the yardstick.
+
+`close` is the system call of that name; descriptors that vanish by exit, exec, dup2 or close_range are no calls of it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Callable, Dict, Iterable, Iterator, List, Match, Optional, Set, Tuple
+from typing import Counter as CounterOf
+
+READS = ("read", "readv", "pread64", "preadv", "preadv2")
+WRITES = ("write", "writev", "pwrite64", "pwritev", "pwritev2")
+COPIES = ("sendfile", "copy_file_range", "splice")
+SYNCS = ("fsync", "fdatasync", "sync_file_range")
+OPENS = ("open", "openat", "openat2", "creat", "open_by_handle_at")
+RENAMES = ("rename", "renameat", "renameat2")
+READ_KEYS = READS + tuple(name + "_read" for name in COPIES)
+WRITE_KEYS = WRITES + tuple(name + "_write" for name in COPIES)
+DATA_KEYS = READ_KEYS + WRITE_KEYS
+KEYS = DATA_KEYS + SYNCS + ("open", "close")
+
+# Besides what is counted: what moves names, what tells a directory, what makes processes (for their working directory),
+# and what does I/O that strace cannot decode to the end.
+_CONTEXT = (
+    "chdir",
+    "fchdir",
+    "clone",
+    "clone3",
+    "fork",
+    "vfork",
+    "execve",
+    "execveat",
+    "getdents",
+    "getdents64",
+    "mmap",
+)
+_UNDECODED = ("io_submit", "io_uring_enter")
+# i386 has names of its own; strace skips, by the question mark, what the machine does not have.
+_I386 = {"sendfile64": "sendfile", "mmap2": "mmap", "sync_file_range2": "sync_file_range"}
+_TRACED = READS + WRITES + COPIES + SYNCS + OPENS + RENAMES + ("close",) + _CONTEXT + _UNDECODED + tuple(_I386)
+
+PSEUDO = frozenset(
+    (
+        *("proc", "sysfs", "cgroup", "cgroup2", "tracefs", "debugfs", "securityfs", "bpf", "configfs", "pstore"),
+        *("efivarfs", "fusectl", "mqueue", "binfmt_misc", "devpts", "nsfs", "selinuxfs", "rpc_pipefs", "hugetlbfs"),
+    )
+)
+
+
+def options(prefix: Path) -> List[str]:
+    """strace's options for a trace that `parse` can read; the threads' files are PREFIX.TID."""
+    # -A: a process number that is used twice in one run appends to its file instead of truncating it.
+    calls = ",".join("?" + name for name in _TRACED)
+    return [
+        "-A",
+        "-ff",
+        "-o",
+        str(prefix),
+        "-q",
+        "-a",
+        "1",
+        "-v",
+        "-s",
+        "0",
+        "-xx",
+        "--decode-fds=path,dev",
+        "-e",
+        "trace=" + calls,
+    ]
+
+
+class StraceError(Exception):
+    """A line of the trace that this module does not understand."""
+
+
+@dataclass
+class Call:
+    """One system call on one file, added up over a run."""
+
+    calls: int = 0
+    bytes: int = 0
+    errors: CounterOf[str] = field(default_factory=Counter)
+    requested: CounterOf[int] = field(default_factory=Counter)
+    completed: CounterOf[int] = field(default_factory=Counter)
+    unreadable: int = 0  # the iovec could not be read, so nobody knows what was asked for
+    unreturned: int = 0  # the thread was killed inside: whether the kernel still returned is not known
+
+    def add(self, other: Call) -> None:
+        self.calls += other.calls
+        self.bytes += other.bytes
+        self.unreadable += other.unreadable
+        self.unreturned += other.unreturned
+        self.errors.update(other.errors)
+        self.requested.update(other.requested)
+        self.completed.update(other.completed)
+
+
+@dataclass
+class FileCalls:
+    """Everything done to one path."""
+
+    calls: Dict[str, Call] = field(default_factory=dict)
+    mapped: bool = False
+
+    def of(self, key: str) -> Call:
+        return self.calls.setdefault(key, Call())
+
+
+@dataclass
+class Totals:
+    """A whole trace: per file, what belongs to no file, and which names were exchanged for which."""
+
+    files: Dict[bytes, FileCalls] = field(default_factory=dict)
+    unattributed: Dict[str, CounterOf[str]] = field(default_factory=dict)
+    renames: Set[Tuple[bytes, bytes]] = field(default_factory=set)
+    undecoded: Set[str] = field(default_factory=set)
+
+    def of(self, path: bytes) -> FileCalls:
+        return self.files.setdefault(path, FileCalls())
+
+    def nobody(self, key: str, errno: str, count: int = 1) -> None:
+        self.unattributed.setdefault(key, Counter())[errno] += count
+
+    def add(self, other: Totals) -> None:
+        """Count the other trace too, where two straces shared a run."""
+        for path, file in other.files.items():
+            mine = self.of(path)
+            mine.mapped |= file.mapped
+            for key, call in file.calls.items():
+                mine.of(key).add(call)
+        for key, errors in other.unattributed.items():
+            for errno, count in errors.items():
+                self.nobody(key, errno, count)
+        self.renames |= other.renames
+        self.undecoded |= other.undecoded
+
+    @property
+    def count(self) -> int:
+        return sum(call.calls for file in self.files.values() for call in file.calls.values())
+
+
+def bucket(value: int) -> int:
+    """The lower bound of the power-of-two bucket that holds `value`; 0 has its own."""
+    return 1 << (value.bit_length() - 1) if value else 0
+
+
+# --- the syntax of one line -------------------------------------------------------------------------------------------
+
+_HEX = r"(?:\\x[0-9a-f]{2})*"
+_FD = re.compile(rf"(-?\d+|AT_FDCWD)(?:<({_HEX})(<(?:char|block) \d+:\d+>)?>(\(deleted\))?)?")
+_STRING = re.compile(rf'"({_HEX})"(\.\.\.)?')
+_LINE = re.compile(r"(\w+)\((.*)\) = (-?\d+|0x[0-9a-f]+|\?)(.*)", re.DOTALL)
+_ERRNO = re.compile(r" (E\w+)")
+_NOTICE = re.compile(r"<\.\.\. \w+ resumed>|execve(?:at)?\(.*<pid changed to|strace: Process \d+|\[ Process ")
+_IOV_LEN = re.compile(r"iov_len=(\d+)")
+_SIGNAL = re.compile(r"(---|\+\+\+) ")
+_CUT_SHORT = re.compile(r"(\w+)\((.*?)(?:\) = \?)? ?<(?:unfinished \.\.\.|ptrace\(.*|detached \.\.\.)>?$", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """A descriptor argument: the path behind it, None where the descriptor is not open or not a path."""
+
+    open: bool
+    path: Optional[bytes]
+    deleted: bool = False
+
+
+@lru_cache(maxsize=65536)
+def _text(escaped: str) -> bytes:
+    return bytes.fromhex(escaped.replace("\\x", ""))
+
+
+def _descriptor(match: Match[str]) -> Descriptor:
+    _, name, device, deleted = match.groups()
+    if name is None:
+        return Descriptor(False, None)
+    path = _text(name)
+    # Pipes, sockets and anonymous inodes are shown without a slash, memfds as if they lay in the root.
+    if device or not path.startswith(b"/") or (deleted and path.startswith(b"/memfd:")):
+        return Descriptor(True, None)
+    return Descriptor(True, path, bool(deleted))
+
+
+@dataclass
+class Line:
+    """One system call as strace printed it."""
+
+    name: str
+    arguments: str
+    result: Optional[int]  # None if it never returned
+    errno: Optional[str]
+    target: Optional[Descriptor]  # the descriptor it returned
+
+    def descriptor(self, position: int = 0) -> Descriptor:
+        """The descriptor at the given argument, counting scalar arguments only as far as there are no structures."""
+        match = _FD.match(self.arguments) if position == 0 else _FD.match(_split(self.arguments)[position])
+        if match is None:
+            raise StraceError(f"no descriptor in {self.name}({self.arguments})")
+        return _descriptor(match)
+
+    def string(self, position: int) -> bytes:
+        match = _STRING.fullmatch(_split(self.arguments)[position])
+        if match is None or match.group(2):
+            raise StraceError(f"no path in {self.name}({self.arguments})")
+        return _text(match.group(1))
+
+    def number(self, position: int) -> int:
+        return int(_split(self.arguments)[position], 0)
+
+
+def _split(arguments: str) -> List[str]:
+    """The top-level arguments.  Strings and paths are hexadecimal, so brackets and commas are syntax."""
+    parts, depth, start = [], 0, 0
+    for position, character in enumerate(arguments):
+        if character in "[{(":
+            depth += 1
+        elif character in "]})":
+            depth -= 1
+        elif character == "," and depth == 0:
+            parts.append(arguments[start:position])
+            start = position + 2
+    parts.append(arguments[start:])
+    return parts
+
+
+def parse_line(line: str) -> Optional[Line]:
+    """One line of a trace; None for signals and exits.  StraceError if it is anything unknown."""
+    if not line or _SIGNAL.match(line):
+        return None
+    match = _LINE.fullmatch(line)
+    if match is None:
+        cut = _CUT_SHORT.fullmatch(line)
+        if cut is not None:
+            return Line(_I386.get(cut.group(1), cut.group(1)), cut.group(2), None, None, None)
+        if _NOTICE.match(line):
+            return None
+        raise StraceError(f"not understood: {line[:200]!r}")
+    name, arguments, result, rest = match.groups()
+    errno = _ERRNO.match(rest)
+    returned = _FD.fullmatch(result + rest) if rest.startswith("<") else None
+    return Line(
+        _I386.get(name, name),
+        arguments,
+        None if result == "?" and errno is None else -1 if errno is not None else int(result, 0),
+        errno.group(1) if errno is not None else None,
+        _descriptor(returned) if returned is not None else None,
+    )
+
+
+# --- a whole trace ----------------------------------------------------------------------------------------------------
+
+
+class _Reader:
+    """Reads the files of one trace, parents before their children, and adds up."""
+
+    def __init__(self, prefix: Path, directory: bytes, root: Optional[int]) -> None:
+        self.totals = Totals()
+        self.directories: Set[bytes] = set()
+        self.nameless: Set[bytes] = set()  # paths of O_TMPFILE files
+        self.directory = directory  # the working directory of the thread that is being read
+        self._mounts = _mounts()
+        self._files = {int(path.suffix[1:]): path for path in prefix.parent.glob(prefix.name + ".*")}
+        # A child starts in its parent's working directory, so the parent's file is read first.
+        self._born: List[Tuple[int, bytes]] = [(min(self._files) if root is None else root, directory)]
+
+    def read(self) -> Totals:
+        while self._born:
+            tid, self.directory = self._born.pop()
+            if tid in self._files:
+                for line in self._lines(self._files.pop(tid)):
+                    self._account(line)
+        if self._files:
+            raise StraceError(f"threads without a parent: {sorted(self._files)}")
+        for path in [p for p in self.totals.files if not self._is_counted(p)]:
+            del self.totals.files[path]
+        return self.totals
+
+    @staticmethod
+    def _lines(path: Path) -> Iterator[Line]:
+        with open(path, encoding="ascii") as stream:
+            for text in stream:
+                line = parse_line(text.rstrip("\n"))
+                if line is not None:
+                    yield line
+
+    def _is_counted(self, path: bytes) -> bool:
+        if path in self.directories or path in self.nameless or self._is_pseudo(path):
+            return False
+        try:
+            return stat.S_ISREG(os.lstat(path).st_mode)
+        except OSError:
+            return True  # gone since: a directory, a fifo or a socket would have shown itself in the calls
+
+    def _is_pseudo(self, path: bytes) -> bool:
+        best, kind = b"", ""
+        for point, fstype in self._mounts:
+            inside = path == point or path.startswith(point.rstrip(b"/") + b"/")
+            if inside and len(point) >= len(best):  # the later of two mounts on one point covers the earlier
+                best, kind = point, fstype
+        return kind in PSEUDO
+
+    def _account(self, line: Line) -> None:
+        if line.name in _ACCOUNTS:
+            _ACCOUNTS[line.name](self, line)
+        else:
+            raise StraceError(f"unexpected system call {line.name}")
+
+    def _charge(self, key: str, where: Descriptor, line: Line, size: Optional[int] = None, sized: bool = False) -> None:
+        """Add one call to the file behind the descriptor; `size` is what was asked for, None if it cannot be known."""
+        if not where.open:
+            if line.result is not None and line.errno is None:
+                raise StraceError(f"{line.name} succeeded on a descriptor whose path strace could not read")
+            if line.errno is not None:
+                self.totals.nobody(key, line.errno)
+            return
+        if where.path is None:
+            return
+        if line.errno == "EISDIR" and key in READ_KEYS:
+            self.directories.add(where.path)
+        call = self.totals.of(where.path).of(key)
+        if line.result is None:
+            call.unreturned += 1
+            return
+        call.calls += 1
+        if sized and size is None:
+            call.unreadable += 1
+        elif size is not None:
+            call.requested[bucket(size)] += 1
+        if line.errno is not None:
+            call.errors[line.errno] += 1
+        elif sized:
+            call.bytes += line.result
+            call.completed[bucket(line.result)] += 1
+
+    def scalar(self, line: Line) -> None:
+        """read(fd, buffer, count) and its kin."""
+        # Neither a descriptor's path nor a string of no length holds a comma.
+        size = int(line.arguments.split(", ")[2]) if line.result is not None else None
+        self._charge(line.name, line.descriptor(), line, size, sized=True)
+
+    def vectored(self, line: Line) -> None:
+        """readv(fd, iovec, count) and its kin: the lengths of all entries."""
+        # An iovec that could not be read is shown as an address, one that is readable in part ends in one.
+        readable = ", [" in line.arguments and ", ... /* 0x" not in line.arguments
+        size = sum(map(int, _IOV_LEN.findall(line.arguments))) if readable else None
+        self._charge(line.name, line.descriptor(), line, size, sized=True)
+
+    def copy(self, line: Line) -> None:
+        """sendfile(out, in, offset, count); copy_file_range and splice(in, offset, out, offset, count, flags)."""
+        source, target, count = (1, 0, 3) if line.name == "sendfile" else (0, 2, 4)
+        size = line.number(count) if line.result is not None else 0
+        self._charge(line.name + "_read", line.descriptor(source), line, size, sized=True)
+        self._charge(line.name + "_write", line.descriptor(target), line, size, sized=True)
+
+    def plain(self, line: Line) -> None:
+        """fsync, fdatasync, sync_file_range and close."""
+        self._charge(line.name, line.descriptor(), line)
+
+    def open(self, line: Line) -> None:
+        if line.errno is not None:
+            self.totals.nobody("open", line.errno)
+        elif line.target is not None and line.target.path is not None:
+            path = line.target.path
+            if "O_TMPFILE" in line.arguments:
+                self.nameless.add(path)
+            elif "O_DIRECTORY" in line.arguments:
+                self.directories.add(path)
+            self._charge("open", line.target, line)
+
+    def rename(self, line: Line) -> None:
+        if line.errno is not None or line.result is None:
+            return
+        if line.name == "rename":
+            old, new = (os.path.join(self.directory, line.string(n)) for n in (0, 1))
+        else:
+            old, new = (os.path.join(line.descriptor(n).path or b"", line.string(n + 1)) for n in (0, 2))
+        self.totals.renames.add((_canonical(old), _canonical(new)))
+
+    def working_directory(self, line: Line) -> None:
+        if line.result == 0:
+            if line.name == "chdir":
+                self.directory = os.path.join(self.directory, line.string(0))
+            else:
+                self.directory = line.descriptor().path or self.directory
+
+    def birth(self, line: Line) -> None:
+        if line.result is not None and line.result > 0:
+            self._born.append((line.result, self.directory))
+
+    def listing(self, line: Line) -> None:
+        where = line.descriptor()
+        if where.path is not None and line.errno is None:
+            self.directories.add(where.path)
+
+    def map(self, line: Line) -> None:
+        if line.errno is None and "MAP_ANON" not in line.arguments:
+            match = _FD.match(_split(line.arguments)[4])
+            where = _descriptor(match) if match is not None else None
+            if where is not None and where.path is not None:
+                self.totals.of(where.path).mapped = True
+
+    def nothing(self, line: Line) -> None:
+        """execve: the kernel reads the program itself."""
+
+    def undecoded(self, line: Line) -> None:
+        self.totals.undecoded.add(line.name)
+
+
+_Account = Callable[[_Reader, Line], None]
+
+
+def _accounts() -> Dict[str, _Account]:
+    groups: List[Tuple[_Account, Iterable[str]]] = [
+        (_Reader.scalar, ("read", "write", "pread64", "pwrite64")),
+        (_Reader.vectored, ("readv", "writev", "preadv", "pwritev", "preadv2", "pwritev2")),
+        (_Reader.copy, COPIES),
+        (_Reader.plain, (*SYNCS, "close")),
+        (_Reader.open, OPENS),
+        (_Reader.rename, RENAMES),
+        (_Reader.working_directory, ("chdir", "fchdir")),
+        (_Reader.birth, ("clone", "clone3", "fork", "vfork")),
+        (_Reader.listing, ("getdents", "getdents64")),
+        (_Reader.map, ("mmap",)),
+        (_Reader.nothing, ("execve", "execveat")),
+        (_Reader.undecoded, _UNDECODED),
+    ]
+    return {name: account for account, names in groups for name in names}
+
+
+_ACCOUNTS = _accounts()
+
+
+def _canonical(path: bytes) -> bytes:
+    """The path as /proc/PID/fd would show it: its directory without symbolic links, its last name untouched."""
+    directory, name = os.path.split(os.path.normpath(path))
+    return os.path.join(os.path.realpath(directory), name)
+
+
+def _mounts() -> List[Tuple[bytes, str]]:
+    """Mount points and file system types, as /proc/self/mounts has them."""
+
+    def unescape(text: bytes) -> bytes:
+        return re.sub(rb"\\(\d{3})", lambda match: bytes([int(match.group(1), 8)]), text)
+
+    with open("/proc/self/mounts", "rb") as stream:
+        return [(unescape(point), kind.decode()) for _, point, kind, *_ in map(bytes.split, stream)]
+
+
+def parse(prefix: Path, directory: Path, root: Optional[int] = None) -> Totals:
+    """Add up the trace in PREFIX.*: the command `root`, by default the lowest TID, started in `directory`.
+
+    Call it while the files still exist: whether a path is a regular file is asked of the file system.
+    """
+    return _Reader(prefix, os.fsencode(directory), root).read()
