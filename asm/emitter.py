@@ -161,7 +161,7 @@ class Emitter:
     # The end
 
     def program(self) -> Program:
-        """The finished program, jumps and calls resolved. Raises AssembleError for labels that are missing or too far."""
+        """The finished program, jumps and calls resolved. Raises AssembleError for labels that are missing or far."""
         if self._state is not None:
             raise AssembleError("the program runs off its end: it needs an exit")
         starts = [slot for slot, _ in slots(self._code)]
