@@ -424,6 +424,9 @@ class ProfileReader:
         if not all(type(value) is str for value in meta.get("coverage", {}).values()):
             raise ValueError("coverage is no text")
         header = Header(**meta)
+        _check([header.started_ns, header.ended_ns], [])
+        if max(header.started_ns, header.ended_ns) > MAX_COUNTER:
+            raise ValueError("a time is out of range")
         for what, count in self._database.execute("SELECT what, count FROM lost"):
             _check_text(what)
             _check([count], [])

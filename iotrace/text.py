@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import List, Sequence
 
 # Control characters (C0, DEL, C1) drive the terminal; format characters (bidirectional overrides and isolates, zero
 # width, tags) make a name look like another; surrogates stand for bytes that are not UTF-8; line and paragraph
@@ -31,3 +32,99 @@ def safe_text(text: str) -> str:
 def safe(path: bytes) -> str:
     """A path for the terminal: printable characters as they are, all else, and the backslash, as \\xNN."""
     return safe_text(path.decode("utf-8", "surrogateescape"))
+
+
+def unescape(text: str) -> bytes:
+    """The path that `safe` shows as `text`."""
+    raw = text.encode("utf-8", "surrogateescape")
+    return re.sub(rb"\\x([0-9a-f]{2})", lambda match: bytes((int(match.group(1), 16),)), raw)
+
+
+def ascii_only(text: str) -> str:
+    """Safe text for a terminal that has no more than ASCII: the rest as \\xNN too."""
+    return "".join(c if c < "\x80" else "".join(f"\\x{byte:02x}" for byte in c.encode()) for c in text)
+
+
+def _char_width(char: str) -> int:
+    if char < "\u0300":
+        return 1
+    if unicodedata.category(char) in ("Mn", "Me"):
+        return 0  # drawn over the character before
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def width(text: str) -> int:
+    """How many columns of a terminal safe text takes."""
+    return len(text) if text.isascii() else sum(map(_char_width, text))
+
+
+def head(text: str, columns: int) -> str:
+    """The longest start of safe text that fits."""
+    used = 0
+    for index, char in enumerate(text):
+        used += _char_width(char)
+        if used > columns:
+            return text[:index]
+    return text
+
+
+def wrap(text: str, columns: int) -> List[str]:
+    """Safe text in lines of at most `columns` (2 or more), broken at spaces where there are any, inside words where not."""
+    lines = [""]
+    for word in text.split(" "):
+        joined = f"{lines[-1]} {word}" if lines[-1] else word
+        if width(joined) <= columns:
+            lines[-1] = joined
+            continue
+        if lines[-1]:
+            lines.append("")
+        rest = word
+        while width(rest) > columns:
+            lines[-1] = head(rest, columns)
+            rest = rest[len(lines[-1]) :]
+            lines.append("")
+        lines[-1] = rest
+    return lines
+
+
+def shorten(text: str, columns: int, mark: str = "...") -> str:
+    """Safe text cut in the middle to at most `columns`: of a path both ends matter, the end more."""
+    if width(text) <= columns:
+        return text
+    room = columns - len(mark)
+    if room <= 0:
+        return mark[:columns]
+    tail = head(text[::-1], room - room // 3)[::-1]
+    while tail and _char_width(tail[0]) == 0:
+        tail = tail[1:]  # a combining mark whose character was cut
+    return head(text, room // 3) + mark + tail
+
+
+def _scaled(value: float, base: int, units: Sequence[str]) -> str:
+    """Three significant digits in the largest of `units` (each `base` times the one before) that leaves at least 1."""
+    step = 0
+    while value >= base - 0.5 and step < len(units) - 1:
+        value, step = value / base, step + 1
+    digits = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
+    return f"{value:.{digits}f}{units[step]}"
+
+
+def size(count: int) -> str:
+    """Bytes for a reader: 0, 17, 4.00 KiB, 1023 MiB. At most 8 columns up to the 64 bits of a counter."""
+    return str(count) if count < 1024 else _scaled(count / 1024, 1024, (" KiB", " MiB", " GiB", " TiB", " PiB", " EiB"))
+
+
+def number(count: int) -> str:
+    """A count for a reader: exact below 100,000, then 123k, 1.23M. At most 5 columns up to 10^15."""
+    return str(count) if count < 100_000 else _scaled(count / 1000, 1000, ("k", "M", "G", "T", "P", "E"))
+
+
+def duration(ns: int) -> str:
+    """A time for a reader: 0, 17 ns, 4.10 us, 12.3 ms, 99.1 s, 3h07m."""
+    if ns < 1000:
+        return f"{ns} ns" if ns else "0"
+    if ns < 120 * 10**9:
+        return _scaled(ns / 1000, 1000, (" us", " ms", " s"))
+    minutes, seconds = divmod(ns // 10**9, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{minutes}m{seconds:02}s" if not hours else f"{hours}h{minutes:02}m"

@@ -1,0 +1,52 @@
+"""`iotrace report`: profiles as tables on the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+
+from iotrace import profile, report
+from iotrace.atomic import standard_output
+from iotrace.commands.export import add_selection, count, selection
+
+HELP = """\
+Show one profile, or several added up, as tables
+iotrace report run.iotrace                          the 20 files that moved most bytes
+iotrace report run.iotrace --by directory --depth 2 --sort syncs
+iotrace report run.iotrace --by syscall --path '/var/lib/*' --exclude '*.log'
+iotrace report run.iotrace --file /var/lib/db/wal   all about one file, with histograms
+iotrace report monday.iotrace tuesday.iotrace --limit 0
+"""
+
+_EPILOG = """\
+READ and WRITTEN are bytes over all system calls; CALLS counts every return, ERRS those below 0;
+SYNCS counts fsync, fdatasync and their kin; TIME is the least time that the calls took: their
+number times the lower bound of their latency's bucket, added up. P50 and P99 are such bounds too.
+"""
+
+
+def setup(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = _EPILOG
+    parser.add_argument("profiles", metavar="PROFILE", nargs="+", help="what `iotrace run` wrote; several are added up")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--by", choices=report.GROUPS, default="file", help="what a line stands for; default: file")
+    what.add_argument("--file", metavar="PATH", help="everything about one file")
+    parser.add_argument("--depth", metavar="N", type=count, default=0,
+                        help="with --by directory: N names deep; default: 0, where the files are")  # fmt: skip
+    parser.add_argument("--sort", choices=tuple(profile.SORTS), default="bytes", help="default: %(default)s")
+    parser.add_argument("--limit", metavar="N", type=count, default=20, help="lines; 0 for all; default: %(default)s")
+    add_selection(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    with contextlib.ExitStack() as stack:
+        readers = [stack.enter_context(profile.open(name)) for name in args.profiles]
+        with standard_output():
+            if args.file is not None:
+                report.show_file(sys.stdout, readers, args.file)
+            else:
+                report.show(sys.stdout, readers, by=args.by, depth=args.depth, sort=args.sort, limit=args.limit,
+                            selection=selection(args))  # fmt: skip
+            sys.stdout.flush()
+    return 0
