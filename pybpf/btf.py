@@ -1,0 +1,271 @@
+"""Reading BTF, the kernel's type information: where the members of its structs lie, and the ids of its functions.
+
+BTF of a kernel holds more than 100,000 types and gives no index. Types are not decoded: one pass over the words of
+the type section notes where each begins, and only what is asked for is looked at (format: Documentation/bpf/btf.rst).
+Whatever comes from a file may be hostile; the one error for that is BtfError.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from typing import Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
+
+__all__ = ["Btf", "BtfError", "Member", "MissingMember"]
+
+VMLINUX = "/sys/kernel/btf/vmlinux"  # 5.4 (341dfcf8d78e); other files of that kind may be read too
+
+_HEADER = struct.Struct("<HBBIIIII")
+_MAGIC = 0xEB9F
+_MAX_DEPTH = 32  # as the kernel's own MAX_RESOLVE_DEPTH: more is a loop
+
+_INT, _PTR, _ARRAY, _STRUCT, _UNION, _ENUM, _FWD, _TYPEDEF, _VOLATILE, _CONST, _RESTRICT = range(1, 12)
+_FUNC, _FUNC_PROTO, _VAR, _DATASEC, _FLOAT, _DECL_TAG, _TYPE_TAG, _ENUM64 = range(12, 20)
+
+_KINDS = {
+    "int": _INT,
+    "struct": _STRUCT,
+    "union": _UNION,
+    "enum": _ENUM,
+    "typedef": _TYPEDEF,
+    "func": _FUNC,
+    "enum64": _ENUM64,
+}
+_MODIFIERS = frozenset((_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG))
+_SIZED = frozenset((_INT, _STRUCT, _UNION, _ENUM, _DATASEC, _FLOAT, _ENUM64))
+
+# Words behind the three that every type has: so many, and so many more for each of its `vlen` entries.
+_FIXED = {_INT: 1, _ARRAY: 3, _VAR: 1, _DECL_TAG: 1}
+_EACH = {_STRUCT: 3, _UNION: 3, _ENUM: 2, _FUNC_PROTO: 2, _DATASEC: 3, _ENUM64: 3}
+
+
+class BtfError(ValueError):
+    """What was read is no BTF, or broken."""
+
+
+class MissingMember(KeyError):
+    """A type or member that this kernel does not have; its name is the only argument."""
+
+    def __str__(self) -> str:
+        return f"the kernel has no {self.args[0]}"
+
+
+class Member(NamedTuple):
+    """Where a member lies: `offset` and `size` in bytes.
+
+    A bit field is `bits` wide (else 0), `shift` bits up in that word.
+    """
+
+    offset: int
+    size: int
+    bits: int = 0
+    shift: int = 0
+
+
+class Btf:
+    """The types of one BTF blob."""
+
+    def __init__(self, blob: bytes) -> None:
+        """Index `blob`. Raises BtfError."""
+        if len(blob) < _HEADER.size:
+            raise BtfError("too short for BTF")
+        magic, version, _flags, header, type_off, type_len, str_off, str_len = _HEADER.unpack_from(blob)
+        if magic != _MAGIC:
+            raise BtfError("not BTF of a little-endian machine")
+        if version != 1:
+            raise BtfError(f"BTF of version {version}, not 1")
+        if header < _HEADER.size or max(header + type_off + type_len, header + str_off + str_len) > len(blob):
+            raise BtfError("BTF whose sections are cut off")
+        self._strings = blob[header + str_off : header + str_off + str_len]
+        if not self._strings.endswith(b"\0"):
+            raise BtfError("BTF whose last string does not end")
+        self._words = array("I", blob[header + type_off : header + type_off + type_len // 4 * 4])
+        if sys.byteorder != "little":
+            self._words.byteswap()
+        self._starts = self._index()
+        self._by_name: Dict[int, Dict[int, int]] = {}
+
+    @classmethod
+    def vmlinux(cls, path: str = VMLINUX) -> Btf:
+        """The running kernel's types.
+
+        FileNotFoundError where it was built without, BtfError for a file that is no BTF.
+        """
+        with open(path, "rb") as source:
+            return cls(source.read())
+
+    def _index(self) -> array[int]:
+        """Where each type begins, in words, by id; 0 is void and begins nowhere."""
+        words, end = self._words, len(self._words)
+        fixed = [3 + _FIXED.get(kind, 0) for kind in range(_ENUM64 + 1)]
+        each = [_EACH.get(kind, 0) for kind in range(_ENUM64 + 1)]
+        starts = array("I", [0])
+        append = starts.append
+        position = 0
+        try:
+            while position < end:
+                append(position)
+                info = words[position + 1]
+                kind = info >> 24 & 0x1F
+                position += fixed[kind] + each[kind] * (info & 0xFFFF)
+        except IndexError:
+            raise BtfError(f"BTF whose type {len(starts) - 1} is of an unknown kind or cut off") from None
+        if position != end:
+            raise BtfError(f"BTF whose type {len(starts) - 1} is cut off")
+        return starts
+
+    def __len__(self) -> int:
+        """How many types there are, void included."""
+        return len(self._starts)
+
+    def _at(self, type_id: int) -> Tuple[int, int, int]:
+        """Kind, position and vlen of a type."""
+        if not 0 < type_id < len(self._starts):
+            raise BtfError(f"BTF that refers to a type {type_id}, which it does not have")
+        position = self._starts[type_id]
+        info = self._words[position + 1]
+        return info >> 24 & 0x1F, position, info & 0xFFFF
+
+    def _is_named(self, offset: int, name: bytes) -> bool:
+        return self._strings.startswith(name, offset)
+
+    def _names(self, kind: int) -> Dict[int, int]:
+        """Ids of all types of a kind, by the offset of their name; the first of a name wins."""
+        if kind not in self._by_name:
+            words, found = self._words, {}
+            for type_id in range(len(self._starts) - 1, 0, -1):
+                position = self._starts[type_id]
+                if words[position + 1] >> 24 & 0x1F == kind:
+                    found[words[position]] = type_id
+            self._by_name[kind] = found
+        return self._by_name[kind]
+
+    def _offsets_of(self, name: str) -> Iterable[int]:
+        """Every offset at which the string section has `name`: a name may be the tail of another one."""
+        wanted = name.encode() + b"\0"
+        offset = self._strings.find(wanted)
+        while offset >= 0:
+            yield offset
+            offset = self._strings.find(wanted, offset + 1)
+
+    def type_id(self, kind: str, name: str) -> int:
+        """The id of a type by kind ("struct", "union", "typedef", "enum", "enum64", "int", "func") and name.
+
+        Raises MissingMember (a KeyError) if there is none.
+        """
+        names = self._names(_KINDS[kind])
+        for offset in self._offsets_of(name):
+            if offset in names:
+                return names[offset]
+        raise MissingMember(f"{kind} {name}")
+
+    def functions(self, names: Iterable[str]) -> Dict[str, int]:
+        """The ids of those of `names` that are functions: quicker than `type_id` for many."""
+        ids = self._names(_FUNC)
+        wanted = {name.encode(): name for name in names}
+        found: Dict[str, int] = {}
+        strings = self._strings
+        for offset, type_id in ids.items():
+            name = wanted.get(strings[offset : strings.find(b"\0", offset)])
+            if name is not None:
+                found[name] = min(type_id, found.get(name, type_id))
+        return found
+
+    def offsets(self, paths: Iterable[str], optional: Iterable[str] = ()) -> Dict[str, Member]:
+        """Where members lie, by paths such as "file.f_pos" or "mnt_namespace.ns.inum", counted from the first
+        struct's start.
+
+        A path goes through nested and anonymous structs and unions, typedefs and qualifiers, not through pointers.
+        What is missing of `optional` is left out; what is missing of `paths` raises MissingMember.
+        """
+        found: Dict[str, Member] = {}
+        for path in paths:
+            found[path] = self._member(path)
+        for path in optional:
+            try:
+                found[path] = self._member(path)
+            except MissingMember:
+                continue
+        return found
+
+    def _member(self, path: str) -> Member:
+        head, *rest = path.split(".")
+        type_id = self._aggregate(head, path)
+        offset = 0
+        bits = shift = 0
+        for name in rest:
+            type_id = self._strip(type_id)
+            hit = self._find(type_id, name.encode() + b"\0", set())
+            if hit is None:
+                raise MissingMember(path)
+            type_id, bit_offset, bits = hit
+            if bits:
+                size = self._size(type_id)
+                word = bit_offset // (size * 8) * size if size else bit_offset // 8
+                offset, shift = offset + word, bit_offset - word * 8
+            else:
+                offset, shift = offset + bit_offset // 8, 0
+        return Member(offset, self._size(type_id), bits, shift)
+
+    def _aggregate(self, name: str, path: str) -> int:
+        for kind in ("struct", "union", "typedef"):
+            try:
+                return self.type_id(kind, name)
+            except MissingMember:
+                continue
+        raise MissingMember(path)
+
+    def _strip(self, type_id: int) -> int:
+        """The type behind typedefs and qualifiers."""
+        for _depth in range(_MAX_DEPTH):
+            if type_id == 0:
+                return 0
+            kind, position, _vlen = self._at(type_id)
+            if kind not in _MODIFIERS:
+                return type_id
+            type_id = self._words[position + 2]
+        raise BtfError(f"BTF whose type {type_id} refers to itself")
+
+    def _find(self, type_id: int, name: bytes, seen: Set[int], depth: int = 0) -> Optional[Tuple[int, int, int]]:
+        """Type, offset in bits and width in bits (0: no bit field) of a member, in anonymous structs and unions too."""
+        if type_id == 0 or type_id in seen:
+            return None
+        if depth > _MAX_DEPTH:
+            raise BtfError("BTF whose structs are nested without end")
+        seen.add(type_id)  # looked through once, or a few types that hold each other often would take for ever
+        kind, position, vlen = self._at(type_id)
+        if kind not in (_STRUCT, _UNION):
+            return None
+        words = self._words
+        packed = words[position + 1] >> 31  # kind_flag: offsets share their word with the width of bit fields
+        nameless: List[Tuple[int, int]] = []
+        for at in range(position + 3, position + 3 + 3 * vlen, 3):
+            member, raw = words[at + 1], words[at + 2]
+            bit_offset, bits = (raw & 0xFFFFFF, raw >> 24) if packed else (raw, 0)
+            if words[at] == 0 or self._is_named(words[at], b"\0"):
+                nameless.append((member, bit_offset))
+            elif self._is_named(words[at], name):
+                return member, bit_offset, bits
+        for member, bit_offset in nameless:
+            hit = self._find(self._strip(member), name, seen, depth + 1)
+            if hit is not None:
+                return hit[0], bit_offset + hit[1], hit[2]
+        return None
+
+    def _size(self, type_id: int) -> int:
+        """Bytes of a type; 0 for void, functions and forward declarations."""
+        count = 1
+        for _depth in range(_MAX_DEPTH):
+            type_id = self._strip(type_id)
+            if type_id == 0:
+                return 0
+            kind, position, _vlen = self._at(type_id)
+            if kind == _ARRAY:
+                count *= self._words[position + 5]
+                type_id = self._words[position + 3]
+            elif kind == _PTR:
+                return count * 8
+            else:
+                return count * self._words[position + 2] if kind in _SIZED else 0
+        raise BtfError("BTF whose arrays are nested without end")

@@ -1,0 +1,36 @@
+"""Which CPUs there are: the possible ones size per-CPU values, the online ones carry perf events."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import List
+
+__all__ = ["online_cpus", "parse_cpu_list", "possible_cpus"]
+
+
+def parse_cpu_list(text: str) -> List[int]:
+    """The CPUs of a list such as `0-3,8,10-11` (the kernel's cpulist format). ValueError if it is none."""
+    cpus: List[int] = []
+    for part in text.strip().split(","):
+        first, dash, last = part.partition("-")
+        start, stop = int(first), int(last if dash else first)
+        if start < 0 or stop < start or stop - start > 65536:
+            raise ValueError(f"{text.strip()!r} is no list of CPUs")
+        cpus.extend(range(start, stop + 1))
+    return cpus
+
+
+def _read(name: str) -> List[int]:
+    with open(f"/sys/devices/system/cpu/{name}") as source:
+        return parse_cpu_list(source.read())
+
+
+@lru_cache(maxsize=None)
+def possible_cpus() -> int:
+    """How many CPUs may ever come online: the kernel copies one value of a per-CPU map for each. Fixed at boot."""
+    return len(_read("possible"))
+
+
+def online_cpus() -> List[int]:
+    """The CPUs that are online now."""
+    return _read("online")

@@ -1,0 +1,81 @@
+"""Attaching programs to events. A link lasts as long as its descriptor: closing it detaches the program."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+from typing import Iterable
+
+from pybpf.cpus import online_cpus
+from pybpf.descriptor import Descriptor
+from pybpf.programs import LoadedProgram
+from pybpf.syscalls import BpfError, Command, PerfEventAttr, RawTracepointAttr, address, bpf, perf_event_open
+
+__all__ = ["Link", "close_all", "raw_tracepoint", "tracepoint", "tracing"]
+
+_PERF_TYPE_TRACEPOINT = 2
+_PERF_EVENT_IOC_ENABLE = 0x2400
+_PERF_EVENT_IOC_SET_BPF = 0x40042408
+
+
+class Link(Descriptor):
+    """A program attached to an event; `close` detaches it."""
+
+    def __init__(self, fd: int, description: str) -> None:
+        super().__init__(fd)
+        self.description = description
+
+    def __repr__(self) -> str:
+        return f"<Link {self.description}{' (closed)' if self.closed else ''}>"
+
+
+def raw_tracepoint(program: LoadedProgram, name: str) -> Link:
+    """Attach a RAW_TRACEPOINT program to the kernel's tracepoint `name`, such as "sys_enter", on every CPU.
+
+    Since 4.17 (c4f6699dfcb8 "bpf: introduce BPF_RAW_TRACEPOINT"). Raises BpfError, ENOENT for an unknown tracepoint.
+    """
+    encoded = name.encode()
+    attr = RawTracepointAttr(name=address(encoded), prog_fd=program.fileno())
+    what = f"raw tracepoint {name}"
+    return Link(bpf(Command.RAW_TRACEPOINT_OPEN, attr, subject=f"{program.name} on {what}"), what)
+
+
+def tracing(program: LoadedProgram) -> Link:
+    """Attach a TRACING program (fentry, fexit, tp_btf) to what it was loaded for.
+
+    Since 5.5 (fec56f5890d9). Raises BpfError.
+    """
+    fd = bpf(
+        Command.RAW_TRACEPOINT_OPEN, RawTracepointAttr(prog_fd=program.fileno()), subject=f"{program.name} (tracing)"
+    )
+    return Link(fd, f"tracing {program.name}")
+
+
+def tracepoint(program: LoadedProgram, event_id: int) -> Link:
+    """Attach a TRACEPOINT program to the perf tracepoint with that id (`Tracefs.event_id`).
+
+    Since 4.7 (98b5c2c65c29). One event, for every process and on one CPU, is enough: the program belongs to the
+    tracepoint and runs on all CPUs (kernel/trace/trace_event_perf.c). Raises BpfError; EEXIST before 4.15, where a
+    tracepoint holds one program only (e87c6bc3852b "bpf: permit multiple bpf attachments for a single perf event", in
+    v4.15).
+    """
+    what = f"tracepoint {event_id}"
+    subject = f"{program.name} on {what}"
+    attr = PerfEventAttr(type=_PERF_TYPE_TRACEPOINT, config=event_id, sample_period=1)
+    link = Link(perf_event_open(attr, -1, online_cpus()[0], subject=subject), what)
+    try:
+        fcntl.ioctl(link, _PERF_EVENT_IOC_SET_BPF, program.fileno())
+        fcntl.ioctl(link, _PERF_EVENT_IOC_ENABLE, 0)
+    except OSError as error:
+        link.close()
+        hint = ""
+        if error.errno == errno.EEXIST:
+            hint = "another tracer holds it, and before Linux 4.15 a tracepoint takes one program only: stop the other tracer"
+        raise BpfError(error.errno or 0, "PERF_EVENT_IOC_SET_BPF", subject, hint) from None
+    return link
+
+
+def close_all(links: Iterable[Link]) -> None:
+    """Detach many programs. Each close may wait for a grace period of the kernel, so nothing is done between them."""
+    for link in links:
+        link.close()

@@ -1,0 +1,74 @@
+"""What this process may do: effective capabilities and the locked-memory limit, and the words for what is missing."""
+
+from __future__ import annotations
+
+import resource
+from enum import IntEnum
+from typing import FrozenSet, Tuple
+
+__all__ = ["Capability", "capabilities", "explain_eperm", "memlock", "raise_memlock"]
+
+
+class Capability(IntEnum):
+    """The capabilities that tracing may need (linux/capability.h)."""
+
+    DAC_READ_SEARCH = 2
+    SYS_PTRACE = 19
+    SYS_ADMIN = 21
+    SYS_RESOURCE = 24
+    PERFMON = 38  # 5.8: perf_event_open, tracing programs, reading kernel memory from them
+    BPF = 39  # 5.8: bpf(2) itself
+
+    def __str__(self) -> str:
+        return f"CAP_{self.name}"
+
+
+def capabilities() -> FrozenSet[Capability]:
+    """The effective capabilities of this thread, of those in `Capability`."""
+    with open("/proc/thread-self/status", "rb") as status:
+        for line in status:
+            if line.startswith(b"CapEff:"):
+                mask = int(line.split()[1], 16)
+                return frozenset(capability for capability in Capability if mask >> capability & 1)
+    return frozenset()
+
+
+def memlock() -> Tuple[int, int]:
+    """RLIMIT_MEMLOCK, soft and hard, in bytes; `resource.RLIM_INFINITY` is no limit."""
+    return resource.getrlimit(resource.RLIMIT_MEMLOCK)
+
+
+def raise_memlock() -> bool:
+    """Lift RLIMIT_MEMLOCK as far as the process may; whether that changed anything.
+
+    Before 5.11 maps and programs are charged to this limit, and exceeding it is EPERM; since then memory is charged
+    to the cgroup (97306be45fbe "bpf: Eliminate rlimit-based memory accounting", in v5.11) and the limit plays no
+    part.
+    """
+    soft, hard = memlock()
+    if soft == resource.RLIM_INFINITY:
+        return False
+    for limit in ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), (hard, hard)):
+        try:
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, limit)
+        except (OSError, ValueError):
+            continue  # going beyond the hard limit takes CAP_SYS_RESOURCE
+        return memlock() != (soft, hard)
+    return False
+
+
+def explain_eperm() -> str:
+    """Why the kernel may have said EPERM, and what to do about it, as one clause."""
+    held = capabilities()
+    if Capability.SYS_ADMIN not in held:
+        missing = [str(capability) for capability in (Capability.BPF, Capability.PERFMON) if capability not in held]
+        if missing:
+            return f"this process lacks {' and '.join(missing)} (CAP_SYS_ADMIN before Linux 5.8): run as root"
+    reason = "kernel lockdown or a security module forbids it"
+    soft, _hard = memlock()
+    if soft != resource.RLIM_INFINITY:
+        reason += (
+            f", or, before Linux 5.11, RLIMIT_MEMLOCK ({soft // 1024} KiB) is too low and raising it takes "
+            "CAP_SYS_RESOURCE: try `ulimit -l unlimited`"
+        )
+    return reason

@@ -1,0 +1,265 @@
+"""Loading programs, and saying in plain words why the verifier refused one."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import re
+from ctypes import c_char, c_uint8, c_uint32, c_uint64
+from typing import Dict, List, Mapping, NamedTuple, Optional
+
+import asm
+from asm import Instruction, ProgramType
+from asm.instruction import slots
+from pybpf import features
+from pybpf.btf_build import FUNCTION_SIZE, LINE_SIZE, ProgramInfo, program_info
+from pybpf.descriptor import Descriptor
+from pybpf.maps import Map, kernel_name
+from pybpf.syscalls import (
+    BpfError,
+    BtfLoadAttr,
+    Command,
+    EnableStatsAttr,
+    InfoAttr,
+    ProgramLoadAttr,
+    address,
+    bpf,
+    kernel_version_code,
+)
+
+__all__ = ["LoadedProgram", "ProgramStatus", "VerifierError", "enable_stats", "load"]
+
+_LOG_START = 64 * 1024
+_LOG_LIMIT = (1 << 24) - 1  # before 5.13 the kernel takes UINT_MAX >> 8 at most (bpf_check)
+_TAIL_LINES = 12  # of the log, in the message
+
+
+class VerifierError(BpfError):
+    """A program that the kernel refused.
+
+    `log` is all that the verifier said; the text holds the end of it, with our notes.
+    """
+
+    def __init__(self, number: int, spec: asm.Program, log: str, hint: str = "") -> None:
+        super().__init__(number, str(Command.PROG_LOAD), f"program {spec.name}", hint)
+        self.log = log
+        self._excerpt = excerpt(spec, log)
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}\n{self._excerpt}" if self._excerpt else super().__str__()
+
+
+_LOG_LINE = re.compile(r"(\d+): \([0-9a-f]{2}\) ")
+# What the verifier ends with, and states of registers, which need the lines before them to mean anything.
+_STATISTICS = re.compile(
+    r"processed \d+ insns|verification time|stack depth|max_states|The sequence of|insns processed"
+)
+
+
+def excerpt(spec: asm.Program, log: str, lines: int = _TAIL_LINES) -> str:
+    """The last useful lines of a verifier's log, each instruction with its note and the Python line that emitted it."""
+    by_slot: Dict[int, Instruction] = dict(slots(spec.instructions))
+    useful = [line for line in log.replace("\0", "").splitlines() if line.strip() and not _STATISTICS.match(line)]
+    shown = useful[-lines:]
+    text: List[str] = []
+    if len(shown) < len(useful):
+        text.append(f"  ({len(useful) - len(shown)} lines omitted)")
+    for line in shown:
+        match = _LOG_LINE.match(line)
+        text.append("  " + (_annotate(line, by_slot.get(int(match[1]))) if match else line))
+    return "\n".join(text)
+
+
+def _annotate(line: str, instruction: Optional[Instruction]) -> str:
+    if instruction is None:
+        return line
+    remark = "; " + instruction.note if instruction.note else ""
+    if instruction.where:
+        remark += f"   {instruction.where[0]}:{instruction.where[1]}"
+    # Newer kernels print the registers that an instruction changed behind it, as "; R0=..."; ours go before them.
+    code, semicolon, state = line.partition(" ; ")
+    return f"{code.rstrip():<44} {remark.strip()}" + (f"  [{state.strip()}]" if semicolon else "")
+
+
+class _ProgInfo(ctypes.Structure):
+    """`struct bpf_prog_info` (4.13, longer since); the kernel fills as much as it knows, the rest stays 0."""
+
+    _fields_ = [
+        ("type", c_uint32),
+        ("id", c_uint32),
+        ("tag", c_uint8 * 8),
+        ("jited_prog_len", c_uint32),
+        ("xlated_prog_len", c_uint32),
+        ("jited_prog_insns", c_uint64),
+        ("xlated_prog_insns", c_uint64),
+        ("load_time", c_uint64),
+        ("created_by_uid", c_uint32),
+        ("nr_map_ids", c_uint32),
+        ("map_ids", c_uint64),
+        ("name", c_char * 16),
+        ("ifindex", c_uint32),
+        ("gpl_compatible", c_uint32),
+        ("netns_dev", c_uint64),
+        ("netns_ino", c_uint64),
+        ("nr_jited_ksyms", c_uint32),
+        ("nr_jited_func_lens", c_uint32),
+        ("jited_ksyms", c_uint64),
+        ("jited_func_lens", c_uint64),
+        ("btf_id", c_uint32),
+        ("func_info_rec_size", c_uint32),
+        ("func_info", c_uint64),
+        ("nr_func_info", c_uint32),
+        ("nr_line_info", c_uint32),
+        ("line_info", c_uint64),
+        ("jited_line_info", c_uint64),
+        ("nr_jited_line_info", c_uint32),
+        ("line_info_rec_size", c_uint32),
+        ("jited_line_info_rec_size", c_uint32),
+        ("nr_prog_tags", c_uint32),
+        ("prog_tags", c_uint64),
+        ("run_time_ns", c_uint64),  # 5.1
+        ("run_cnt", c_uint64),
+        ("recursion_misses", c_uint64),  # 5.12
+        ("verified_insns", c_uint32),  # 5.16
+        ("pad", c_uint32),
+    ]
+
+
+class ProgramStatus(NamedTuple):
+    """What the kernel says of a loaded program. Lengths are bytes; what it is too old to tell is 0.
+
+    `run_time_ns` and `run_cnt` count only while statistics are on (`enable_stats`). `recursion_misses` are calls left
+    out because the program was running on that CPU already.
+    """
+
+    id: int
+    tag: str
+    jited_len: int
+    xlated_len: int
+    run_time_ns: int
+    run_cnt: int
+    recursion_misses: int
+    verified_insns: int
+    line_infos: int
+
+
+class LoadedProgram(Descriptor):
+    """A program that passed the verifier.
+
+    It stays loaded as long as this descriptor or something it is attached to is open.
+    """
+
+    def __init__(self, fd: int, spec: asm.Program) -> None:
+        super().__init__(fd)
+        self.spec = spec
+        self.name = spec.name
+
+    def info(self) -> ProgramStatus:
+        """BPF_OBJ_GET_INFO_BY_FD (4.13, 1e270976908686). Raises BpfError."""
+        raw = _ProgInfo()
+        attr = InfoAttr(bpf_fd=self.fileno(), info_len=ctypes.sizeof(raw), info=ctypes.addressof(raw))
+        bpf(Command.OBJ_GET_INFO_BY_FD, attr, subject=f"program {self.name}")
+        return ProgramStatus(
+            id=raw.id,
+            tag=bytes(raw.tag).hex(),
+            jited_len=raw.jited_prog_len,
+            xlated_len=raw.xlated_prog_len,
+            run_time_ns=raw.run_time_ns,
+            run_cnt=raw.run_cnt,
+            recursion_misses=raw.recursion_misses,
+            verified_insns=raw.verified_insns,
+            line_infos=raw.nr_line_info,
+        )
+
+    def __repr__(self) -> str:
+        return f"<LoadedProgram {self.name}{' (closed)' if self.closed else ''}>"
+
+
+def enable_stats() -> Descriptor:
+    """Have the kernel count and time every run of every program while the result is open (5.8, d46edd671a14).
+
+    Raises BpfError.
+    """
+    return Descriptor(bpf(Command.ENABLE_STATS, EnableStatsAttr(type=0), 4, subject="run time of programs"))
+
+
+def load(
+    spec: asm.Program,
+    maps: Mapping[str, Map[object]],
+    *,
+    btf: Optional[bool] = None,
+    expected_attach_type: Optional[int] = None,
+    attach_btf_id: Optional[int] = None,
+) -> LoadedProgram:
+    """Load the program that `spec` describes, with the maps that it names.
+
+    The name goes along where the kernel takes names (4.15), notes and source lines where it takes BTF for programs
+    (5.0, c454a46b5efd; `btf` False leaves them out). `expected_attach_type` (4.17) and `attach_btf_id` (5.5) are for
+    TRACING programs. Raises VerifierError for a program that is refused, asm.EncodeError for a map that is missing.
+    """
+    code = spec.encode({name: bpf_map.fileno() for name, bpf_map in maps.items()})
+    license_text = spec.license.encode() + b"\0"
+    attr = ProgramLoadAttr(
+        prog_type=spec.kind,
+        insn_cnt=len(code) // 8,
+        insns=address(code),
+        license=address(license_text),
+        kern_version=kernel_version_code() if spec.kind is ProgramType.KPROBE else 0,
+        expected_attach_type=expected_attach_type or 0,
+        attach_btf_id=attach_btf_id or 0,
+    )
+    if features.FEATURES["program_names"].supported():
+        attr.prog_name = kernel_name(spec.name)
+    fd = None
+    if btf is not False and features.FEATURES["line_info"].supported():
+        fd = _load_with_notes(spec, attr)
+    if fd is None:
+        fd = _load_or_explain(spec, attr)
+    return LoadedProgram(fd, spec)
+
+
+def _load_with_notes(spec: asm.Program, attr: ProgramLoadAttr) -> Optional[int]:
+    """Load with BTF, None if that does not go.
+
+    Then the program or its notes are at fault, which loading without tells.
+    """
+    info: ProgramInfo = program_info(spec)
+    btf_attr = BtfLoadAttr(btf=address(info.btf), btf_size=len(info.btf))
+    try:
+        types = Descriptor(bpf(Command.BTF_LOAD, btf_attr, subject=f"notes of program {spec.name}"))
+    except BpfError:
+        return None
+    with types:
+        with_notes = ProgramLoadAttr.from_buffer_copy(attr)
+        with_notes.prog_btf_fd = types.fileno()
+        with_notes.func_info_rec_size, with_notes.line_info_rec_size = FUNCTION_SIZE, LINE_SIZE
+        with_notes.func_info, with_notes.line_info = address(info.functions), address(info.lines)
+        with_notes.func_info_cnt = len(info.functions) // FUNCTION_SIZE
+        with_notes.line_info_cnt = len(info.lines) // LINE_SIZE
+        try:
+            return bpf(Command.PROG_LOAD, with_notes, subject=f"program {spec.name}")
+        except BpfError:
+            return None
+
+
+def _load_or_explain(spec: asm.Program, attr: ProgramLoadAttr) -> int:
+    """Load without a log, which costs nothing and cannot overflow; if the program is refused, once more to hear why."""
+    try:
+        return bpf(Command.PROG_LOAD, attr, subject=f"program {spec.name}")
+    except BpfError as error:
+        return _load_with_log(spec, attr, error)
+
+
+def _load_with_log(spec: asm.Program, attr: ProgramLoadAttr, first: BpfError) -> int:
+    size = _LOG_START
+    while True:
+        log = ctypes.create_string_buffer(size)
+        attr.log_level, attr.log_size, attr.log_buf = 1, size, ctypes.addressof(log)
+        try:
+            return bpf(Command.PROG_LOAD, attr, subject=f"program {spec.name}")
+        except BpfError as error:
+            if error.errno == errno.ENOSPC and size < _LOG_LIMIT:
+                size = min(size * 4, _LOG_LIMIT)
+                continue
+            said = log.value.decode("utf-8", "replace")
+            raise VerifierError(first.errno or 0, spec, said, "" if said else first.hint) from None

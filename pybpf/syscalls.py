@@ -1,0 +1,338 @@
+"""The one place where the kernel is called: bpf(2), perf_event_open(2) and what mounting a private tracefs takes.
+
+Each bpf(2) command has its own attribute structure with explicit padding (include/uapi/linux/bpf.h, `union
+bpf_attr`). A kernel refuses non-zero bytes beyond the attributes it knows (E2BIG) and takes anything shorter as
+followed by zeros, so an attribute is sent no longer than its last byte that is not zero.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import re
+from ctypes import c_char, c_uint32, c_uint64
+from enum import IntEnum
+from typing import Dict, NamedTuple, Optional
+
+from pybpf import privileges
+
+__all__ = [
+    "ENOTSUPP",
+    "BpfError",
+    "BtfLoadAttr",
+    "Command",
+    "EnableStatsAttr",
+    "InfoAttr",
+    "MapBatchAttr",
+    "MapCreateAttr",
+    "MapElementAttr",
+    "PerfEventAttr",
+    "ProgramLoadAttr",
+    "RawTracepointAttr",
+    "address",
+    "bpf",
+    "error_name",
+    "kernel_version_code",
+    "mount",
+    "mount_detached",
+    "perf_event_open",
+    "pidfd_open",
+    "unshare",
+]
+
+ENOTSUPP = 524  # internal to the kernel and in no libc, yet bpf(2) returns it
+_EAGAIN_LIMIT = 5  # as libbpf: the verifier gives way to a pending signal, which must not go on for ever
+
+
+class _Numbers(NamedTuple):
+    """System call numbers of one machine (arch/*/entry/syscalls, asm-generic/unistd.h)."""
+
+    bpf: int
+    perf_event_open: int
+    pidfd_open: int = 434
+    fsopen: int = 430
+    fsconfig: int = 431
+    fsmount: int = 432
+
+
+_MACHINES: Dict[str, _Numbers] = {
+    "x86_64": _Numbers(bpf=321, perf_event_open=298),
+    "aarch64": _Numbers(bpf=280, perf_event_open=241),
+}
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+_libc.syscall.argtypes = [
+    ctypes.c_long
+] * 7  # undeclared, an int is passed as a C int and an address loses its upper half
+_libc.mount.restype = ctypes.c_int
+_libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_void_p]
+_libc.unshare.restype = ctypes.c_int
+_libc.unshare.argtypes = [ctypes.c_int]
+
+
+class Command(IntEnum):
+    """Commands of bpf(2) (`enum bpf_cmd`)."""
+
+    MAP_CREATE = 0
+    MAP_LOOKUP_ELEM = 1
+    MAP_UPDATE_ELEM = 2
+    MAP_DELETE_ELEM = 3
+    MAP_GET_NEXT_KEY = 4
+    PROG_LOAD = 5
+    OBJ_GET_INFO_BY_FD = 15  # 4.13
+    RAW_TRACEPOINT_OPEN = 17  # 4.17
+    BTF_LOAD = 18  # 4.18
+    MAP_LOOKUP_BATCH = 24  # 5.6
+    MAP_LOOKUP_AND_DELETE_BATCH = 25  # 5.6
+    ENABLE_STATS = 32  # 5.8
+
+    def __str__(self) -> str:
+        return f"BPF_{self.name}"
+
+
+class MapCreateAttr(ctypes.Structure):
+    _fields_ = [
+        ("map_type", c_uint32),
+        ("key_size", c_uint32),
+        ("value_size", c_uint32),
+        ("max_entries", c_uint32),
+        ("map_flags", c_uint32),
+        ("inner_map_fd", c_uint32),  # 4.12
+        ("numa_node", c_uint32),  # 4.14
+        ("map_name", c_char * 16),  # 4.15
+        ("map_ifindex", c_uint32),
+        ("btf_fd", c_uint32),  # 4.18
+        ("btf_key_type_id", c_uint32),
+        ("btf_value_type_id", c_uint32),
+    ]
+
+
+class MapElementAttr(ctypes.Structure):
+    """MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM; for MAP_GET_NEXT_KEY `value` is the next key."""
+
+    _fields_ = [
+        ("map_fd", c_uint32),
+        ("pad", c_uint32),
+        ("key", c_uint64),
+        ("value", c_uint64),
+        ("flags", c_uint64),
+    ]
+
+
+class MapBatchAttr(ctypes.Structure):
+    _fields_ = [
+        ("in_batch", c_uint64),
+        ("out_batch", c_uint64),
+        ("keys", c_uint64),
+        ("values", c_uint64),
+        ("count", c_uint32),  # in: room for so many; out: so many were copied
+        ("map_fd", c_uint32),
+        ("elem_flags", c_uint64),
+        ("flags", c_uint64),
+    ]
+
+
+class ProgramLoadAttr(ctypes.Structure):
+    _fields_ = [
+        ("prog_type", c_uint32),
+        ("insn_cnt", c_uint32),
+        ("insns", c_uint64),
+        ("license", c_uint64),
+        ("log_level", c_uint32),
+        ("log_size", c_uint32),
+        ("log_buf", c_uint64),
+        ("kern_version", c_uint32),
+        ("prog_flags", c_uint32),
+        ("prog_name", c_char * 16),  # 4.15
+        ("prog_ifindex", c_uint32),
+        ("expected_attach_type", c_uint32),  # 4.17
+        ("prog_btf_fd", c_uint32),  # 5.0, to line_info_cnt
+        ("func_info_rec_size", c_uint32),
+        ("func_info", c_uint64),
+        ("func_info_cnt", c_uint32),
+        ("line_info_rec_size", c_uint32),
+        ("line_info", c_uint64),
+        ("line_info_cnt", c_uint32),
+        ("attach_btf_id", c_uint32),  # 5.5
+    ]
+
+
+class InfoAttr(ctypes.Structure):
+    """OBJ_GET_INFO_BY_FD."""
+
+    _fields_ = [("bpf_fd", c_uint32), ("info_len", c_uint32), ("info", c_uint64)]
+
+
+class RawTracepointAttr(ctypes.Structure):
+    _fields_ = [("name", c_uint64), ("prog_fd", c_uint32), ("pad", c_uint32)]
+
+
+class BtfLoadAttr(ctypes.Structure):
+    _fields_ = [
+        ("btf", c_uint64),
+        ("btf_log_buf", c_uint64),
+        ("btf_size", c_uint32),
+        ("btf_log_size", c_uint32),
+        ("btf_log_level", c_uint32),
+        ("pad", c_uint32),
+    ]
+
+
+class EnableStatsAttr(ctypes.Structure):
+    _fields_ = [("type", c_uint32)]
+
+
+class PerfEventAttr(ctypes.Structure):
+    """`struct perf_event_attr` as far as PERF_ATTR_SIZE_VER0 (64 bytes), which every kernel takes."""
+
+    _fields_ = [
+        ("type", c_uint32),
+        ("size", c_uint32),
+        ("config", c_uint64),
+        ("sample_period", c_uint64),
+        ("sample_type", c_uint64),
+        ("read_format", c_uint64),
+        ("flags", c_uint64),
+        ("wakeup_events", c_uint32),
+        ("bp_type", c_uint32),
+        ("config1", c_uint64),
+    ]
+
+
+def error_name(number: int) -> str:
+    """`Invalid argument (EINVAL)` for an errno, and sense for ENOTSUPP, which libc does not know."""
+    if number == ENOTSUPP:
+        return "Operation not supported by this kernel (ENOTSUPP)"
+    return f"{os.strerror(number)} ({errno.errorcode.get(number, str(number))})"
+
+
+class BpfError(OSError):
+    """A refused kernel call.
+
+    `errno`, what was asked (`command`), on what (`subject`), and perhaps what to do (`hint`).
+    """
+
+    def __init__(self, number: int, command: str, subject: str = "", hint: str = "") -> None:
+        super().__init__(number, error_name(number))
+        self.command = command
+        self.subject = subject
+        self.hint = hint
+
+    def __str__(self) -> str:
+        what = f"{self.subject}: {self.command}" if self.subject else self.command
+        assert self.errno is not None
+        text = f"{what}: {error_name(self.errno)}"
+        return f"{text}; {self.hint}" if self.hint else text
+
+
+def _numbers() -> _Numbers:
+    machine = platform.machine()
+    if machine not in _MACHINES:
+        raise BpfError(errno.ENOSYS, "bpf(2)", f"machine {machine}", f"supported are {', '.join(sorted(_MACHINES))}")
+    return _MACHINES[machine]
+
+
+def address(data: bytes) -> int:
+    """Where the content of `data` lies. The caller keeps `data` alive until the call that uses the address is over."""
+    return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
+
+
+def _wire_size(attr: ctypes.Structure) -> int:
+    """Bytes of `attr` up to the last that is not zero, in whole words."""
+    used = len(bytes(attr).rstrip(b"\0"))
+    return min((used + 7) & ~7, ctypes.sizeof(attr)) or min(8, ctypes.sizeof(attr))
+
+
+def bpf(
+    command: Command, attr: ctypes.Structure, size: Optional[int] = None, *, subject: str = "", retry: bool = True
+) -> int:
+    """Call bpf(2); its result (a descriptor that the caller now owns, or 0). Raises BpfError.
+
+    `size` overrides how many bytes of `attr` are sent. EINTR is retried, and EAGAIN of PROG_LOAD a few times, unless
+    `retry` is false (for commands that write into `attr` what a second call would read). An EPERM that RLIMIT_MEMLOCK
+    may explain is tried again after raising that limit.
+    """
+    wire = _wire_size(attr) if size is None else size
+    again = _EAGAIN_LIMIT
+    allocates = command in (Command.MAP_CREATE, Command.PROG_LOAD, Command.BTF_LOAD)
+    number = _numbers().bpf
+    while True:
+        result: int = _libc.syscall(number, command, ctypes.addressof(attr), wire, 0, 0, 0)
+        if result >= 0:
+            return result
+        code = ctypes.get_errno()
+        if code == errno.EINTR and retry:
+            continue
+        if code == errno.EAGAIN and command is Command.PROG_LOAD and again:
+            again -= 1
+            continue
+        if code == errno.EPERM and allocates:
+            if privileges.raise_memlock():
+                continue
+            raise BpfError(code, str(command), subject, privileges.explain_eperm())
+        raise BpfError(code, str(command), subject)
+
+
+def kernel_version_code() -> int:
+    """LINUX_VERSION_CODE, which a KPROBE program has to name before 5.0 (6c4fc209fcf9), and nothing else does."""
+    numbers = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", os.uname().release)
+    major, minor, patch = (int(number or 0) for number in numbers.groups()) if numbers else (0, 0, 0)
+    return major << 16 | minor << 8 | min(patch, 255)
+
+
+def _call(name: str, number: int, *arguments: int, subject: str = "") -> int:
+    padded = (*arguments, *([0] * (6 - len(arguments))))
+    while True:
+        result: int = _libc.syscall(number, *padded)
+        if result >= 0:
+            return result
+        code = ctypes.get_errno()
+        if code != errno.EINTR:
+            raise BpfError(code, name, subject, privileges.explain_eperm() if code == errno.EPERM else "")
+
+
+def perf_event_open(attr: PerfEventAttr, pid: int, cpu: int, *, subject: str = "") -> int:
+    """Open a perf event, close-on-exec.
+
+    The descriptor is the caller's. `pid` -1 is every process on `cpu`. Raises BpfError.
+    """
+    attr.size = ctypes.sizeof(attr)
+    cloexec = 8  # PERF_FLAG_FD_CLOEXEC, 3.14
+    return _call(
+        "perf_event_open", _numbers().perf_event_open, ctypes.addressof(attr), pid, cpu, -1, cloexec, subject=subject
+    )
+
+
+def pidfd_open(pid: int) -> int:
+    """A pidfd (5.3), close-on-exec as all of them are; the descriptor is the caller's. Raises BpfError."""
+    return _call("pidfd_open", _numbers().pidfd_open, pid, 0, subject=f"process {pid}")
+
+
+def mount_detached(filesystem: str) -> int:
+    """Mount `filesystem` nowhere (fsopen, fsmount: 5.2) and return a descriptor of its root, which is the caller's.
+
+    The mount is in no namespace and is gone with its last descriptor. Raises BpfError, ENOSYS before 5.2.
+    """
+    numbers, cloexec, create = _numbers(), 1, 6  # FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC, FSCONFIG_CMD_CREATE
+    name = filesystem.encode()
+    context = _call("fsopen", numbers.fsopen, address(name), cloexec, subject=filesystem)
+    try:
+        _call("fsconfig", numbers.fsconfig, context, create, 0, 0, 0, subject=filesystem)
+        return _call("fsmount", numbers.fsmount, context, cloexec, 0, subject=filesystem)
+    finally:
+        os.close(context)
+
+
+def mount(source: str, target: str, filesystem: str, flags: int) -> None:
+    """mount(2) without data. Raises BpfError."""
+    if _libc.mount(source.encode(), target.encode(), filesystem.encode(), flags, None) < 0:
+        raise BpfError(ctypes.get_errno(), "mount", f"{filesystem} on {target}")
+
+
+def unshare(flags: int) -> None:
+    """unshare(2). Raises BpfError."""
+    if _libc.unshare(flags) < 0:
+        raise BpfError(ctypes.get_errno(), "unshare")

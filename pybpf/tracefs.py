@@ -1,0 +1,248 @@
+"""Tracepoint ids and field offsets, from tracefs, mounted or not.
+
+Where tracefs is not mounted it is mounted out of everybody's sight: as a detached mount (5.2), or in the mount
+namespace of a child process that hands a descriptor of its root back. Nothing appears in the caller's namespace, and
+the mount is gone once the descriptor is closed.
+"""
+
+from __future__ import annotations
+
+import array
+import errno
+import os
+import re
+import socket
+from typing import Dict, List, NamedTuple, Optional
+
+from pybpf import syscalls
+from pybpf.descriptor import Descriptor
+
+__all__ = ["TraceField", "Tracefs", "TracefsError", "TracepointFormat", "parse_format"]
+
+_USUAL = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+_CLONE_NEWNS = 0x00020000
+_MS_REC_PRIVATE = 0x4000 | 0x40000
+_FORMAT_LIMIT = 1 << 20  # bytes; real ones are one or two KiB
+
+
+class TracefsError(Exception):
+    """No tracefs, no such tracepoint, or a format file that is none; the text says which and what to do."""
+
+
+class TraceField(NamedTuple):
+    """A field of a tracepoint's record: `offset` and `size` in bytes, as a program finds it relative to its context.
+
+    `length` is that of a C array, else 1. With `dynamic` the field is a 32-bit word that holds where the data lies
+    (offset in the low 16 bits, length in the high 16 bits), as `__data_loc` says.
+    """
+
+    name: str
+    ctype: str
+    offset: int
+    size: int
+    signed: bool
+    length: int = 1
+    dynamic: bool = False
+
+
+class TracepointFormat(NamedTuple):
+    """What a tracepoint's `format` file says."""
+
+    name: str
+    id: int
+    fields: Dict[str, TraceField]
+
+
+_FIELD = re.compile(
+    r"\s*field:(?P<declaration>[^;]+);\s*offset:(?P<offset>\d+);\s*size:(?P<size>\d+);(?:\s*signed:(?P<signed>-?\d+);)?"
+)
+_DECLARATION = re.compile(r"(?P<ctype>.*[\s*])(?P<name>\w+)(?:\[(?P<length>[^\]]*)\])?")
+_DATA_LOC = re.compile(r"(?P<ctype>__(?:data|rel)_loc .*\[\])\s*(?P<name>\w+)")
+
+
+def _parse_field(line: str) -> Optional[TraceField]:
+    match = _FIELD.fullmatch(line.rstrip())
+    if match is None:
+        return None
+    declaration = match["declaration"].strip()
+    dynamic = _DATA_LOC.fullmatch(declaration)
+    parsed = dynamic or _DECLARATION.fullmatch(declaration)
+    if parsed is None:
+        return None
+    length = None if dynamic else parsed["length"]
+    return TraceField(
+        name=parsed["name"],
+        ctype=" ".join(parsed["ctype"].split()),
+        offset=int(match["offset"]),
+        size=int(match["size"]),
+        signed=match["signed"] not in (None, "0"),
+        length=int(length) if length and length.isdigit() else 1,
+        dynamic=dynamic is not None,
+    )
+
+
+def parse_format(text: str) -> TracepointFormat:
+    """Read the text of a `format` file (Documentation/trace/events.rst).
+
+    TracefsError if name, ID or a field is unreadable.
+    """
+    name, number = "", -1
+    fields: Dict[str, TraceField] = {}
+    for line in text.splitlines():
+        if line.startswith("name:"):
+            name = line[5:].strip()
+        elif line.startswith("ID:") and line[3:].strip().isdigit():
+            number = int(line[3:])
+        elif line.lstrip().startswith("field:"):
+            field = _parse_field(line)
+            if field is None:
+                raise TracefsError(f"tracepoint {name or '?'}: cannot read the field {line.strip()!r}")
+            fields.setdefault(field.name, field)  # the common_ fields come first and are not redefined
+        elif line.startswith("print fmt:"):
+            break
+    if not name or number < 0:
+        raise TracefsError("a tracepoint's format without name or ID")
+    return TracepointFormat(name, number, fields)
+
+
+class Tracefs(Descriptor):
+    """An open tracefs; everything is read relative to its root's descriptor."""
+
+    @classmethod
+    def open(cls) -> Tracefs:
+        """Open tracefs where it is mounted, else mount it privately. TracefsError if neither can be done.
+
+        Takes CAP_DAC_READ_SEARCH or root to read, and CAP_SYS_ADMIN if it has to be mounted.
+        """
+        for path in [*_USUAL, *_mounted()]:
+            try:
+                return cls._checked(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+            except (OSError, TracefsError):
+                continue
+        reasons = []
+        for private in (_mount_detached, _mount_in_child):
+            try:
+                return cls._checked(private())
+            except (OSError, TracefsError) as error:
+                reasons.append(str(error))
+        raise TracefsError(f"tracefs is not mounted and cannot be: {'; '.join(reasons)}: run as root or mount it")
+
+    @classmethod
+    def _checked(cls, fd: int) -> Tracefs:
+        """Own `fd` if it is the root of a tracefs that this process may read."""
+        tracefs = cls(fd)
+        try:
+            os.stat("events/header_page", dir_fd=fd)
+        except OSError as error:
+            tracefs.close()
+            raise TracefsError(f"no events in it ({os.strerror(error.errno or 0)})") from None
+        return tracefs
+
+    def _read(self, category: str, name: str, leaf: str) -> str:
+        if not re.fullmatch(r"[\w-]+", category) or not re.fullmatch(r"[\w-]+", name):
+            raise TracefsError(f"{category}:{name} is no name of a tracepoint")
+        try:
+            fd = os.open(f"events/{category}/{name}/{leaf}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.fileno())
+            try:
+                return _read_text(fd)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                raise TracefsError(f"this kernel has no tracepoint {category}:{name}") from None
+            raise TracefsError(f"tracepoint {category}:{name}: {os.strerror(error.errno or 0)}") from None
+
+    def event_id(self, category: str, name: str) -> int:
+        """The id by which perf_event_open(2) knows the tracepoint. TracefsError if there is none."""
+        text = self._read(category, name, "id").strip()
+        if not text.isdigit():
+            raise TracefsError(f"tracepoint {category}:{name}: {text[:20]!r} is no id")
+        return int(text)
+
+    def format(self, category: str, name: str) -> TracepointFormat:
+        """The fields of the tracepoint's record, and its id. TracefsError if there is none."""
+        return parse_format(self._read(category, name, "format"))
+
+    def exists(self, category: str, name: str) -> bool:
+        """Whether the kernel has that tracepoint."""
+        try:
+            self._read(category, name, "id")
+        except TracefsError:
+            return False
+        return True
+
+    def names(self, category: str) -> List[str]:
+        """The tracepoints of a category, sorted; none if there is no such category."""
+        if not re.fullmatch(r"[\w-]+", category):
+            raise TracefsError(f"{category!r} is no category of tracepoints")
+        try:
+            fd = os.open(f"events/{category}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fileno())
+        except OSError:
+            return []
+        try:
+            return sorted(entry.name for entry in os.scandir(fd) if entry.is_dir())
+        finally:
+            os.close(fd)
+
+
+def _read_text(fd: int) -> str:
+    """The file's text up to `print fmt:`, which mostly comes with the first read: a read gives no more than a page."""
+    data = b""
+    while len(data) < _FORMAT_LIMIT and b"print fmt:" not in data:
+        chunk = os.read(fd, 65536)
+        if not chunk:
+            break
+        data += chunk
+    return data.decode("utf-8", "replace")
+
+
+def _mounted() -> List[str]:
+    """Where /proc/mounts says that a tracefs is."""
+    with open("/proc/self/mounts", "rb") as mounts:
+        lines = [line.split() for line in mounts]
+    # Blanks and backslashes in a mount point are written as octal escapes.
+    return [
+        os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8) & 0xFF]), line[1]))
+        for line in lines
+        if len(line) > 2 and line[2] == b"tracefs"
+    ]
+
+
+def _mount_detached() -> int:
+    return syscalls.mount_detached("tracefs")
+
+
+def _mount_in_child() -> int:
+    """Mount tracefs in the mount namespace of a child process, and receive a descriptor of its root from there.
+
+    The descriptor keeps the mount alive when the child and its namespace are gone.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        child = os.fork()
+        if child == 0:
+            _serve_mount(theirs)
+        theirs.close()
+        try:
+            message, ancillary, _flags, _from = ours.recvmsg(256, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
+        finally:
+            os.waitpid(child, 0)
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            return array.array("i", data[:4])[0]
+    raise TracefsError(message.decode("utf-8", "replace") or "the mounting process died")
+
+
+def _serve_mount(channel: socket.socket) -> None:
+    """The child's part: mount, send the root's descriptor or the error's text, and leave without Python's exit."""
+    try:
+        target = next(path for path in ("/sys/kernel/tracing", "/mnt", "/tmp", "/") if os.path.isdir(path))
+        syscalls.unshare(_CLONE_NEWNS)
+        syscalls.mount("none", "/", "", _MS_REC_PRIVATE)  # else the mount would propagate to the caller's namespace
+        syscalls.mount("tracefs", target, "tracefs", 0)
+        fd = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        channel.sendmsg([b"ok"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))])
+    except BaseException as error:  # nothing may run on in the child
+        channel.send(str(error).encode()[:200])
+    finally:
+        os._exit(0)
