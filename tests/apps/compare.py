@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from typing import Any, Dict, Iterable, List, Mapping, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Set, Tuple
 from typing import Counter as CounterOf
 
 from .strace import DATA_KEYS, KEYS, READ_KEYS, WRITE_KEYS, Call, Totals
@@ -157,3 +157,27 @@ def _unattributed(totals: Totals, document: Mapping[str, Any]) -> List[str]:
             if mine[errno] != theirs[errno]:
                 lines.append(f"(no file): {key} error {errno}: strace {mine[errno]}, iotrace {theirs[errno]}")
     return lines
+
+
+Counts = Callable[[bytes, str], Tuple[int, int]]  # (path, system call) -> successful calls, bytes
+
+
+def counts_of_totals(totals: Totals) -> Counts:
+    """strace's numbers, for an application's own account of its I/O to be held against."""
+
+    def counts(path: bytes, key: str) -> Tuple[int, int]:
+        call = totals.files[path].calls.get(key, Call()) if path in totals.files else Call()
+        return call.calls - sum(call.errors.values()), call.bytes
+
+    return counts
+
+
+def counts_of_document(document: Mapping[str, Any]) -> Counts:
+    """iotrace's numbers, for the same."""
+    files = {_path(file): file["syscalls"] for file in document["files"]}
+
+    def counts(path: bytes, key: str) -> Tuple[int, int]:
+        call = files.get(path, {}).get(key, {"calls": 0, "errors": {}})
+        return call["calls"] - sum(call["errors"].values()), call.get("bytes", 0)
+
+    return counts

@@ -12,7 +12,7 @@ import os
 import platform
 import struct
 from pathlib import Path
-from typing import Optional
+from typing import List, Optional
 
 _BASE = 0x400000
 _HEADERS = 64 + 56  # Elf64_Ehdr and one Elf64_Phdr
@@ -71,12 +71,18 @@ def write(path: Path) -> None:
     path.chmod(0o755)
 
 
-def _state(pid: int) -> str:
-    """The process's state letter from /proc/PID/stat; "" once it has gone."""
+def _stat(pid: int) -> List[str]:
+    """The fields of /proc/PID/stat from the third (state) on; none once the process has gone."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
-        return ""
+        return []
+
+
+def start_time(pid: int) -> str:
+    """When the process was started, in clock ticks since boot; "" once it has gone."""
+    fields = _stat(pid)
+    return fields[19] if fields else ""
 
 
 def stopped(path: Path) -> Optional[int]:
@@ -87,7 +93,7 @@ def stopped(path: Path) -> Optional[int]:
                 executable = os.readlink(f"/proc/{name}/exe")
             except OSError:
                 continue
-            if executable == str(path) and _state(int(name)) == "T":
+            if executable == str(path) and _stat(int(name))[:1] == ["T"]:
                 return int(name)
     return None
 

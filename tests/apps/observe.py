@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -112,7 +113,7 @@ class Run:
         self._deadline = time.monotonic() + timeout
         self._children: List[Process] = []
         self._gates: List[Path] = []
-        self._strays: List[int] = []
+        self._commands: Dict[int, str] = {}  # PID -> when it was started, which no later process of that number shares
 
     def __enter__(self) -> Run:
         return self
@@ -121,11 +122,11 @@ class Run:
         self, kind: Optional[Type[BaseException]], value: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         for child in self._children:
-            if child.poll() is None:
-                child.kill()
-                child.wait()
-        for pid in self._strays:
-            if _runs(pid, self._gates):
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)  # each leads a session of its own
+            child.wait()
+        for pid, born in self._commands.items():
+            if gate.start_time(pid) == born:
                 os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -139,7 +140,9 @@ class Run:
     def start(self, name: str, command: Sequence[str], **popen: Any) -> Process:
         """Start a process with its output in NAME.out and NAME.err of the run's directory."""
         with open(self.directory / (name + ".out"), "ab") as out, open(self.directory / (name + ".err"), "ab") as err:
-            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, **popen)
+            child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True, **popen
+            )
         self._children.append(child)
         return child
 
@@ -163,7 +166,7 @@ class Run:
 
     def stopped_gate(self, path: str, child: Process, name: str) -> int:
         pid = self.until("its command had started", lambda: gate.stopped(Path(path)), child, name)
-        self._strays.append(pid)
+        self._commands[pid] = gate.start_time(pid)
         return pid
 
     def attach_strace(self, pid: int, prefix: Optional[Path] = None, follow: bool = True) -> Process:
@@ -185,13 +188,6 @@ class Run:
 def _alone(options: List[str]) -> List[str]:
     """strace's options with one process watched instead of all descendants; the file is then PREFIX itself."""
     return ["--output-separately" if option == "-ff" else option for option in options]
-
-
-def _runs(pid: int, executables: Sequence[Path]) -> bool:
-    try:
-        return Path(os.readlink(f"/proc/{pid}/exe")) in executables
-    except OSError:
-        return False
 
 
 def both(command: Command, options: Sequence[str] = ()) -> Observation:
