@@ -402,7 +402,8 @@ class ProfileReader:
         try:
             yield
         except (sqlite3.Error, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-            raise ProfileError(f"{self.name}: damaged profile: {error}") from error
+            reason = " ".join(str(error).split())[:200]  # SQLite quotes the file
+            raise ProfileError(f"{self.name}: damaged profile: {reason}") from error
 
     def _check_schema(self) -> None:
         declared = dict(self._database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
@@ -420,9 +421,8 @@ class ProfileReader:
                 meta[key] = json.loads(text)
                 if type(meta[key]) is not type(getattr(known, key)):
                     raise ValueError(f"{key} is a {type(meta[key]).__name__}")
+        _check_text(*meta.get("command", ()), *meta.get("coverage", {}).values())
         meta["command"] = [word.encode("utf-8", "surrogateescape") for word in meta.get("command", ())]
-        if not all(type(value) is str for value in meta.get("coverage", {}).values()):
-            raise ValueError("coverage is no text")
         header = Header(**meta)
         _check([header.started_ns, header.ended_ns], [])
         if max(header.started_ns, header.ended_ns) > MAX_COUNTER:

@@ -69,7 +69,7 @@ def head(text: str, columns: int) -> str:
 
 
 def wrap(text: str, columns: int) -> List[str]:
-    """Safe text in lines of at most `columns` (2 or more), broken at spaces where there are any, inside words where not."""
+    """Safe text in lines of at most `columns` (2 or more), broken at spaces, or inside words where it must be."""
     lines = [""]
     for word in text.split(" "):
         joined = f"{lines[-1]} {word}" if lines[-1] else word

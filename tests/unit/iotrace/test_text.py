@@ -1,0 +1,95 @@
+"""Escaping, widths and human numbers."""
+
+import re
+import unicodedata
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from iotrace import text
+
+paths = st.binary(max_size=80) | st.text(max_size=40).map(lambda s: s.encode("utf-8", "surrogatepass"))
+safe_texts = paths.map(text.safe)
+
+
+@given(paths)
+@example(b"\\x41")
+@example(b"/tmp/\x1b]0;owned\x07")
+@example("/tmp/\u202egpj.exe".encode())
+def test_safe_text_has_nothing_that_drives_a_terminal_and_comes_back(path: bytes) -> None:
+    shown = text.safe(path)
+    assert not [c for c in shown if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")]
+    assert text.unescape(shown) == path
+    assert text.unescape(text.ascii_only(shown)) == path
+    assert text.ascii_only(shown).isascii()
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        (b"/a b/\xc3\xa9", "/a b/é"),
+        (b"\x1b[2J\n\x7f\xc2\x9b", r"\x1b[2J\x0a\x7f\xc2\x9b"),
+        (b"\xff\\", r"\xff\x5c"),
+        ("\u2066\u200b".encode(), r"\xe2\x81\xa6\xe2\x80\x8b"),
+    ],
+)
+def test_safe(path: bytes, shown: str) -> None:
+    assert text.safe(path) == shown
+
+
+def test_a_surrogate_that_stands_for_no_byte_is_shown_by_number() -> None:
+    assert text.safe_text("a\ud800") == r"a\ud800"
+
+
+@given(safe_texts, st.integers(4, 60))
+def test_shortened_text_fits_and_keeps_both_ends(shown: str, columns: int) -> None:
+    short = text.shorten(shown, columns)
+    assert text.width(short) <= columns
+    if short != shown:
+        start, mark, end = short.rpartition("...")
+        assert mark and shown.startswith(start) and shown.endswith(end)
+
+
+def test_width_counts_columns() -> None:
+    assert text.width("日本") == 4
+    assert text.width("e\u0301") == 1
+    assert text.shorten("/var/" + "日" * 20, 12) == "/va...日日日"
+
+
+@given(safe_texts, st.integers(2, 60))
+def test_wrapped_lines_fit_and_lose_no_character(shown: str, columns: int) -> None:
+    lines = text.wrap(shown, columns)
+    assert all(text.width(line) <= columns for line in lines)
+    assert "".join(lines).replace(" ", "") == shown.replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    ("count", "size"),
+    [(0, "0"), (1023, "1023"), (1024, "1.00 KiB"), (10 * 1024 - 1, "10.0 KiB"), (1 << 20, "1.00 MiB"),
+     ((1 << 20) - 1, "1.00 MiB"), (1000 << 30, "1000 GiB"), ((1 << 63) - 1, "8.00 EiB")],
+)  # fmt: skip
+def test_size(count: int, size: str) -> None:
+    assert text.size(count) == size
+
+
+@given(st.integers(0, (1 << 63) - 1))
+def test_human_numbers_are_right_to_half_a_percent_and_fit_their_columns(count: int) -> None:
+    assert len(text.size(count)) <= 8
+    factors = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "PiB": 2**50, "EiB": 2**60}
+    value, _, unit = text.size(count).partition(" ")
+    assert abs(float(value) * factors[unit] - count) <= 0.005 * count
+    found = re.fullmatch(r"([\d.]+)([kMGTPE]?)", text.number(count))
+    assert found
+    powers = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
+    assert abs(float(found.group(1)) * powers[found.group(2)] - count) <= 0.005 * count
+    assert len(text.number(count)) <= 5
+
+
+@pytest.mark.parametrize(
+    ("ns", "shown"),
+    [(0, "0"), (999, "999 ns"), (1024, "1.02 us"), (1_500_000, "1.50 ms"), (99_100_000_000, "99.1 s"),
+     (600 * 10**9, "10m00s"), (3 * 3600 * 10**9 + 7 * 60 * 10**9, "3h07m")],
+)  # fmt: skip
+def test_duration(ns: int, shown: str) -> None:
+    assert text.duration(ns) == shown
