@@ -106,8 +106,9 @@ class BtfWriter:
 
 
 class ProgramInfo(NamedTuple):
-    """BTF of a program, and the records that tie its instructions to it (`struct bpf_func_info`, `struct bpf_line_info`).
+    """BTF of a program, and the records that tie its instructions to it.
 
+    They are `struct bpf_func_info` and `struct bpf_line_info`.
     """
 
     btf: bytes

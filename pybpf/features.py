@@ -154,7 +154,7 @@ def _loads(code: bytes, refused: Tuple[int, ...] = _REFUSED) -> bool:
     return _attempt(lambda: _load(code), refused)
 
 
-def _create(kind: int, key: int, value: int, entries: int, flags: int = 0, name: bytes = b"") -> int:
+def _create(kind: int, key: int, value: int, entries: int, *, flags: int = 0, name: bytes = b"") -> int:
     attr = MapCreateAttr(
         map_type=kind, key_size=key, value_size=value, max_entries=entries, map_flags=flags, map_name=name
     )
@@ -314,14 +314,14 @@ FEATURES: Dict[str, Feature] = {
         Feature("btf", (4, 18), "loading type information (BTF)", lambda: _attempt(_load_btf)),
         Feature("line_info", (5, 0), "source lines of programs", _line_info),
         Feature("jmp32", (5, 1), "32-bit jumps", _jmp32),
-        Feature("kernel_btf", (5, 2), "the kernel's own type information", lambda: os.access(_BTF_PATH, os.R_OK)),
+        Feature("kernel_btf", (5, 4), "the kernel's own type information", lambda: os.access(_BTF_PATH, os.R_OK)),
         Feature("large_programs", (5, 2), "more than 4,096 instructions", _large_programs),
         Feature("bounded_loops", (5, 3), "bounded loops", _bounded_loops),
         Feature(
             "mmap",
             (5, 5),
             "arrays that can be mapped",
-            lambda: _attempt(lambda: _create(MapType.ARRAY, 4, 8, 1, 1 << 10)),
+            lambda: _attempt(lambda: _create(MapType.ARRAY, 4, 8, 1, flags=1 << 10)),
         ),
         Feature("fentry", (5, 5), "attaching to functions (fentry)", _fentry),
         Feature("batch", (5, 6), "reading maps in batches", _batch),
@@ -351,7 +351,7 @@ def map_type(kind: MapType) -> Feature:
         f"{kind.name} maps",
         MAP_TYPES[kind],
         f"maps of kind {kind.name}",
-        lambda: _attempt(lambda: _create(kind, key, value, entries, flags)),
+        lambda: _attempt(lambda: _create(kind, key, value, entries, flags=flags)),
     )
 
 
@@ -414,7 +414,7 @@ def helper(kind: ProgramType, name: str) -> Feature:
     number, since = HELPERS[name]
 
     def probe() -> bool:
-        # Its arguments are not what it wants, or have no value: EACCES. A helper that is unknown, or not for this kind: EINVAL.
+        # EACCES: its arguments have no value, so it is known. EINVAL: it is not, or not for this kind of program.
         try:
             Descriptor(_load(_instruction(0x85, imm=number) + _EXIT, kind)).close()
         except BpfError as error:

@@ -55,9 +55,9 @@ def tracepoint(program: LoadedProgram, event_id: int) -> Link:
     """Attach a TRACEPOINT program to the perf tracepoint with that id (`Tracefs.event_id`).
 
     Since 4.7 (98b5c2c65c29). One event, for every process and on one CPU, is enough: the program belongs to the
-    tracepoint and runs on all CPUs (kernel/trace/trace_event_perf.c). Raises BpfError; EEXIST before 4.15, where a
-    tracepoint holds one program only (e87c6bc3852b "bpf: permit multiple bpf attachments for a single perf event", in
-    v4.15).
+    tracepoint and runs on all CPUs (kernel/trace/trace_event_perf.c). Raises BpfError; EEXIST for a
+    program that is attached there already, and before 4.15 if any is, since a tracepoint held one program only
+    (e87c6bc3852b "bpf: permit multiple bpf attachments for a single perf event", in v4.15).
     """
     what = f"tracepoint {event_id}"
     subject = f"{program.name} on {what}"
@@ -70,7 +70,10 @@ def tracepoint(program: LoadedProgram, event_id: int) -> Link:
         link.close()
         hint = ""
         if error.errno == errno.EEXIST:
-            hint = "another tracer holds it, and before Linux 4.15 a tracepoint takes one program only: stop the other tracer"
+            hint = (
+                "the program is attached to it already, or another tracer is, and before Linux 4.15 it takes one program "
+                "only: stop the other tracer"
+            )
         raise BpfError(error.errno or 0, "PERF_EVENT_IOC_SET_BPF", subject, hint) from None
     return link
 

@@ -158,8 +158,9 @@ class Map(Descriptor, Generic[Value]):
         return True
 
     def next_key(self, key: Optional[bytes]) -> Optional[bytes]:
-        """The key after `key`, the first one for None (4.12, 8fe45924387b) and, in hash maps, for a key that is not there.
+        """The key after `key`; None behind the last.
 
+        The first one for None (4.12, 8fe45924387b) and, in hash maps, for a key that is not there.
         """
         following = ctypes.create_string_buffer(self.key_size)
         start = 0 if key is None else self._check_key(key)
@@ -201,10 +202,11 @@ class Map(Descriptor, Generic[Value]):
                 yield key, value
 
     def drain(self) -> Iterator[Tuple[bytes, Value]]:
-        """Every key with its value, removed as it is read: in batches from 5.6 on (05799638, "bpf: Add batch ops to all
-        htab bpf map"), else each is looked up and deleted, for which the whole list of keys is read first.
+        """Every key with its value, removed from the map as it is read; to be consumed to the end.
 
-        A program that still writes to a value while it is drained writes in vain: drain a map that programs have left.
+        In batches from 5.6 on (057996380a42 "bpf: Add batch ops to all htab bpf map"), else each key is looked up and
+        deleted, once all keys have been read. A program that still writes to a value while it is drained writes in
+        vain: drain a map that programs have left.
         """
         if self._batches(Command.MAP_LOOKUP_AND_DELETE_BATCH):
             yield from self._batch(Command.MAP_LOOKUP_AND_DELETE_BATCH)
@@ -477,7 +479,7 @@ def _with_btf(spec: asm.Map, attr: MapCreateAttr, btf: Optional[bool], own: Call
             try:
                 return own(_create(spec, attr))
             except BpfError as error:
-                # Names are a convenience: a kernel that takes BTF, but not for this kind of map, shall not be refused for it.
+                # Field names are a convenience: a kernel that has BTF, but not for this kind of map, is none the worse.
                 if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP) or spec.type is MapType.TASK_STORAGE:
                     raise
         attr.btf_fd = attr.btf_key_type_id = attr.btf_value_type_id = 0

@@ -143,7 +143,10 @@ class PerfBuffer:
         return self._epoll.fileno()
 
     def poll(self, timeout: float) -> bool:
-        """Wait `timeout` seconds at most (-1: without end) for records; whether there are any."""
+        """Wait `timeout` seconds at most (-1: without end) for new records; whether there are any.
+
+        The kernel reports a wake-up once (perf_poll): read after it, or the next wait is for the next record.
+        """
         return bool(self._epoll.poll(timeout))
 
     def read(self, callback: Callable[[bytes], None]) -> int:

@@ -42,7 +42,7 @@ def raise_memlock() -> bool:
     """Lift RLIMIT_MEMLOCK as far as the process may; whether that changed anything.
 
     Before 5.11 maps and programs are charged to this limit, and exceeding it is EPERM; since then memory is charged
-    to the cgroup (97306be45fbe "bpf: Eliminate rlimit-based memory accounting", in v5.11) and the limit plays no
+    to the cgroup (97306be45fbe "switch to memcg-based memory accounting", in v5.11) and the limit plays no
     part.
     """
     soft, hard = memlock()

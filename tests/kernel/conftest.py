@@ -1,0 +1,83 @@
+"""Tests that load real programs into the running kernel: they need root, and leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+from typing import Callable, Dict, Iterator, List
+
+import pytest
+
+from asm import Assembler, r0
+from pybpf import features
+from pybpf.descriptor import Descriptor
+from pybpf.tracefs import Tracefs
+
+
+def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
+    here = os.path.dirname(__file__)
+    if os.geteuid() == 0:
+        return
+    for item in items:
+        if str(item.path).startswith(here):
+            item.add_marker(pytest.mark.skip(reason="loading BPF programs takes root"))
+
+
+def _open_files() -> Dict[str, str]:
+    """Descriptors of this process by number, less the one that lists them."""
+    found = {}
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            found[number] = os.readlink(f"/proc/self/fd/{number}")
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def _kernel_mappings() -> List[str]:
+    with open("/proc/self/maps") as maps:
+        return [line for line in maps if "anon_inode:" in line or "bpf" in line]
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaks() -> Iterator[None]:
+    """Fail a test that leaves a descriptor, or memory shared with the kernel, behind."""
+    files, mappings, owned = _open_files(), _kernel_mappings(), set(Descriptor.opened())
+    yield
+    assert set(Descriptor.opened()) - owned == set()
+    assert _open_files() == files
+    assert _kernel_mappings() == mappings
+
+
+@pytest.fixture
+def tracefs() -> Iterator[Tracefs]:
+    with Tracefs.open() as opened:
+        yield opened
+
+
+@pytest.fixture
+def as_old_as() -> Iterator[Callable[[int, int], None]]:
+    """`as_old_as(4, 14)`: hide from the loader what that kernel did not have."""
+    yield lambda major, minor: features.pretend((major, minor))
+    features.pretend(None)
+
+
+@pytest.fixture
+def only_us() -> Callable[[Assembler], None]:
+    """Emit the test that leaves the program, to the label `out`, for every process but this one."""
+
+    def emit(a: Assembler) -> None:
+        a.call("get_current_pid_tgid")
+        a.rsh(r0, 32)
+        a.jne(r0, os.getpid(), "out", "another process")
+
+    return emit
+
+
+@pytest.fixture
+def one_cpu() -> Iterator[int]:
+    """Stay on one CPU, whose number this is."""
+    before = os.sched_getaffinity(0)
+    cpu = max(before)
+    os.sched_setaffinity(0, {cpu})
+    yield cpu
+    os.sched_setaffinity(0, before)

@@ -1,0 +1,220 @@
+"""Every kind of map, one by one and in batches, and what bpftool makes of them."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import time
+from typing import Any, Callable, Dict, List
+
+import pytest
+
+from asm import U8, U32, U64, Layout, MapType, field
+from asm import Map as Spec
+from pybpf import maps, privileges
+from pybpf.cpus import possible_cpus
+from pybpf.maps import create
+from pybpf.syscalls import BpfError
+
+KEY = struct.Struct("<I")
+
+
+class Record(Layout):
+    """What bpftool shall show by field."""
+
+    calls = field(U64)
+    sizes = field(U32, 3)
+    pad = field(U32)
+    name = field(U8, 16)
+
+
+def bpftool(*arguments: str) -> Any:
+    if shutil.which("bpftool") is None:
+        pytest.skip("bpftool is not installed")
+    done = subprocess.run(["bpftool", "-j", *arguments], stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout)
+
+
+def fill(target: maps.Map[Any], count: int) -> Dict[bytes, bytes]:
+    content = {KEY.pack(number * 7): struct.pack("<Q", number) for number in range(count)}
+    for key, value in content.items():
+        target.update(key, value)
+    return content
+
+
+@pytest.mark.parametrize("kernel", [(4, 14), (99, 0)], ids=["one by one", "in batches"])
+@pytest.mark.parametrize("kind", [MapType.HASH, MapType.LRU_HASH])
+@pytest.mark.parametrize("count", [0, 1, 23, 5000])
+def test_hash(as_old_as: Callable[[int, int], None], kernel: List[int], kind: MapType, count: int) -> None:
+    as_old_as(*kernel)
+    with create(Spec("numbers", kind, U32, U64, 8192)) as numbers:
+        content = fill(numbers, count)
+        assert dict(numbers.items()) == content
+        assert len(list(numbers.items())) == count
+        assert sorted(numbers.keys()) == sorted(content)
+        drained = list(numbers.drain())
+        assert dict(drained) == content
+        assert len(drained) == count
+        assert list(numbers.items()) == []
+
+
+def test_hash_elements() -> None:
+    with create(Spec("numbers", MapType.HASH, U32, U64, 2)) as numbers:
+        one, two, three = (KEY.pack(number) for number in (1, 2, 3))
+        assert numbers.lookup(one) is None
+        assert not numbers.delete(one)
+        numbers.update(one, b"11111111")
+        numbers.update(two, b"22222222")
+        assert numbers.lookup(one) == b"11111111"
+        with pytest.raises(BpfError, match="map numbers.*EEXIST"):
+            numbers.update(one, b"xxxxxxxx", maps.NOEXIST)
+        with pytest.raises(BpfError, match="ENOENT"):
+            numbers.update(three, b"xxxxxxxx", maps.EXIST)
+        with pytest.raises(BpfError, match="E2BIG") as full:
+            numbers.update(three, b"33333333")
+        assert full.value.errno == errno.E2BIG
+        assert numbers.delete(one)
+        assert dict(numbers.items()) == {two: b"22222222"}
+        with pytest.raises(ValueError, match="a key of 3 bytes, not 4"):
+            numbers.lookup(b"abc")
+        with pytest.raises(ValueError, match="a value of 1 bytes, not 8"):
+            numbers.update(one, b"x")
+    with pytest.raises(ValueError, match="is closed"):
+        numbers.lookup(one)
+
+
+def test_keys_survive_deletion_under_them() -> None:
+    """When the key just read is deleted the kernel starts over: every other key is still found, and found once."""
+    with create(Spec("numbers", MapType.HASH, U32, U64, 512)) as numbers:
+        content = fill(numbers, 300)
+        found = []
+        for key in numbers.keys():
+            found.append(key)
+            if len(found) % 50 == 0:
+                numbers.delete(key)
+        assert sorted(found) == sorted(content)
+
+
+def test_batches_smaller_than_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With room for one element the kernel answers ENOSPC for any bucket that holds two."""
+    monkeypatch.setattr(maps, "_BATCH_BYTES", 1)
+    with create(Spec("numbers", MapType.HASH, U32, U64, 256)) as numbers:
+        content = fill(numbers, 256)
+        found = list(numbers.items())
+        assert dict(found) == content
+        assert len(found) == len(content)
+
+
+@pytest.mark.parametrize("kernel", [(4, 14), (99, 0)], ids=["one by one", "in batches"])
+def test_array(as_old_as: Callable[[int, int], None], kernel: List[int]) -> None:
+    as_old_as(*kernel)
+    with create(Spec("cells", MapType.ARRAY, U32, U64, 23)) as cells:
+        cells.set(22, b"the last")
+        assert cells.at(22) == b"the last"
+        assert dict(cells.items()) == {
+            KEY.pack(index): b"the last" if index == 22 else bytes(8) for index in range(23)
+        }
+        with pytest.raises(IndexError):
+            cells.at(23)
+
+
+def test_array_in_shared_memory() -> None:
+    with create(Spec("cells", MapType.ARRAY, U32, U32, 1000), flags=maps.MMAPABLE) as cells:
+        cells.set(999, b"abcd")
+        view = cells.mmap()
+        assert view[999 * cells.stride : 999 * cells.stride + 4] == b"abcd"
+        view[cells.stride : cells.stride + 4] = b"efgh"
+        assert cells.at(1) == b"efgh"
+
+
+@pytest.mark.parametrize("kernel", [(4, 14), (99, 0)], ids=["one by one", "in batches"])
+@pytest.mark.parametrize("kind", [MapType.PERCPU_HASH, MapType.LRU_PERCPU_HASH, MapType.PERCPU_ARRAY])
+def test_per_cpu(as_old_as: Callable[[int, int], None], kernel: List[int], kind: MapType) -> None:
+    as_old_as(*kernel)
+    with create(Spec("cells", kind, U32, U32, 64)) as cells:
+        values = [bytes([cpu + 1]) * 4 for cpu in range(possible_cpus())]
+        cells.update(KEY.pack(5), values)
+        assert cells.lookup(KEY.pack(5)) == values
+        assert dict(cells.items())[KEY.pack(5)] == values
+        with pytest.raises(ValueError, match="4 bytes"):
+            cells.update(KEY.pack(5), [b"x"] * possible_cpus())
+
+
+def test_map_of_maps() -> None:
+    inner = Spec("inner", MapType.HASH, U32, U64, 16)
+    for kind in (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS):
+        with create(Spec("outer", kind, U32, U32, 4, inner=inner)) as outer, create(inner) as first:
+            outer.set(1, first)
+            assert outer.lookup(KEY.pack(1)) == KEY.pack(first.id())
+
+
+def test_perf_event_array_has_a_slot_for_each_possible_cpu() -> None:
+    with create(Spec("events", MapType.PERF_EVENT_ARRAY, U32, U32, 0)) as events:
+        assert bpftool("map", "show", "id", str(events.id()))["max_entries"] == possible_cpus()
+
+
+def test_bpftool_shows_names_and_fields() -> None:
+    with create(Spec("records_of_a_test", MapType.HASH, U64, Record, 16)) as records:
+        records.update(bytes(8), Record.pack(calls=23, sizes=(1, 2, 3), name=b"prime"))
+        shown = bpftool("map", "show", "id", str(records.id()))
+        assert shown["name"] == "records_of_a_te"
+        (entry,) = bpftool("map", "dump", "id", str(records.id()))
+        value = entry["formatted"]["value"]
+        assert value["calls"] == 23
+        assert value["sizes"] == [1, 2, 3]
+        assert value["name"] == "prime"
+
+
+def test_an_old_kernel_gets_neither_name_nor_types(as_old_as: Callable[[int, int], None]) -> None:
+    as_old_as(4, 14)
+    with create(Spec("records", MapType.HASH, U64, Record, 16)) as records:
+        shown = bpftool("map", "show", "id", str(records.id()))
+        assert "name" not in shown
+        assert "btf_id" not in shown
+
+
+def test_closing_frees_the_map() -> None:
+    if shutil.which("bpftool") is None:
+        pytest.skip("bpftool is not installed")
+    with create(Spec("short_lived", MapType.HASH, U32, U64, 4)) as short_lived:
+        number = str(short_lived.id())
+        assert subprocess.run(["bpftool", "map", "show", "id", number], stdout=subprocess.DEVNULL).returncode == 0
+    for _attempt in range(100):  # the kernel frees it when it gets round to it
+        done = subprocess.run(["bpftool", "map", "show", "id", number], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode != 0:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"map {number} is still there")
+
+
+def test_refused_map_says_what_and_why() -> None:
+    with pytest.raises(BpfError, match=r"map huge \(HASH, 0 entries of 4\+8 bytes\): BPF_MAP_CREATE: .*EINVAL") as refused:
+        create(Spec("huge", MapType.HASH, U32, U64, 0))
+    assert refused.value.errno == errno.EINVAL
+    with pytest.raises(ValueError, match="DEVMAP are not supported"):
+        create(Spec("x", MapType.DEVMAP, U32, U32, 1))
+
+
+def test_eperm_without_capabilities_names_them() -> None:
+    """In a child that gave its privileges away, the error says which are missing."""
+    if not {privileges.Capability.SYS_ADMIN} & privileges.capabilities():
+        pytest.skip("CAP_SYS_ADMIN is missing as it is")
+    program = (
+        "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "from asm import Map, MapType, U32\n"
+        "from pybpf import maps\n"
+        "try: maps.create(Map('m', MapType.HASH, U32, U32, 1), name=False, btf=False)\n"
+        "except OSError as error: print(error)\n"
+    )
+    # Imported before the privileges go: an unprivileged user need not be able to read the sources.
+    program = "import asm, pybpf.maps\n" + program
+    done = subprocess.run(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=os.getcwd(), check=True
+    )
+    assert b"lacks CAP_BPF and CAP_PERFMON" in done.stdout
+    assert done.stdout.count(b"\n") == 1

@@ -1,0 +1,325 @@
+"""Programs: loaded, refused with reasons, shown by bpftool, attached, and gone when closed."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import struct
+import subprocess
+import threading
+from typing import Callable, Tuple
+
+import pytest
+
+from asm import U32, U64, Assembler, EncodeError, Map, MapType, Program, ProgramType, r0, r1, r2, r3, r4, r6
+from pybpf import features, links, maps, programs
+from pybpf.syscalls import BpfError
+from pybpf.tracefs import Tracefs
+
+COUNTS = Map("counts", MapType.ARRAY, U32, U64, 4)
+JUMPS = Map("jumps", MapType.PROG_ARRAY, U32, U32, 4)
+STORAGE = Map("storage", MapType.TASK_STORAGE, U32, U64, 0)
+SEEN = Map("seen", MapType.HASH, U32, U64, 4)
+CALLS = 23
+
+
+def count(a: Assembler, index: int) -> None:
+    """Emit: one more in COUNTS[index], then leave."""
+    key = a.slot("key", U32)
+    a.st(key, index, "which counter")
+    a.lookup(COUNTS, key)
+    a.jeq(r0, 0, "out")
+    a.mov(r1, 1)
+    a.xadd(r0[0], r1, "one more call")
+    a.label("out")
+    a.ret(0)
+
+
+def counter(kind: ProgramType, only_us: Callable[[Assembler], None], index: int = 0) -> Program:
+    a = Assembler(f"count_{kind.name.lower()}", kind=kind)
+    only_us(a)
+    count(a, index)
+    return a.program()
+
+
+def read_count(counts: maps.Array, index: int = 0) -> int:
+    return int(struct.unpack("<Q", counts.at(index))[0])
+
+
+def test_tracepoint(tracefs: Tracefs, only_us: Callable[[Assembler], None]) -> None:
+    with maps.create(COUNTS) as counts:
+        with programs.load(counter(ProgramType.TRACEPOINT, only_us), {"counts": counts}) as program:
+            with links.tracepoint(program, tracefs.event_id("syscalls", "sys_enter_getppid")):
+                for _call in range(CALLS):
+                    os.getppid()
+            os.getppid()  # detached by now
+        assert read_count(counts) == CALLS
+
+
+def test_a_tracepoint_runs_on_every_cpu(tracefs: Tracefs, only_us: Callable[[Assembler], None]) -> None:
+    """Though its one event is on one CPU."""
+    cpus = os.sched_getaffinity(0)
+    with maps.create(COUNTS) as counts, programs.load(
+        counter(ProgramType.TRACEPOINT, only_us), {"counts": counts}
+    ) as program, links.tracepoint(program, tracefs.event_id("syscalls", "sys_enter_getppid")):
+        try:
+            for cpu in cpus:
+                os.sched_setaffinity(0, {cpu})
+                os.getppid()
+        finally:
+            os.sched_setaffinity(0, cpus)
+        assert read_count(counts) == len(cpus)
+
+
+def test_raw_tracepoint(only_us: Callable[[Assembler], None]) -> None:
+    if not features.FEATURES["raw_tracepoints"].supported():
+        pytest.skip("this kernel has no raw tracepoints")
+    with maps.create(COUNTS) as counts:
+        a = Assembler("count_getppid", kind=ProgramType.RAW_TRACEPOINT)
+        a.ldx(r6, r1[8], "system call number")
+        only_us(a)
+        a.jne(r6, 110 if os.uname().machine == "x86_64" else 173, "out", "not getppid")
+        count(a, 0)
+        with programs.load(a.program(), {"counts": counts}) as program, links.raw_tracepoint(program, "sys_enter"):
+            for _call in range(CALLS):
+                os.getppid()
+        assert read_count(counts) == CALLS
+
+
+def test_unknown_raw_tracepoint(only_us: Callable[[Assembler], None]) -> None:
+    with maps.create(COUNTS) as counts, programs.load(
+        counter(ProgramType.RAW_TRACEPOINT, only_us), {"counts": counts}
+    ) as program, pytest.raises(BpfError, match="raw tracepoint no_such: BPF_RAW_TRACEPOINT_OPEN: .*ENOENT"):
+        links.raw_tracepoint(program, "no_such")
+
+
+def test_fentry(only_us: Callable[[Assembler], None]) -> None:
+    if not features.FEATURES["fentry"].supported():
+        pytest.skip(f"fentry is refused here (lockdown: {features.lockdown()})")
+    from pybpf.btf import Btf  # noqa: PLC0415
+
+    function = Btf.vmlinux().type_id("func", "__x64_sys_getppid" if os.uname().machine == "x86_64" else "__arm64_sys_getppid")
+    with maps.create(COUNTS) as counts, programs.load(
+        counter(ProgramType.TRACING, only_us), {"counts": counts}, expected_attach_type=24, attach_btf_id=function
+    ) as program, links.tracing(program):
+        for _call in range(CALLS):
+            os.getppid()
+        assert read_count(counts) == CALLS
+
+
+def test_eexist_names_the_cause(
+    tracefs: Tracefs, only_us: Callable[[Assembler], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Linux 4.14 answers to a second program on a tracepoint; the event is closed again."""
+
+    def ioctl(*_arguments: object) -> int:
+        raise OSError(errno.EEXIST, "File exists")
+
+    with maps.create(COUNTS) as counts, programs.load(
+        counter(ProgramType.TRACEPOINT, only_us), {"counts": counts}
+    ) as program:
+        monkeypatch.setattr(fcntl, "ioctl", ioctl)
+        with pytest.raises(BpfError, match="before Linux 4.15 it takes one program") as refused:
+            links.tracepoint(program, tracefs.event_id("syscalls", "sys_enter_getppid"))
+        assert refused.value.errno == errno.EEXIST
+
+
+def test_close_all(tracefs: Tracefs, only_us: Callable[[Assembler], None]) -> None:
+    with maps.create(COUNTS) as counts:
+        with programs.load(counter(ProgramType.TRACEPOINT, only_us), {"counts": counts}) as program:
+            names = ("getppid", "getuid", "geteuid", "getgid", "getegid")
+            events = [tracefs.event_id("syscalls", f"sys_enter_{name}") for name in names]
+            attached = [links.tracepoint(program, event) for event in events]
+            links.close_all(attached)
+            links.close_all(attached)
+        os.getppid()
+        assert read_count(counts) == 0
+
+
+def test_links_are_not_inherited(tracefs: Tracefs, only_us: Callable[[Assembler], None]) -> None:
+    with maps.create(COUNTS) as counts, programs.load(
+        counter(ProgramType.TRACEPOINT, only_us), {"counts": counts}
+    ) as program, links.tracepoint(program, tracefs.event_id("syscalls", "sys_enter_getppid")) as link:
+        for owner in (counts, program, link):
+            assert fcntl.fcntl(owner, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
+
+
+def test_tail_call(tracefs: Tracefs, only_us: Callable[[Assembler], None]) -> None:
+    a = Assembler("jump", kind=ProgramType.TRACEPOINT)
+    a.mov(r6, r1)
+    only_us(a)
+    a.tail_call(r6, JUMPS, 2)
+    count(a, 1)  # where no tail call happens
+    with maps.create(COUNTS) as counts, maps.create(JUMPS) as jumps:
+        bound = {"counts": counts, "jumps": jumps}
+        with programs.load(a.program(), bound) as jump, programs.load(
+            counter(ProgramType.TRACEPOINT, only_us), bound
+        ) as target, links.tracepoint(jump, tracefs.event_id("syscalls", "sys_enter_getppid")):
+            os.getppid()
+            jumps.set(2, target)
+            for _call in range(CALLS):
+                os.getppid()
+            jumps.clear(2)
+            os.getppid()
+        assert read_count(counts, 0) == CALLS
+        assert read_count(counts, 1) == 2
+
+
+def test_task_storage(only_us: Callable[[Assembler], None]) -> None:
+    if not features.helper(ProgramType.RAW_TRACEPOINT, "task_storage_get").supported():
+        pytest.skip("this kernel has no task storage for tracing programs")
+    a = Assembler("store", kind=ProgramType.RAW_TRACEPOINT)
+    only_us(a)
+    a.call("get_current_task_btf")
+    a.mov(r2, r0)
+    a.ld_map(r1, STORAGE)
+    a.mov(r3, 0)
+    a.mov(r4, 1)
+    a.call("task_storage_get")
+    a.jeq(r0, 0, "out")
+    a.st(r0[0], 23)
+    a.label("out")
+    a.ret(0)
+    with maps.create(STORAGE) as storage:
+        assert storage.of_process(os.getpid()) is None
+        with programs.load(a.program(), {"storage": storage}) as program, links.raw_tracepoint(program, "sys_enter"):
+            os.getppid()
+        assert storage.of_process(os.getpid()) == struct.pack("<Q", 23)
+
+
+def refused_program() -> Program:
+    a = Assembler("unchecked", kind=ProgramType.TRACEPOINT)
+    key = a.slot("key", U32)
+    for _time in range(20):
+        a.st(key, 0)
+    a.lookup(SEEN, key)
+    a.ldx(r1, r0[0], "the count")
+    a.ret(0)
+    return a.program()
+
+
+def test_verifier_error() -> None:
+    spec = refused_program()
+    line = next(instruction.where[1] for instruction in spec.instructions if instruction.note and instruction.where)
+    with maps.create(SEEN) as seen, pytest.raises(programs.VerifierError) as refused:
+        programs.load(spec, {"seen": seen})
+    text = str(refused.value)
+    assert text.startswith("program unchecked: BPF_PROG_LOAD: Permission denied (EACCES)\n")
+    assert f"; the count   kernel/test_programs.py:{line}" in text
+    assert "R0 invalid mem access" in text.splitlines()[-1]
+    assert "lines omitted)" in text
+    assert len(text.splitlines()) < 20
+    assert refused.value.errno == errno.EACCES
+    assert "\n0: (62) *(u32 *)(r10 -" in refused.value.log  # the whole of it, from the first instruction
+    assert "processed" in refused.value.log
+
+
+def test_a_log_larger_than_the_first_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
+    with maps.create(SEEN) as seen:
+        with pytest.raises(programs.VerifierError) as whole:
+            programs.load(refused_program(), {"seen": seen})
+        monkeypatch.setattr(programs, "_LOG_START", 256)
+        with pytest.raises(programs.VerifierError) as grown:
+            programs.load(refused_program(), {"seen": seen})
+    assert len(whole.value.log) > 256
+    assert len(grown.value.log.splitlines()) == len(whole.value.log.splitlines())
+
+
+def test_a_program_without_its_map(only_us: Callable[[Assembler], None]) -> None:
+    with pytest.raises(EncodeError, match="counts"):
+        programs.load(counter(ProgramType.TRACEPOINT, only_us), {})
+
+
+@pytest.mark.parametrize("kernel", [(4, 14), (99, 0)])
+def test_names_and_notes_where_the_kernel_takes_them(
+    as_old_as: Callable[[int, int], None], kernel: Tuple[int, int], only_us: Callable[[Assembler], None]
+) -> None:
+    if shutil.which("bpftool") is None:
+        pytest.skip("bpftool is not installed")
+    as_old_as(*kernel)
+    with maps.create(COUNTS) as counts, programs.load(
+        counter(ProgramType.TRACEPOINT, only_us), {"counts": counts}
+    ) as program:
+        status = program.info()
+        dump = subprocess.run(
+            ["bpftool", "prog", "dump", "xlated", "id", str(status.id)], stdout=subprocess.PIPE, check=True
+        ).stdout.decode()
+        shown = subprocess.run(
+            ["bpftool", "prog", "show", "id", str(status.id)], stdout=subprocess.PIPE, check=True
+        ).stdout.decode()
+    new = kernel == (99, 0)
+    assert ("; one more call" in dump) == new
+    assert ("int count_tracepoint()" in dump.replace("s32", "int")) == new
+    assert ("name count_tracepoin" in shown) == new
+    assert f"tag {status.tag}" in shown
+    assert f"xlated {status.xlated_len}B" in shown
+
+
+def test_run_statistics(tracefs: Tracefs, only_us: Callable[[Assembler], None]) -> None:
+    """The kernel counts every run, also those that our own filter ends at once."""
+    if not features.FEATURES["stats"].supported():
+        pytest.skip("this kernel keeps no run time of programs")
+    with maps.create(COUNTS) as counts, programs.load(
+        counter(ProgramType.TRACEPOINT, only_us), {"counts": counts}
+    ) as program, programs.enable_stats(), links.tracepoint(
+        program, tracefs.event_id("syscalls", "sys_enter_getppid")
+    ):
+        for _call in range(CALLS):
+            os.getppid()
+        status = program.info()
+        assert status.run_cnt >= CALLS == read_count(counts)
+        assert status.run_time_ns > 0
+        assert status.verified_insns > 0
+
+
+def test_functions_of_a_program(tracefs: Tracefs, only_us: Callable[[Assembler], None]) -> None:
+    if not features.FEATURES["calls"].supported():
+        pytest.skip("this kernel has no calls between BPF functions")
+    a = Assembler("caller", kind=ProgramType.TRACEPOINT)
+    only_us(a)
+    a.call_function("add_one")
+    a.label("out")
+    a.ret(0)
+    a.function("add_one")
+    key = a.slot("key", U32)
+    a.st(key, 3)
+    a.lookup(COUNTS, key)
+    a.jeq(r0, 0, "none")
+    a.mov(r1, 1)
+    a.xadd(r0[0], r1)
+    a.label("none")
+    a.ret(0)
+    with maps.create(COUNTS) as counts, programs.load(a.program(), {"counts": counts}) as program, links.tracepoint(
+        program, tracefs.event_id("syscalls", "sys_enter_getppid")
+    ):
+        assert program.info().line_infos > 0
+        for _call in range(CALLS):
+            os.getppid()
+        assert read_count(counts, 3) == CALLS
+
+
+def test_loading_in_threads(only_us: Callable[[Assembler], None]) -> None:
+    """Errno is each thread's own, and so are the attributes."""
+    failures = []
+    with maps.create(COUNTS) as counts, maps.create(SEEN) as seen:
+        bound = {"counts": counts, "seen": seen}
+
+        def work(good: bool) -> None:
+            for _time in range(10):
+                try:
+                    spec = counter(ProgramType.TRACEPOINT, only_us) if good else refused_program()
+                    programs.load(spec, bound).close()
+                    if not good:
+                        failures.append("loaded what must be refused")
+                except programs.VerifierError as error:
+                    if good or error.errno != errno.EACCES:
+                        failures.append(str(error))
+
+        threads = [threading.Thread(target=work, args=(number % 2 == 0,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failures == []
