@@ -1,0 +1,237 @@
+"""Counting: the record of one operation on one file, and what every call adds to it."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional, Type
+
+from asm import U32, U64, Field, Layout, Map, Mem, Register, Slot, r0, r1, r2, r3, r4, r7, r8, r9
+
+from .body import BPF_NOEXIST, Body
+from .kernel import O_DIRECT
+from .layout import (
+    LATENCY_BUCKETS,
+    SIZE_BUCKETS,
+    TALLY_ERROR,
+    TALLY_REQUESTED,
+    Call,
+    Completed,
+    Latency,
+    OpenFile,
+    OpHead,
+    OpKey,
+    OpStats,
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of OpStats, which is a record of its own where helpers take no values larger than the stack."""
+
+    within: Field
+    record: Type[Layout]
+
+
+EXTREME_TRIES = 4       # CPUs that set a new extreme of one file at the same instant
+HEAD, COMPLETED, LATENCY = (
+    Part(OpStats.head, OpHead), Part(OpStats.completed, Completed), Part(OpStats.latency, Latency),
+)
+
+
+class Operation:
+    """Emits accesses to the counters of (Call.op, file); the record is looked up once, by ``find``."""
+
+    def __init__(self, b: Body, file_id: Mem) -> None:
+        self.b = b
+        self.file_id = file_id
+        self.key = b.a.slot("operation", OpKey)
+
+    def find(self, full: str) -> None:
+        """Finds or makes the record; ``full``: there is no room."""
+        a = self.b.a
+        a.ldx(r1, self.file_id)
+        a.stx(self.key[OpKey.id], r1)
+        a.ldx(r1, r9[Call.op])
+        a.stx(self.key[OpKey.op], r1)
+        a.st(self.key[OpKey.pad], 0)
+        if self.b.kernel.big_values:
+            self._find(self.b.maps.heads, OpStats, "head", full)
+            return
+        for name, spec, part in (("head", self.b.maps.heads, HEAD), ("completed", self.b.maps.completed, COMPLETED),
+                                 ("latency", self.b.maps.latency, LATENCY)):
+            self._find(spec, part.record, name, full)
+
+    def _find(self, spec: Map, record: Type[Layout], name: str, full: str) -> None:
+        a, have = self.b.a, self.b.a.unique("have_" + name)
+        a.lookup(spec, self.key)
+        a.jne(r0, 0, have)
+        if self.b.kernel.big_values:
+            self._update_from_zeros(spec)
+        else:
+            fresh = self.b.fresh(record)
+            a.update(spec, self.key, fresh, BPF_NOEXIST)
+        a.lookup(spec, self.key)
+        a.jeq(r0, 0, full)
+        a.label(have)
+        a.stx(self._pointer(name), r0)
+
+    def _update_from_zeros(self, spec: Map) -> None:
+        a, zero = self.b.a, self.b.a.slot("zero", U32)
+        none = a.unique("no_zeros")
+        a.st(zero, 0)
+        a.lookup(self.b.maps.zeros, zero)
+        a.jeq(r0, 0, none)
+        a.mov(r3, r0)
+        a.ld_map(r1, spec)
+        a.addr(r2, self.key)
+        a.mov(r4, BPF_NOEXIST)
+        a.call("map_update_elem", "a record of zeros")
+        a.label(none)
+
+    def _pointer(self, name: str) -> Slot:
+        return self.b.a.slot("at_" + name, U64)
+
+    def at(self, part: Part, dst: Register) -> int:
+        """``dst`` = the record that holds ``part``; returns the part's offset in it."""
+        if self.b.kernel.big_values:
+            self.b.a.ldx(dst, self._pointer("head"))
+            return part.within.offset
+        name = {HEAD: "head", COMPLETED: "completed", LATENCY: "latency"}[part]
+        self.b.a.ldx(dst, self._pointer(name))
+        return 0
+
+    def head(self, base: Register, place: Field) -> Mem:
+        """A field of OpHead; ``base`` holds what ``at(HEAD, base)`` gave."""
+        return base.u64((OpStats.head.offset if self.b.kernel.big_values else 0) + place.offset)
+
+
+def entered_and_called(b: Body, op: Operation) -> None:
+    """One call more, and its entry if none was earlier.  r2 = the head; clobbers r1 and r3."""
+    a, later, first = b.a, b.a.unique("later"), b.a.unique("first")
+    op.at(HEAD, r2)
+    b.count(op.head(r2, OpHead.calls))
+    a.ldx(r1, r9[Call.entered])
+    a.ldx(r3, op.head(r2, OpHead.first))
+    a.jeq(r3, 0, first)
+    a.jle(r3, r1, later)
+    a.label(first)
+    a.stx(op.head(r2, OpHead.first), r1)
+    a.label(later)
+
+
+def requested(b: Body, op: Operation) -> None:
+    """Call.requested into its histogram.  Sizes that no kernel transfers are rare and kept sparsely."""
+    a = b.a
+    large, done = a.unique("large"), a.unique("requested")
+    a.ldx(r1, r9[Call.unmeasured])
+    a.jne(r1, 0, done, "the iovec could not be read")
+    a.ldx(r2, r9[Call.requested])
+    b.bucket(r1, r2, r3)
+    a.jge(r1, SIZE_BUCKETS, large)
+    offset = op.at(HEAD, r2)
+    a.add(r2, offset + OpHead.requested.offset)
+    b.cell(r2, r1, SIZE_BUCKETS)
+    a.ja(done)
+    a.label(large)
+    a.mov(r3, r1)
+    b.tally(file=op.file_id, op=r9[Call.op], kind=TALLY_REQUESTED, item=r3)
+    a.label(done)
+
+
+def failed(b: Body, file_id: Optional[Mem]) -> None:
+    """One more error of Call.op: r8 holds -errno.  Without a file it is counted as unattributed."""
+    a = b.a
+    a.mov(r3, r8)
+    a.neg(r3, "errno")
+    b.tally(file=file_id, op=r9[Call.op], kind=TALLY_ERROR, item=r3)
+
+
+def returned(b: Body, op: Operation) -> None:
+    """Latency and time of a successful return."""
+    a, known, later = b.a, b.a.unique("in_range"), b.a.unique("later")
+    a.ldx(r2, r9[Call.now])
+    a.ldx(r1, r9[Call.entered])
+    a.sub(r2, r1)
+    b.bucket(r1, r2, r3)
+    a.jlt(r1, LATENCY_BUCKETS, known)
+    a.mov(r1, LATENCY_BUCKETS - 1)
+    a.label(known)
+    offset = op.at(LATENCY, r2)
+    if offset:
+        a.add(r2, offset)
+    b.cell(r2, r1, LATENCY_BUCKETS)
+    op.at(HEAD, r2)
+    a.ldx(r1, r9[Call.now])
+    a.ldx(r3, op.head(r2, OpHead.last))
+    a.jge(r3, r1, later)
+    a.stx(op.head(r2, OpHead.last), r1)
+    a.label(later)
+
+
+def completed(b: Body, op: Operation) -> None:
+    """The bytes in r8, of a successful transfer, into the total and the histogram."""
+    a, skip = b.a, b.a.unique("completed")
+    op.at(HEAD, r2)
+    a.xadd(op.head(r2, OpHead.bytes), r8)
+    a.mov(r2, r8)
+    b.bucket(r1, r2, r3)
+    a.jge(r1, SIZE_BUCKETS, skip, "cannot be: MAX_RW_COUNT")
+    offset = op.at(COMPLETED, r2)
+    if offset:
+        a.add(r2, offset)
+    b.cell(r2, r1, SIZE_BUCKETS)
+    a.label(skip)
+
+
+def extent(b: Body, op: Operation) -> None:
+    """The bytes [Call.start, Call.start + r8) into the lowest and highest offset."""
+    a = b.a
+    op.at(HEAD, r2)
+    a.ldx(r1, r9[Call.start])
+    a.add(r1, 1)
+    _extreme(b, op.head(r2, OpHead.lowest), lowest=True)
+    a.sub(r1, 1)
+    a.add(r1, r8)
+    _extreme(b, op.head(r2, OpHead.highest), lowest=False)
+
+
+def _extreme(b: Body, mem: Mem, *, lowest: bool) -> None:
+    """``mem`` = r1 if that is lower, or higher; 0 in memory means that there is none yet.  Clobbers r0 and r3.
+
+    Where two CPUs race, compare-and-exchange keeps the true extreme; without it (before 5.12) one of the two may
+    be lost if both set a new extreme within the same few nanoseconds.
+    """
+    a, done = b.a, b.a.unique("extreme")
+    for _ in range(EXTREME_TRIES if b.kernel.fetch_atomics else 1):
+        take = a.unique("take")
+        a.ldx(r3, mem)
+        if lowest:
+            a.jeq(r3, 0, take)
+            a.jge(r1, r3, done)
+            a.label(take)
+        else:
+            a.jge(r3, r1, done)
+        if not b.kernel.fetch_atomics:
+            a.stx(mem, r1)
+            break
+        a.mov(r0, r3)
+        a.mov(r4, r1)
+        a.cmpxchg(mem, r4)
+        a.jeq(r0, r3, done)
+    a.label(done)
+
+
+def direct(b: Body, op: Operation) -> None:
+    """Counts a call on an O_DIRECT descriptor."""
+    a, no = b.a, b.a.unique("not_direct")
+    a.ldx(r1, r9[Call.flags])
+    a.and_(r1, O_DIRECT[b.kernel.machine])
+    a.jeq(r1, 0, no)
+    op.at(HEAD, r2)
+    b.count(op.head(r2, OpHead.direct))
+    a.label(no)
+
+
+def of_open_file(b: Body) -> Operation:
+    """The counters of Call.op on the file of the OpenFile in r7."""
+    return Operation(b, r7[OpenFile.id])
+

@@ -1,0 +1,186 @@
+"""What every program body uses: the assembler together with the facts, and the few idioms that recur.
+
+Registers, in every program: r6 the context, r9 the thread's Call record, r8 what the call returned (at exit), r7 the
+OpenFile once it is known.  r0 to r5 are the idioms' own.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional, Type, Union
+
+from asm import U32, U64, Assembler, Field, Layout, Mem, Program, ProgramType, Register, Slot, r0, r1, r2, r3
+
+from .kernel import Kernel, Options
+from .layout import FileKey, Lost, TallyKey
+from .maps import Maps
+
+SMALL_BYTES = 128       # no record of a file or a call is larger
+FRESH_BYTES = 352       # the largest record that is made on the stack, where it must be: Latency
+BPF_NOEXIST = 1
+
+
+@dataclass
+class Body:
+    """A program in the making."""
+
+    a: Assembler
+    kernel: Kernel
+    options: Options
+    maps: Maps
+
+    @property
+    def raw(self) -> bool:
+        """Whether the program is entered from a raw tracepoint."""
+        return self.options.attach == "raw"
+
+    def program(self) -> Program:
+        """The finished program."""
+        return self.a.program()
+
+    # -- reading memory ------------------------------------------------------------------------------------------
+
+    def probe(self, to: Union[Slot, Mem], size: int, base: Register, offset: int, note: str = "") -> None:
+        """``to`` = ``size`` bytes of kernel or user memory at ``base + offset``; r0 < 0 where that faults.
+
+        bpf_probe_read serves both address spaces on x86_64 and aarch64, on every kernel
+        (CONFIG_ARCH_HAS_NON_OVERLAPPING_ADDRESS_SPACE).  ``to`` is cleared by the helper when the read fails.
+        """
+        a = self.a
+        if base is not r3:
+            a.mov(r3, base)
+        if offset:
+            a.add(r3, offset)
+        self.address(r1, to)
+        a.mov(r2, size)
+        a.call("probe_read", note)
+
+    def address(self, dst: Register, mem: Union[Slot, Mem]) -> None:
+        """``dst`` = the address of a slot or of a field of a record."""
+        if isinstance(mem, Slot):
+            self.a.addr(dst, mem)
+            return
+        self.a.mov(dst, mem.base)
+        if mem.offset:
+            self.a.add(dst, mem.offset)
+
+    def load(self, dst: Register, base: Register, offset: int, note: str = "", size: int = 8) -> None:
+        """``dst`` = the pointer or integer of ``size`` bytes in kernel memory at ``base + offset``; 0 on a fault."""
+        word = self.a.slot("word", U64)
+        if size < 8:
+            self.a.st(word, 0)
+        self.probe(word, size, base, offset, note)
+        self.a.ldx(dst, word)
+
+    # -- counting ------------------------------------------------------------------------------------------------
+
+    def count(self, mem: Mem, note: str = "") -> None:
+        """Adds 1 to a counter.  Clobbers r1."""
+        self.a.mov(r1, 1)
+        self.a.xadd(mem, r1, note)
+
+    def lost(self, what: Field) -> None:
+        """Adds 1 to a counter of the ``lost`` record."""
+        a, skip = self.a, self.a.unique("not_lost")
+        zero = a.slot("zero", U32)
+        a.st(zero, 0)
+        a.lookup(self.maps.lost, zero)
+        a.jeq(r0, 0, skip)
+        self.count(r0[what], f"lost: {what.name}")
+        a.label(skip)
+
+    def tally(self, *, file: Optional[Mem], op: Optional[Mem], kind: int, item: Register, note: str = "") -> None:
+        """Adds 1 to the sparse counter (file, op, kind, item).  ``item`` must not be r0; clobbers r0 to r5."""
+        a, found, full, done = self.a, self.a.unique("tally"), self.a.unique("tally_full"), self.a.unique("tallied")
+        key, one = a.slot("tally", TallyKey), a.slot("one", U64)
+        a.stx(key[TallyKey.item], item, note)
+        for place, source in ((TallyKey.id, file), (TallyKey.op, op)):
+            if source is None:
+                a.st(key[place], 0)
+            else:
+                a.ldx(r1, source)
+                a.stx(key[place], r1)
+        a.st(key[TallyKey.kind], kind)
+        a.lookup(self.maps.tallies, key)
+        a.jne(r0, 0, found)
+        a.st(one, 0)
+        a.update(self.maps.tallies, key, one, BPF_NOEXIST)
+        a.lookup(self.maps.tallies, key)
+        a.jeq(r0, 0, full, "no room")
+        a.label(found)
+        self.count(r0.u64(0))
+        a.ja(done)
+        a.label(full)
+        self.lost(Lost.tallies)
+        a.label(done)
+
+    def bucket(self, dst: Register, value: Register, t: Register) -> None:
+        """``dst`` = the histogram bucket of ``value``: 0 for 0, else 1 + floor(log2).  Destroys ``value`` and ``t``.
+
+        Without a branch: the verifier follows one path, not 64, and knows that the result is at most 64.
+        """
+        a, end = self.a, self.a.unique("bucket")
+        a.mov(dst, 0)
+        a.jeq(value, 0, end)
+        a.mov(dst, 1)
+        for half in (32, 16, 8, 4, 2, 1):
+            a.mov(t, value)
+            a.rsh(t, half)
+            if half == 32:
+                a.mov32(r0, -1)
+                a.add(t, r0)
+            elif half > 1:
+                a.add(t, (1 << half) - 1)
+            if half > 1:
+                a.rsh(t, half, f"1 if the upper {half} bits hold anything")
+            a.and_(t, 1, "which the verifier cannot see by itself")
+            if half > 1:
+                a.lsh(t, half.bit_length() - 1)
+                a.rsh(value, t)
+            a.add(dst, t)
+        a.label(end)
+
+    def cell(self, base: Register, index: Register, buckets: int) -> None:
+        """Adds 1 to cell ``index`` of the histogram at ``base``.  Destroys both; the verifier must know the range."""
+        self.a.lsh(index, 3)
+        self.a.add(base, index)
+        self.count(base.u64(0))
+
+    def swap(self, mem: Mem, value: Register, old: Register) -> None:
+        """``old`` = ``mem``; ``mem`` = ``value``, so that no byte is counted twice or lost where CPUs race.
+
+        Kernels before 5.12 have no exchange: there two CPUs that end a run of one open file description within the
+        same few nanoseconds may both see the old value.
+        """
+        a = self.a
+        if self.kernel.fetch_atomics:
+            a.mov(old, value)
+            a.xchg(mem, old)
+            return
+        a.ldx(old, mem)
+        a.mov(r0, value)
+        a.sub(r0, old)
+        a.xadd(mem, r0)
+
+    # -- records on the stack ------------------------------------------------------------------------------------
+
+    def fresh(self, record: Type[Layout]) -> Slot:
+        """A cleared ``record`` on the stack, from which a map takes its own; all such records share one place."""
+        slot = Slot("fresh", record, 0, self._fresh_slot().offset)
+        self.a.zero(slot)
+        return slot
+
+    def _fresh_slot(self) -> Slot:
+        size = SMALL_BYTES if self.kernel.big_values else FRESH_BYTES
+        return self.a.slot("fresh", (U64, size // 8))
+
+    def file_key(self) -> Slot:
+        """The FileKey: where room is short, in the part of ``fresh`` that only the largest records use."""
+        if self.kernel.big_values:
+            return self.a.slot("file", FileKey)
+        return Slot("file", FileKey, 0, self._fresh_slot().offset + SMALL_BYTES)
+
+
+def begin(name: str, kernel: Kernel, options: Options, maps: Maps) -> Body:
+    """A program of the form that ``options.attach`` asks for."""
+    kind = ProgramType.RAW_TRACEPOINT if options.attach == "raw" else ProgramType.TRACEPOINT
+    return Body(Assembler(name, kind=kind), kernel, options, maps)

@@ -1,0 +1,293 @@
+"""The ways in: how a raw tracepoint and a perf tracepoint present a system call, and what is noted at its entry.
+
+Both forms leave the same Call record behind, so that everything after them is one body.  An uninteresting call is
+turned away by the cheapest test that can tell: its number first, then one look-up of the process.
+"""
+from __future__ import annotations
+
+from typing import List, Optional
+
+from asm import U32, Program, Register, r0, r1, r2, r3, r6, r7, r8, r9
+
+from .body import Body, begin
+from .kernel import COMPAT, Kernel, Options
+from .layout import Call, Lost, OpenFile, OpenKey
+from .maps import ENTER_OTHER, Maps
+from .operations import Kind, Position
+
+KIND_MASK = 0xFF
+
+
+def find_call(b: Body, missing: str) -> None:
+    """r9 = the Call record of this thread, or a jump to ``missing``.  Clobbers r0 to r5; leaves tid in r7.
+
+    The record in the array is a thread's own from its first traced call to its death.
+    """
+    a, key, have = b.a, b.a.slot("tid", U32), b.a.unique("have_call")
+    a.call("get_current_pid_tgid")
+    a.mov32(r7, r0, "tid")
+    if b.kernel.tid_slots:
+        a.mov(r1, r7)
+        a.and_(r1, b.kernel.tid_slots - 1)
+        a.stx(key, r1)
+        a.lookup(b.maps.slots, key)
+        a.jeq(r0, 0, missing)
+        a.mov(r9, r0)
+        a.ldx(r1, r9[Call.owner])
+        if b.kernel.tid_direct:
+            a.jne(r1, r7, missing)
+            return
+        a.jeq(r1, r7, have)
+    a.stx(key, r7)
+    a.lookup(b.maps.calls, key)
+    a.jeq(r0, 0, missing)
+    a.mov(r9, r0)
+    a.label(have)
+
+
+def claim_call(b: Body, missing: str) -> None:
+    """r9 = the Call record of this thread, made if this is its first call.  ``missing``: no room.  tid in r7."""
+    a, key, have = b.a, b.a.slot("tid", U32), b.a.unique("have_call")
+    a.call("get_current_pid_tgid")
+    a.mov32(r7, r0, "tid")
+    if b.kernel.tid_slots:
+        _claim_slot(b, have, missing)
+    if not b.kernel.tid_direct:
+        again = b.a.unique("have_call")
+        a.stx(key, r7)
+        a.lookup(b.maps.calls, key)
+        a.jne(r0, 0, again)
+        fresh = a.slot("new_call", Call)
+        a.zero(fresh)
+        a.stx(fresh[Call.owner], r7)
+        a.update(b.maps.calls, key, fresh)
+        a.lookup(b.maps.calls, key)
+        a.jeq(r0, 0, missing)
+        a.label(again)
+        a.mov(r9, r0)
+    a.label(have)
+
+
+def _claim_slot(b: Body, have: str, missing: str) -> None:
+    """r9 = this thread's record in the array and a jump to ``have``; falls through where it is another thread's."""
+    a, key, other = b.a, b.a.slot("tid", U32), b.a.unique("not_mine")
+    a.mov(r1, r7)
+    a.and_(r1, b.kernel.tid_slots - 1)
+    a.stx(key, r1)
+    a.lookup(b.maps.slots, key)
+    a.jeq(r0, 0, missing)
+    a.mov(r9, r0)
+    a.ldx(r1, r9[Call.owner])
+    a.jeq(r1, r7, have)
+    if b.kernel.tid_direct:
+        a.stx(r9[Call.owner], r7, "nobody else has this remainder")
+    else:
+        a.jne(r1, 0, other)
+        a.mov(r0, 0)
+        a.cmpxchg(r9[Call.owner], r7)
+        a.jne(r0, 0, other)
+    a.st(r9[Call.call], 0)
+    a.st(r9[Call.mnt_ns], 0)
+    a.ja(have)
+    if not b.kernel.tid_direct:
+        a.label(other)
+
+
+def only_targets(b: Body, tgid: Register, reject: str) -> None:
+    """Jumps to ``reject`` unless this process is traced.  ``tgid`` must be r6 to r9."""
+    a, key = b.a, b.a.slot("tgid", U32)
+    a.stx(key, tgid)
+    a.lookup(b.maps.targets, key)
+    if b.options.everything:
+        a.jne(r0, 0, reject, "one that is left out")
+    else:
+        a.jeq(r0, 0, reject, "not traced")
+
+
+def _enter(b: Body) -> None:
+    """r7 holds the descriptor of the call, the arguments are in the Call record once ``arguments`` has run."""
+    a, kernel = b.a, b.kernel
+    a.call("ktime_get_ns")
+    a.stx(r9[Call.entered], r0)
+    a.stx(r9[Call.call], r7)
+    a.st(r9[Call.file], 0)
+    a.st(r9[Call.target], 0)
+    a.st(r9[Call.shared], 0)
+    a.ldx(r1, r9[Call.mnt_ns])
+    a.jne(r1, 0, "placed")
+    a.call("get_current_task")
+    a.mov(r8, r0)
+    b.load(r8, r8, kernel.offsets["task.nsproxy"])
+    b.load(r8, r8, kernel.offsets["nsproxy.mnt_ns"])
+    a.stx(r9[Call.mnt_ns], r8)
+    a.label("placed")
+    a.mov(r8, r7)
+    a.and_(r8, KIND_MASK, "kind")
+    a.jgt(r8, Kind.SYNC, "other")
+    resolve(b, 0)
+    a.stx(r9[Call.file], r8)
+    a.jeq(r8, 0, "done")
+    _note_shared(b)
+    a.label("done")
+    a.ret(0)
+    a.label("other")
+    a.jeq(r8, Kind.OPEN, "noted")
+    a.jeq(r8, Kind.NAMESPACE, "noted")
+    a.tail_call(r6, b.maps.jumps, ENTER_OTHER)
+    a.label("noted")
+    a.ret(0)
+
+
+def resolve(b: Body, argument: Optional[int] = None) -> None:
+    """r8 = the ``struct file *`` behind a descriptor of this task, 0 if it has none.
+
+    The descriptor is the system call's argument of that number, or else what r8 holds.
+    fs/file.c: files_lookup_fd_raw().
+    """
+    a, o = b.a, b.kernel.offsets
+    fd, table = a.slot("fd", U32), a.slot("table", U32)
+    none, end = a.unique("no_file"), a.unique("resolved")
+    if argument is None:
+        a.stx(fd, r8)
+    else:
+        word = r9[Call.args[b.kernel.argument(argument)]]
+        a.ldx(r1, r9.u32(word.offset), "an int, whatever the upper half holds")
+        a.stx(fd, r1)
+    a.call("get_current_task")
+    a.mov(r8, r0)
+    b.load(r8, r8, o["task.files"])
+    b.load(r8, r8, o["files.fdt"])
+    a.st(table, 0)
+    b.probe(table, 4, r8, o["fdt.max_fds"])
+    a.ldx(r1, table)
+    a.ldx(r2, fd)
+    a.jge(r2, r1, none)
+    b.load(r8, r8, o["fdt.fd"])
+    a.ldx(r1, fd)
+    a.lsh(r1, 3)
+    a.add(r8, r1)
+    b.load(r8, r8, 0, "the descriptor's file")
+    a.ja(end)
+    a.label(none)
+    a.mov(r8, 0)
+    a.label(end)
+
+
+def _note_shared(b: Body) -> None:
+    """Counts a transfer at the file position in OpenFile.inflight if another thread could move that position meanwhile.
+
+    Then, and only then, a position that is ahead of what was accounted may be a sibling's transfer that has not
+    reached its own exit yet, and not a seek.  r8 holds the file.
+    """
+    a, o = b.a, b.kernel.offsets
+    a.ldx(r1, r9[Call.call])
+    a.rsh(r1, 8)
+    a.and_(r1, 0xFF, "position")
+    a.jeq(r1, Position.EXPLICIT, "done")
+    a.mov(r2, r7)
+    a.and_(r2, KIND_MASK)
+    a.jeq(r2, Kind.SYNC, "done")
+    b.load(r1, r8, o["file.ref"])
+    a.jne(r1, b.kernel.one_reference, "shared")
+    a.call("get_current_task")
+    a.mov(r8, r0)
+    b.load(r8, r8, o["task.files"])
+    b.load(r1, r8, o["files.count"], "threads that share the table", size=4)
+    a.jeq(r1, 1, "done")
+    a.label("shared")
+    key = a.slot("open", OpenKey)
+    a.ldx(r1, r9[Call.file])
+    a.stx(key[OpenKey.file], r1)
+    a.ldx(r1, r9[Call.mnt_ns])
+    a.stx(key[OpenKey.mnt_ns], r1)
+    a.lookup(b.maps.opens, key)
+    a.jeq(r0, 0, "done")
+    b.count(r0[OpenFile.inflight])
+    a.st(r9[Call.shared], 1)
+
+
+def _admit(b: Body) -> None:
+    """From the system call's number in r7 to its descriptor in r7 and the Call record in r9; turns all others away."""
+    a, number = b.a, b.a.slot("number", U32)
+    a.stx(number, r7)
+    a.lookup(b.maps.syscalls, number)
+    a.jeq(r0, 0, "out")
+    a.ldx(r7, r0.u64(0))
+    a.jeq(r7, 0, "out", "a call of no interest")
+    a.call("get_current_pid_tgid")
+    a.mov(r8, r0)
+    a.rsh(r8, 32, "tgid")
+    only_targets(b, r8, "out")
+    if b.raw:
+        _reject_compat(b)
+    a.mov(r8, r7)
+    claim_call(b, "no_room")
+    a.mov(r7, r8)
+
+
+def _reject_compat(b: Body) -> None:
+    """Counts and leaves out calls of 32-bit tasks: their numbers mean other calls.
+
+    The kernel does this by itself for perf tracepoints (ARCH_TRACE_IGNORE_COMPAT_SYSCALLS).
+    """
+    a = b.a
+    _, bit = COMPAT[b.kernel.machine]
+    a.call("get_current_task")
+    a.mov(r8, r0)
+    b.load(r1, r8, b.kernel.offsets["compat"], "thread_info", size=4)
+    a.and_(r1, bit)
+    a.jne(r1, 0, "compat")
+
+
+def _reject(b: Body) -> None:
+    a = b.a
+    a.label("out")
+    a.ret(0)
+    if b.raw:
+        a.label("compat")
+        b.lost(Lost.compat)
+        a.ret(0)
+    a.label("no_room")
+    b.lost(Lost.calls)
+    a.ret(0)
+
+
+def raw_enter(kernel: Kernel, options: Options, maps: Maps) -> Program:
+    """raw_tracepoint/sys_enter (struct pt_regs *regs, long id): every system call of every task. 4.17."""
+    b = begin("enter", kernel, options, maps)
+    a, regs = b.a, kernel.registers
+    a.mov(r6, r1)
+    a.ldx(r7, r6[8], "system call number")
+    _admit(b)
+    a.ldx(r3, r6[0], "pt_regs")
+    if regs.block:
+        a.add(r3, regs.block)
+    b.address(r1, r9[Call.args])
+    a.mov(r2, regs.count * 8)
+    a.call("probe_read", "the arguments, in the order of the machine's pt_regs")
+    _enter(b)
+    _reject(b)
+    return b.program()
+
+
+def perf_enter(kernel: Kernel, options: Options, maps: Maps, arity: int) -> Program:
+    """tracepoint/syscalls/sys_enter_*, for calls with ``arity`` arguments. 4.7."""
+    b = begin(f"enter_{arity}", kernel, options, maps)
+    a = b.a
+    a.mov(r6, r1)
+    a.ldx(r7, r6.u32(kernel.fields["sys_enter.nr"]), "system call number")
+    _admit(b)
+    for number in range(arity):
+        a.ldx(r1, r6.u64(kernel.fields["sys_enter.args"] + 8 * number))
+        a.stx(r9[Call.args[kernel.argument(number)]], r1)
+    _enter(b)
+    _reject(b)
+    return b.program()
+
+
+def load_result(b: Body) -> None:
+    """r8 = what the system call returned."""
+    b.a.ldx(r8, r6[8] if b.raw else r6.u64(b.kernel.fields["sys_exit.ret"]), "the result")
+
+
+__all__: List[str] = ["claim_call", "find_call", "load_result", "only_targets", "perf_enter", "raw_enter", "resolve"]

@@ -1,0 +1,132 @@
+"""What the programs must be told: facts of the running kernel, and what the user wants.
+
+Both are plain data.  The same values give the same instructions, byte for byte, on every machine.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict, Mapping, Tuple
+
+# The kernel objects that the programs read, as dotted members.  Fields that moved or were renamed are listed as
+# alternatives, newest first; the name that the programs use is the key.
+MEMBERS: Dict[str, Tuple[str, ...]] = {
+    "task.files": ("task_struct.files",),
+    "task.nsproxy": ("task_struct.nsproxy",),
+    "task.signal": ("task_struct.signal",),
+    "task.pid": ("task_struct.pid",),
+    "task.comm": ("task_struct.comm",),
+    "signal.live": ("signal_struct.live",),
+    "files.count": ("files_struct.count",),
+    "files.fdt": ("files_struct.fdt",),
+    "fdt.max_fds": ("fdtable.max_fds",),
+    "fdt.fd": ("fdtable.fd",),
+    "file.mnt": ("file.f_path.mnt",),
+    "file.dentry": ("file.f_path.dentry",),
+    "file.inode": ("file.f_inode",),
+    "file.flags": ("file.f_flags",),
+    "file.pos": ("file.f_pos",),
+    # 6.13 replaced the counter by one that starts at 0: 90ee6ed776c0 ("fs: port files to file_ref")
+    "file.ref": ("file.f_ref", "file.f_count"),
+    "inode.mode": ("inode.i_mode",),
+    "inode.ino": ("inode.i_ino",),
+    "inode.sb": ("inode.i_sb",),
+    "inode.size": ("inode.i_size",),
+    "inode.nlink": ("inode.i_nlink",),
+    "inode.generation": ("inode.i_generation",),
+    "sb.dev": ("super_block.s_dev",),
+    "sb.magic": ("super_block.s_magic",),
+    "sb.type": ("super_block.s_type",),
+    "fstype.name": ("file_system_type.name",),
+    "dentry.parent": ("dentry.d_parent",),
+    "dentry.name": ("dentry.d_name.name",),
+    "dentry.hash_len": ("dentry.d_name.hash_len",),
+    "mount.mnt": ("mount.mnt",),
+    "mount.parent": ("mount.mnt_parent",),
+    "mount.mountpoint": ("mount.mnt_mountpoint",),
+    "mount.ns": ("mount.mnt_ns",),
+    "vfsmount.root": ("vfsmount.mnt_root",),
+    "nsproxy.mnt_ns": ("nsproxy.mnt_ns",),
+    "mnt_ns.inum": ("mnt_namespace.ns.inum",),
+}
+# Where a 32-bit task is told from a 64-bit one, and by which bit.
+COMPAT: Dict[str, Tuple[str, int]] = {
+    "x86_64": ("task_struct.thread_info.status", 0x2),      # TS_COMPAT, arch/x86/include/asm/thread_info.h
+    "aarch64": ("task_struct.thread_info.flags", 1 << 22),  # TIF_32BIT, arch/arm64/include/asm/thread_info.h
+}
+
+
+@dataclass(frozen=True)
+class Registers:
+    """Where ``struct pt_regs`` keeps a system call's arguments (uapi/asm/ptrace.h: part of the ABI).
+
+    ``block`` is the offset of the first of the words that hold them all, ``words`` the positions of the six arguments
+    among those.
+    """
+
+    block: int
+    count: int
+    words: Tuple[int, int, int, int, int, int]
+
+
+REGISTERS: Dict[str, Registers] = {
+    "x86_64": Registers(56, 8, (7, 6, 5, 0, 2, 1)),     # r10 r9 r8 ax cx dx si di
+    "aarch64": Registers(0, 6, (0, 1, 2, 3, 4, 5)),     # x0 to x5
+}
+# O_* flags that differ between machines: arch/*/include/uapi/asm/fcntl.h
+O_DIRECT: Dict[str, int] = {"x86_64": 0o40000, "aarch64": 0o200000}
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Facts of a kernel.  ``offsets`` has the keys of MEMBERS and "compat"; ``fields`` those of tracepoint.FIELDS."""
+
+    machine: str
+    offsets: Mapping[str, int]
+    fields: Mapping[str, int]
+    one_reference: int          # what file.ref holds when there is a single reference
+    fetch_atomics: bool         # xchg, cmpxchg: 5.12, 5ffa25502b5a ("bpf: Add instructions for atomic_[cmp]xchg")
+    big_values: bool            # helpers take map values: 4.18, d71962f3e627 ("allow map helpers access to map ...")
+    ring_buffer: bool           # 5.8
+    tid_slots: int              # call records in the array, a power of two; 0: all of them in the hash
+    tid_direct: bool            # no two thread ids share a record
+
+    @property
+    def registers(self) -> Registers:
+        return REGISTERS[self.machine]
+
+    def argument(self, number: int) -> int:
+        """The position of argument ``number`` (0 to 5) within Call.args."""
+        return self.registers.words[number]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user wants of the programs.  ``attach`` is "raw" or "perf"."""
+
+    attach: str = "raw"
+    everything: bool = False        # the targets map lists who is *not* traced
+    comm: bool = False              # processes become targets by name
+    follow: bool = True             # those found by name bring their descendants
+    include_pseudo: bool = False    # files of proc, sysfs and the like too
+
+
+# Tracepoint fields that the perf form reads from its context: (category, event, field).
+FIELDS: Dict[str, Tuple[str, str, str]] = {
+    "task_newtask.pid": ("task", "task_newtask", "pid"),
+    "task_newtask.comm": ("task", "task_newtask", "comm"),
+    "task_newtask.clone_flags": ("task", "task_newtask", "clone_flags"),
+    "task_rename.pid": ("task", "task_rename", "pid"),
+    "task_rename.newcomm": ("task", "task_rename", "newcomm"),
+    "sys_enter.nr": ("syscalls", "sys_enter_read", "__syscall_nr"),
+    "sys_enter.args": ("syscalls", "sys_enter_read", "fd"),
+    "sys_exit.ret": ("syscalls", "sys_exit_read", "ret"),
+}
+# Super-block magics of file systems that keep no data (include/uapi/linux/magic.h): left out unless asked for.
+PSEUDO_FILE_SYSTEMS: Dict[str, int] = {
+    "proc": 0x9FA0, "sysfs": 0x62656572, "cgroup": 0x27E0EB, "cgroup2": 0x63677270, "tracefs": 0x74726163,
+    "debugfs": 0x64626720, "securityfs": 0x73636673, "bpf": 0xCAFE4A11, "devpts": 0x1CD1, "configfs": 0x62656570,
+    "selinuxfs": 0xF97CFF8C, "smackfs": 0x43415D53, "binfmt_misc": 0x42494E4D, "nsfs": 0x6E736673,
+    "fusectl": 0x65735543, "mqueue": 0x19800202, "rpc_pipefs": 0x67596969, "nfsd": 0x6E667364, "efivarfs": 0xDE5E81E4,
+    "pstore": 0x6165676C, "xenfs": 0xABBA1974, "resctrl": 0x7655821, "pipefs": 0x50495045, "sockfs": 0x534F434B,
+    "anon_inodefs": 0x09041934, "bdevfs": 0x62646576,
+}

@@ -1,0 +1,109 @@
+"""The maps that the programs share, sized once from ``--max-files``."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict
+
+from asm import U32, U64, Map, MapType
+
+from .kernel import Kernel, Options
+from .layout import (
+    COMM_ROWS,
+    Call,
+    CommWords,
+    Completed,
+    FileId,
+    FileKey,
+    FileState,
+    Latency,
+    Lost,
+    OpenFile,
+    OpenKey,
+    OpHead,
+    OpKey,
+    OpStats,
+    Scratch,
+    TallyKey,
+    Target,
+)
+from .operations import Kind
+
+SYSCALL_ROWS = 512          # numbers beyond are none of ours
+TARGETS = 32768
+FALLBACK_CALLS = 8192       # threads whose record in the array is another's
+RING_BYTES = 8 << 20
+BPF_F_NO_PREALLOC = 1
+
+# Indexes of the tail-call table beyond those of Kind.
+ENTER_OTHER, COPY_TARGET, JUMPS = 16, 17, 20
+WALKS = (18, 19)            # by work space
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Every map by its role."""
+
+    targets: Map
+    slots: Map
+    calls: Map
+    opens: Map
+    files: Map
+    states: Map
+    heads: Map              # OpStats, or OpHead where the record must be kept in parts
+    completed: Map
+    latency: Map
+    zeros: Map              # a record of zeros, from which new ones are made
+    tallies: Map
+    lost: Map
+    syscalls: Map
+    comm: Map
+    jumps: Map
+    scratch: Map
+    events: Map
+
+    def all(self) -> Dict[str, Map]:
+        """By name."""
+        return {spec.name: spec for spec in vars(self).values()}
+
+
+def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True) -> Maps:
+    """The maps for ``max_files`` files.
+
+    ``preallocate`` spends the memory at once, as kernels before 6.1 need it: allocating from a tracing program could
+    deadlock there (7c8199e24fa0, "bpf: Introduce any context BPF specific memory allocator").
+    """
+    flags = 0 if preallocate else BPF_F_NO_PREALLOC
+    operations = max_files * 2
+
+    def table(name: str, key: object, value: object, entries: int) -> Map:
+        return Map(name, MapType.HASH, key, value, entries, flags)  # type: ignore[arg-type]
+
+    parts = not kernel.big_values
+    if kernel.ring_buffer:
+        events = Map("events", MapType.RINGBUF, None, None, RING_BYTES)
+    else:
+        events = Map("events", MapType.PERF_EVENT_ARRAY, U32, U32, 0)
+    return Maps(
+        targets=Map("targets", MapType.HASH, U32, Target, TARGETS),
+        slots=Map("slots", MapType.ARRAY, U32, Call, max(kernel.tid_slots, 1)),
+        calls=table("calls", U32, Call, FALLBACK_CALLS),
+        opens=table("opens", OpenKey, OpenFile, max_files),
+        files=table("files", FileKey, FileId, max_files),
+        states=table("states", U64, FileState, max_files),
+        heads=table("operations", OpKey, OpHead if parts else OpStats, operations),
+        completed=table("completed", OpKey, Completed, operations if parts else 1),
+        latency=table("latency", OpKey, Latency, operations if parts else 1),
+        zeros=Map("zeros", MapType.ARRAY, U32, OpStats, 1),
+        tallies=table("tallies", TallyKey, U64, max_files * 4),
+        lost=Map("lost", MapType.ARRAY, U32, Lost, 1),
+        syscalls=Map("syscalls", MapType.ARRAY, U32, U64, SYSCALL_ROWS),
+        comm=Map("comm", MapType.ARRAY, U32, CommWords, COMM_ROWS),
+        jumps=Map("jumps", MapType.PROG_ARRAY, U32, U32, JUMPS),
+        scratch=Map("scratch", MapType.PERCPU_ARRAY, U32, Scratch, 2),
+        events=events,
+    )
+
+
+assert max(Kind) < ENTER_OTHER, "the indexes of the tail-call table overlap"
+
+__all__ = ["COPY_TARGET", "ENTER_OTHER", "JUMPS", "WALKS", "Maps", "Options", "declare"]

@@ -1,0 +1,142 @@
+"""What is counted (operations) and which system calls do it: the one catalogue for programs, collector and reports.
+
+An *operation* is a key of the output ("pread64", "sendfile_read"); a *system call* performs one or two of them.  A
+call's *kind* says how its arguments are to be read (who is the descriptor, where are size and offset) and thus which
+program accounts for it; kinds are also the indexes of the tail-call table.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Dict, List, Optional, Tuple
+
+
+class Kind(IntEnum):
+    """How a system call's arguments are laid out, and the index of the program that accounts for it."""
+
+    SCALAR = 1      # fd, buffer, size, [offset]
+    VECTOR = 2      # fd, iovec, entries, [offset, _, flags]
+    SYNC = 3        # fd
+    CLOSE = 4       # fd
+    OPEN = 5        # the descriptor is the return value
+    MMAP = 6        # fd is the fifth argument
+    SENDFILE = 7    # out fd, in fd, in offset *, size
+    COPY = 8        # in fd, in offset *, out fd, out offset *, size     (copy_file_range and splice)
+    NAMESPACE = 9   # may move the thread to another mount namespace
+
+
+class Position(IntEnum):
+    """Where a transfer happens."""
+
+    CURRENT = 0     # at the file position, which it moves
+    EXPLICIT = 1    # at the offset in the fourth argument
+    MINUS_ONE = 2   # the same, but -1 means the file position (preadv2, pwritev2)
+
+
+READ, WRITE = 0, 1
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One key of the output.  ``direction`` is READ, WRITE or None for calls that move no data."""
+
+    code: int
+    name: str
+    direction: Optional[int]
+
+
+@dataclass(frozen=True)
+class SystemCall:
+    """A system call that is traced.  ``arity`` is the number of its arguments, as its tracepoint shows them."""
+
+    name: str
+    kind: Kind
+    arity: int
+    operations: Tuple[str, ...]
+    position: Position = Position.CURRENT
+    tracepoint: str = ""
+
+    @property
+    def event(self) -> str:
+        """The name in ``syscalls:sys_enter_NAME``, which is that of the kernel's function, not always of the call."""
+        return self.tracepoint or self.name
+
+
+def _catalogue() -> List[Operation]:
+    reads = ["read", "readv", "pread64", "preadv", "preadv2", "sendfile_read", "copy_file_range_read", "splice_read"]
+    writes = ["write", "writev", "pwrite64", "pwritev", "pwritev2",
+              "sendfile_write", "copy_file_range_write", "splice_write"]
+    others = ["fsync", "fdatasync", "sync_file_range", "open", "close"]
+    found = [(name, READ) for name in reads] + [(name, WRITE) for name in writes]
+    every: List[Tuple[str, Optional[int]]] = [*found, *((name, None) for name in others)]
+    return [Operation(code, name, direction) for code, (name, direction) in enumerate(every, 1)]
+
+
+OPERATIONS: List[Operation] = _catalogue()
+BY_NAME: Dict[str, Operation] = {operation.name: operation for operation in OPERATIONS}
+BY_CODE: Dict[int, Operation] = {operation.code: operation for operation in OPERATIONS}
+
+# Calls of these kinds move no data but matter to whoever does: they appear in the output only when they fail.
+SYSTEM_CALLS: List[SystemCall] = [
+    SystemCall("read", Kind.SCALAR, 3, ("read",)),
+    SystemCall("write", Kind.SCALAR, 3, ("write",)),
+    SystemCall("pread64", Kind.SCALAR, 4, ("pread64",), Position.EXPLICIT),
+    SystemCall("pwrite64", Kind.SCALAR, 4, ("pwrite64",), Position.EXPLICIT),
+    SystemCall("readv", Kind.VECTOR, 3, ("readv",)),
+    SystemCall("writev", Kind.VECTOR, 3, ("writev",)),
+    SystemCall("preadv", Kind.VECTOR, 5, ("preadv",), Position.EXPLICIT),
+    SystemCall("pwritev", Kind.VECTOR, 5, ("pwritev",), Position.EXPLICIT),
+    SystemCall("preadv2", Kind.VECTOR, 6, ("preadv2",), Position.MINUS_ONE),
+    SystemCall("pwritev2", Kind.VECTOR, 6, ("pwritev2",), Position.MINUS_ONE),
+    SystemCall("fsync", Kind.SYNC, 1, ("fsync",)),
+    SystemCall("fdatasync", Kind.SYNC, 1, ("fdatasync",)),
+    SystemCall("sync_file_range", Kind.SYNC, 4, ("sync_file_range",)),
+    SystemCall("sendfile", Kind.SENDFILE, 4, ("sendfile_read", "sendfile_write"), tracepoint="sendfile64"),
+    SystemCall("copy_file_range", Kind.COPY, 6, ("copy_file_range_read", "copy_file_range_write")),
+    SystemCall("splice", Kind.COPY, 6, ("splice_read", "splice_write")),
+    SystemCall("open", Kind.OPEN, 3, ("open",)),
+    SystemCall("creat", Kind.OPEN, 2, ("open",)),
+    SystemCall("openat", Kind.OPEN, 4, ("open",)),
+    SystemCall("openat2", Kind.OPEN, 4, ("open",)),
+    SystemCall("open_by_handle_at", Kind.OPEN, 3, ("open",)),
+    SystemCall("close", Kind.CLOSE, 1, ("close",)),
+    SystemCall("mmap", Kind.MMAP, 6, ()),
+    SystemCall("unshare", Kind.NAMESPACE, 1, ()),
+    SystemCall("setns", Kind.NAMESPACE, 2, ()),
+]
+
+# System-call numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h (aarch64).
+# Part of the kernel's ABI: they never change.
+_X86_64 = {
+    "read": 0, "write": 1, "open": 2, "close": 3, "mmap": 9, "pread64": 17, "pwrite64": 18, "readv": 19, "writev": 20,
+    "sendfile": 40, "fsync": 74, "fdatasync": 75, "creat": 85, "openat": 257, "unshare": 272, "splice": 275,
+    "sync_file_range": 277, "preadv": 295, "pwritev": 296, "open_by_handle_at": 304, "setns": 308,
+    "copy_file_range": 326, "preadv2": 327, "pwritev2": 328, "openat2": 437,
+}
+_AARCH64 = {
+    "openat": 56, "close": 57, "read": 63, "write": 64, "readv": 65, "writev": 66, "pread64": 67, "pwrite64": 68,
+    "preadv": 69, "pwritev": 70, "sendfile": 71, "splice": 76, "fsync": 82, "fdatasync": 83, "sync_file_range": 84,
+    "unshare": 97, "mmap": 222, "open_by_handle_at": 265, "setns": 268, "copy_file_range": 285, "preadv2": 286,
+    "pwritev2": 287, "openat2": 437,
+}
+NUMBERS: Dict[str, Dict[str, int]] = {"x86_64": _X86_64, "aarch64": _AARCH64}
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """What the entry program must know of a system call, packed into the 32 bits that the ``syscalls`` map holds."""
+
+    kind: Kind
+    position: Position
+    first: int
+    second: int
+
+    def pack(self) -> int:
+        """kind in bits 0-7, position in 8-15, first operation in 16-23, second operation in 24-31."""
+        return self.kind | self.position << 8 | self.first << 16 | self.second << 24
+
+
+def descriptor(call: SystemCall) -> Descriptor:
+    """The descriptor of a call; operation code 0 stands for none."""
+    codes = [BY_NAME[name].code for name in call.operations] + [0, 0]
+    return Descriptor(call.kind, call.position, codes[0], codes[1])

@@ -1,0 +1,78 @@
+"""Durability: fsync, fdatasync and sync_file_range."""
+from __future__ import annotations
+
+from asm import U64, Program, r0, r1, r2, r3, r4, r6, r7, r8, r9
+
+from . import account
+from .body import begin
+from .entry import find_call, load_result
+from .identify import SCRATCH_EXIT, find_open, identify, send_name
+from .kernel import Kernel, Options
+from .layout import TALLY_BETWEEN_SYNCS, Call, FileState, Lost, OpenFile
+from .maps import Maps
+from .operations import BY_NAME
+from .transfer import set_operation
+
+
+def exit_sync(kernel: Kernel, options: Options, maps: Maps) -> Program:
+    """The exit of a sync.  A successful fsync or fdatasync covers every byte written to the file before."""
+    b = begin("exit_sync", kernel, options, maps)
+    a = b.a
+    a.mov(r6, r1)
+    find_call(b, "out")
+    a.ldx(r7, r9[Call.call])
+    a.jeq(r7, 0, "out")
+    a.st(r9[Call.call], 0)
+    load_result(b)
+    set_operation(b, 16)
+    result = a.slot("result", U64)
+    a.stx(result, r8)
+    a.call("ktime_get_ns")
+    a.stx(r9[Call.now], r0)
+    for place in (Call.moved, Call.walk):
+        a.st(r9[place], 0)
+    a.ldx(r1, r9[Call.file])
+    a.jeq(r1, 0, "no_file")
+    a.mov(r8, r1)
+    find_open(b, "found", "slow")
+    a.label("slow")
+    identify(b, scratch=SCRATCH_EXIT, skip="out")
+    a.label("found")
+    a.ldx(r8, result)
+    op = account.of_open_file(b)
+    op.find("full")
+    account.entered_and_called(b, op)
+    a.jsge(r8, 0, "succeeded")
+    account.failed(b, op.file_id)
+    a.ja("name")
+    a.label("succeeded")
+    account.returned(b, op)
+    a.ldx(r1, r9[Call.op])
+    a.jeq(r1, BY_NAME["sync_file_range"].code, "name", "starts writing, promises nothing")
+    file_id = a.slot("id", U64)
+    a.ldx(r1, r7[OpenFile.id])
+    a.stx(file_id, r1)
+    a.lookup(maps.states, file_id)
+    a.jeq(r0, 0, "name")
+    a.mov(r4, r0)
+    a.mov(r1, 0)
+    b.swap(r4[FileState.unsynced], r1, r2)
+    a.xadd(r4[FileState.synced], r2)
+    b.bucket(r1, r2, r3)
+    a.mov(r3, r1)
+    b.tally(file=r7[OpenFile.id], op=None, kind=TALLY_BETWEEN_SYNCS, item=r3)
+    a.ja("name")
+    a.label("full")
+    b.lost(Lost.calls)
+    a.label("name")
+    send_name(b, SCRATCH_EXIT)
+    a.label("no_file")
+    a.ldx(r8, result)
+    a.jsge(r8, 0, "late")
+    account.failed(b, None)
+    a.ja("out")
+    a.label("late")
+    b.lost(Lost.calls)
+    a.label("out")
+    a.ret(0)
+    return b.program()

@@ -1,0 +1,428 @@
+"""Data calls: what a read or a write adds to its file, and where in the file it went.
+
+The system calls that transfer data differ in where their arguments are; a *prologue* puts those into the Call record
+(file, op, direction, requested, explicit, offset, moved), and one body, ``account``, does the rest.
+"""
+from __future__ import annotations
+
+from asm import U32, U64, Field, Program, r0, r1, r2, r3, r4, r6, r7, r8, r9
+
+from . import account
+from .body import Body, begin
+from .entry import find_call, load_result
+from .identify import SCRATCH_EXIT, find_open, identify, record_run, send_name
+from .kernel import Kernel, Options
+from .layout import (
+    IOVEC_BYTES,
+    IOVEC_CHUNK,
+    IOVECS,
+    Call,
+    FileState,
+    Lost,
+    OpenFile,
+    OpHead,
+    Scratch,
+)
+from .maps import Maps
+from .operations import OPERATIONS, READ, WRITE, Kind, Position
+
+O_APPEND, O_DSYNC = 0o2000, 0o10000         # include/uapi/asm-generic/fcntl.h; O_SYNC contains O_DSYNC
+RWF_DSYNC, RWF_SYNC, RWF_APPEND = 2, 4, 16  # include/uapi/linux/fs.h
+EBADF = 9
+LAST_READ = max(o.code for o in OPERATIONS if o.direction == READ)
+
+
+def exit_main(kernel: Kernel, options: Options, maps: Maps) -> Program:
+    """The exit of every system call: accounts for plain reads and writes, hands the others on by kind."""
+    b = begin("exit", kernel, options, maps)
+    a = b.a
+    a.mov(r6, r1)
+    find_call(b, "out")
+    a.ldx(r7, r9[Call.call])
+    a.jeq(r7, 0, "out", "its entry was not seen, or is not traced")
+    a.mov(r1, r7)
+    a.and_(r1, 0xFF, "kind")
+    a.jeq(r1, Kind.SCALAR, "scalar")
+    a.tail_call(r6, maps.jumps, r1)
+    a.ja("out")
+    a.label("scalar")
+    a.st(r9[Call.call], 0)
+    load_result(b)
+    _common_arguments(b)
+    a.ldx(r1, r9[Call.args[kernel.argument(2)]])
+    a.stx(r9[Call.requested], r1)
+    account_transfer(b, after=0)
+    a.label("out")
+    a.ret(0)
+    return b.program()
+
+
+def exit_vector(kernel: Kernel, options: Options, maps: Maps) -> Program:
+    """The exit of readv and its relatives: sums the iovec, then accounts like ``exit_main``."""
+    b = begin("exit_vector", kernel, options, maps)
+    a = b.a
+    a.mov(r6, r1)
+    find_call(b, "out")
+    a.ldx(r7, r9[Call.call])
+    a.jeq(r7, 0, "out")
+    a.st(r9[Call.call], 0)
+    load_result(b)
+    _common_arguments(b)
+    _sum_iovec(b)
+    account_transfer(b, after=0)
+    a.label("out")
+    a.ret(0)
+    return b.program()
+
+
+def _common_arguments(b: Body) -> None:
+    """From the descriptor in r7 and the arguments: op, direction, explicit, offset, rw_flags."""
+    a, argument = b.a, b.kernel.argument
+    current, decided = a.unique("current"), a.unique("decided")
+    set_operation(b, 16)
+    a.st(r9[Call.rw_flags], 0)
+    a.st(r9[Call.unmeasured], 0)
+    a.st(r9[Call.explicit], 0)
+    a.mov(r1, r7)
+    a.rsh(r1, 8)
+    a.and_(r1, 0xFF, "position")
+    a.jeq(r1, Position.CURRENT, decided)
+    a.ldx(r2, r9[Call.args[argument(3)]])
+    a.stx(r9[Call.offset], r2)
+    a.jeq(r1, Position.EXPLICIT, current)
+    a.ldx(r3, r9[Call.args[argument(5)]])
+    a.and_(r3, RWF_DSYNC | RWF_SYNC | RWF_APPEND)
+    a.stx(r9[Call.rw_flags], r3)
+    a.jeq(r2, -1, decided, "preadv2, pwritev2: -1 means the file position")
+    a.label(current)
+    a.st(r9[Call.explicit], 1)
+    a.label(decided)
+
+
+def set_operation(b: Body, shift: int) -> None:
+    """Call.op and Call.direction from the byte at ``shift`` of the call's descriptor in r7."""
+    a, read = b.a, b.a.unique("reads")
+    a.mov(r1, r7)
+    a.rsh(r1, shift)
+    a.and_(r1, 0xFF, "operation")
+    a.stx(r9[Call.op], r1)
+    a.st(r9[Call.direction], READ)
+    a.jle(r1, LAST_READ, read)
+    a.st(r9[Call.direction], WRITE)
+    a.label(read)
+
+
+def _sum_iovec(b: Body) -> None:
+    """Call.requested = the sum of iov_len over the iovec.
+
+    Read at exit: the kernel has read it by then, so its pages are present.  One copy of the whole, its end rounded up
+    to a chunk with zeros, then a jump into an unrolled sum: 4.14 has no loops.
+    """
+    a, argument = b.a, b.kernel.argument
+    zero, end = a.slot("zero", U32), "summed"
+    data = Scratch.data.offset
+    a.st(r9[Call.requested], 0)
+    a.st(zero, SCRATCH_EXIT)
+    a.lookup(b.maps.scratch, zero)
+    a.jeq(r0, 0, "out")
+    a.mov(r7, r0)
+    a.ldx(r2, r9[Call.args[argument(2)]])
+    a.jlt(r2, 1, end, "an empty iovec")
+    a.jle(r2, IOVECS, "count")
+    a.mov(r2, IOVECS)
+    a.label("count")
+    a.mov(r1, r7)
+    a.add(r1, data)
+    a.ldx(r3, r9[Call.args[argument(1)]])
+    a.lsh(r2, IOVEC_BYTES.bit_length() - 1)
+    a.mov(r4, r2)
+    a.add(r4, r1)
+    for entry in range(IOVEC_CHUNK - 1):
+        a.st(r4.u64(entry * IOVEC_BYTES + 8), 0)
+    a.call("probe_read", "the iovec")
+    a.jeq(r0, 0, "iovec_read")
+    b.lost(Lost.iovecs)
+    a.st(r9[Call.unmeasured], 1)
+    a.ja(end)
+    a.label("iovec_read")
+    a.ldx(r2, r9[Call.args[argument(2)]])
+    a.mov(r1, 0, "the sum")
+    _chunk_jump(b, 1, IOVECS // IOVEC_CHUNK)
+    for chunk in range(IOVECS // IOVEC_CHUNK, 0, -1):
+        a.label(f"chunk_{chunk}")
+        for entry in range((chunk - 1) * IOVEC_CHUNK, chunk * IOVEC_CHUNK):
+            a.ldx(r3, r7.u64(data + entry * IOVEC_BYTES + 8))
+            a.add(r1, r3)
+    a.stx(r9[Call.requested], r1)
+    a.label(end)
+
+
+def _chunk_jump(b: Body, low: int, high: int) -> None:
+    """Jumps to the chunk that entry number r2 (counted from 1) lies in, which is one of ``low`` to ``high``."""
+    if low == high:
+        b.a.ja(f"chunk_{low}")
+        return
+    middle = (low + high) // 2
+    upper = b.a.unique("chunks_above")
+    b.a.jgt(r2, middle * IOVEC_CHUNK, upper)
+    _chunk_jump(b, low, middle)
+    b.a.label(upper)
+    _chunk_jump(b, middle + 1, high)
+
+
+# -- the body ------------------------------------------------------------------------------------------------------
+
+
+def account_transfer(b: Body, *, after: int, file: Field = Call.file) -> None:
+    """Accounts for the transfer that the Call record describes; r8 holds its result.  Ends the program.
+
+    ``file`` is the field of the Call record that holds the ``struct file *``, ``after`` the program to go on with.
+    """
+    a = b.a
+    _set_moved(b)
+    a.ldx(r1, r9[file])
+    a.jeq(r1, 0, "no_file")
+    a.mov(r7, r8)
+    result = a.slot("result", U64)
+    a.stx(result, r8)
+    a.mov(r8, r1)
+    a.st(r9[Call.walk], 0)
+    find_open(b, "found", "slow")
+    a.label("slow")
+    identify(b, scratch=SCRATCH_EXIT, skip="next")
+    a.label("found")
+    _read_position(b)
+    a.ldx(r8, result)
+    a.call("ktime_get_ns")
+    a.stx(r9[Call.now], r0)
+    a.jsle(r8, 0, "placed", "nothing was transferred")
+    _place(b)
+    a.label("placed")
+    _leave_flight(b)
+    _count(b)
+    a.jsle(r8, 0, "name")
+    a.ldx(r1, r9[Call.direction])
+    a.jeq(r1, READ, "name")
+    _written(b)
+    a.ja("name")
+    a.label("full")
+    b.lost(Lost.calls)
+    a.label("name")
+    send_name(b, SCRATCH_EXIT, after)
+    a.label("no_file")
+    a.jsge(r8, 0, "late")
+    account.failed(b, None)
+    a.ja("next")
+    a.label("late")
+    b.lost(Lost.calls)
+    a.label("next")
+    if after:
+        a.tail_call(r6, b.maps.jumps, after)
+    a.ret(0)
+
+
+def _set_moved(b: Body) -> None:
+    """Call.moved: a successful transfer at the file position has moved it."""
+    a, none = b.a, b.a.unique("not_moved")
+    a.st(r9[Call.moved], 0)
+    a.jsle(r8, 0, none)
+    a.ldx(r1, r9[Call.explicit])
+    a.jne(r1, 0, none)
+    a.stx(r9[Call.moved], r8)
+    a.label(none)
+
+
+def _read_position(b: Body) -> None:
+    """Call.start = what the kernel has now that tells where the transfer ended: f_pos, or i_size for what appends."""
+    a, o = b.a, b.kernel.offsets
+    size, have = a.unique("by_size"), a.unique("have_position")
+    a.ldx(r1, r9[Call.explicit])
+    a.jne(r1, 0, size)
+    b.probe(r9[Call.start], 8, r8, o["file.pos"], "f_pos")
+    a.ja(have)
+    a.label(size)
+    a.ldx(r1, r9[Call.flags])
+    a.and_(r1, O_APPEND)
+    a.ldx(r2, r9[Call.rw_flags])
+    a.and_(r2, RWF_APPEND)
+    a.or_(r1, r2)
+    a.jeq(r1, 0, have)
+    a.ldx(r1, r9[Call.direction])
+    a.jeq(r1, READ, have)
+    a.ldx(r3, r9[Call.inode])
+    b.probe(r9[Call.offset], 8, r3, o["inode.size"], "i_size: pwrite appends too, whatever the offset")
+    a.ldx(r1, r9[Call.offset])
+    a.ldx(r2, a.slot("result", U64))
+    a.sub(r1, r2)
+    a.stx(r9[Call.offset], r1)
+    a.label(have)
+
+
+def _place(b: Body) -> None:
+    """Call.start = where the transfer of r8 bytes began; extends or ends the run that it belongs to."""
+    a = b.a
+    a.st(r9[Call.broken], 0)
+    a.ldx(r1, r9[Call.explicit])
+    a.jne(r1, 0, "at_offset")
+    _at_position(b)
+    a.ja("run_done")
+    a.label("at_offset")
+    _at_offset(b)
+    a.label("run_done")
+    a.ldx(r1, r9[Call.broken])
+    a.jeq(r1, 0, "no_run_ended")
+    a.ldx(r1, r9[Call.direction])
+    a.jne(r1, READ, "write_run")
+    record_run(b, READ)
+    a.ja("no_run_ended")
+    a.label("write_run")
+    record_run(b, WRITE)
+    a.label("no_run_ended")
+
+
+def _at_position(b: Body) -> None:
+    """A transfer at the file position: it began where the accounted ones ended, unless somebody moved the position.
+
+    If the kernel's position is ahead while another thread is in flight on the same description, that thread has
+    transferred but has not come to its own exit: the bytes between are its own, and it will account for them.
+    """
+    a = b.a
+    a.ldx(r1, r9[Call.start], "f_pos now")
+    a.sub(r1, r8)
+    a.ldx(r2, r9[Call.pos])
+    a.stx(r9[Call.start], r2)
+    a.sub(r1, r2, "how far off")
+    a.jeq(r1, 0, "in_place")
+    a.ldx(r3, r9[Call.shared])
+    a.jeq(r3, 0, "moved")
+    a.jslt(r1, 0, "moved")
+    a.ldx(r3, r7[OpenFile.inflight])
+    a.jsgt(r3, 1, "in_place", "a sibling's transfer")
+    a.label("moved")
+    a.xadd(r7[OpenFile.pos], r1)
+    for direction in (READ, WRITE):
+        a.xadd(r7[OpenFile.gap[direction]], r1)
+    a.add(r2, r1)
+    a.stx(r9[Call.start], r2)
+    a.label("in_place")
+    a.ldx(r1, r9[Call.direction])
+    a.jne(r1, READ, "write_at_position")
+    _extend_at_position(b, READ)
+    a.ja("position_done")
+    a.label("write_at_position")
+    _extend_at_position(b, WRITE)
+    a.label("position_done")
+    a.xadd(r7[OpenFile.pos], r8)
+
+
+def _extend_at_position(b: Body, direction: int) -> None:
+    a = b.a
+    new, done = a.unique("new_run"), a.unique("extended")
+    a.ldx(r1, r7[OpenFile.gap[direction]])
+    a.jne(r1, 0, new)
+    a.xadd(r7[OpenFile.run[direction]], r8)
+    a.ja(done)
+    a.label(new)
+    b.swap(r7[OpenFile.run[direction]], r8, r2)
+    a.stx(r9[Call.broken], r2)
+    a.neg(r1)
+    a.xadd(r7[OpenFile.gap[direction]], r1)
+    a.label(done)
+    a.xadd(r7[OpenFile.gap[1 - direction]], r8)
+
+
+def _at_offset(b: Body) -> None:
+    a = b.a
+    a.ldx(r1, r9[Call.offset])
+    a.stx(r9[Call.start], r1)
+    a.ldx(r2, r9[Call.direction])
+    a.jne(r2, READ, "write_at_offset")
+    _extend_at_offset(b, READ)
+    a.ja("offset_done")
+    a.label("write_at_offset")
+    _extend_at_offset(b, WRITE)
+    a.label("offset_done")
+
+
+def _extend_at_offset(b: Body, direction: int) -> None:
+    a = b.a
+    new, done = a.unique("new_run"), a.unique("extended")
+    a.ldx(r2, r7[OpenFile.pos])
+    a.ldx(r3, r7[OpenFile.gap[direction]])
+    a.mov(r4, r2)
+    a.sub(r4, r3, "where the last one ended")
+    a.jne(r4, r1, new)
+    a.xadd(r7[OpenFile.run[direction]], r8)
+    a.mov(r4, r8)
+    a.neg(r4)
+    a.xadd(r7[OpenFile.gap[direction]], r4)
+    a.ja(done)
+    a.label(new)
+    a.sub(r2, r1)
+    a.sub(r2, r8)
+    a.stx(r7[OpenFile.gap[direction]], r2, "pos - end")
+    b.swap(r7[OpenFile.run[direction]], r8, r2)
+    a.stx(r9[Call.broken], r2)
+    a.label(done)
+
+
+def _leave_flight(b: Body) -> None:
+    a, alone = b.a, b.a.unique("alone")
+    a.ldx(r1, r9[Call.shared])
+    a.jeq(r1, 0, alone)
+    a.mov(r1, -1)
+    a.xadd(r7[OpenFile.inflight], r1)
+    a.st(r9[Call.shared], 0)
+    a.label(alone)
+
+
+def _count(b: Body) -> None:
+    """Everything that the record of the operation holds."""
+    a, op = b.a, account.of_open_file(b)
+    op.find("full")
+    account.entered_and_called(b, op)
+    account.requested(b, op)
+    account.direct(b, op)
+    a.jsge(r8, 0, "succeeded")
+    account.failed(b, op.file_id)
+    a.ja("counted")
+    a.label("succeeded")
+    account.completed(b, op)
+    account.returned(b, op)
+    a.jeq(r8, 0, "counted")
+    account.extent(b, op)
+    _durable(b, op)
+    a.label("counted")
+
+
+def _durable(b: Body, op: account.Operation) -> None:
+    """Counts a write that was on stable storage when it returned."""
+    a = b.a
+    a.ldx(r1, r9[Call.direction])
+    a.jeq(r1, READ, "not_durable")
+    a.ldx(r1, r9[Call.flags])
+    a.and_(r1, O_DSYNC)
+    a.ldx(r2, r9[Call.rw_flags])
+    a.and_(r2, RWF_DSYNC | RWF_SYNC)
+    a.or_(r1, r2)
+    a.jeq(r1, 0, "not_durable")
+    op.at(account.HEAD, r2)
+    b.count(op.head(r2, OpHead.durable))
+    a.label("not_durable")
+
+
+def _written(b: Body) -> None:
+    """What a write changes in its file's state: bytes to be synced, and whether it began where the last one did."""
+    a, file_id = b.a, b.a.slot("id", U64)
+    a.ldx(r1, r7[OpenFile.id])
+    a.stx(file_id, r1)
+    a.lookup(b.maps.states, file_id)
+    a.jeq(r0, 0, "name")
+    a.xadd(r0[FileState.unsynced], r8)
+    a.ldx(r2, r9[Call.start])
+    a.add(r2, 1)
+    a.ldx(r3, r0[FileState.last_write])
+    a.jne(r3, r2, "elsewhere")
+    b.count(r0[FileState.rewrites])
+    a.label("elsewhere")
+    a.stx(r0[FileState.last_write], r2)
