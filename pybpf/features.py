@@ -144,7 +144,13 @@ def _load(code: bytes, kind: ProgramType = ProgramType.SOCKET_FILTER, name: byte
         prog_type=kind, insn_cnt=len(code) // 8, insns=address(code), license=address(b"GPL\0"), prog_name=name
     )
     if kind is ProgramType.TRACING:
-        attr.expected_attach_type, attr.attach_btf_id = _BPF_TRACE_FENTRY, _fentry_target()
+        attr.expected_attach_type = _BPF_TRACE_FENTRY
+        try:  # with no function at all: EPERM already says that none will do, and spares reading the kernel's BTF
+            return bpf(Command.PROG_LOAD, attr, subject="feature probe")
+        except BpfError as error:
+            if error.errno not in _REFUSED:
+                raise
+        attr.attach_btf_id = _fentry_target()
     if kind is ProgramType.KPROBE:
         attr.kern_version = kernel_version_code()
     return bpf(Command.PROG_LOAD, attr, subject="feature probe")
@@ -182,7 +188,7 @@ def _batch() -> bool:
 
 
 def _raw_tracepoint() -> bool:
-    # With a name the program is looked up after it was copied; an address that nobody maps is EFAULT from 4.17 on.
+    # The tracepoint exists, so that the descriptor is what is wrong with it, whichever the kernel looks at first.
     try:
         Descriptor(
             bpf(Command.RAW_TRACEPOINT_OPEN, RawTracepointAttr(name=address(b"sys_enter\0"), prog_fd=_NO_FD))
@@ -314,9 +320,9 @@ FEATURES: Dict[str, Feature] = {
         Feature("btf", (4, 18), "loading type information (BTF)", lambda: _attempt(_load_btf)),
         Feature("line_info", (5, 0), "source lines of programs", _line_info),
         Feature("jmp32", (5, 1), "32-bit jumps", _jmp32),
-        Feature("kernel_btf", (5, 4), "the kernel's own type information", lambda: os.access(_BTF_PATH, os.R_OK)),
         Feature("large_programs", (5, 2), "more than 4,096 instructions", _large_programs),
         Feature("bounded_loops", (5, 3), "bounded loops", _bounded_loops),
+        Feature("kernel_btf", (5, 4), "the kernel's own type information", lambda: os.access(_BTF_PATH, os.R_OK)),
         Feature(
             "mmap",
             (5, 5),

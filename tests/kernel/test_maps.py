@@ -116,9 +116,7 @@ def test_array(as_old_as: Callable[[int, int], None], kernel: List[int]) -> None
     with create(Spec("cells", MapType.ARRAY, U32, U64, 23)) as cells:
         cells.set(22, b"the last")
         assert cells.at(22) == b"the last"
-        assert dict(cells.items()) == {
-            KEY.pack(index): b"the last" if index == 22 else bytes(8) for index in range(23)
-        }
+        assert dict(cells.items()) == {KEY.pack(index): b"the last" if index == 22 else bytes(8) for index in range(23)}
         with pytest.raises(IndexError):
             cells.at(23)
 
@@ -185,7 +183,9 @@ def test_closing_frees_the_map() -> None:
         number = str(short_lived.id())
         assert subprocess.run(["bpftool", "map", "show", "id", number], stdout=subprocess.DEVNULL).returncode == 0
     for _attempt in range(100):  # the kernel frees it when it gets round to it
-        done = subprocess.run(["bpftool", "map", "show", "id", number], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        done = subprocess.run(
+            ["bpftool", "map", "show", "id", number], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
         if done.returncode != 0:
             return
         time.sleep(0.05)
@@ -193,7 +193,9 @@ def test_closing_frees_the_map() -> None:
 
 
 def test_refused_map_says_what_and_why() -> None:
-    with pytest.raises(BpfError, match=r"map huge \(HASH, 0 entries of 4\+8 bytes\): BPF_MAP_CREATE: .*EINVAL") as refused:
+    with pytest.raises(
+        BpfError, match=r"map huge \(HASH, 0 entries of 4\+8 bytes\): BPF_MAP_CREATE: .*EINVAL"
+    ) as refused:
         create(Spec("huge", MapType.HASH, U32, U64, 0))
     assert refused.value.errno == errno.EINVAL
     with pytest.raises(ValueError, match="DEVMAP are not supported"):
@@ -213,8 +215,6 @@ def test_eperm_without_capabilities_names_them() -> None:
     )
     # Imported before the privileges go: an unprivileged user need not be able to read the sources.
     program = "import asm, pybpf.maps\n" + program
-    done = subprocess.run(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=os.getcwd(), check=True
-    )
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=os.getcwd(), check=True)
     assert b"lacks CAP_BPF and CAP_PERFMON" in done.stdout
     assert done.stdout.count(b"\n") == 1

@@ -100,7 +100,9 @@ def test_fentry(only_us: Callable[[Assembler], None]) -> None:
         pytest.skip(f"fentry is refused here (lockdown: {features.lockdown()})")
     from pybpf.btf import Btf  # noqa: PLC0415
 
-    function = Btf.vmlinux().type_id("func", "__x64_sys_getppid" if os.uname().machine == "x86_64" else "__arm64_sys_getppid")
+    function = Btf.vmlinux().type_id(
+        "func", "__x64_sys_getppid" if os.uname().machine == "x86_64" else "__arm64_sys_getppid"
+    )
     with maps.create(COUNTS) as counts, programs.load(
         counter(ProgramType.TRACING, only_us), {"counts": counts}, expected_attach_type=24, attach_btf_id=function
     ) as program, links.tracing(program):
@@ -263,9 +265,7 @@ def test_run_statistics(tracefs: Tracefs, only_us: Callable[[Assembler], None]) 
         pytest.skip("this kernel keeps no run time of programs")
     with maps.create(COUNTS) as counts, programs.load(
         counter(ProgramType.TRACEPOINT, only_us), {"counts": counts}
-    ) as program, programs.enable_stats(), links.tracepoint(
-        program, tracefs.event_id("syscalls", "sys_enter_getppid")
-    ):
+    ) as program, programs.enable_stats(), links.tracepoint(program, tracefs.event_id("syscalls", "sys_enter_getppid")):
         for _call in range(CALLS):
             os.getppid()
         status = program.info()
