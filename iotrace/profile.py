@@ -169,8 +169,8 @@ class FileRow(NamedTuple):
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
-def _encode(table: Union[Histogram, Dict[str, int]]) -> Optional[str]:
-    """A histogram or a table of errors as compact JSON; its keys are numbers or errno names and need no escapes."""
+def _encode(table: Histogram) -> Optional[str]:
+    """A histogram as JSON: what `json.dumps` makes of it, in a third of the time."""
     if not table:
         return None
     return "{" + ",".join([f'"{key}":{count}' for key, count in sorted(table.items())]) + "}"
@@ -203,8 +203,11 @@ def _file_row(key: int, file: FileStats) -> Tuple[Any, ...]:
 
 def _syscall_rows(key: int, file: FileStats) -> List[Tuple[Any, ...]]:
     return [
-        (key, name, call.calls, call.bytes, call.first_ns, call.last_ok_ns, _encode(call.errors),
-         _encode(call.requested), _encode(call.completed), _encode(call.latency_ns))
+        (
+            key, name, call.calls, call.bytes, call.first_ns, call.last_ok_ns,
+            json.dumps(call.errors, sort_keys=True, separators=(",", ":")) if call.errors else None,
+            _encode(call.requested), _encode(call.completed), _encode(call.latency_ns),
+        )
         for name, call in sorted(file.syscalls.items())
     ]  # fmt: skip
 

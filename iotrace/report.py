@@ -16,7 +16,7 @@ from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optiona
 
 from iotrace import text
 from iotrace.errors import UserError
-from iotrace.model import FileStats, Header, Histogram, SyscallStats, add_headers
+from iotrace.model import MAX_COUNTER, FileStats, Header, Histogram, SyscallStats, add_headers
 from iotrace.profile import EVERYTHING, FileRow, ProfileReader, Selection, combined_files, combined_rows
 
 GROUPS = ("file", "directory", "mount", "extension", "syscall")
@@ -43,6 +43,11 @@ class Screen:
         """One line of safe text."""
         self._out.write(line.rstrip(" ") + "\n")
 
+    def wrapped(self, line: str) -> None:
+        """As many lines as the safe text needs."""
+        for part in text.wrap(line, self.columns):
+            self.line(part)
+
     def loud(self, line: str) -> None:
         """A line that must not be overlooked."""
         for part in text.wrap(self.label(text.safe_text(line)), self.columns):
@@ -56,7 +61,7 @@ class Screen:
 
 def _can_encode(out: TextIO, sample: str) -> bool:
     try:
-        sample.encode(out.encoding or "ascii")
+        sample.encode(out.encoding or "utf-8")  # io.StringIO has none, and takes everything
     except (UnicodeEncodeError, LookupError):
         return False
     return True
@@ -161,13 +166,14 @@ class Column(NamedTuple):
 
 
 _FILES = Column("FILES", 6, lambda total: text.number(total.files))
+_TIME = Column("TIME", 7, lambda total: text.duration(min(total.busy_ns, MAX_COUNTER)) if total.busy_ns else "-")
 _SUMS = (
     Column("READ", 8, lambda total: text.size(total.bytes_read)),
     Column("WRITTEN", 8, lambda total: text.size(total.bytes_written)),
     Column("CALLS", 5, lambda total: text.number(total.calls)),
     Column("ERRS", 5, lambda total: text.number(total.errors)),
     Column("SYNCS", 5, lambda total: text.number(total.syncs)),
-    Column("TIME", 7, lambda total: text.duration(total.busy_ns) if total.busy_ns else "-"),
+    _TIME,
 )
 _FLAG_MEANINGS = {
     "d": "d: deleted while open or since",
@@ -307,7 +313,7 @@ def _show_syscalls(screen: Screen, readers: List[ProfileReader], selection: Sele
         Column("BYTES", 8, lambda total: text.size(total.bytes_read + total.bytes_written)),
         Column("CALLS", 5, lambda total: text.number(total.calls)),
         Column("ERRS", 5, lambda total: text.number(total.errors)),
-        Column("TIME", 7, lambda total: text.duration(total.busy_ns) if total.busy_ns else "-"),
+        _TIME,
         Column("P50", 7, reached(0.5)),
         Column("P99", 7, reached(0.99)),
     )
@@ -359,14 +365,15 @@ def _show_histogram(screen: Screen, title: str, histogram: Histogram, unit: Call
         return
     screen.line(f"  {title}")
     most = max(histogram.values())
+    digits = max(12, len(f"{most:,}"))
     buckets = sorted(histogram)
     low = next((bucket for bucket in buckets if bucket), 0)
     between = [1 << k for k in range(low.bit_length() - 1, buckets[-1].bit_length())] if low else []
     for lower in sorted({*buckets, *between}):
         count = histogram.get(lower, 0)
         span = "0" if lower == 0 else f"{unit(lower)} .. {unit(2 * lower)}"
-        room = screen.columns - 4 - 20 - 1 - 19 - 1
-        screen.line(f"    {span:>20} {count:>19,} {bar(count, most, min(room, 50), screen.unicode)}")
+        room = min(50, screen.columns - 26 - digits)
+        screen.line(f"    {span:>20} {count:>{digits},} {bar(count, most, room, screen.unicode)}")
 
 
 def _clock(ns: Optional[int], start: int) -> str:
@@ -396,21 +403,18 @@ def _show_syscall(screen: Screen, name: str, call: SyscallStats) -> None:
     errors = ", ".join(f"{errno} {count:,}" for errno, count in sorted(call.errors.items()))
     moved = f", {call.bytes:,} bytes" if call.bytes else ""
     line = f"{name}: {call.calls:,} calls{moved}{', errors: ' + errors if errors else ''}"
-    for part in text.wrap(screen.label(text.safe_text(line)), screen.columns):
-        screen.line(part)
+    screen.wrapped(screen.label(text.safe_text(line)))
     _show_histogram(screen, "bytes asked for, failed calls too", call.requested, text.size)
     _show_histogram(screen, "bytes moved by successful calls; 0 is the end of the file", call.completed, text.size)
     _show_histogram(screen, "latency of successful calls, entry to return", call.latency_ns, text.duration)
 
 
 def _show_one(screen: Screen, file: FileStats, start: int) -> None:
-    for part in text.wrap(screen.name(file.path), screen.columns):
-        screen.line(part)
+    screen.wrapped(screen.name(file.path))
     if file.renamed_to is not None:
-        for part in text.wrap("renamed to " + screen.name(file.renamed_to), screen.columns):
-            screen.line(part)
-    screen.line(screen.label(text.safe_text(
-        f"inode {file.inode} on {file.fstype} {file.device}, mount namespace {file.mnt_ns}")))  # fmt: skip
+        screen.wrapped("renamed to " + screen.name(file.renamed_to))
+    where = f"inode {file.inode} on {file.fstype} {file.device}, mount namespace {file.mnt_ns}"
+    screen.wrapped(screen.label(text.safe_text(where)))
     if file.incarnations > 1:
         screen.line(f"deleted and created again: {file.incarnations:,} inodes, this is the last")
     if file.deleted:
@@ -419,7 +423,7 @@ def _show_one(screen: Screen, file: FileStats, start: int) -> None:
         screen.loud("MAPPED: what was read or written through memory is not in these numbers.")
     screen.line()
     for metric, value, definition in _facts(file, start):
-        screen.line(f"{metric:<15} {value:>22}  {definition}")
+        screen.wrapped(f"{metric:<15} {value:>22}  {definition}")
     screen.line()
     _show_histogram(screen, "bytes of maximal contiguous runs of reads", file.sequential_read, text.size)
     _show_histogram(screen, "bytes of maximal contiguous runs of writes", file.sequential_write, text.size)

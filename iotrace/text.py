@@ -120,11 +120,13 @@ def number(count: int) -> str:
 
 
 def duration(ns: int) -> str:
-    """A time for a reader: 0, 17 ns, 4.10 us, 12.3 ms, 99.1 s, 3h07m."""
+    """A time for a reader: 0, 17 ns, 4.10 us, 12.3 ms, 99.1 s, 3h07m, 42d. At most 7 columns up to 2^63."""
     if ns < 1000:
         return f"{ns} ns" if ns else "0"
     if ns < 120 * 10**9:
         return _scaled(ns / 1000, 1000, (" us", " ms", " s"))
     minutes, seconds = divmod(ns // 10**9, 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{minutes}m{seconds:02}s" if not hours else f"{hours}h{minutes:02}m"
+    if hours >= 1000:
+        return f"{hours // 24}d"
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{seconds:02}s"

@@ -47,8 +47,9 @@ def test_headers_add_losses_and_name_what_differs() -> None:
     a = Profile(host="one", started_ns=5, ended_ns=9, command=[b"x"],
                 lost={"events": 1, "files": 0, "calls": 2}, coverage={"aio": "full", "io_uring": "none"},
                 unattributed={"read": {"EBADF": 3}})  # fmt: skip
-    b = Profile(host="two", started_ns=7, ended_ns=20, command=[b"y"], lost={"events": 4, "files": 1, "calls": 0},
-                coverage={"aio": "full", "io_uring": "full"}, unattributed={"read": {"EBADF": 4, "EIO": 1}})  # fmt: skip
+    b = Profile(host="two", started_ns=7, ended_ns=20, command=[b"y"],
+                lost={"events": 4, "files": 1, "calls": 0}, coverage={"aio": "full", "io_uring": "full"},
+                unattributed={"read": {"EBADF": 4, "EIO": 1}})  # fmt: skip
     both = merge(a, b)
     assert (both.host, both.started_ns, both.ended_ns, both.command) == ("one / two", 5, 20, [])
     assert both.lost == {"events": 5, "files": 1, "calls": 2}

@@ -89,7 +89,8 @@ def test_human_numbers_are_right_to_half_a_percent_and_fit_their_columns(count: 
 @pytest.mark.parametrize(
     ("ns", "shown"),
     [(0, "0"), (999, "999 ns"), (1024, "1.02 us"), (1_500_000, "1.50 ms"), (99_100_000_000, "99.1 s"),
-     (600 * 10**9, "10m00s"), (3 * 3600 * 10**9 + 7 * 60 * 10**9, "3h07m")],
+     (600 * 10**9, "10m00s"), (3 * 3600 * 10**9 + 7 * 60 * 10**9, "3h07m"),
+     ((1 << 63) - 1, "106751d")],
 )  # fmt: skip
 def test_duration(ns: int, shown: str) -> None:
     assert text.duration(ns) == shown
