@@ -4,13 +4,13 @@ It knows the instruction set and no kernel, and does no input or output; loading
 """
 
 from asm.assembler import Assembler
-from asm.errors import AsmError, AssembleError, DecodeError, EncodeError, LayoutError
+from asm.errors import AsmError, AssembleError, DecodeError, EncodeError, LayoutError, Where
 from asm.instruction import Instruction, decode
 from asm.kinds import MapType, ProgramType
-from asm.layout import S32, S64, U8, U16, U32, U64, Field, Layout, Scalar, field
+from asm.layout import S32, S64, U8, U16, U32, U64, DataType, Field, Layout, Scalar, field
 from asm.listing import dis
 from asm.maps import Map
-from asm.operands import Mem, Register, Slot, r0, r1, r2, r3, r4, r5, r6, r7, r8, r9, r10
+from asm.operands import Mem, Place, Register, Slot, Source, r0, r1, r2, r3, r4, r5, r6, r7, r8, r9, r10
 from asm.program import Program
 from asm.requirements import HELPERS, Helper, Reason, Requirement
 
@@ -25,6 +25,7 @@ __all__ = [
     "AsmError",
     "AssembleError",
     "Assembler",
+    "DataType",
     "DecodeError",
     "EncodeError",
     "Field",
@@ -35,6 +36,7 @@ __all__ = [
     "Map",
     "MapType",
     "Mem",
+    "Place",
     "Program",
     "ProgramType",
     "Reason",
@@ -42,6 +44,8 @@ __all__ = [
     "Requirement",
     "Scalar",
     "Slot",
+    "Source",
+    "Where",
     "decode",
     "dis",
     "field",

@@ -133,16 +133,15 @@ def _memory(i: Instruction) -> Optional[str]:
 
 
 def _atomic(i: Instruction, at: str) -> Optional[str]:
-    wide = i.op & 0x18 == isa.DW
-    pointer, r, name = at[1:], "r" if wide else "w", "atomic64" if wide else "atomic"
+    pointer, name = at[1:], "atomic64" if i.op & 0x18 == isa.DW else "atomic"
     if i.imm in _ATOMIC:
-        return f"lock {at} {_ATOMIC[i.imm][0]} {r}{i.src}"
+        return f"lock {at} {_ATOMIC[i.imm][0]} r{i.src}"
     if i.imm == isa.XCHG:
-        return f"{r}{i.src} = {name}_xchg({pointer}, {r}{i.src})"
+        return f"r{i.src} = {name}_xchg({pointer}, r{i.src})"
     if i.imm == isa.CMPXCHG:
-        return f"{r}0 = {name}_cmpxchg({pointer}, {r}0, {r}{i.src})"
+        return f"r0 = {name}_cmpxchg({pointer}, r0, r{i.src})"
     if i.imm & ~isa.FETCH in _ATOMIC:
-        return f"{r}{i.src} = {name}_fetch_{_ATOMIC[i.imm & ~isa.FETCH][1]}({pointer}, {r}{i.src})"
+        return f"r{i.src} = {name}_fetch_{_ATOMIC[i.imm & ~isa.FETCH][1]}({pointer}, r{i.src})"
     return None
 
 

@@ -62,5 +62,8 @@ class Program:
         return dis(self.instructions, notes=notes, where=where)
 
     def tag(self) -> str:
-        """16 hex digits that change with the instructions, but not with the descriptors of maps."""
+        """16 hex digits that change with the instructions, but not with the descriptors of maps.
+
+        From 6.18 on it is the tag that the kernel computes and bpftool prints; before, the kernel took SHA-1.
+        """
         return hashlib.sha256(self.encode(dict.fromkeys(self.maps, 0))).hexdigest()[:16]

@@ -52,6 +52,9 @@ def llvm_dialect(listing: str) -> str:
     text = re.sub(r"goto pc", "goto ", text)
     text = re.sub(r"call bpf_\w+#(\d+)", r"call \1", text)
     text = re.sub(r"call pc([+-]\d+)", r"call \1", text)
+    if "(u32 *)" in text and ("lock" in text or "atomic" in text):
+        # The verifier calls the operand of a 32-bit atomic r4, LLVM w4; both write the pointer in parentheses.
+        text = re.sub(r"(?<!\()r(\d)", r"w\1", text)
     text = re.sub(r"atomic64?_fetch", "atomic_fetch", text)
     text = re.sub(r"atomic64_(cmpxchg|xchg)\(\(u64 \*\)\((.*?)\), ", r"\1_64(\2, ", text)
     text = re.sub(r"atomic_(cmpxchg|xchg)\(\(u32 \*\)\((.*?)\), ", r"\g<1>32_32(\2, ", text)
