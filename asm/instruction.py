@@ -67,6 +67,13 @@ class Instruction:
         """Whether `imm` is the distance to a function."""
         return self.is_function_call or (self.wide and self.src == isa.PSEUDO_FUNC)
 
+    @property
+    def distance(self) -> int:
+        """How many slots after the next one a jump goes, or a function begins (as if this instruction had one slot)."""
+        if self.takes_function:
+            return (self.imm & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
+        return self.imm if self.op == isa.JMP32 | isa.JA else self.off
+
     def encode(self, fds: Optional[Mapping[str, int]] = None) -> bytes:
         """8 bytes, or 16. `fds` are the descriptors of maps by name.
 

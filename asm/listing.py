@@ -59,18 +59,11 @@ def _labels(program: List[Instruction]) -> Dict[int, List[str]]:
     """The names of slots: what jumps call their targets, and calls their functions."""
     labels: Dict[int, List[str]] = {}
     for slot, instruction in slots(program):
-        name, distance = instruction.goto, instruction.off
-        if instruction.takes_function:
-            name, distance = instruction.call, _signed(instruction.imm)
-        names = labels.setdefault(slot + 1 + distance, [])
+        name = instruction.call if instruction.takes_function else instruction.goto
+        names = labels.setdefault(slot + 1 + instruction.distance, [])
         if name and name not in names:
             names.append(name)
     return labels
-
-
-def _signed(imm: int) -> int:
-    """The low 32 bits as a signed number."""
-    return (imm & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
 
 
 def _alu(i: Instruction) -> Optional[str]:
@@ -146,11 +139,11 @@ def _atomic(i: Instruction, at: str) -> Optional[str]:
 
 
 def _wide(i: Instruction) -> str:
-    name = i.map.name if i.map else f"fd:{_signed(i.imm)}"
+    name = i.map.name if i.map else f"fd:{i.imm & 0xFFFFFFFF}"
     if i.src == isa.PSEUDO_MAP_FD:
         return f"r{i.dst} = map[{name}]"
     if i.src == isa.PSEUDO_MAP_VALUE:
         return f"r{i.dst} = map[{name}][0]+{i.imm >> 32}"
     if i.src == isa.PSEUDO_FUNC:
-        return f"r{i.dst} = subprog[{_signed(i.imm):+d}]"
+        return f"r{i.dst} = subprog[{i.distance:+d}]"
     return f"r{i.dst} = {i.imm:#x}"

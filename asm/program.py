@@ -44,9 +44,8 @@ class Program:
         starts = {0: self.name}
         for slot, instruction in slots(self.instructions):
             if instruction.takes_function:
-                # In a wide instruction the distance is the low half alone, and it too counts from the next slot.
-                distance = (instruction.imm & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
-                starts[slot + 1 + distance] = instruction.call or f"function_{slot + 1 + distance}"
+                start = slot + 1 + instruction.distance
+                starts[start] = instruction.call or f"function_{start}"
         return sorted(starts.items())
 
     def encode(self, fds: Mapping[str, int]) -> bytes:

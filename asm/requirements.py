@@ -256,7 +256,7 @@ def requirement(kind: ProgramType, instructions: Iterable[Instruction]) -> Requi
 def _uses(kind: ProgramType, instruction: Instruction) -> Iterator[Tuple[Version, str]]:
     """What one instruction requires, with the names for a reader."""
     yield opcode(instruction)
-    if instruction.is_jump and _distance(instruction) < 0:
+    if instruction.is_jump and instruction.distance < 0:
         # 2589726d12a1 ("bpf: introduce bounded loops")
         yield (5, 3), "a loop"
     helper = HELPERS.get(instruction.call or "")
@@ -271,10 +271,6 @@ def _uses(kind: ProgramType, instruction: Instruction) -> Iterator[Tuple[Version
             if used.flags & bit:
                 yield since, f"map flag BPF_F_{name}"
         used = used.inner
-
-
-def _distance(jump: Instruction) -> int:
-    return jump.imm if jump.op == isa.JMP32 | isa.JA else jump.off
 
 
 def opcode(i: Instruction) -> Tuple[Version, str]:
