@@ -71,8 +71,8 @@ def tracepoint(program: LoadedProgram, event_id: int) -> Link:
         hint = ""
         if error.errno == errno.EEXIST:
             hint = (
-                "the program is attached to it already, or another tracer is, and before Linux 4.15 it takes one program "
-                "only: stop the other tracer"
+                "the program is attached to it already, or another tracer is and (before Linux 4.15) it takes one "
+                "program only: stop the other tracer"
             )
         raise BpfError(error.errno or 0, "PERF_EVENT_IOC_SET_BPF", subject, hint) from None
     return link

@@ -67,10 +67,20 @@ def test_program_types_as_bpftool_sees_them(bpftool: Dict[str, Any]) -> None:
 def test_helpers_of_a_tracepoint() -> None:
     """As bpf_tracing_func_proto (kernel/trace/bpf_trace.c) has them: none that is for packets, sockets or cgroups."""
     ours = {name for name in HELPERS if features.helper(ProgramType.TRACEPOINT, name).supported()}
-    assert ours >= set(
-        "map_lookup_elem map_update_elem map_delete_elem ktime_get_ns tail_call get_current_pid_tgid get_current_task "
-        "get_current_comm probe_read_str perf_event_output get_smp_processor_id get_stackid".split()
-    )
+    assert ours >= {
+        "map_lookup_elem",
+        "map_update_elem",
+        "map_delete_elem",
+        "ktime_get_ns",
+        "tail_call",
+        "get_current_pid_tgid",
+        "get_current_task",
+        "get_current_comm",
+        "probe_read_str",
+        "perf_event_output",
+        "get_smp_processor_id",
+        "get_stackid",
+    }
     packets = re.compile("skb_|xdp_|sk_|skc_|msg_|lwt_|sysctl_|sock_|l3_|l4_|tcp_|rc_|fib_|redirect|set_hash|bind$")
     assert not [name for name in ours if packets.match(name)]
 

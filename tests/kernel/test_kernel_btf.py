@@ -12,9 +12,21 @@ import pytest
 
 from pybpf.btf import VMLINUX, Btf, MissingMember
 
-_STRUCTS = (
-    "file inode dentry task_struct super_block fdtable files_struct nsproxy vfsmount mount qstr path cred".split()
-)
+_STRUCTS = [
+    "file",
+    "inode",
+    "dentry",
+    "task_struct",
+    "super_block",
+    "fdtable",
+    "files_struct",
+    "nsproxy",
+    "vfsmount",
+    "mount",
+    "qstr",
+    "path",
+    "cred",
+]
 
 
 @pytest.fixture(scope="module")

@@ -71,7 +71,7 @@ def test_hash_elements() -> None:
         numbers.update(one, b"11111111")
         numbers.update(two, b"22222222")
         assert numbers.lookup(one) == b"11111111"
-        with pytest.raises(BpfError, match="map numbers.*EEXIST"):
+        with pytest.raises(BpfError, match=r"map numbers.*EEXIST"):
             numbers.update(one, b"xxxxxxxx", maps.NOEXIST)
         with pytest.raises(BpfError, match="ENOENT"):
             numbers.update(three, b"xxxxxxxx", maps.EXIST)
@@ -93,7 +93,7 @@ def test_keys_survive_deletion_under_them() -> None:
     with create(Spec("numbers", MapType.HASH, U32, U64, 512)) as numbers:
         content = fill(numbers, 300)
         found = []
-        for key in numbers.keys():
+        for key in numbers.keys():  # noqa: SIM118 - a map is no dict
             found.append(key)
             if len(found) % 50 == 0:
                 numbers.delete(key)
