@@ -353,9 +353,10 @@ class _Reader:
 
     def vectored(self, line: Line) -> None:
         """readv(fd, iovec, count) and its kin: the lengths of all entries."""
+        size: Optional[int] = sum(map(int, _IOV_LEN.findall(line.arguments)))
         # An iovec that could not be read is shown as an address, one that is readable in part ends in one.
-        readable = ", [" in line.arguments and ", ... /* 0x" not in line.arguments
-        size = sum(map(int, _IOV_LEN.findall(line.arguments))) if readable else None
+        if ", [" not in line.arguments or ", ... /* 0x" in line.arguments:
+            size = 0 if line.result is not None and line.arguments.split(", ")[2] == "0" else None
         self._charge(line.name, line.descriptor(), line, size, sized=True)
 
     def copy(self, line: Line) -> None:
@@ -372,6 +373,8 @@ class _Reader:
     def open(self, line: Line) -> None:
         if line.errno is not None:
             self.totals.nobody("open", line.errno)
+        elif line.result is not None and line.target is None:
+            raise StraceError(f"strace does not show what {line.name} opened")  # open_by_handle_at
         elif line.target is not None and line.target.path is not None:
             path = line.target.path
             if "O_TMPFILE" in line.arguments:

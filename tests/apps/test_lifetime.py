@@ -1,0 +1,161 @@
+"""How a run ends: by the command, by a signal, or by kill -9, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List, Optional, Set
+
+import pytest
+
+from . import observe
+from .observe import Command, Run, iotrace
+from .traced import Traced, data_calls, made, script, trace
+
+pytestmark = pytest.mark.skipif(observe.missing() is not None, reason=str(observe.missing()))
+
+# Writes 23 blocks, says so, and goes on until it is told to stop.
+PATIENT = """
+fd = create("data")
+for _ in range(23):
+    os.write(fd, bytes(4096))
+create("ready")
+while not os.path.exists("finish"):
+    time.sleep(0.01)
+create("finished")
+"""
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="lifetime-", dir=observe.DISK) as directory:
+        yield Path(directory)
+
+
+def wait(what: str, condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come about"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("exit 0", 0),
+        ("exit 1", 1),
+        ("exit 37", 37),
+        ("exit 255", 255),
+        ("kill -TERM $$", 128 + signal.SIGTERM),
+        ("kill -KILL $$", 128 + signal.SIGKILL),
+        ("kill -SEGV $$", 128 + signal.SIGSEGV),
+    ],
+)
+def test_the_exit_status_is_the_commands(place: Path, command: str, status: int) -> None:
+    found = observe.alone(Command(["sh", "-c", "echo hello > data; " + command], place))
+    assert found.status == status
+    assert Traced(place, found.document, status, found.stderr)["data"]["bytes_written"] == 6
+
+
+def test_a_command_that_is_not_there(place: Path) -> None:
+    ended = subprocess.run(
+        iotrace("run", "-o", str(place / "p.iotrace"), "--", "./absent"), cwd=place, stderr=subprocess.PIPE, text=True
+    )
+    assert ended.returncode != 0
+    assert "absent" in ended.stderr and "Traceback" not in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1
+
+
+def test_the_commands_output_and_environment_are_its_own(place: Path) -> None:
+    found = observe.alone(
+        Command(["sh", "-c", 'echo "$NUMBER $PYTHONPATH"; pwd; echo warned >&2'], place, {**os.environ, "NUMBER": "23"})
+    )
+    assert found.stdout.startswith(f"23 \n{place}\n".encode())
+    assert "warned" in found.stderr
+
+
+def test_as_another_user(place: Path) -> None:
+    place.chmod(0o777)
+    found = observe.alone(Command(["sh", "-c", "id -un; echo hello > data"], place), ["--user", "nobody"])
+    assert found.stdout.startswith(b"nobody\n")
+    assert (found.status, (place / "data").owner()) == (0, "nobody")
+    assert Traced(place, found.document, 0, found.stderr)["data"]["bytes_written"] == 6
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_complete_profile(place: Path, number: signal.Signals) -> None:
+    """Nothing else ends here: the command goes on until it is told to stop, however iotrace treats it."""
+    with Run() as run:
+        command = script(place, PATIENT)
+        tool = run.start("iotrace", iotrace("run", "-o", str(run.profile), "--", *command), cwd=place)
+        wait("the command", lambda: (place / "ready").exists() or tool.poll() is not None)
+        assert tool.poll() is None, run.said("iotrace")
+        tool.send_signal(number)
+        run.finish(tool, "iotrace")
+        found = Traced(place, observe.export(run.profile), 0, run.said("iotrace"))
+        (place / "finish").touch()
+    assert data_calls(found["data"]) == {"write": made(23, 23 * 4096, {4096: 23})}
+    assert not any(found.document["lost"].values())
+
+
+def bpf_objects(pid: int) -> Dict[str, Set[str]]:
+    """The ids of the BPF programs, maps and links that a process holds, from /proc/PID/fdinfo."""
+    found: Dict[str, Set[str]] = {"prog": set(), "map": set(), "link": set()}
+    for name in os.listdir(f"/proc/{pid}/fdinfo"):
+        try:
+            text = Path(f"/proc/{pid}/fdinfo/{name}").read_text()
+        except OSError:
+            continue
+        for line in text.splitlines():
+            key, _, value = line.partition(":")
+            if key in ("prog_id", "map_id", "link_id"):
+                found[key[:-3]].add(value.strip())
+    return found
+
+
+def alive(objects: Dict[str, Set[str]]) -> List[str]:
+    """Those of the objects that bpftool still finds."""
+    left = []
+    for kind, ids in objects.items():
+        shown = json.loads(subprocess.run(["bpftool", "-j", kind, "show"], stdout=subprocess.PIPE, check=True).stdout)
+        left += [f"{kind} {item['id']}" for item in shown if str(item["id"]) in ids]
+    return left
+
+
+@pytest.mark.skipif(shutil.which("bpftool") is None, reason="not installed: bpftool")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, None])
+def test_nothing_is_left_in_the_kernel(place: Path, number: Optional[signal.Signals]) -> None:
+    """Killed, stopped or ended by its command: no program, map or link stays, and the command notices nothing."""
+    with Run() as run:
+        command = script(place, PATIENT)
+        tool = run.start("iotrace", iotrace("run", "-o", str(run.profile), "--", *command), cwd=place)
+        wait("the command", lambda: (place / "ready").exists() or tool.poll() is not None)
+        assert tool.poll() is None, run.said("iotrace")
+        held = bpf_objects(tool.pid)
+        assert held["prog"] and held["map"]
+        assert sorted(alive(held)) == sorted(f"{kind} {number}" for kind in held for number in held[kind])
+        if number is None:
+            (place / "finish").touch()
+        else:
+            tool.send_signal(number)
+        run.finish(tool, "iotrace")
+        wait("the end of every BPF object", lambda: not alive(held))
+        if number == signal.SIGKILL:
+            assert not run.profile.exists()  # no half of a profile either
+            (place / "finish").touch()
+            wait("the end of the command", (place / "finished").exists)
+
+
+def test_the_profile_says_what_was_run(place: Path) -> None:
+    found = trace(place, "os.read(create('data', 10), 10)")
+    document = found.document
+    assert document["schema"] == "iotrace/1"
+    assert document["command"][-1] == str(place / "workload.py")
+    assert (document["host"], document["kernel"], document["machine"]) == (os.uname()[1], os.uname()[2], os.uname()[4])
+    assert 0 < document["started_ns"] < document["ended_ns"]
