@@ -58,7 +58,8 @@ def _tree(root: Path, files: int) -> None:
     for number in range(files):
         path = root / f"d{number // 50:03}" / f"file {number}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(random_.randbytes(random_.choice([0, 1, 100, 4095, 4096, 4097, 20000, 65536])))
+        size = random_.choice([0, 1, 100, 4095, 4096, 4097, 20000, 65536])
+        path.write_bytes(random_.getrandbits(8 * size + 1).to_bytes(size + 1, "little")[:size])
 
 
 def _cp(place: Path) -> Command:
