@@ -189,6 +189,13 @@ class Lost(Layout):
     depth = field(U64)          # paths too long or too deep to be resolved
 
 
+class Activity(Layout):
+    """A CPU's share of what happened so far, for the status line."""
+
+    calls = field(U64)          # data calls
+    bytes = field(U64)
+
+
 class PathEvent(Layout):
     """Header of a path sent to user space; the components follow, last first, each ended by a NUL."""
 

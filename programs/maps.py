@@ -9,6 +9,7 @@ from asm import U32, U64, Map, MapType
 from .kernel import Kernel, Options
 from .layout import (
     COMM_ROWS,
+    Activity,
     Call,
     CommWords,
     Completed,
@@ -55,6 +56,7 @@ class Maps:
     zeros: Map              # a record of zeros, from which new ones are made
     tallies: Map
     lost: Map
+    activity: Map
     syscalls: Map
     comm: Map
     jumps: Map
@@ -96,6 +98,7 @@ def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True)
         zeros=Map("zeros", MapType.ARRAY, U32, OpStats, 1),
         tallies=table("tallies", TallyKey, U64, max_files * 4),
         lost=Map("lost", MapType.ARRAY, U32, Lost, 1),
+        activity=Map("activity", MapType.PERCPU_ARRAY, U32, Activity, 1),
         syscalls=Map("syscalls", MapType.ARRAY, U32, U64, SYSCALL_ROWS),
         comm=Map("comm", MapType.ARRAY, U32, CommWords, COMM_ROWS),
         jumps=Map("jumps", MapType.PROG_ARRAY, U32, U32, JUMPS),

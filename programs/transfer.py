@@ -16,6 +16,7 @@ from .layout import (
     IOVEC_BYTES,
     IOVEC_CHUNK,
     IOVECS,
+    Activity,
     Call,
     FileState,
     Lost,
@@ -200,6 +201,7 @@ def account_transfer(b: Body, *, after: int, file: Field = Call.file) -> None:
     a.label("placed")
     _leave_flight(b)
     _count(b)
+    _show_activity(b)
     a.jsle(r8, 0, "name")
     a.ldx(r1, r9[Call.direction])
     a.jeq(r1, READ, "name")
@@ -393,6 +395,17 @@ def _count(b: Body) -> None:
     account.extent(b, op)
     _durable(b, op)
     a.label("counted")
+
+
+def _show_activity(b: Body) -> None:
+    a, zero = b.a, b.a.slot("zero", U32)
+    a.st(zero, 0)
+    a.lookup(b.maps.activity, zero)
+    a.jeq(r0, 0, "shown")
+    b.count(r0[Activity.calls])
+    a.jsle(r8, 0, "shown")
+    a.xadd(r0[Activity.bytes], r8)
+    a.label("shown")
 
 
 def _durable(b: Body, op: account.Operation) -> None:

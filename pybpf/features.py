@@ -256,6 +256,17 @@ def _memcg() -> bool:
     return _loads(_instruction(0x85, imm=160) + _EXIT)
 
 
+def _map_value_arguments() -> bool:
+    """Look up an array with a key that lies in that array."""
+    with Descriptor(_create(MapType.ARRAY, 4, 4, 1)) as array:
+        r1_is_map = _instruction(0x18, dst=1, src=1, imm=array.fileno()) + bytes(8)
+        lookup = r1_is_map + _instruction(0x85, imm=1)
+        key_on_stack = _instruction(0x62, dst=10, off=-4) + _instruction(0xBF, dst=2, src=10)
+        key_on_stack += _instruction(0x07, dst=2, imm=-4)
+        if_found = _instruction(0x15, dst=0, off=5, imm=0) + _instruction(0xBF, dst=2, src=0)
+        return _loads(key_on_stack + lookup + if_found + lookup + _MOV_R0_0 + _EXIT)
+
+
 def _ring_buffer() -> bool:
     return _attempt(lambda: _create(MapType.RINGBUF, 0, 0, os.sysconf("SC_PAGE_SIZE")))
 
@@ -318,6 +329,8 @@ FEATURES: Dict[str, Feature] = {
         Feature("calls", (4, 16), "calls between BPF functions", _calls),
         Feature("raw_tracepoints", (4, 17), "raw tracepoints", _raw_tracepoint),
         Feature("btf", (4, 18), "loading type information (BTF)", lambda: _attempt(_load_btf)),
+        # d71962f3e627 ("bpf: allow map helpers access to map values directly")
+        Feature("map_value_arguments", (4, 18), "map values as arguments of helpers", _map_value_arguments),
         Feature("line_info", (5, 0), "source lines of programs", _line_info),
         Feature("jmp32", (5, 1), "32-bit jumps", _jmp32),
         Feature("large_programs", (5, 2), "more than 4,096 instructions", _large_programs),

@@ -1,0 +1,126 @@
+"""What the programs must be told about the running kernel, found by asking it.
+
+Nothing here compares version numbers: types come from the kernel's BTF, tracepoint fields from tracefs, abilities
+from probes.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Dict, Optional, Tuple
+
+from iotrace.errors import Failure
+from programs.kernel import COMPAT, FIELDS, MEMBERS, REGISTERS, Kernel
+from pybpf import features
+from pybpf.btf import Btf, BtfError, MissingMember
+from pybpf.tracefs import Tracefs, TracefsError
+
+MAX_DIRECT_SLOTS = 32768
+SHARED_SLOTS = 16384
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The kernel as the programs need it, and what this says about the maps."""
+
+    kernel: Kernel
+    preallocate: bool  # maps must take all their memory at once
+    offsets_from: str
+
+
+def machine() -> str:
+    """This machine's name. Raises Failure on one that is not supported."""
+    name = os.uname().machine
+    if name not in REGISTERS:
+        raise Failure(f"this is a {name} machine; iotrace knows {' and '.join(REGISTERS)}")
+    return name
+
+
+def kernel_types() -> Btf:
+    """The kernel's BTF. Raises Failure if it has none."""
+    try:
+        return Btf.vmlinux()
+    except FileNotFoundError:
+        raise Failure("this kernel has no type information (/sys/kernel/btf/vmlinux): build it with "
+                      "CONFIG_DEBUG_INFO_BTF") from None  # fmt: skip
+    except BtfError as error:
+        raise Failure(f"/sys/kernel/btf/vmlinux: {error}") from error
+
+
+def offsets(btf: Btf, name: str) -> Tuple[Dict[str, int], int]:
+    """The offset in bytes of everything in MEMBERS and of "compat"; and what `file.ref` holds for one reference.
+
+    Raises Failure naming the first member that this kernel does not have.
+    """
+    found: Dict[str, int] = {}
+    one_reference = 1
+    for key, alternatives in {**MEMBERS, "compat": (COMPAT[name][0],)}.items():
+        for member in alternatives:
+            try:
+                found[key] = btf.offsets([member])[member].offset
+            except MissingMember:
+                continue
+            if member == "file.f_ref":  # FILE_REF_ONEREF, include/linux/file_ref.h
+                one_reference = 0
+            break
+        else:
+            raise Failure(f"this kernel's type information has no {alternatives[0]}: please report its version")
+    return found, one_reference
+
+
+def tracepoint_fields(tracefs: Tracefs) -> Dict[str, int]:
+    """The offset of everything in FIELDS. Raises Failure if a tracepoint is missing or has an unknown shape."""
+    found = {}
+    for key, (category, event, field) in FIELDS.items():
+        try:
+            shape = tracefs.format(category, event)
+        except TracefsError as error:
+            raise Failure(
+                f"this kernel has no tracepoint {category}:{event}: it needs CONFIG_FTRACE_SYSCALLS ({error})"
+            ) from error
+        if field not in shape.fields:
+            raise Failure(f"the tracepoint {category}:{event} has no field {field} on this kernel")
+        found[key] = shape.fields[field].offset
+    return found
+
+
+def pid_max() -> int:
+    """One more than the largest thread id."""
+    try:
+        with open("/proc/sys/kernel/pid_max", encoding="ascii") as source:
+            return int(source.read())
+    except (OSError, ValueError):
+        return 1 << 22
+
+
+def gather(tracefs: Optional[Tracefs]) -> Facts:
+    """All facts; tracepoint fields only with a tracefs, that is for the perf form. Raises Failure."""
+    name, btf = machine(), kernel_types()
+    members, one_reference = offsets(btf, name)
+    fetch_atomics = features.FEATURES["fetch_atomics"].supported()
+    direct = pid_max() <= MAX_DIRECT_SLOTS
+    kernel = Kernel(
+        machine=name,
+        offsets=members,
+        fields=tracepoint_fields(tracefs) if tracefs else {},
+        one_reference=one_reference,
+        fetch_atomics=fetch_atomics,
+        big_values=features.FEATURES["map_value_arguments"].supported(),
+        ring_buffer=features.FEATURES["ring_buffer"].supported(),
+        tid_slots=MAX_DIRECT_SLOTS if direct else SHARED_SLOTS if fetch_atomics else 0,
+        tid_direct=direct,
+    )
+    return Facts(kernel, preallocate=not _allocates_anywhere(btf), offsets_from="btf")
+
+
+def _allocates_anywhere(btf: Btf) -> bool:
+    """Whether maps may allocate from tracing programs: 7c8199e24fa0 ("bpf: Introduce any context BPF specific memory
+    allocator.") in 6.1, which shows as a type of its name."""
+    try:
+        btf.type_id("struct", "bpf_mem_alloc")
+    except MissingMember:
+        return False
+    return features.pretended() is None
+
+

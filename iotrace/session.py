@@ -1,0 +1,317 @@
+"""One tracing run: load, attach, follow the targets, stop, and hand over what was seen.
+
+    with Session(settings) as session:
+        session.attach()
+        session.trace_process(pid)
+        while session.step(0.2): ...
+        profile = session.finish()
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Callable, Dict, List, Optional, Tuple, Type, Union
+
+from iotrace import __version__, facts, processes
+from iotrace.collector import Clock, Collector, Names
+from iotrace.errors import Failure, UserError
+from iotrace.model import Profile
+from iotrace.profile import glob_matcher
+from programs import build, layout, maps, targets
+from programs.kernel import Options
+from programs.layout import TARGET_COMM, TARGET_DESCENT, TARGET_FOLLOW, TARGET_PID
+from pybpf import features, links
+from pybpf.maps import Map as BpfMap
+from pybpf.maps import create
+from pybpf.perf_buffer import PerfBuffer
+from pybpf.programs import LoadedProgram, load
+from pybpf.ring_buffer import RingBuffer
+from pybpf.syscalls import BpfError
+from pybpf.tracefs import Tracefs, TracefsError
+
+ATTACH_NAMES = {"raw": "raw_tracepoint", "perf": "tracepoint"}
+DEFAULT_FILES, DEFAULT_FILES_AT_ONCE = 131072, 16384
+PERF_PAGES = 128
+ELEMENT_OVERHEAD = 64  # struct htab_elem and its share of the bucket array, about
+
+
+@dataclass
+class Settings:
+    """What the user asked for."""
+
+    pids: List[int] = field(default_factory=list)
+    comms: List[bytes] = field(default_factory=list)
+    everything: bool = False
+    follow: bool = True
+    attach: str = "auto"
+    include_pseudo: bool = False
+    max_files: int = 0  # 0: as many as suit the kernel
+    paths: List[bytes] = field(default_factory=list)
+    excludes: List[bytes] = field(default_factory=list)
+
+    def as_filters(self) -> Dict[str, object]:
+        """For the profile: option -> value, what was not given left out."""
+        shown: Dict[str, object] = {
+            "pid": self.pids,
+            "comm": [os.fsdecode(name) for name in self.comms],
+            "all": self.everything,
+            "include_pseudo": self.include_pseudo,
+            "path": [os.fsdecode(glob) for glob in self.paths],
+            "exclude": [os.fsdecode(glob) for glob in self.excludes],
+        }
+        return {**{name: value for name, value in shown.items() if value}, "follow": self.follow}
+
+
+class Session:
+    """The programs of one run, loaded; everything is released by ``close``, and by the kernel if this process dies."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Load everything.  Raises Failure or UserError; nothing is attached yet."""
+        self.settings = settings
+        self._stack = ExitStack()
+        self._links: List[links.Link] = []
+        self._misses = 0
+        try:
+            self._load()
+        except BpfError as error:
+            self.close()
+            raise Failure(str(error)) from error
+        except BaseException:
+            self.close()
+            raise
+
+    # -- loading ----------------------------------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        settings = self.settings
+        self.attach_method = choose_attach(settings.attach)
+        self._tracefs: Optional[Tracefs] = None
+        if self.attach_method == "perf":
+            self._tracefs = self._stack.enter_context(open_tracefs())
+        found = facts.gather(self._tracefs)
+        self.kernel = found.kernel
+        self.options = Options(
+            attach=self.attach_method,
+            everything=settings.everything,
+            comm=bool(settings.comms),
+            follow=settings.follow,
+            include_pseudo=settings.include_pseudo,
+        )
+        default = DEFAULT_FILES_AT_ONCE if found.preallocate else DEFAULT_FILES
+        self.max_files = settings.max_files or default
+        specs = maps.declare(self.kernel, self.max_files, preallocate=found.preallocate)
+        self.set = build.build(self.kernel, self.options, specs)
+        used = {name for program in self.set.programs.values() for name in program.maps}
+        self.maps: Dict[str, BpfMap[Any]] = {}
+        for name, spec in specs.all().items():
+            if name in used:
+                self.maps[name] = self._stack.enter_context(create(spec))
+        self._fill_tables()
+        self.programs: Dict[str, LoadedProgram] = {}
+        for name, program in self.set.programs.items():
+            own = {wanted: self.maps[wanted] for wanted in program.maps}
+            self.programs[name] = self._stack.enter_context(load(program, own))
+        for index, name in self.set.jumps.items():
+            self.maps["jumps"].set(index, self.programs[name])  # type: ignore[attr-defined]
+        self.names = Names()
+        ring: Any = self.maps["events"]
+        self.events: Union[RingBuffer, PerfBuffer] = RingBuffer(ring) if self.kernel.ring_buffer else PerfBuffer(
+            ring, PERF_PAGES)  # fmt: skip
+        self._stack.callback(self.events.close)
+        self._before = (time.monotonic(), 0, 0)
+        self.clock = Clock()
+
+    def _fill_tables(self) -> None:
+        for number, descriptor in self.set.syscalls.items():
+            self.maps["syscalls"].update(number.to_bytes(4, "little"), descriptor.to_bytes(8, "little"))
+        if not self.settings.comms:
+            return
+        try:
+            table = targets.comm_table(self.settings.comms)
+        except targets.PatternError as error:
+            raise UserError(f"--comm: {error}") from None
+        for number, words in enumerate(table):
+            self.maps["comm"].update(number.to_bytes(4, "little"), layout.CommWords.pack(words=words))
+
+    def memory_bound(self) -> int:
+        """Bytes of kernel memory that the maps may take, about, whatever happens."""
+        total = 0
+        for made in self.maps.values():
+            spec = made.spec
+            total += made.max_entries * (spec.key_size + spec.value_size + ELEMENT_OVERHEAD)
+        return total
+
+    # -- tracing ----------------------------------------------------------------------------------------------------
+
+    def attach(self) -> None:
+        """Start tracing.  Raises Failure."""
+        self.started_ns = time.time_ns()
+        if self.settings.everything:
+            self._set_target(os.getpid(), TARGET_PID)
+        try:
+            for name, (category, event) in self.set.attach:
+                self._links.append(self._attach_one(self.programs[name], category, event))
+        except BpfError as error:
+            raise Failure(str(error)) from error
+
+    def _attach_one(self, program: LoadedProgram, category: str, event: str) -> links.Link:
+        if self._tracefs is None:
+            return links.raw_tracepoint(program, event)
+        try:
+            return links.tracepoint(program, self._tracefs.event_id(category, event))
+        except TracefsError as error:
+            raise Failure(f"this kernel has no tracepoint {category}:{event}: {error}") from error
+
+    def _set_target(self, pid: int, flags: int) -> None:
+        try:
+            self.maps["targets"].update(pid.to_bytes(4, "little"), layout.Target.pack(flags=flags))
+        except BpfError as error:
+            if error.errno == errno.E2BIG:
+                raise Failure(f"more than {maps.TARGETS} processes to trace at once") from error
+            raise
+
+    def trace_process(self, pid: int, *, follow: bool) -> None:
+        """Make a process a target, with its descendants from now on if ``follow``."""
+        self._set_target(pid, TARGET_PID | (TARGET_FOLLOW if follow else 0))
+
+    def trace_running(self) -> int:
+        """Make those targets that run already and match; how many.  Call it after ``attach``, so that none slips by."""
+        settings, found = self.settings, 0
+        follow = TARGET_FOLLOW if settings.follow else 0
+        roots = list(settings.pids)
+        for pid in processes.names() if settings.comms else ():
+            name = processes.comm(pid)
+            if name is not None and pid != os.getpid() and targets.matches(settings.comms, name):
+                self._set_target(pid, TARGET_COMM | follow)
+                roots.append(pid)
+                found += 1
+        if follow and roots:
+            for pid in processes.descendants(roots):
+                self._set_target(pid, TARGET_DESCENT | TARGET_FOLLOW)
+        return found
+
+    def step(self, timeout: float) -> None:
+        """Take the names that have arrived, waiting ``timeout`` seconds for some at most."""
+        self.events.poll(timeout)
+        self.events.read(self.names.take)
+
+    def rates(self, now: float) -> Tuple[float, float, int]:
+        """Data calls and bytes a second since the last time, and what was lost so far; `now` is time.monotonic()."""
+        shares = [layout.Activity.struct.unpack(raw) for raw in self.maps["activity"].at(0)]  # type: ignore[attr-defined]
+        calls, moved = sum(share[0] for share in shares), sum(share[1] for share in shares)
+        then, calls_then, moved_then = self._before
+        self._before = (now, calls, moved)
+        told = layout.Lost.unpack(self.maps["lost"].at(0))  # type: ignore[attr-defined]
+        span = max(now - then, 1e-3)
+        lost = told["calls"] + told["tallies"] + told["iovecs"]
+        return (calls - calls_then) / span, (moved - moved_then) / span, lost
+
+    def detach(self) -> None:
+        """End tracing; what was counted can still be read."""
+        self._misses = sum(program.info().recursion_misses for program in self.programs.values())
+        links.close_all(self._links)
+        self._links = []
+        self.ended_ns = time.time_ns()
+
+    # -- the result -------------------------------------------------------------------------------------------------
+
+    def finish(self, command: Optional[List[str]] = None) -> Profile:
+        """Detach and read everything."""
+        if self._links:
+            self.detach()
+        self.events.read(self.names.take)
+        collector = Collector(self.maps, self.names, self.clock, self.kernel.big_values)
+        files = collector.files()
+        selected = _selector(self.settings)
+        system = os.uname()
+        return Profile(
+            version=__version__,
+            host=system.nodename,
+            kernel=system.release,
+            machine=system.machine,
+            command=[os.fsencode(word) for word in command or []],
+            started_ns=self.started_ns,
+            ended_ns=self.ended_ns,
+            filters=self.settings.as_filters(),
+            attach=ATTACH_NAMES[self.attach_method],
+            coverage=coverage(self.attach_method),
+            lost=self._lost(collector),
+            unattributed={name: dict(errors) for name, errors in sorted(collector.unattributed.items())},
+            files=[file for file in files if selected(file.path)],
+        )
+
+    def _lost(self, collector: Collector) -> Dict[str, int]:
+        """What the user must know is missing; keys beyond the first three only where they are not zero."""
+        told = collector.lost()
+        result = {
+            "events": self._misses + told["tallies"],
+            "files": told["files"] + collector.unnamed,
+            "calls": told["calls"],
+        }
+        more = {"processes": told["targets"], "iovecs": told["iovecs"], "calls_of_32_bit_tasks": told["compat"],
+                "truncated_paths": self.names.truncated}  # fmt: skip
+        return {**result, **{name: count for name, count in more.items() if count}}
+
+    def close(self) -> None:
+        """Release everything; twice does nothing."""
+        links.close_all(self._links)
+        self._links = []
+        self._stack.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.close()
+
+
+def choose_attach(wanted: str) -> str:
+    """The way in: the one asked for, or the cheapest that this kernel has.  Raises Failure."""
+    if wanted == "auto":
+        return "raw" if features.FEATURES["raw_tracepoints"].supported() else "perf"
+    if wanted == "raw" and not features.FEATURES["raw_tracepoints"].supported():
+        raise Failure("this kernel has no raw tracepoints (4.17): use --attach perf")
+    return wanted
+
+
+def open_tracefs() -> Tracefs:
+    """The tracefs, mounted privately if need be.  Raises Failure."""
+    try:
+        return Tracefs.open()
+    except TracefsError as error:
+        raise Failure(str(error)) from error
+
+
+def coverage(attach: str) -> Dict[str, str]:
+    """What a run sees of each family of calls."""
+    thirty_two = "counted, not traced" if attach == "raw" else "none"
+    return {
+        "synchronous": "full",
+        "sendfile": "full",
+        "aio": "none",
+        "io_uring": "none",
+        "mmap": "marked: mapped memory is read and written without a system call",
+        "32-bit tasks": thirty_two,
+    }
+
+
+def _selector(settings: Settings) -> Callable[[bytes], bool]:
+    """Whether a path is among those that the user wants."""
+    wanted = [glob_matcher(glob) for glob in settings.paths]
+    unwanted = [glob_matcher(glob) for glob in settings.excludes]
+
+    def selected(path: bytes) -> bool:
+        if any(match(path) for match in unwanted):
+            return False
+        return not wanted or any(match(path) for match in wanted)
+
+    return selected
+
+
