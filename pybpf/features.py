@@ -264,7 +264,8 @@ def _map_value_arguments() -> bool:
         key_on_stack = _instruction(0x62, dst=10, off=-4) + _instruction(0xBF, dst=2, src=10)
         key_on_stack += _instruction(0x07, dst=2, imm=-4)
         if_found = _instruction(0x15, dst=0, off=5, imm=0) + _instruction(0xBF, dst=2, src=0)
-        return _loads(key_on_stack + lookup + if_found + lookup + _MOV_R0_0 + _EXIT)
+        code = key_on_stack + lookup + if_found + lookup + _MOV_R0_0 + _EXIT
+        return _loads(code, (*_REFUSED, errno.EACCES))
 
 
 def _ring_buffer() -> bool:

@@ -262,7 +262,7 @@ class Map(Descriptor, Generic[Value]):
                     raise
                 finished = True  # ENOENT is the end, with what count says before it
             count = attr.count
-            raw_keys, raw_values = keys.raw[: count * size], values.raw[: count * wire]
+            raw_keys, raw_values = ctypes.string_at(keys, count * size), ctypes.string_at(values, count * wire)
             for index in range(count):
                 yield (
                     raw_keys[index * size : (index + 1) * size],

@@ -11,6 +11,7 @@ lock, which together let no access pass (Arm ARM B2.3: an acquire does not overt
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import platform
 import select
@@ -93,7 +94,7 @@ class _Ring(Descriptor):
             while tail != head:
                 kind, _misc, size = _HEADER.unpack(self._copy(tail, _HEADER.size))
                 if size < _HEADER.size or size > head - tail:
-                    raise BpfError(5, "reading events", "perf ring", "the ring holds a record that cannot be")
+                    raise BpfError(errno.EIO, "reading events", "perf ring", "the ring holds a record that cannot be")
                 record = self._copy(tail, size)
                 tail += size
                 if kind == _RECORD_SAMPLE:

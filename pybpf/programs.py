@@ -6,7 +6,7 @@ import ctypes
 import errno
 import re
 from ctypes import c_char, c_uint8, c_uint32, c_uint64
-from typing import Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 import asm
 from asm import Instruction, ProgramType
@@ -185,7 +185,7 @@ def enable_stats() -> Descriptor:
 
 def load(
     spec: asm.Program,
-    maps: Mapping[str, Map[object]],
+    maps: Mapping[str, Map[Any]],
     *,
     btf: Optional[bool] = None,
     expected_attach_type: Optional[int] = None,

@@ -10,6 +10,7 @@ Memory is ordered as `perf_buffer` says.
 
 from __future__ import annotations
 
+import errno
 import select
 from mmap import MAP_SHARED, PAGESIZE, PROT_READ, PROT_WRITE
 from mmap import mmap as MemoryMap
@@ -65,7 +66,7 @@ class RingBuffer:
             barrier()  # the record may be read once it is seen not to be busy
             length = word & ~_DISCARD
             if length > self.size - _HEADER_SIZE:
-                raise BpfError(5, "reading events", "ring buffer", "the ring holds a record that cannot be")
+                raise BpfError(errno.EIO, "reading events", "ring buffer", "the ring holds a record that cannot be")
             record = bytes(self._data[start + _HEADER_SIZE : start + _HEADER_SIZE + length])
             position += (_HEADER_SIZE + length + 7) & ~7
             barrier()

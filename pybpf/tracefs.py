@@ -236,7 +236,8 @@ def _mount_in_child() -> int:
 def _serve_mount(channel: socket.socket) -> None:
     """The child's part: mount, send the root's descriptor or the error's text, and leave without Python's exit."""
     try:
-        target = next(path for path in ("/sys/kernel/tracing", "/mnt", "/tmp", "/") if os.path.isdir(path))
+        # Any directory will do, but one that may hold a tracefs already, which is EBUSY.
+        target = next(path for path in ("/mnt", "/tmp", "/sys") if os.path.isdir(path))
         syscalls.unshare(_CLONE_NEWNS)
         syscalls.mount("none", "/", "", _MS_REC_PRIVATE)  # else the mount would propagate to the caller's namespace
         syscalls.mount("tracefs", target, "tracefs", 0)

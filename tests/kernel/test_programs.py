@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -14,7 +16,7 @@ from typing import Callable, Tuple
 import pytest
 
 from asm import U32, U64, Assembler, EncodeError, Map, MapType, Program, ProgramType, r0, r1, r2, r3, r4, r6
-from pybpf import features, links, maps, programs
+from pybpf import features, links, maps, programs, syscalls
 from pybpf.syscalls import BpfError
 from pybpf.tracefs import Tracefs
 
@@ -100,14 +102,14 @@ def test_fentry(only_us: Callable[[Assembler], None]) -> None:
         pytest.skip(f"fentry is refused here (lockdown: {features.lockdown()})")
     from pybpf.btf import Btf  # noqa: PLC0415
 
-    function = Btf.vmlinux().type_id(
-        "func", "__x64_sys_getppid" if os.uname().machine == "x86_64" else "__arm64_sys_getppid"
-    )
+    # A call with arguments: one without has a single function for both ABIs of x86, under either name.
+    name = "__x64_sys_getpgid" if os.uname().machine == "x86_64" else "__arm64_sys_getpgid"
+    function = Btf.vmlinux().type_id("func", name)
     with maps.create(COUNTS) as counts, programs.load(
         counter(ProgramType.TRACING, only_us), {"counts": counts}, expected_attach_type=24, attach_btf_id=function
     ) as program, links.tracing(program):
         for _call in range(CALLS):
-            os.getppid()
+            os.getpgid(0)
         assert read_count(counts) == CALLS
 
 
@@ -214,7 +216,7 @@ def test_verifier_error() -> None:
     assert "lines omitted)" in text
     assert len(text.splitlines()) < 20
     assert refused.value.errno == errno.EACCES
-    assert "\n0: (62) *(u32 *)(r10 -" in refused.value.log  # the whole of it, from the first instruction
+    assert re.search(r"^0: \(62\) \*\(u32 \*\)\(r10 -", refused.value.log, re.MULTILINE)  # the whole of it
     assert "processed" in refused.value.log
 
 
@@ -259,6 +261,39 @@ def test_names_and_notes_where_the_kernel_takes_them(
     assert f"xlated {status.xlated_len}B" in shown
 
 
+def test_4_14_is_sent_nothing_it_does_not_know(
+    as_old_as: Callable[[int, int], None],
+    tracefs: Tracefs,
+    only_us: Callable[[Assembler], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Commands up to BPF_OBJ_GET_INFO_BY_FD, and attributes that end where that kernel's do (include/uapi/linux/bpf.h)."""
+    ends = {0: 28, 1: 32, 2: 32, 3: 32, 4: 32, 5: 48, 15: 16}
+    sent = []
+    real = syscalls._libc.syscall
+
+    def syscall(*arguments: int) -> int:
+        if arguments[0] == syscalls._numbers().bpf:
+            sent.append((int(arguments[1]), ctypes.string_at(arguments[2], arguments[3])))
+        return int(real(*arguments))
+
+    as_old_as(4, 14)
+    monkeypatch.setattr(syscalls._libc, "syscall", syscall)
+    with maps.create(COUNTS) as counts, maps.create(SEEN) as seen:
+        bound = {"counts": counts, "seen": seen}
+        with programs.load(counter(ProgramType.TRACEPOINT, only_us), bound) as program, links.tracepoint(
+            program, tracefs.event_id("syscalls", "sys_enter_getppid")
+        ):
+            os.getppid()
+            program.info()
+        assert read_count(counts) == 1
+        seen.update(struct.pack("<I", 1), bytes(8))
+        assert len(list(seen.items())) == len(list(seen.drain())) == 1
+    assert {command for command, _attr in sent} == set(ends)
+    for command, attr in sent:
+        assert not any(attr[ends[command] :]), syscalls.Command(command)
+
+
 def test_run_statistics(tracefs: Tracefs, only_us: Callable[[Assembler], None]) -> None:
     """The kernel counts every run, also those that our own filter ends at once."""
     if not features.FEATURES["stats"].supported():
@@ -271,7 +306,6 @@ def test_run_statistics(tracefs: Tracefs, only_us: Callable[[Assembler], None]) 
         status = program.info()
         assert status.run_cnt >= CALLS == read_count(counts)
         assert status.run_time_ns > 0
-        assert status.verified_insns > 0
 
 
 def test_functions_of_a_program(tracefs: Tracefs, only_us: Callable[[Assembler], None]) -> None:
