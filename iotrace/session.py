@@ -76,6 +76,7 @@ class Session:
         self._stack = ExitStack()
         self._links: List[links.Link] = []
         self._misses = 0
+        self.ended_ns = 0
         try:
             self._load()
         except BpfError as error:
@@ -111,7 +112,7 @@ class Session:
         for name, spec in specs.all().items():
             if name in used:
                 self.maps[name] = self._stack.enter_context(create(spec))
-        self._fill_tables()
+        self._fill_comm_table()
         self.programs: Dict[str, LoadedProgram] = {}
         for name, program in self.set.programs.items():
             own = {wanted: self.maps[wanted] for wanted in program.maps}
@@ -126,9 +127,7 @@ class Session:
         self._before = (time.monotonic(), 0, 0)
         self.clock = Clock()
 
-    def _fill_tables(self) -> None:
-        for number, descriptor in self.set.syscalls.items():
-            self.maps["syscalls"].update(number.to_bytes(4, "little"), descriptor.to_bytes(8, "little"))
+    def _fill_comm_table(self) -> None:
         if not self.settings.comms:
             return
         try:
@@ -156,8 +155,15 @@ class Session:
         try:
             for name, (category, event) in self.set.attach:
                 self._links.append(self._attach_one(self.programs[name], category, event))
+            self._switch(on=True)
         except BpfError as error:
             raise Failure(str(error)) from error
+
+    def _switch(self, *, on: bool) -> None:
+        """Have the programs take or refuse new calls: all system calls at once, which attaching or detaching dozens of
+        tracepoints would not be.  Closing a perf tracepoint takes the kernel a tenth of a second."""
+        for number, descriptor in self.set.syscalls.items():
+            self.maps["syscalls"].update(number.to_bytes(4, "little"), (descriptor if on else 0).to_bytes(8, "little"))
 
     def _attach_one(self, program: LoadedProgram, category: str, event: str) -> links.Link:
         if self._tracefs is None:
@@ -211,19 +217,19 @@ class Session:
         lost = told["calls"] + told["tallies"] + told["iovecs"]
         return (calls - calls_then) / span, (moved - moved_then) / span, lost
 
-    def detach(self) -> None:
-        """End tracing; what was counted can still be read."""
-        self._misses = sum(program.info().recursion_misses for program in self.programs.values())
-        links.close_all(self._links)
-        self._links = []
+    def stop(self) -> None:
+        """End tracing; what was counted can still be read.  Calls under way are still accounted for on their return."""
+        if self.ended_ns:
+            return
+        self._switch(on=False)
         self.ended_ns = time.time_ns()
+        self._misses = sum(program.info().recursion_misses for program in self.programs.values())
 
     # -- the result -------------------------------------------------------------------------------------------------
 
     def finish(self, command: Optional[List[str]] = None) -> Profile:
-        """Detach and read everything."""
-        if self._links:
-            self.detach()
+        """Stop, and read everything."""
+        self.stop()
         self.events.read(self.names.take)
         collector = Collector(self.maps, self.names, self.clock, self.kernel.big_values)
         files = collector.files()

@@ -181,7 +181,7 @@ class Run:
                 select.select([session.events, wakeup], [], [], POLL)
                 session.step(0)
                 self.status.update(session)
-            session.detach()
+            session.stop()
         self.status.end()
         result = session.finish(self.args.command)
         profile.write(self.output, result, result.files)
