@@ -267,7 +267,7 @@ def test_4_14_is_sent_nothing_it_does_not_know(
     only_us: Callable[[Assembler], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Commands up to BPF_OBJ_GET_INFO_BY_FD, and attributes that end where that kernel's do (include/uapi/linux/bpf.h)."""
+    """Commands up to OBJ_GET_INFO_BY_FD, and attributes that end where that kernel's do (include/uapi/linux/bpf.h)."""
     ends = {0: 28, 1: 32, 2: 32, 3: 32, 4: 32, 5: 48, 15: 16}
     sent = []
     real = syscalls._libc.syscall
