@@ -103,8 +103,8 @@ class Session:
             follow=settings.follow,
             include_pseudo=settings.include_pseudo,
         )
-        default = DEFAULT_FILES_AT_ONCE if found.preallocate else DEFAULT_FILES
-        self.max_files = settings.max_files or default
+        self.default_files = DEFAULT_FILES_AT_ONCE if found.preallocate else DEFAULT_FILES
+        self.max_files = settings.max_files or self.default_files
         specs = maps.declare(self.kernel, self.max_files, preallocate=found.preallocate)
         self.set = build.build(self.kernel, self.options, specs)
         used = {name for program in self.set.programs.values() for name in program.maps}
@@ -137,13 +137,14 @@ class Session:
         for number, words in enumerate(table):
             self.maps["comm"].update(number.to_bytes(4, "little"), layout.CommWords.pack(words=words))
 
-    def memory_bound(self) -> int:
-        """Bytes of kernel memory that the maps may take, about, whatever happens."""
-        total = 0
-        for made in self.maps.values():
-            spec = made.spec
-            total += made.max_entries * (spec.key_size + spec.value_size + ELEMENT_OVERHEAD)
-        return total
+    def memory_bound(self, max_files: int = 0) -> int:
+        """Bytes of kernel memory, about, that the maps of a run with `max_files` (default: this run's) take at most."""
+        specs = maps.declare(self.kernel, max_files or self.max_files)
+        return sum(
+            spec.max_entries * (spec.key_size + spec.value_size + ELEMENT_OVERHEAD)
+            for spec in specs.all().values()
+            if spec.name in self.maps
+        )
 
     # -- tracing ----------------------------------------------------------------------------------------------------
 
