@@ -14,6 +14,7 @@ import os
 import re
 import stat
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -299,10 +300,22 @@ class _Reader:
     def _is_counted(self, path: bytes) -> bool:
         if path in self.directories or path in self.nameless or self._is_pseudo(path):
             return False
-        try:
-            return stat.S_ISREG(os.lstat(path).st_mode)
-        except OSError:
-            return True  # gone since: a directory, a fifo or a socket would have shown itself in the calls
+        for name in self._later_names(path):
+            with suppress(OSError):
+                return stat.S_ISREG(os.lstat(name).st_mode)
+        # Gone since.  A directory, a fifo or a socket would have shown itself in the calls.
+        return not any(other.startswith(path + b"/") for other in self.totals.files)
+
+    def _later_names(self, path: bytes) -> List[bytes]:
+        """The path itself and what renames of it, or of directories above it, have made of it."""
+        names = [path]
+        for name in names:
+            for old, new in self.totals.renames:
+                if name == old or name.startswith(old + b"/"):
+                    renamed = new + name[len(old) :]
+                    if renamed not in names:
+                        names.append(renamed)
+        return names
 
     def _is_pseudo(self, path: bytes) -> bool:
         best, kind = b"", ""
