@@ -1,0 +1,226 @@
+"""The programs as built: golden listings that a change shows up in, and what every form must promise to old kernels."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+from typing import Dict, Iterator, List, Set, Tuple
+
+import pytest
+
+from asm import Program, isa
+from asm.instruction import decode, slots
+from asm.requirements import Version, requirement
+from programs import build, maps
+from programs.kernel import Kernel, Options
+
+GOLDEN = Path(__file__).parent / "golden"
+
+# One kernel's facts, written down so that the listings do not depend on the machine: offsets of a 6.18 kernel, fields
+# of the tracepoints, which have not moved since 4.14.
+OFFSETS = {
+    "task.files": 1824, "task.nsproxy": 1840, "task.signal": 1848, "task.pid": 1264, "task.comm": 1752,
+    "signal.live": 4, "files.count": 0, "files.fdt": 32, "fdt.max_fds": 0, "fdt.fd": 8, "file.mnt": 64,
+    "file.dentry": 72, "file.inode": 32, "file.flags": 40, "file.pos": 112, "file.ref": 176, "inode.mode": 0,
+    "inode.ino": 64, "inode.sb": 40, "inode.size": 80, "inode.nlink": 72, "inode.generation": 124, "sb.dev": 16,
+    "sb.magic": 96, "sb.type": 40, "fstype.name": 0, "dentry.parent": 24, "dentry.name": 40, "dentry.hash_len": 32,
+    "mount.mnt": 32, "mount.parent": 16, "mount.mountpoint": 24, "mount.ns": 232, "vfsmount.root": 0,
+    "nsproxy.mnt_ns": 24, "mnt_ns.inum": 24, "compat": 16,
+}  # fmt: skip
+FIELDS = {
+    "task_newtask.pid": 8, "task_newtask.comm": 12, "task_newtask.clone_flags": 32, "task_rename.pid": 8,
+    "task_rename.newcomm": 28, "sys_enter.nr": 8, "sys_enter.args": 16, "sys_exit.ret": 16,
+}  # fmt: skip
+NEWEST = Kernel(
+    machine="x86_64", offsets=OFFSETS, fields=FIELDS, one_reference=0, fetch_atomics=True, big_values=True,
+    ring_buffer=True, tid_slots=32768, tid_direct=True,
+)  # fmt: skip
+OLDEST = replace(NEWEST, one_reference=1, fetch_atomics=False, big_values=False, ring_buffer=False)
+# What tid_slots and tid_direct can be: pid_max up to 32768; more, with and without compare-and-exchange.
+THREADS = {"direct": (32768, True), "shared": (16384, False), "hashed": (0, False)}
+
+
+def built(kernel: Kernel, options: Options) -> build.ProgramSet:
+    return build.build(kernel, options, maps.declare(kernel))
+
+
+GOLDEN_SETS = {
+    "raw": built(NEWEST, Options(attach="raw", comm=True)),
+    "perf": built(OLDEST, Options(attach="perf", comm=True)),
+}
+
+
+def forms() -> Iterator[Tuple[str, Version, build.ProgramSet]]:
+    """Every form with the kernel that it is for: attachment, machine, who is traced, and what the kernel can do."""
+    abilities: List[Tuple[Version, Dict[str, bool]]] = [
+        ((5, 12), {}),
+        ((4, 18), {"fetch_atomics": False, "ring_buffer": False}),
+        ((4, 14), {"fetch_atomics": False, "ring_buffer": False, "big_values": False}),
+    ]
+    whom = {"named": Options(comm=True), "all": Options(everything=True, include_pseudo=True)}
+    for attach, machine, who, threads in itertools.product(("raw", "perf"), ("x86_64", "aarch64"), whom, THREADS):
+        for version, changes in abilities:
+            if threads == "shared" and changes:
+                continue  # claiming a shared record takes compare-and-exchange
+            number, direct = THREADS[threads]
+            kernel = replace(NEWEST, machine=machine, tid_slots=number, tid_direct=direct, **changes)  # type: ignore[arg-type]
+            since = max(version, (4, 17)) if attach == "raw" else version
+            name = f"{attach}-{machine}-{who}-{threads}-{version[0]}.{version[1]}"
+            yield name, since, built(kernel, replace(whom[who], attach=attach))
+
+
+FORMS = list(forms())
+every_form = pytest.mark.parametrize(("since", "made"), [form[1:] for form in FORMS], ids=[form[0] for form in FORMS])
+
+
+def encoded(program: Program) -> bytes:
+    return program.encode(dict.fromkeys(program.maps, 0))
+
+
+# -- listings ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("form", "name"), [(form, name) for form, made in GOLDEN_SETS.items() for name in made.programs]
+)
+def test_the_listing_is_the_one_that_was_reviewed(form: str, name: str, pytestconfig: pytest.Config) -> None:
+    path, listing = GOLDEN / form / f"{name}.txt", GOLDEN_SETS[form].programs[name].listing()
+    if pytestconfig.getoption("--update-golden", False):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(listing)
+    assert path.exists(), "no golden listing: run pytest tests/unit/programs --update-golden and read what it wrote"
+    assert listing == path.read_text(), "if the change is meant: pytest tests/unit/programs --update-golden"
+
+
+def test_no_listing_is_left_of_a_program_that_is_gone(pytestconfig: pytest.Config) -> None:
+    kept = {path for form, made in GOLDEN_SETS.items() for path in (GOLDEN / form / f"{n}.txt" for n in made.programs)}
+    for path in sorted(set(GOLDEN.glob("*/*.txt")) - kept):
+        assert pytestconfig.getoption("--update-golden", False), f"{path} belongs to no program"
+        path.unlink()
+
+
+def test_the_same_facts_give_the_same_bytes() -> None:
+    again = built(replace(OLDEST), Options(attach="perf", comm=True))
+    first = GOLDEN_SETS["perf"]
+    assert {name: encoded(program) for name, program in again.programs.items()} == {
+        name: encoded(program) for name, program in first.programs.items()
+    }
+    assert (again.attach, again.jumps, again.syscalls) == (first.attach, first.jumps, first.syscalls)
+
+
+def test_other_facts_give_other_bytes() -> None:
+    moved = built(replace(OLDEST, offsets={**OFFSETS, "file.inode": 40}), Options(attach="perf", comm=True))
+    changed = {n for n, p in moved.programs.items() if encoded(p) != encoded(GOLDEN_SETS["perf"].programs[n])}
+    assert {"exit", "exit_vector", "exit_sync", "exit_open"} <= changed
+    assert not changed & {"walk_0", "walk_1", "new_task", "rename", "exit_task"}
+
+
+# -- what old kernels demand -------------------------------------------------------------------------------------------
+
+
+@every_form
+def test_nothing_newer_than_the_kernel_it_is_for(since: Version, made: build.ProgramSet) -> None:
+    for program in made.programs.values():
+        found = program.requires()
+        assert found.version <= since, f"{program.name}: {found}"
+
+
+@every_form
+def test_programs_fit_a_kernel_before_5_2(since: Version, made: build.ProgramSet) -> None:
+    """BPF_MAXINSNS, include/uapi/linux/bpf_common.h."""
+    assert {name: p.slots for name, p in made.programs.items() if len(encoded(p)) > 4096 * 8} == {}
+
+
+def successors(code: bytes) -> Dict[int, List[int]]:
+    """For each slot of a program's bytes those that may run next; a call comes back, an exit does not."""
+    graph: Dict[int, List[int]] = {}
+    for slot, instruction in slots(decode(code)):
+        following, jump = slot + instruction.width, slot + 1 + instruction.off
+        kind, operation = instruction.op & 7, instruction.op & 0xF0
+        if kind not in (isa.JMP, isa.JMP32) or operation == isa.CALL:
+            graph[slot] = [following]
+        elif operation == isa.EXIT:
+            graph[slot] = []
+        else:
+            graph[slot] = [jump] if operation == isa.JA else [following, jump]
+    return graph
+
+
+def reached(graph: Dict[int, List[int]]) -> Set[int]:
+    """The slots that can run. Fails on a way that leads back, out of the program, or into a wide instruction."""
+    done: Set[int] = set()
+    on_the_way: Set[int] = set()
+    stack = [(0, iter(graph[0]))]
+    on_the_way.add(0)
+    while stack:
+        slot, ways = stack[-1]
+        for target in ways:
+            assert target in graph, f"slot {slot} leads to {target}, where no instruction begins"
+            assert target not in on_the_way, f"a loop: slot {slot} leads back to {target}"
+            if target not in done:
+                on_the_way.add(target)
+                stack.append((target, iter(graph[target])))
+                break
+        else:
+            on_the_way.discard(slot)
+            done.add(slot)
+            stack.pop()
+    return done
+
+
+@every_form
+def test_no_loops_and_no_dead_instructions(since: Version, made: build.ProgramSet) -> None:
+    """check_cfg() of kernel/bpf/verifier.c refuses both before 5.3."""
+    for program in made.programs.values():
+        graph = successors(encoded(program))
+        assert set(graph) - reached(graph) == set(), f"{program.name}: unreachable"
+
+
+def test_the_loop_finder_finds_loops() -> None:
+    with pytest.raises(AssertionError, match="a loop: slot 2 leads back to 1"):
+        reached({0: [1], 1: [2], 2: [3, 1], 3: []})
+    assert reached({0: [1, 2], 1: [3], 2: [3], 3: [], 4: [3]}) == {0, 1, 2, 3}
+
+
+@every_form
+def test_programs_agree_on_their_maps(since: Version, made: build.ProgramSet) -> None:
+    """Those that the programs of one form share agree, which `Program.maps` of one cannot see; names fit (4.15)."""
+    seen: Dict[str, object] = {}
+    for program in made.programs.values():
+        for name, spec in program.maps.items():
+            assert seen.setdefault(name, spec) == spec
+            assert len(name) <= 15, "BPF_OBJ_NAME_LEN"
+
+
+# -- how they are put together -----------------------------------------------------------------------------------------
+
+
+@every_form
+def test_every_program_is_reached_and_every_index_is_filled(since: Version, made: build.ProgramSet) -> None:
+    wanted = {name for name, _ in made.attach} | set(made.jumps.values())
+    assert set(made.programs) == wanted
+    assert set(made.jumps) <= set(range(maps.JUMPS))
+    kinds = {descriptor & 0xFF for descriptor in made.syscalls.values()}
+    assert kinds - set(made.jumps) == {build.Kind.SCALAR}, "plain transfers are accounted for by the exit itself"
+
+
+@every_form
+def test_the_exit_is_attached_before_the_entry(since: Version, made: build.ProgramSet) -> None:
+    order = [event for _, (_, event) in made.attach]
+    for event in order:
+        if event.startswith("sys_enter"):
+            assert order.index(event.replace("enter", "exit", 1)) < order.index(event)
+
+
+def test_the_perf_form_attaches_to_each_call_and_the_raw_form_to_two_tracepoints() -> None:
+    for form, expected in (("raw", 2), ("perf", 2 * len(GOLDEN_SETS["perf"].syscalls))):
+        found = [where for _, where in GOLDEN_SETS[form].attach if "syscalls" in where[0]]
+        assert len(found) == len(set(found)) == expected
+
+
+def test_requirement_sees_what_a_form_uses() -> None:
+    """The check above would pass on anything if it did not: the newest form needs the ring buffer and its atomics."""
+    exits = GOLDEN_SETS["raw"].programs["exit"]
+    assert requirement(exits.kind, exits.instructions).version == (5, 12)
+    assert GOLDEN_SETS["raw"].programs["walk_0"].requires().version == (5, 8)
