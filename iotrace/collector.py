@@ -6,12 +6,11 @@ import errno
 import struct
 import time
 from collections import defaultdict
-from typing import Any, DefaultDict, Dict, List, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import Any, DefaultDict, Dict, List, Mapping, Optional, Set, Tuple
 
 from iotrace.model import READS, WRITES, FileStats, SyscallStats, bucket, earliest, latest
+from iotrace.names import Name, Names
 from programs.layout import (
-    EVENT_RENAMED,
-    EVENT_TRUNCATED,
     FILE_DELETED,
     FILE_MAPPED,
     LATENCY_BUCKETS,
@@ -31,7 +30,6 @@ from programs.layout import (
     OpHead,
     OpKey,
     OpStats,
-    PathEvent,
     TallyKey,
 )
 from programs.operations import BY_CODE
@@ -39,13 +37,6 @@ from pybpf.maps import Map as BpfMap
 
 _NO_SIZES = bytes(8 * SIZE_BUCKETS)
 _ID = struct.Struct("<Q")
-
-
-class Name(NamedTuple):
-    """A path that the kernel resolved."""
-
-    path: bytes
-    fstype: str
 
 
 def lower_bound(number: int) -> int:
@@ -76,33 +67,6 @@ class Clock:
     def unix(self, monotonic: int) -> Optional[int]:
         """Nanoseconds since 1970, None for a time that never was."""
         return monotonic + self._offset if monotonic else None
-
-
-class Names:
-    """The paths that arrive while tracing."""
-
-    def __init__(self) -> None:
-        self.first: Dict[int, Name] = {}
-        self.renamed: Dict[int, bytes] = {}
-        self.truncated = 0
-
-    def __len__(self) -> int:
-        return len(self.first)
-
-    def take(self, record: bytes) -> None:
-        """One PathEvent."""
-        head = PathEvent.struct.unpack_from(record)
-        kind, length, file_id = head[:3]
-        parts = record[PathEvent.size : PathEvent.size + length].split(b"\0")[:-1]
-        path = b"/" + b"/".join(reversed(parts))
-        if kind & EVENT_TRUNCATED:
-            path = b"/..." + path
-            self.truncated += 1
-        if kind & EVENT_RENAMED and file_id in self.first:
-            self.renamed[file_id] = path
-        elif file_id not in self.first:
-            fstype = head[-1].split(b"\0")[0].decode("ascii", "replace")
-            self.first[file_id] = Name(path, fstype)
 
 
 class Collector:
@@ -158,6 +122,7 @@ class Collector:
             file.incarnations = len(inodes)
             file.device, file.inode, file.fstype = dev, inode, name.fstype
             file.renamed_to = self._names.renamed.get(file_id)
+            file.deleted = file_id in self._names.deleted
 
     # -- counters ---------------------------------------------------------------------------------------------------
 
@@ -172,7 +137,7 @@ class Collector:
             file.rewrites += rewrites
             file.bytes_unsynced += unsynced
             file.bytes_synced += synced
-            file.deleted = bool(flags & FILE_DELETED)
+            file.deleted |= bool(flags & FILE_DELETED)
             file.mapped |= bool(flags & FILE_MAPPED)
             for name, count in (("open", opens), ("close", closes)):
                 if count:

@@ -18,9 +18,10 @@ from types import TracebackType
 from typing import Any, Callable, Dict, List, Optional, Tuple, Type, Union
 
 from iotrace import __version__, facts, processes
-from iotrace.collector import Clock, Collector, Names
+from iotrace.collector import Clock, Collector
 from iotrace.errors import Failure, UserError
 from iotrace.model import Profile
+from iotrace.names import Names
 from iotrace.profile import glob_matcher
 from programs import build, layout, maps, targets
 from programs.kernel import Options

@@ -6,10 +6,10 @@ from typing import Dict, List, Tuple
 
 from asm import Program
 
-from . import copies, entry, lifetime, path, sync, targets, transfer
+from . import copies, entry, lifetime, path, renames, sync, targets, transfer
 from .identify import SCRATCH_ENTER, SCRATCH_EXIT
 from .kernel import Kernel, Options
-from .maps import COPY_TARGET, ENTER_OTHER, WALKS, Maps
+from .maps import COPY_TARGET, ENTER_OTHER, NEW_NAME, WALKS, Maps
 from .operations import NUMBERS, SYSTEM_CALLS, Kind, SystemCall, descriptor
 
 
@@ -36,6 +36,7 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
         copies.exit_target(*facts), lifetime.enter_other(*facts), lifetime.exit_close(*facts),
         lifetime.exit_open(*facts), lifetime.exit_mmap(*facts), lifetime.exit_namespace(*facts),
         path.walk(*facts, SCRATCH_ENTER), path.walk(*facts, SCRATCH_EXIT),
+        renames.exit_old_name(*facts), renames.exit_new_name(*facts),
         targets.new_task(*facts), targets.exit_task(*facts),
     ]
     attach = [("new_task", ("task", "task_newtask")), ("exit_task", ("sched", "sched_process_exit"))]
@@ -57,7 +58,9 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
         jumps={
             Kind.VECTOR: "exit_vector", Kind.SYNC: "exit_sync", Kind.CLOSE: "exit_close", Kind.OPEN: "exit_open",
             Kind.MMAP: "exit_mmap", Kind.SENDFILE: "exit_copy_source", Kind.COPY: "exit_copy_source",
-            Kind.NAMESPACE: "exit_namespace", ENTER_OTHER: "enter_other", COPY_TARGET: "exit_copy_target",
+            Kind.NAMESPACE: "exit_namespace", Kind.RENAME: "exit_old_name", Kind.RENAMEAT: "exit_old_name",
+            Kind.UNLINK: "exit_old_name", Kind.UNLINKAT: "exit_old_name",
+            ENTER_OTHER: "enter_other", COPY_TARGET: "exit_copy_target", NEW_NAME: "exit_new_name",
             WALKS[SCRATCH_ENTER]: "walk_0", WALKS[SCRATCH_EXIT]: "walk_1",
         },
         syscalls={NUMBERS[kernel.machine][call.name]: descriptor(call).pack() for call in calls},

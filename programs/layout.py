@@ -12,7 +12,8 @@ LATENCY_BUCKETS = 44    # up to 2^43 ns, 2.4 hours; longer ones are counted in t
 BUCKETS = 65            # of any 64-bit value
 
 ARGUMENT_WORDS = 8      # x86_64 keeps the six arguments within eight words of pt_regs: one read fetches them
-PATH_BYTES = 4096       # PATH_MAX: what a name may have here, as in d_path()
+PATH_BYTES = 4096       # PATH_MAX: what a caller may give
+WALK_BYTES = 8192       # what a path may have that is made of a directory's and a caller's
 NAME_BYTES = 256        # NAME_MAX and the NUL
 IOVECS = 1024           # UIO_MAXIOV
 IOVEC_BYTES = 16
@@ -206,7 +207,9 @@ class PathEvent(Layout):
     fstype = field(U8, 16)
 
 
-EVENT_NAMED, EVENT_RENAMED, EVENT_TRUNCATED = 1, 2, 4    # the last is added to one of the others
+EVENT_NAMED, EVENT_RENAMED = 1, 2
+EVENT_OLD_NAME, EVENT_NEW_NAME, EVENT_UNLINKED = 3, 4, 5    # a path as a caller gave it
+EVENT_TRUNCATED = 0x100                                      # added to one of the others
 
 
 class Walk(Layout):

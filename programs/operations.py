@@ -23,6 +23,10 @@ class Kind(IntEnum):
     SENDFILE = 7    # out fd, in fd, in offset *, size
     COPY = 8        # in fd, in offset *, out fd, out offset *, size     (copy_file_range and splice)
     NAMESPACE = 9   # may move the thread to another mount namespace
+    RENAME = 10     # old path, new path
+    RENAMEAT = 11   # old directory, old path, new directory, new path
+    UNLINK = 12     # path
+    UNLINKAT = 13   # directory, path
 
 
 class Position(IntEnum):
@@ -103,21 +107,27 @@ SYSTEM_CALLS: List[SystemCall] = [
     SystemCall("mmap", Kind.MMAP, 6, ()),
     SystemCall("unshare", Kind.NAMESPACE, 1, ()),
     SystemCall("setns", Kind.NAMESPACE, 2, ()),
+    SystemCall("rename", Kind.RENAME, 2, ()),
+    SystemCall("renameat", Kind.RENAMEAT, 4, ()),
+    SystemCall("renameat2", Kind.RENAMEAT, 5, ()),
+    SystemCall("unlink", Kind.UNLINK, 1, ()),
+    SystemCall("unlinkat", Kind.UNLINKAT, 3, ()),
 ]
 
 # System-call numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h (aarch64).
 # Part of the kernel's ABI: they never change.
 _X86_64 = {
     "read": 0, "write": 1, "open": 2, "close": 3, "mmap": 9, "pread64": 17, "pwrite64": 18, "readv": 19, "writev": 20,
-    "sendfile": 40, "fsync": 74, "fdatasync": 75, "creat": 85, "openat": 257, "unshare": 272, "splice": 275,
-    "sync_file_range": 277, "preadv": 295, "pwritev": 296, "open_by_handle_at": 304, "setns": 308,
-    "copy_file_range": 326, "preadv2": 327, "pwritev2": 328, "openat2": 437,
+    "sendfile": 40, "fsync": 74, "fdatasync": 75, "rename": 82, "creat": 85, "unlink": 87, "openat": 257,
+    "unlinkat": 263, "renameat": 264, "unshare": 272, "splice": 275, "sync_file_range": 277, "preadv": 295,
+    "pwritev": 296, "open_by_handle_at": 304, "setns": 308, "renameat2": 316, "copy_file_range": 326, "preadv2": 327,
+    "pwritev2": 328, "openat2": 437,
 }
 _AARCH64 = {
-    "openat": 56, "close": 57, "read": 63, "write": 64, "readv": 65, "writev": 66, "pread64": 67, "pwrite64": 68,
-    "preadv": 69, "pwritev": 70, "sendfile": 71, "splice": 76, "fsync": 82, "fdatasync": 83, "sync_file_range": 84,
-    "unshare": 97, "mmap": 222, "open_by_handle_at": 265, "setns": 268, "copy_file_range": 285, "preadv2": 286,
-    "pwritev2": 287, "openat2": 437,
+    "unlinkat": 35, "renameat": 38, "openat": 56, "close": 57, "read": 63, "write": 64, "readv": 65, "writev": 66,
+    "pread64": 67, "pwrite64": 68, "preadv": 69, "pwritev": 70, "sendfile": 71, "splice": 76, "fsync": 82,
+    "fdatasync": 83, "sync_file_range": 84, "unshare": 97, "mmap": 222, "open_by_handle_at": 265, "setns": 268,
+    "renameat2": 276, "copy_file_range": 285, "preadv2": 286, "pwritev2": 287, "openat2": 437,
 }
 NUMBERS: Dict[str, Dict[str, int]] = {"x86_64": _X86_64, "aarch64": _AARCH64}
 

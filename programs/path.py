@@ -11,9 +11,10 @@ from asm import U32, Program, r0, r1, r2, r3, r4, r5, r6, r7, r8, r9
 from .body import Body, begin
 from .kernel import Kernel, Options
 from .layout import (
+    EVENT_RENAMED,
     EVENT_TRUNCATED,
     NAME_BYTES,
-    PATH_BYTES,
+    WALK_BYTES,
     FileId,
     FileKey,
     Lost,
@@ -92,7 +93,7 @@ def _level(b: Body, following: str) -> None:
     a.stx(r7[Walk.dentry], r1)
     b.load(r3, r8, o["dentry.name"])
     a.ldx(r8, r7[Walk.position])
-    a.jgt(r8, PATH_BYTES, "truncated")
+    a.jgt(r8, WALK_BYTES, "truncated")
     a.mov(r1, r7)
     a.add(r1, Scratch.data.offset)
     a.add(r1, r8)
@@ -107,7 +108,7 @@ def _send(b: Body) -> None:
     """Sends the event; if it was taken, the file and this open file description are named from now on."""
     a, event = b.a, Walk.event
     a.ldx(r8, r7[Walk.position])
-    a.jgt(r8, PATH_BYTES + NAME_BYTES, "after")
+    a.jgt(r8, WALK_BYTES + NAME_BYTES, "after")
     a.stx(r7[event[PathEvent.length]], r8)
     a.add(r8, PathEvent.size)
     if b.kernel.ring_buffer:
@@ -127,6 +128,9 @@ def _send(b: Body) -> None:
     b.lost(Lost.names)
     a.ja("after")
     a.label("taken")
+    a.ldx(r1, r7[event[PathEvent.kind]])
+    a.and_(r1, EVENT_TRUNCATED - 1)
+    a.jgt(r1, EVENT_RENAMED, "after", "no file's own path")
     _mark_named(b)
 
 
