@@ -18,7 +18,7 @@ import sys
 from types import ModuleType
 from typing import IO, List, NoReturn, Optional
 
-from iotrace import __version__
+from iotrace import version
 from iotrace.errors import IotraceError
 from iotrace.text import safe_text
 
@@ -63,7 +63,7 @@ def _top_parser(summaries: bool) -> argparse.ArgumentParser:
     if summaries:
         lines = (f"  {name:8} {_load(name).HELP.strip().partition(chr(10))[0]}" for name in COMMANDS)
         parser.epilog = "commands:\n" + "\n".join(lines) + "\n\niotrace COMMAND --help says more."
-    parser.add_argument("--version", action="version", version=f"iotrace {__version__}")
+    parser.add_argument("--version", action="version", version=f"iotrace {version()}")
     parser.add_argument("command", metavar="COMMAND", choices=tuple(COMMANDS), help="one of: " + ", ".join(COMMANDS))
     return parser
 
