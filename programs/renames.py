@@ -76,7 +76,7 @@ def _begin(kernel: Kernel, options: Options, maps: Maps, name: str) -> Body:
     a.ldx(r7, r9[Call.call])
     a.jeq(r7, 0, "out")
     load_result(b)
-    a.jne(r8, 0, "out", "it failed")
+    a.jne(r8, 0, "failed")
     a.and_(r7, 0xFF, "kind")
     return b
 
@@ -127,6 +127,8 @@ def _send_name(b: Body, after: int) -> None:
     a.tail_call(r6, b.maps.jumps, WALKS[SCRATCH_EXIT])
     a.label("unreadable")
     b.lost(Lost.names)
+    a.label("failed")
+    a.st(r9[Call.call], 0, "or the exit of a call that is not traced would be taken for this one's")
     a.label("out")
     a.ret(0)
 
