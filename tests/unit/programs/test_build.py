@@ -13,27 +13,29 @@ from asm import Program, isa
 from asm.instruction import decode, slots
 from asm.requirements import Version, requirement
 from programs import build, maps
-from programs.kernel import Kernel, Options
+from programs.kernel import FIELDS, MEMBERS, Kernel, Options
+from programs.operations import Kind
 
 GOLDEN = Path(__file__).parent / "golden"
 
 # One kernel's facts, written down so that the listings do not depend on the machine: offsets of a 6.18 kernel, fields
 # of the tracepoints, which have not moved since 4.14.
 OFFSETS = {
-    "task.files": 1824, "task.nsproxy": 1840, "task.signal": 1848, "task.pid": 1264, "task.comm": 1752,
-    "signal.live": 4, "files.count": 0, "files.fdt": 32, "fdt.max_fds": 0, "fdt.fd": 8, "file.mnt": 64,
+    "task.files": 1824, "task.nsproxy": 1840, "task.fs": 1816, "task.signal": 1848, "task.pid": 1264,
+    "task.comm": 1752, "signal.live": 4, "fs.root.mnt": 24, "fs.root.dentry": 32, "fs.pwd.mnt": 40,
+    "fs.pwd.dentry": 48, "files.count": 0, "files.fdt": 32, "fdt.max_fds": 0, "fdt.fd": 8, "file.mnt": 64,
     "file.dentry": 72, "file.inode": 32, "file.flags": 40, "file.pos": 112, "file.ref": 176, "inode.mode": 0,
     "inode.ino": 64, "inode.sb": 40, "inode.size": 80, "inode.nlink": 72, "inode.generation": 124, "sb.dev": 16,
     "sb.magic": 96, "sb.type": 40, "fstype.name": 0, "dentry.parent": 24, "dentry.name": 40, "dentry.hash_len": 32,
     "mount.mnt": 32, "mount.parent": 16, "mount.mountpoint": 24, "mount.ns": 232, "vfsmount.root": 0,
     "nsproxy.mnt_ns": 24, "mnt_ns.inum": 24, "compat": 16,
 }  # fmt: skip
-FIELDS = {
+TRACEPOINT_FIELDS = {
     "task_newtask.pid": 8, "task_newtask.comm": 12, "task_newtask.clone_flags": 32, "task_rename.pid": 8,
     "task_rename.newcomm": 28, "sys_enter.nr": 8, "sys_enter.args": 16, "sys_exit.ret": 16,
 }  # fmt: skip
 NEWEST = Kernel(
-    machine="x86_64", offsets=OFFSETS, fields=FIELDS, one_reference=0, fetch_atomics=True, big_values=True,
+    machine="x86_64", offsets=OFFSETS, fields=TRACEPOINT_FIELDS, one_reference=0, fetch_atomics=True, big_values=True,
     ring_buffer=True, tid_slots=32768, tid_direct=True,
 )  # fmt: skip
 OLDEST = replace(NEWEST, one_reference=1, fetch_atomics=False, big_values=False, ring_buffer=False)
@@ -193,6 +195,11 @@ def test_programs_agree_on_their_maps(since: Version, made: build.ProgramSet) ->
             assert len(name) <= 15, "BPF_OBJ_NAME_LEN"
 
 
+def test_the_facts_written_down_are_all_that_there_are() -> None:
+    assert set(OFFSETS) == {*MEMBERS, "compat"}
+    assert set(TRACEPOINT_FIELDS) == set(FIELDS)
+
+
 # -- how they are put together -----------------------------------------------------------------------------------------
 
 
@@ -202,7 +209,7 @@ def test_every_program_is_reached_and_every_index_is_filled(since: Version, made
     assert set(made.programs) == wanted
     assert set(made.jumps) <= set(range(maps.JUMPS))
     kinds = {descriptor & 0xFF for descriptor in made.syscalls.values()}
-    assert kinds - set(made.jumps) == {build.Kind.SCALAR}, "plain transfers are accounted for by the exit itself"
+    assert kinds - set(made.jumps) == {Kind.SCALAR}, "plain transfers are accounted for by the exit itself"
 
 
 @every_form
