@@ -1,0 +1,154 @@
+"""Boot a kernel in QEMU, run a command in it, and take its output and its exit status.
+
+Without KVM, which is not to be had everywhere.  The command's files come in an archive of their own behind the root
+file system; its output goes over the serial console.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import IO, List, Mapping, Optional, Tuple, Union
+
+from . import root
+from .cpio import CpioWriter
+from .kernels import Kernel
+
+MEMORY = 1024  # MiB
+TIMEOUT = 600.0
+TRIES = 2
+TAIL = 30  # lines of the console that are kept for the case of a panic
+_QEMU = {"amd64": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"}
+_PACKAGE = {"amd64": "qemu-system-x86", "arm64": "qemu-system-arm"}
+
+Files = Mapping[str, Union[bytes, Tuple[bytes, int]]]  # path in the guest -> data, or data and permissions
+
+
+class GuestError(Exception):
+    """The guest gave no answer: it panicked, hung, or QEMU failed.  The message holds the console's last lines."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A command that ran to its end."""
+
+    status: int
+    output: str
+    boots: int  # how many it took
+
+
+def missing(kernel: Kernel) -> Optional[str]:
+    """Why this kernel cannot be booted here; None if it can."""
+    if shutil.which(_QEMU[kernel.architecture]) is None:
+        return f"{_PACKAGE[kernel.architecture]} is not installed"
+    return None if kernel.fetched else f"kernel {kernel.name} is not here: tools/vm fetch {kernel.name}"
+
+
+def run(
+    kernel: Kernel,
+    command: str,
+    files: Files,
+    *,
+    timeout: float = TIMEOUT,
+    show: Optional[IO[str]] = None,
+    append: str = "",
+) -> Outcome:
+    """Run a shell command in /work of a fresh guest.  `show` gets its output as it comes.
+
+    A guest that gives no answer is booted a second time, since old QEMUs crash some kernels now and then; `boots`
+    tells.  Raises GuestError.
+    """
+    with tempfile.NamedTemporaryFile(prefix="initrd-") as initrd:
+        with open(root.image(kernel.architecture), "rb") as base:
+            shutil.copyfileobj(base, initrd)
+        cpio = CpioWriter(initrd)
+        cpio.file(".vm/command", command.encode() + b"\n")
+        cpio.file(".vm/epoch", b"%d\n" % time.time())
+        for path, content in files.items():
+            data, permissions = (content, 0o644) if isinstance(content, bytes) else content
+            cpio.file(path.lstrip("/"), data, permissions)
+        cpio.close()
+        initrd.flush()
+        line = _command_line(kernel, initrd.name, append)
+        for boot in range(1, TRIES + 1):
+            console = _Console(show)
+            _boot(line, console, timeout)
+            if console.status is not None:
+                return Outcome(console.status, console.output, boot)
+        raise GuestError(f"{kernel.name} gave no answer in {TRIES} boots; its last words:\n{''.join(console.tail)}")
+
+
+class _Console:
+    """What the guest prints, line by line: separates the command's output from the kernel's and init's."""
+
+    def __init__(self, show: Optional[IO[str]]) -> None:
+        self._show = show
+        self._inside = False
+        self._held = ""
+        self.output = ""
+        self.tail: List[str] = []
+        self.status: Optional[int] = None
+
+    def take(self, line: str) -> None:
+        self.tail = [*self.tail[-TAIL:], line]
+        end = re.match(r"@@END (\d+)", line)
+        if end:
+            self.status = int(end.group(1))
+            self._inside = False
+        elif "@@BEGIN " in line:
+            self._inside = True
+        elif self._inside:
+            # The newline before the last marker is init's: each is held back until something follows.
+            self._print(self._held + (line[:-1] if line.endswith("\n") else line))
+            self._held = "\n"
+
+    def _print(self, text: str) -> None:
+        self.output += text
+        if self._show is not None:
+            self._show.write(text)
+            self._show.flush()
+
+
+def _boot(command: List[str], console: _Console, timeout: float) -> None:
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        timer = threading.Timer(timeout, process.kill)
+        timer.start()
+        try:
+            assert process.stdout is not None
+            for raw in process.stdout:
+                console.take(raw.decode("utf-8", "replace").replace("\r", ""))
+        finally:
+            timer.cancel()
+            process.kill()
+
+
+def _command_line(kernel: Kernel, initrd: str, append: str) -> List[str]:
+    if kernel.architecture == "amd64":
+        cpu, cpus = _x86_processor()
+        machine, console = ["-machine", "q35", "-cpu", cpu, "-smp", cpus], "ttyS0"
+    else:
+        machine, console = ["-machine", "virt", "-cpu", "max,pauth-impdef=on", "-smp", "2"], "ttyAMA0"
+    return [
+        _QEMU[kernel.architecture], *machine, "-accel", "tcg,thread=multi", "-m", str(MEMORY),
+        "-no-user-config", "-nodefaults", "-display", "none", "-monitor", "none", "-serial", "stdio", "-no-reboot",
+        "-device", "virtio-rng-pci", "-kernel", str(kernel.image), "-initrd", initrd,
+        "-append", f"console={console} panic=-1 quiet loglevel=4 {append}".strip(),
+    ]  # fmt: skip
+
+
+@lru_cache(maxsize=None)
+def _x86_processor() -> Tuple[str, str]:
+    """CPU model and count.  QEMU before 10 now and then corrupts flags after cmpxchg16b, and code that one CPU patches
+    while another runs it, which panics kernels from 6.12 on."""
+    said = subprocess.run([_QEMU["amd64"], "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    version = re.search(r"version (\d+)", said)
+    old = version is None or int(version.group(1)) < 10
+    return ("max,cx16=off", "1") if old else ("max", "2")
