@@ -71,15 +71,18 @@ class Settings:
 class Session:
     """The programs of one run, loaded; everything is released by ``close``, and by the kernel if this process dies."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Load everything.  Raises Failure or UserError; nothing is attached yet."""
+    def __init__(self, settings: Settings, found: Optional[facts.Facts] = None) -> None:
+        """Load everything, for this kernel as `found` describes it, or as it turns out to be.
+
+        Raises Failure or UserError; nothing is attached yet.
+        """
         self.settings = settings
         self._stack = ExitStack()
         self._links: List[links.Link] = []
         self._misses = 0
         self.ended_ns = 0
         try:
-            self._load()
+            self._load(found)
         except BpfError as error:
             self.close()
             raise Failure(str(error)) from error
@@ -89,13 +92,13 @@ class Session:
 
     # -- loading ----------------------------------------------------------------------------------------------------
 
-    def _load(self) -> None:
+    def _load(self, found: Optional[facts.Facts]) -> None:
         settings = self.settings
         self.attach_method = choose_attach(settings.attach)
         self._tracefs: Optional[Tracefs] = None
         if self.attach_method == "perf":
             self._tracefs = self._stack.enter_context(open_tracefs())
-        found = facts.gather(self._tracefs)
+        found = found or facts.gather(self._tracefs)
         self.kernel = found.kernel
         self.options = Options(
             attach=self.attach_method,
