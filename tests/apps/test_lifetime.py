@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import ctypes
+import errno
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Optional, Set
 
@@ -41,7 +42,8 @@ def place() -> Iterator[Path]:
 def wait(what: str, condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come about"
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} did not come about")
         time.sleep(0.01)
 
 
@@ -119,16 +121,31 @@ def bpf_objects(pid: int) -> Dict[str, Set[str]]:
     return found
 
 
+# kind -> BPF_*_GET_NEXT_ID (uapi/linux/bpf.h)
+NEXT_ID = {"prog": 11, "map": 12, "link": 31}
+BPF = {"x86_64": 321, "aarch64": 280}
+
+
 def alive(objects: Dict[str, Set[str]]) -> List[str]:
-    """Those of the objects that bpftool still finds."""
+    """Those of the objects that the kernel still has.
+
+    Asked by number, not with bpftool, which opens every object it lists: when a prog_array loses its last descriptor
+    twice before the kernel has emptied it, once by iotrace's exit and once by bpftool's, prog_array_map_clear
+    (kernel/bpf/arraymap.c) takes two references, drops one, and the map stays until the next boot.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
     left = []
     for kind, ids in objects.items():
-        shown = json.loads(subprocess.run(["bpftool", "-j", kind, "show"], stdout=subprocess.PIPE, check=True).stdout)
-        left += [f"{kind} {item['id']}" for item in shown if str(item["id"]) in ids]
+        for number in sorted(map(int, ids)):
+            attribute = (ctypes.c_uint32 * 3)(number - 1, 0, 0)  # start_id, next_id, open_flags
+            call = (BPF[os.uname()[4]], NEXT_ID[kind], ctypes.byref(attribute), ctypes.sizeof(attribute))
+            found = libc.syscall(*call) == 0
+            assert found or ctypes.get_errno() == errno.ENOENT, os.strerror(ctypes.get_errno())
+            if found and attribute[1] == number:
+                left.append(f"{kind} {number}")
     return left
 
 
-@pytest.mark.skipif(shutil.which("bpftool") is None, reason="not installed: bpftool")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, None])
 def test_nothing_is_left_in_the_kernel(place: Path, number: Optional[signal.Signals]) -> None:
     """Killed, stopped or ended by its command: no program, map or link stays, and the command notices nothing."""
@@ -145,7 +162,10 @@ def test_nothing_is_left_in_the_kernel(place: Path, number: Optional[signal.Sign
         else:
             tool.send_signal(number)
         run.finish(tool, "iotrace")
-        wait("the end of every BPF object", lambda: not alive(held))
+        # Links and programs go after a grace period of the kernel's, so they are waited for.
+        with suppress(TimeoutError):
+            wait("the end of every BPF object", lambda: not alive(held))
+        assert alive(held) == []
         if number == signal.SIGKILL:
             assert not run.profile.exists()  # no half of a profile either
             (place / "finish").touch()
