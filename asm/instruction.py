@@ -58,6 +58,11 @@ class Instruction:
         return self.op == isa.JMP | isa.CALL and self.src == isa.PSEUDO_CALL
 
     @property
+    def is_kernel_call(self) -> bool:
+        """Whether it calls a function that the kernel offers by its BTF id, not by the number of a helper."""
+        return self.op == isa.JMP | isa.CALL and self.src == isa.PSEUDO_KERNEL_CALL
+
+    @property
     def is_jump(self) -> bool:
         """Whether `off` is a distance: every jump but calls and exits."""
         return self.op & 7 in (isa.JMP, isa.JMP32) and self.op & 0xF0 not in (isa.CALL, isa.EXIT)

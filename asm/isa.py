@@ -34,7 +34,7 @@ LD_IMM64 = LD | IMM | DW
 # What the immediate of LD_IMM64 means, its src field.
 PSEUDO_MAP_FD, PSEUDO_MAP_VALUE, PSEUDO_FUNC = 1, 2, 4
 
-PSEUDO_CALL = 1
+PSEUDO_CALL, PSEUDO_KERNEL_CALL = 1, 2
 """The src field of a CALL whose immediate is a distance to a function of the same program, not a helper."""
 
 # What an ATOMIC does, its immediate. ADD, OR, AND and XOR are those of arithmetic, with or without FETCH.

@@ -100,6 +100,8 @@ def _jump(i: Instruction) -> Optional[str]:
         return "exit"
     if i.is_function_call:
         return f"call pc{i.imm:+d}"
+    if i.is_kernel_call:
+        return f"call {i.call or 'kernel-function'}#{i.imm}"
     if i.op == isa.JMP | isa.CALL:
         name = _HELPER_NAMES.get(i.imm)
         return f"call bpf_{name}#{i.imm}" if name and not i.src else f"call #{i.imm}"

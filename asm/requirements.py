@@ -260,7 +260,7 @@ def _uses(kind: ProgramType, instruction: Instruction) -> Iterator[Tuple[Version
         # 2589726d12a1 ("bpf: introduce bounded loops")
         yield (5, 3), "a loop"
     helper = HELPERS.get(instruction.call or "")
-    if helper and not instruction.takes_function:
+    if helper and not instruction.takes_function and not instruction.is_kernel_call:
         name = str(instruction.call)
         since = _SINCE_IN_TRACING.get(name, helper.since) if kind in _TRACING else helper.since
         yield since, f"helper bpf_{name}"
@@ -290,6 +290,9 @@ def opcode(i: Instruction) -> Tuple[Version, str]:
     if i.is_function_call:
         # cc8b0b92a169 ("bpf: introduce function calls (function boundaries)")
         return (4, 16), "a function call"
+    if i.is_kernel_call:
+        # e6ac2450d6de ("bpf: Support bpf program calling kernel function")
+        return (5, 13), "a call of a kernel function"
     if kind == isa.LDX and i.op & 0xE0 == isa.MEMSX:
         # 1f9a1ea821ff ("bpf: Support new sign-extension load insns")
         return (6, 6), "a sign-extending load"

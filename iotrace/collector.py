@@ -14,6 +14,7 @@ from programs.layout import (
     FILE_DELETED,
     FILE_MAPPED,
     LATENCY_BUCKETS,
+    RUN_BUCKETS,
     SIZE_BUCKETS,
     TALLY_BETWEEN_SYNCS,
     TALLY_ERROR,
@@ -30,12 +31,14 @@ from programs.layout import (
     OpHead,
     OpKey,
     OpStats,
+    Runs,
     TallyKey,
 )
 from programs.operations import BY_CODE
 from pybpf.maps import Map as BpfMap
 
 _NO_SIZES = bytes(8 * SIZE_BUCKETS)
+_NO_RUNS = bytes(8 * RUN_BUCKETS)
 _ID = struct.Struct("<Q")
 
 
@@ -146,14 +149,15 @@ class Collector:
     def _add_operations(self) -> None:
         if self._big_values:
             head_at, completed_at = OpStats.head.offset, OpStats.completed.offset
-            latency_at = OpStats.latency.offset
+            latency_at, runs_at = OpStats.latency.offset, OpStats.runs.offset
             for key, raw in self._maps["operations"].items():
                 self._add_head(key, raw[head_at : head_at + OpHead.size])
                 self._add_completed(key, raw[completed_at : completed_at + Completed.size])
                 self._add_latency(key, raw[latency_at : latency_at + Latency.size])
+                self._add_runs(key, raw[runs_at : runs_at + Runs.size])
             return
         for name, add in (("operations", self._add_head), ("completed", self._add_completed),
-                          ("latency", self._add_latency)):  # fmt: skip
+                          ("latency", self._add_latency), ("runs", self._add_runs)):  # fmt: skip
             for key, raw in self._maps[name].items():
                 add(key, raw)
 
@@ -190,6 +194,12 @@ class Collector:
         found = self._of(key)
         if found is not None:
             _add(_call(*found).latency_ns, raw, _LATENCIES)
+
+    def _add_runs(self, key: bytes, raw: bytes) -> None:
+        found = self._of(key)
+        if found is not None and raw != _NO_RUNS:
+            file, name = found
+            _add(file.sequential_write if name in _WRITES else file.sequential_read, raw, _RUNS)
 
     def _end_runs(self) -> None:
         """The runs that were in progress when tracing ended."""
@@ -231,6 +241,7 @@ class Collector:
 
 _HEAD = struct.Struct("<8Q")
 _SIZES = struct.Struct(f"<{SIZE_BUCKETS}Q")
+_RUNS = struct.Struct(f"<{RUN_BUCKETS}Q")
 _LATENCIES = struct.Struct(f"<{LATENCY_BUCKETS}Q")
 _SIZED = frozenset(READS + WRITES)
 _READS, _WRITES = frozenset(READS), frozenset(WRITES)

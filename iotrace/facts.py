@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from typing import Dict, Optional, Tuple
 
+from iotrace.casts import typed_reads
 from iotrace.errors import Failure
 from programs.kernel import COMPAT, FIELDS, MEMBERS, REGISTERS, Kernel
 from pybpf import features
@@ -110,6 +111,7 @@ def gather(tracefs: Optional[Tracefs]) -> Facts:
         ring_buffer=features.FEATURES["ring_buffer"].supported(),
         tid_slots=MAX_DIRECT_SLOTS if direct else SHARED_SLOTS if fetch_atomics else 0,
         tid_direct=direct,
+        types=typed_reads(btf),
     )
     return Facts(kernel, preallocate=not _allocates_anywhere(btf), offsets_from="btf")
 

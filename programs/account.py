@@ -7,9 +7,11 @@ from typing import Optional, Type
 from asm import U32, U64, Field, Layout, Map, Mem, Register, Slot, r0, r1, r2, r3, r4, r7, r8, r9
 
 from .body import BPF_NOEXIST, Body
+from .identify import record_run
 from .kernel import O_DIRECT
 from .layout import (
     LATENCY_BUCKETS,
+    RUN_BUCKETS,
     SIZE_BUCKETS,
     TALLY_ERROR,
     TALLY_REQUESTED,
@@ -20,6 +22,7 @@ from .layout import (
     OpHead,
     OpKey,
     OpStats,
+    Runs,
 )
 
 
@@ -32,8 +35,9 @@ class Part:
 
 
 EXTREME_TRIES = 4       # CPUs that set a new extreme of one file at the same instant
-HEAD, COMPLETED, LATENCY = (
+HEAD, COMPLETED, LATENCY, RUNS = (
     Part(OpStats.head, OpHead), Part(OpStats.completed, Completed), Part(OpStats.latency, Latency),
+    Part(OpStats.runs, Runs),
 )
 
 
@@ -57,7 +61,7 @@ class Operation:
             self._find(self.b.maps.heads, OpStats, "head", full)
             return
         for name, spec, part in (("head", self.b.maps.heads, HEAD), ("completed", self.b.maps.completed, COMPLETED),
-                                 ("latency", self.b.maps.latency, LATENCY)):
+                                 ("latency", self.b.maps.latency, LATENCY), ("runs", self.b.maps.runs, RUNS)):
             self._find(spec, part.record, name, full)
 
     def _find(self, spec: Map, record: Type[Layout], name: str, full: str) -> None:
@@ -95,7 +99,7 @@ class Operation:
         if self.b.kernel.big_values:
             self.b.a.ldx(dst, self._pointer("head"))
             return part.within.offset
-        name = {HEAD: "head", COMPLETED: "completed", LATENCY: "latency"}[part]
+        name = {HEAD: "head", COMPLETED: "completed", LATENCY: "latency", RUNS: "runs"}[part]
         self.b.a.ldx(dst, self._pointer(name))
         return 0
 
@@ -217,6 +221,24 @@ def _extreme(b: Body, mem: Mem, *, lowest: bool) -> None:
         a.mov(r4, r1)
         a.cmpxchg(mem, r4)
         a.jeq(r0, r3, done)
+    a.label(done)
+
+
+def run_ended(b: Body, op: Operation) -> None:
+    """The run of Call.broken bytes that this call has ended, if it had any."""
+    a = b.a
+    long, done = a.unique("long_run"), a.unique("no_run")
+    a.ldx(r2, r9[Call.broken])
+    a.jeq(r2, 0, done)
+    b.bucket(r1, r2, r3)
+    a.jge(r1, RUN_BUCKETS, long)
+    offset = op.at(RUNS, r2)
+    if offset:
+        a.add(r2, offset)
+    b.cell(r2, r1, RUN_BUCKETS)
+    a.ja(done)
+    a.label(long)
+    record_run(b, r9[Call.direction])
     a.label(done)
 
 

@@ -10,7 +10,7 @@ from typing import Optional, Type, Union
 
 from asm import U32, U64, Assembler, Field, Layout, Mem, Program, ProgramType, Register, Slot, r0, r1, r2, r3
 
-from .kernel import Kernel, Options
+from .kernel import CAST, Kernel, Options
 from .layout import FileKey, Lost, TallyKey
 from .maps import Maps
 
@@ -63,13 +63,39 @@ class Body:
         if mem.offset:
             self.a.add(dst, mem.offset)
 
-    def load(self, dst: Register, base: Register, offset: int, note: str = "", size: int = 8) -> None:
-        """``dst`` = the pointer or integer of ``size`` bytes in kernel memory at ``base + offset``; 0 on a fault."""
+    def load(self, dst: Register, base: Register, offset: int, note: str = "", *, size: int = 8, of: str = "") -> None:
+        """``dst`` = the pointer or integer of ``size`` bytes in kernel memory at ``base + offset``; 0 on a fault.
+
+        ``of`` names the struct that ``base`` points to, for kernels where a typed load can read it: a plain
+        instruction instead of a call.  Clobbers r0 to r5.
+        """
+        if self.typed(of):
+            self.cast(base, of)
+            self.a.ldx(dst, r0.u64(offset) if size == 8 else r0.u32(offset), note)
+            return
         word = self.a.slot("word", U64)
         if size < 8:
             self.a.st(word, 0)
         self.probe(word, size, base, offset, note)
         self.a.ldx(dst, word)
+
+    def typed(self, of: str) -> bool:
+        """Whether a struct can be read by typed loads."""
+        return of in self.kernel.types and CAST in self.kernel.types
+
+    def cast(self, base: Register, of: str) -> None:
+        """r0 = ``base`` as a pointer to a struct that loads may go through: a move, in the end.  Clobbers r1 to r5."""
+        self.a.mov(r1, base)
+        self.a.mov(r2, self.kernel.types[of])
+        self.a.call_kernel(CAST, self.kernel.types[CAST])
+
+    def copy(self, to: Mem, base: Register, offset: int, of: str, note: str = "") -> None:
+        """``to`` (a field of 4 or 8 bytes) = what is in kernel memory at ``base + offset``.  Clobbers r0 to r5."""
+        if not self.typed(of):
+            self.probe(to, to.size, base, offset, note)
+            return
+        self.load(r1, base, offset, note, size=to.size, of=of)
+        self.a.stx(to, r1)
 
     # -- counting ------------------------------------------------------------------------------------------------
 
@@ -88,18 +114,25 @@ class Body:
         self.count(r0[what], f"lost: {what.name}")
         a.label(skip)
 
-    def tally(self, *, file: Optional[Mem], op: Optional[Mem], kind: int, item: Register, note: str = "") -> None:
-        """Adds 1 to the sparse counter (file, op, kind, item).  ``item`` must not be r0; clobbers r0 to r5."""
+    def tally(
+        self, *, file: Optional[Mem], op: Optional[Mem], kind: int, item: Register, beyond: Union[int, Mem] = 0
+    ) -> None:
+        """Adds 1 to the sparse counter (file, op, kind + beyond, item); ``item`` is r2 or above.  Clobbers r0 to r5."""
         a, found, full, done = self.a, self.a.unique("tally"), self.a.unique("tally_full"), self.a.unique("tallied")
         key, one = a.slot("tally", TallyKey), a.slot("one", U64)
-        a.stx(key[TallyKey.item], item, note)
+        a.stx(key[TallyKey.item], item)
         for place, source in ((TallyKey.id, file), (TallyKey.op, op)):
             if source is None:
                 a.st(key[place], 0)
             else:
                 a.ldx(r1, source)
                 a.stx(key[place], r1)
-        a.st(key[TallyKey.kind], kind)
+        if isinstance(beyond, int):
+            a.st(key[TallyKey.kind], kind + beyond)
+        else:
+            a.ldx(r1, beyond)
+            a.add(r1, kind)
+            a.stx(key[TallyKey.kind], r1)
         a.lookup(self.maps.tallies, key)
         a.jne(r0, 0, found)
         a.st(one, 0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import List, Optional
 
-from asm import U32, Program, Register, r0, r1, r2, r3, r6, r7, r8, r9
+from asm import U32, U64, Program, Register, r0, r1, r2, r3, r6, r7, r8, r9
 
 from .body import Body, begin
 from .kernel import COMPAT, Kernel, Options
@@ -46,10 +46,12 @@ def find_call(b: Body, missing: str) -> None:
 
 
 def claim_call(b: Body, missing: str) -> None:
-    """r9 = the Call record of this thread, made if this is its first call.  ``missing``: no room.  tid in r7."""
+    """r9 = the Call record of this thread, made if this is its first call.  ``missing``: no room.  Leaves tid in r7.
+
+    The slot ``pid_tgid`` holds what the helper of that name returned.
+    """
     a, key, have = b.a, b.a.slot("tid", U32), b.a.unique("have_call")
-    a.call("get_current_pid_tgid")
-    a.mov32(r7, r0, "tid")
+    a.ldx(r7, a.slot("pid_tgid", U64).at(0, 4), "tid")
     if b.kernel.tid_slots:
         _claim_slot(b, have, missing)
     if not b.kernel.tid_direct:
@@ -94,7 +96,7 @@ def _claim_slot(b: Body, have: str, missing: str) -> None:
 
 
 def only_targets(b: Body, tgid: Register, reject: str) -> None:
-    """Jumps to ``reject`` unless this process is traced.  ``tgid`` must be r6 to r9."""
+    """Jumps to ``reject`` unless this process is traced."""
     a, key = b.a, b.a.slot("tgid", U32)
     a.stx(key, tgid)
     a.lookup(b.maps.targets, key)
@@ -117,8 +119,8 @@ def _enter(b: Body) -> None:
     a.jne(r1, 0, "placed")
     a.call("get_current_task")
     a.mov(r8, r0)
-    b.load(r8, r8, kernel.offsets["task.nsproxy"])
-    b.load(r8, r8, kernel.offsets["nsproxy.mnt_ns"])
+    b.load(r8, r8, kernel.offsets["task.nsproxy"], of="task_struct")
+    b.load(r8, r8, kernel.offsets["nsproxy.mnt_ns"], of="nsproxy")
     a.stx(r9[Call.mnt_ns], r8)
     a.label("placed")
     a.mov(r8, r7)
@@ -145,7 +147,7 @@ def resolve(b: Body, argument: Optional[int] = None) -> None:
     fs/file.c: files_lookup_fd_raw().
     """
     a, o = b.a, b.kernel.offsets
-    fd, table = a.slot("fd", U32), a.slot("table", U32)
+    fd = a.slot("fd", U32)
     none, end = a.unique("no_file"), a.unique("resolved")
     if argument is None:
         a.stx(fd, r8)
@@ -155,18 +157,16 @@ def resolve(b: Body, argument: Optional[int] = None) -> None:
         a.stx(fd, r1)
     a.call("get_current_task")
     a.mov(r8, r0)
-    b.load(r8, r8, o["task.files"])
-    b.load(r8, r8, o["files.fdt"])
-    a.st(table, 0)
-    b.probe(table, 4, r8, o["fdt.max_fds"])
-    a.ldx(r1, table)
+    b.load(r8, r8, o["task.files"], of="task_struct")
+    b.load(r8, r8, o["files.fdt"], of="files_struct")
+    b.load(r1, r8, o["fdt.max_fds"], size=4, of="fdtable")
     a.ldx(r2, fd)
     a.jge(r2, r1, none)
-    b.load(r8, r8, o["fdt.fd"])
+    b.load(r8, r8, o["fdt.fd"], of="fdtable")
     a.ldx(r1, fd)
     a.lsh(r1, 3)
     a.add(r8, r1)
-    b.load(r8, r8, 0, "the descriptor's file")
+    b.load(r8, r8, 0, "the descriptor's file", of="list_head")
     a.ja(end)
     a.label(none)
     a.mov(r8, 0)
@@ -187,12 +187,12 @@ def _note_shared(b: Body) -> None:
     a.mov(r2, r7)
     a.and_(r2, KIND_MASK)
     a.jeq(r2, Kind.SYNC, "done")
-    b.load(r1, r8, o["file.ref"])
+    b.load(r1, r8, o["file.ref"], of="file")
     a.jne(r1, b.kernel.one_reference, "shared")
     a.call("get_current_task")
     a.mov(r8, r0)
-    b.load(r8, r8, o["task.files"])
-    b.load(r1, r8, o["files.count"], "threads that share the table", size=4)
+    b.load(r8, r8, o["task.files"], of="task_struct")
+    b.load(r1, r8, o["files.count"], "threads that share the table", size=4, of="files_struct")
     a.jeq(r1, 1, "done")
     a.label("shared")
     key = a.slot("open", OpenKey)
@@ -215,9 +215,9 @@ def _admit(b: Body) -> None:
     a.ldx(r7, r0.u64(0))
     a.jeq(r7, 0, "out", "a call of no interest")
     a.call("get_current_pid_tgid")
-    a.mov(r8, r0)
-    a.rsh(r8, 32, "tgid")
-    only_targets(b, r8, "out")
+    a.stx(a.slot("pid_tgid", U64), r0)
+    a.rsh(r0, 32, "tgid")
+    only_targets(b, r0, "out")
     if b.raw:
         _reject_compat(b)
     a.mov(r8, r7)
@@ -234,7 +234,7 @@ def _reject_compat(b: Body) -> None:
     _, bit = COMPAT[b.kernel.machine]
     a.call("get_current_task")
     a.mov(r8, r0)
-    b.load(r1, r8, b.kernel.offsets["compat"], "thread_info", size=4)
+    b.load(r1, r8, b.kernel.offsets["compat"], "thread_info", size=4, of="task_struct")
     a.and_(r1, bit)
     a.jne(r1, 0, "compat")
 
@@ -255,19 +255,31 @@ def _reject(b: Body) -> None:
 def raw_enter(kernel: Kernel, options: Options, maps: Maps) -> Program:
     """raw_tracepoint/sys_enter (struct pt_regs *regs, long id): every system call of every task. 4.17."""
     b = begin("enter", kernel, options, maps)
-    a, regs = b.a, kernel.registers
+    a = b.a
     a.mov(r6, r1)
     a.ldx(r7, r6[8], "system call number")
     _admit(b)
+    _read_arguments(b)
+    _enter(b)
+    _reject(b)
+    return b.program()
+
+
+def _read_arguments(b: Body) -> None:
+    """Call.args = the words of pt_regs that hold the arguments, in the order of the machine."""
+    a, regs = b.a, b.kernel.registers
     a.ldx(r3, r6[0], "pt_regs")
+    if b.typed("pt_regs"):
+        b.cast(r3, "pt_regs")
+        for word in regs.words:
+            a.ldx(r1, r0.u64(regs.block + 8 * word))
+            a.stx(r9[Call.args[word]], r1)
+        return
     if regs.block:
         a.add(r3, regs.block)
     b.address(r1, r9[Call.args])
     a.mov(r2, regs.count * 8)
-    a.call("probe_read", "the arguments, in the order of the machine's pt_regs")
-    _enter(b)
-    _reject(b)
-    return b.program()
+    a.call("probe_read")
 
 
 def perf_enter(kernel: Kernel, options: Options, maps: Maps, arity: int) -> Program:

@@ -6,7 +6,9 @@ What is looked up here once per open costs the calls after it nothing.
 """
 from __future__ import annotations
 
-from asm import U32, U64, Register, r0, r1, r2, r3, r6, r7, r8, r9
+from typing import Union
+
+from asm import U32, U64, Mem, Register, r0, r1, r2, r3, r6, r7, r8, r9
 
 from .body import BPF_NOEXIST, Body
 from .kernel import PSEUDO_FILE_SYSTEMS
@@ -14,7 +16,6 @@ from .layout import (
     EVENT_NAMED,
     EVENT_RENAMED,
     TALLY_READ_RUN,
-    TALLY_WRITE_RUN,
     Call,
     FileId,
     FileKey,
@@ -26,6 +27,7 @@ from .layout import (
     Walk,
 )
 from .maps import WALKS
+from .operations import READ, WRITE
 
 S_IFMT, S_IFREG = 0o170000, 0o100000
 SCRATCH_ENTER, SCRATCH_EXIT = 0, 1
@@ -33,20 +35,20 @@ O_TMPFILE = 0o20000000      # __O_TMPFILE, include/uapi/asm-generic/fcntl.h, the
 MNT_NS_INTERNAL = -22       # ERR_PTR(-EINVAL), fs/mount.h: memfd and other files no path leads to
 
 
-def record_run(b: Body, direction: int) -> None:
-    """Counts the run of ``Call.broken`` bytes that has ended, if it had any, for the file of the OpenFile in r7."""
+def record_run(b: Body, direction: Union[int, Mem]) -> None:
+    """Tallies the run of ``Call.broken`` bytes that has ended, if it had any, for the file of the OpenFile in r7."""
     a, none = b.a, b.a.unique("no_run")
     a.ldx(r2, r9[Call.broken])
     a.jeq(r2, 0, none)
     b.bucket(r1, r2, r3)
     a.mov(r3, r1)
-    b.tally(file=r7[OpenFile.id], op=None, kind=(TALLY_READ_RUN, TALLY_WRITE_RUN)[direction], item=r3)
+    b.tally(file=r7[OpenFile.id], op=None, kind=TALLY_READ_RUN, item=r3, beyond=direction)
     a.label(none)
 
 
 def end_runs(b: Body) -> None:
     """Records and clears both runs of the OpenFile in r7."""
-    for direction in (0, 1):
+    for direction in (READ, WRITE):
         b.a.mov(r1, 0)
         b.swap(r7[OpenFile.run[direction]], r1, r2)
         b.a.stx(r9[Call.broken], r2)
@@ -56,8 +58,8 @@ def end_runs(b: Body) -> None:
 def read_file(b: Body, file: Register) -> None:
     """Call.inode and Call.flags = those of a ``struct file``.  Clobbers r0 to r5."""
     o = b.kernel.offsets
-    b.probe(r9[Call.inode], 8, file, o["file.inode"], "the inode")
-    b.probe(r9[Call.flags], 4, file, o["file.flags"], "O_* flags")
+    b.copy(r9[Call.inode], file, o["file.inode"], "file", "the inode")
+    b.copy(r9[Call.flags], file, o["file.flags"], "file", "O_* flags")
 
 
 def find_open(b: Body, known: str, slow: str) -> None:

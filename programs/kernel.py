@@ -4,7 +4,7 @@ Both are plain data.  The same values give the same instructions, byte for byte,
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Dict, Mapping, Tuple
 
 # The kernel objects that the programs read, as dotted members.  Fields that moved or were renamed are listed as
@@ -81,6 +81,12 @@ REGISTERS: Dict[str, Registers] = {
 O_DIRECT: Dict[str, int] = {"x86_64": 0o40000, "aarch64": 0o200000}
 
 
+# A kernel function that makes any address readable by plain loads, whose faults the kernel handles (6.2,
+# a35b9af4ec2c, "bpf: Add a kfunc for generic type cast"), and the structs that are read in that way.
+CAST = "bpf_rdonly_cast"
+TYPED: Tuple[str, ...] = ("task_struct", "files_struct", "fdtable", "file", "list_head", "pt_regs", "nsproxy")
+
+
 @dataclass(frozen=True)
 class Kernel:
     """Facts of a kernel.  ``offsets`` has the keys of MEMBERS and "compat"; ``fields`` those of tracepoint.FIELDS."""
@@ -94,6 +100,8 @@ class Kernel:
     ring_buffer: bool           # 5.8
     tid_slots: int              # call records in the array, a power of two; 0: all of them in the hash
     tid_direct: bool            # no two thread ids share a record
+    # BTF ids of CAST and of the structs in TYPED; empty where the kernel's memory must be read with bpf_probe_read.
+    types: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def registers(self) -> Registers:

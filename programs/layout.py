@@ -9,7 +9,7 @@ from asm import U8, U32, U64, Layout, field
 
 SIZE_BUCKETS = 33       # the kernel transfers less than 2^31 bytes a call (MAX_RW_COUNT, include/linux/fs.h)
 LATENCY_BUCKETS = 44    # up to 2^43 ns, 2.4 hours; longer ones are counted in the last
-BUCKETS = 65            # of any 64-bit value
+RUN_BUCKETS = 44        # runs of up to 8 TiB; longer ones go to the tallies
 
 ARGUMENT_WORDS = 8      # x86_64 keeps the six arguments within eight words of pt_regs: one read fetches them
 PATH_BYTES = 4096       # PATH_MAX: what a caller may give
@@ -157,12 +157,19 @@ class Latency(Layout):
     buckets = field(U64, LATENCY_BUCKETS)
 
 
+class Runs(Layout):
+    """Lengths of the sequential runs that a call of this operation ended."""
+
+    buckets = field(U64, RUN_BUCKETS)
+
+
 class OpStats(Layout):
     """All of an operation's counters in one record."""
 
     head = field(OpHead)
     completed = field(Completed)
     latency = field(Latency)
+    runs = field(Runs)
 
 
 class TallyKey(Layout):

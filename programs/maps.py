@@ -23,6 +23,7 @@ from .layout import (
     OpHead,
     OpKey,
     OpStats,
+    Runs,
     Scratch,
     TallyKey,
     Target,
@@ -53,6 +54,7 @@ class Maps:
     heads: Map              # OpStats, or OpHead where the record must be kept in parts
     completed: Map
     latency: Map
+    runs: Map
     zeros: Map              # a record of zeros, from which new ones are made
     tallies: Map
     lost: Map
@@ -95,6 +97,7 @@ def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True)
         heads=table("operations", OpKey, OpHead if parts else OpStats, operations),
         completed=table("completed", OpKey, Completed, operations if parts else 1),
         latency=table("latency", OpKey, Latency, operations if parts else 1),
+        runs=table("runs", OpKey, Runs, operations if parts else 1),
         zeros=Map("zeros", MapType.ARRAY, U32, OpStats, 1),
         tallies=table("tallies", TallyKey, U64, max_files * 4),
         lost=Map("lost", MapType.ARRAY, U32, Lost, 1),

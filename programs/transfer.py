@@ -10,7 +10,7 @@ from asm import U32, U64, Field, Program, r0, r1, r2, r3, r4, r6, r7, r8, r9
 from . import account
 from .body import Body, begin
 from .entry import find_call, load_result
-from .identify import SCRATCH_EXIT, find_open, identify, record_run, send_name
+from .identify import SCRATCH_EXIT, find_open, identify, send_name
 from .kernel import Kernel, Options
 from .layout import (
     IOVEC_BYTES,
@@ -196,6 +196,7 @@ def account_transfer(b: Body, *, after: int, file: Field = Call.file) -> None:
     a.ldx(r8, result)
     a.call("ktime_get_ns")
     a.stx(r9[Call.now], r0)
+    a.st(r9[Call.broken], 0)
     a.jsle(r8, 0, "placed", "nothing was transferred")
     _place(b)
     a.label("placed")
@@ -240,7 +241,7 @@ def _read_position(b: Body) -> None:
     size, have = a.unique("by_size"), a.unique("have_position")
     a.ldx(r1, r9[Call.explicit])
     a.jne(r1, 0, size)
-    b.probe(r9[Call.start], 8, r8, o["file.pos"], "f_pos")
+    b.copy(r9[Call.start], r8, o["file.pos"], "file", "f_pos")
     a.ja(have)
     a.label(size)
     a.ldx(r1, r9[Call.flags])
@@ -263,7 +264,6 @@ def _read_position(b: Body) -> None:
 def _place(b: Body) -> None:
     """Call.start = where the transfer of r8 bytes began; extends or ends the run that it belongs to."""
     a = b.a
-    a.st(r9[Call.broken], 0)
     a.ldx(r1, r9[Call.explicit])
     a.jne(r1, 0, "at_offset")
     _at_position(b)
@@ -271,15 +271,6 @@ def _place(b: Body) -> None:
     a.label("at_offset")
     _at_offset(b)
     a.label("run_done")
-    a.ldx(r1, r9[Call.broken])
-    a.jeq(r1, 0, "no_run_ended")
-    a.ldx(r1, r9[Call.direction])
-    a.jne(r1, READ, "write_run")
-    record_run(b, READ)
-    a.ja("no_run_ended")
-    a.label("write_run")
-    record_run(b, WRITE)
-    a.label("no_run_ended")
 
 
 def _at_position(b: Body) -> None:
@@ -393,6 +384,7 @@ def _count(b: Body) -> None:
     account.returned(b, op)
     a.jeq(r8, 0, "counted")
     account.extent(b, op)
+    account.run_ended(b, op)
     _durable(b, op)
     a.label("counted")
 
@@ -402,9 +394,12 @@ def _show_activity(b: Body) -> None:
     a.st(zero, 0)
     a.lookup(b.maps.activity, zero)
     a.jeq(r0, 0, "shown")
-    b.count(r0[Activity.calls])
-    a.jsle(r8, 0, "shown")
-    a.xadd(r0[Activity.bytes], r8)
+    for place, value in ((Activity.calls, None), (Activity.bytes, r8)):
+        if value is r8:
+            a.jsle(r8, 0, "shown")
+        a.ldx(r1, r0[place])
+        a.add(r1, value or 1)
+        a.stx(r0[place], r1)
     a.label("shown")
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import replace
 from pathlib import Path
-from typing import Dict, Iterator, List, Set, Tuple
+from typing import Any, Dict, List, NamedTuple, Set
 
 import pytest
 
@@ -13,7 +14,7 @@ from asm import Program, isa
 from asm.instruction import decode, slots
 from asm.requirements import Version, requirement
 from programs import build, maps
-from programs.kernel import FIELDS, MEMBERS, Kernel, Options
+from programs.kernel import FIELDS, MEMBERS, REGISTERS, Kernel, Options
 from programs.operations import Kind
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -53,27 +54,40 @@ GOLDEN_SETS = {
 }
 
 
-def forms() -> Iterator[Tuple[str, Version, build.ProgramSet]]:
-    """Every form with the kernel that it is for: attachment, machine, who is traced, and what the kernel can do."""
-    abilities: List[Tuple[Version, Dict[str, bool]]] = [
-        ((5, 12), {}),
-        ((4, 18), {"fetch_atomics": False, "ring_buffer": False}),
-        ((4, 14), {"fetch_atomics": False, "ring_buffer": False, "big_values": False}),
-    ]
-    whom = {"named": Options(comm=True), "all": Options(everything=True, include_pseudo=True)}
-    for attach, machine, who, threads in itertools.product(("raw", "perf"), ("x86_64", "aarch64"), whom, THREADS):
-        for version, changes in abilities:
-            if threads == "shared" and changes:
-                continue  # claiming a shared record takes compare-and-exchange
-            number, direct = THREADS[threads]
-            kernel = replace(NEWEST, machine=machine, tid_slots=number, tid_direct=direct, **changes)  # type: ignore[arg-type]
-            since = max(version, (4, 17)) if attach == "raw" else version
-            name = f"{attach}-{machine}-{who}-{threads}-{version[0]}.{version[1]}"
-            yield name, since, built(kernel, replace(whom[who], attach=attach))
+class Form(NamedTuple):
+    """A way to build the programs: attachment, machine, who is traced, and the kernel that it is for."""
+
+    attach: str
+    machine: str
+    who: str
+    threads: str
+    kernel: Version
+
+    def __str__(self) -> str:
+        major, minor = self.kernel
+        return f"{self.attach}-{self.machine}-{self.who}-{self.threads}-{major}.{minor}"
 
 
-FORMS = list(forms())
-every_form = pytest.mark.parametrize(("since", "made"), [form[1:] for form in FORMS], ids=[form[0] for form in FORMS])
+ABILITIES: Dict[Version, Dict[str, Any]] = {
+    (5, 12): {},
+    (4, 18): {"fetch_atomics": False, "ring_buffer": False},
+    (4, 14): {"fetch_atomics": False, "ring_buffer": False, "big_values": False},
+}
+WHO = {"named": Options(comm=True), "all": Options(everything=True, include_pseudo=True)}
+FORMS = [
+    form
+    for form in itertools.starmap(Form, itertools.product(("raw", "perf"), REGISTERS, WHO, THREADS, ABILITIES))
+    if (form.threads == "direct" or form.who == "named")
+    and (form.threads != "shared" or form.kernel >= (5, 12))  # claiming a shared record takes compare-and-exchange
+]
+every_form = pytest.mark.parametrize("form", FORMS, ids=str)
+
+
+@functools.lru_cache(maxsize=None)
+def built_as(form: Form) -> build.ProgramSet:
+    slots, direct = THREADS[form.threads]
+    facts: Dict[str, Any] = {"machine": form.machine, "tid_slots": slots, "tid_direct": direct}
+    return built(replace(NEWEST, **facts, **ABILITIES[form.kernel]), replace(WHO[form.who], attach=form.attach))
 
 
 def encoded(program: Program) -> bytes:
@@ -122,16 +136,17 @@ def test_other_facts_give_other_bytes() -> None:
 
 
 @every_form
-def test_nothing_newer_than_the_kernel_it_is_for(since: Version, made: build.ProgramSet) -> None:
-    for program in made.programs.values():
+def test_nothing_newer_than_the_kernel_it_is_for(form: Form) -> None:
+    since = max(form.kernel, (4, 17)) if form.attach == "raw" else form.kernel
+    for program in built_as(form).programs.values():
         found = program.requires()
         assert found.version <= since, f"{program.name}: {found}"
 
 
 @every_form
-def test_programs_fit_a_kernel_before_5_2(since: Version, made: build.ProgramSet) -> None:
+def test_programs_fit_a_kernel_before_5_2(form: Form) -> None:
     """BPF_MAXINSNS, include/uapi/linux/bpf_common.h."""
-    assert {name: p.slots for name, p in made.programs.items() if len(encoded(p)) > 4096 * 8} == {}
+    assert {name: p.slots for name, p in built_as(form).programs.items() if len(encoded(p)) > 4096 * 8} == {}
 
 
 def successors(code: bytes) -> Dict[int, List[int]]:
@@ -172,9 +187,9 @@ def reached(graph: Dict[int, List[int]]) -> Set[int]:
 
 
 @every_form
-def test_no_loops_and_no_dead_instructions(since: Version, made: build.ProgramSet) -> None:
+def test_no_loops_and_no_dead_instructions(form: Form) -> None:
     """check_cfg() of kernel/bpf/verifier.c refuses both before 5.3."""
-    for program in made.programs.values():
+    for program in built_as(form).programs.values():
         graph = successors(encoded(program))
         assert set(graph) - reached(graph) == set(), f"{program.name}: unreachable"
 
@@ -186,10 +201,10 @@ def test_the_loop_finder_finds_loops() -> None:
 
 
 @every_form
-def test_programs_agree_on_their_maps(since: Version, made: build.ProgramSet) -> None:
+def test_programs_agree_on_their_maps(form: Form) -> None:
     """Those that the programs of one form share agree, which `Program.maps` of one cannot see; names fit (4.15)."""
     seen: Dict[str, object] = {}
-    for program in made.programs.values():
+    for program in built_as(form).programs.values():
         for name, spec in program.maps.items():
             assert seen.setdefault(name, spec) == spec
             assert len(name) <= 15, "BPF_OBJ_NAME_LEN"
@@ -204,7 +219,8 @@ def test_the_facts_written_down_are_all_that_there_are() -> None:
 
 
 @every_form
-def test_every_program_is_reached_and_every_index_is_filled(since: Version, made: build.ProgramSet) -> None:
+def test_every_program_is_reached_and_every_index_is_filled(form: Form) -> None:
+    made = built_as(form)
     wanted = {name for name, _ in made.attach} | set(made.jumps.values())
     assert set(made.programs) == wanted
     assert set(made.jumps) <= set(range(maps.JUMPS))
@@ -213,8 +229,8 @@ def test_every_program_is_reached_and_every_index_is_filled(since: Version, made
 
 
 @every_form
-def test_the_exit_is_attached_before_the_entry(since: Version, made: build.ProgramSet) -> None:
-    order = [event for _, (_, event) in made.attach]
+def test_the_exit_is_attached_before_the_entry(form: Form) -> None:
+    order = [event for _, (_, event) in built_as(form).attach]
     for event in order:
         if event.startswith("sys_enter"):
             assert order.index(event.replace("enter", "exit", 1)) < order.index(event)

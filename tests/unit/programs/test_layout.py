@@ -30,6 +30,7 @@ from programs.layout import (
     OpHead,
     OpStats,
     PathEvent,
+    Runs,
     Scratch,
     Target,
     Walk,
@@ -77,9 +78,9 @@ def test_the_event_lies_right_before_the_path() -> None:
 
 
 def test_the_parts_of_an_operation_make_the_whole() -> None:
-    assert OpStats.size == OpHead.size + Completed.size + Latency.size
-    assert [OpStats.head.offset, OpStats.completed.offset, OpStats.latency.offset] == [
-        0, OpHead.size, OpHead.size + Completed.size]  # fmt: skip
+    parts = [OpHead, Completed, Latency, Runs]
+    assert OpStats.size == sum(part.size for part in parts)
+    assert [place.type for place in OpStats.fields.values()] == parts
 
 
 def test_work_space_takes_the_longest_path_and_the_longest_iovec() -> None:
