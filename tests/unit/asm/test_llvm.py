@@ -215,15 +215,15 @@ def test_each_instruction_is_what_llvm_makes_of_its_text(o: Operands) -> None:
 
 def test_every_mnemonic_is_tried() -> None:
     """A method that somebody adds has to be in the table above, or be a macro."""
-    macros = {"addr", "call_function", "call_kernel", "delete", "function", "label", "ld_function", "ld_map", "ld_map_value",
-              "lookup", "memory", "program", "ret", "slot", "tail_call", "unique", "update", "zero"}  # fmt: skip
+    macros = {"addr", "call_function", "call_kernel", "delete", "function", "label", "ld_function", "ld_map",
+              "ld_map_value", "lookup", "memory", "program", "ret", "slot", "tail_call", "unique", "update", "zero"}  # fmt: skip
     methods = {name for name in dir(Assembler) if not name.startswith(("_", "emit"))} - macros
     assert methods == {form.method for form in FORMS.values()}
 
 
 def test_a_call_of_the_kernel_is_what_the_header_says() -> None:
     """No assembler writes it, as only a loader knows the id: BPF_PSEUDO_KFUNC_CALL (2) in src, the BTF id in imm."""
-    a = Assembler("kfunc")
+    a = Assembler("kfunc", kind=ProgramType.TRACING)
     a.mov(Register(1), 0)
     a.call_kernel("bpf_rdonly_cast", 0x12345)
     a.exit()
