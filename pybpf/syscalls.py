@@ -34,11 +34,15 @@ __all__ = [
     "address",
     "bpf",
     "error_name",
+    "exit_thread",
+    "file_handle",
+    "file_system_magic",
     "kernel_version_code",
     "mount",
     "mount_detached",
     "perf_event_open",
     "pidfd_open",
+    "rename_thread",
     "unshare",
 ]
 
@@ -55,10 +59,11 @@ class _Numbers(NamedTuple):
     fsopen: int = 430
     fsconfig: int = 431
     fsmount: int = 432
+    exit: int = 93
 
 
 _MACHINES: Dict[str, _Numbers] = {
-    "x86_64": _Numbers(bpf=321, perf_event_open=298),
+    "x86_64": _Numbers(bpf=321, perf_event_open=298, exit=60),
     "aarch64": _Numbers(bpf=280, perf_event_open=241),
 }
 
@@ -71,6 +76,12 @@ _libc.mount.restype = ctypes.c_int
 _libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_void_p]
 _libc.unshare.restype = ctypes.c_int
 _libc.unshare.argtypes = [ctypes.c_int]
+_libc.prctl.restype = ctypes.c_int
+_libc.prctl.argtypes = [ctypes.c_int, *([ctypes.c_ulong] * 4)]
+_libc.fstatfs.restype = ctypes.c_int
+_libc.fstatfs.argtypes = [ctypes.c_int, ctypes.c_void_p]
+_libc.name_to_handle_at.restype = ctypes.c_int
+_libc.name_to_handle_at.argtypes = [ctypes.c_int, ctypes.c_char_p, *([ctypes.c_void_p] * 2), ctypes.c_int]
 
 
 class Command(IntEnum):
@@ -336,3 +347,36 @@ def unshare(flags: int) -> None:
     """unshare(2). Raises BpfError."""
     if _libc.unshare(flags) < 0:
         raise BpfError(ctypes.get_errno(), "unshare")
+
+
+def rename_thread(name: bytes) -> None:
+    """prctl(PR_SET_NAME): the calling thread's name, of which the kernel keeps 15 bytes."""
+    text = ctypes.create_string_buffer(name)
+    if _libc.prctl(15, ctypes.addressof(text), 0, 0, 0) < 0:
+        raise BpfError(ctypes.get_errno(), "prctl(PR_SET_NAME)")
+
+
+def exit_thread() -> None:
+    """exit(2): ends the calling thread alone, without a word to Python, which never sees it again."""
+    _libc.syscall(_numbers().exit, 0, 0, 0, 0, 0, 0)
+
+
+def file_system_magic(fd: int) -> int:
+    """f_type of fstatfs(2): what kind of file system a descriptor's file is on. Raises BpfError."""
+    buffer = (ctypes.c_ulong * 32)()  # struct statfs begins with it and has 120 bytes
+    if _libc.fstatfs(fd, ctypes.addressof(buffer)) < 0:
+        raise BpfError(ctypes.get_errno(), "fstatfs", f"descriptor {fd}")
+    return int(buffer[0])
+
+
+def file_handle(fd: int) -> bytes:
+    """f_handle of name_to_handle_at(2) (2.6.39): what a file system needs to find a file again.
+
+    Raises BpfError, EOPNOTSUPP for a file system that has no such thing.
+    """
+    limit = 128  # MAX_HANDLE_SZ
+    handle = (ctypes.c_uint * (2 + limit // 4))(limit)  # handle_bytes, handle_type, f_handle
+    mount_id, empty_path = ctypes.c_int(), 0x1000
+    if _libc.name_to_handle_at(fd, b"", ctypes.addressof(handle), ctypes.addressof(mount_id), empty_path) < 0:
+        raise BpfError(ctypes.get_errno(), "name_to_handle_at", f"descriptor {fd}")
+    return bytes(handle)[8 : 8 + handle[0]]
