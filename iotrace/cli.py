@@ -14,12 +14,13 @@ import argparse
 import contextlib
 import importlib
 import os
+import re
 import sys
 from types import ModuleType
 from typing import IO, List, NoReturn, Optional
 
 from iotrace import version
-from iotrace.errors import IotraceError
+from iotrace.errors import IotraceError, UserError
 from iotrace.text import safe_text
 
 COMMANDS = {
@@ -63,6 +64,7 @@ def _top_parser(summaries: bool) -> argparse.ArgumentParser:
     if summaries:
         lines = (f"  {name:8} {_load(name).HELP.strip().partition(chr(10))[0]}" for name in COMMANDS)
         parser.epilog = "commands:\n" + "\n".join(lines) + "\n\niotrace COMMAND --help says more."
+    parser.add_argument("--pretend-kernel", metavar="VERSION", help="use nothing newer than that kernel, for testing")
     parser.add_argument("--version", action="version", version=f"iotrace {version()}")
     parser.add_argument("command", metavar="COMMAND", choices=tuple(COMMANDS), help="one of: " + ", ".join(COMMANDS))
     return parser
@@ -84,7 +86,19 @@ def _settle(stream: IO[str]) -> None:
         os.close(null)
 
 
+def _pretend(arguments: List[str]) -> List[str]:
+    """Take `--pretend-kernel VERSION` off the front: nothing newer than that kernel is used. For testing."""
+    if arguments[:1] != ["--pretend-kernel"]:
+        return arguments
+    if len(arguments) < 2 or not re.fullmatch(r"\d+\.\d+", arguments[1]):
+        raise UserError("--pretend-kernel needs a version such as 4.14")
+    features = importlib.import_module("pybpf.features")
+    features.pretend(tuple(map(int, arguments[1].split("."))))
+    return arguments[2:]
+
+
 def _dispatch(arguments: List[str]) -> int:
+    arguments = _pretend(arguments)
     if not arguments or arguments[0] not in COMMANDS:
         wants_help = not arguments or arguments[0] in ("-h", "--help")
         parser = _top_parser(summaries=wants_help)
