@@ -27,7 +27,8 @@ TAIL = 30  # lines of the console that are kept for the case of a panic
 _QEMU = {"amd64": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"}
 _PACKAGE = {"amd64": "qemu-system-x86", "arm64": "qemu-system-arm"}
 
-Files = Mapping[str, Union[bytes, Tuple[bytes, int]]]  # path in the guest -> data, or data and permissions
+Content = Union[bytes, Tuple[bytes, int]]  # data, or data and permissions
+Files = Mapping[str, Content]  # by their paths in the guest
 
 
 class GuestError(Exception):
