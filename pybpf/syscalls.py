@@ -42,6 +42,7 @@ __all__ = [
     "mount_detached",
     "perf_event_open",
     "pidfd_open",
+    "ptrace",
     "rename_thread",
     "unshare",
 ]
@@ -76,6 +77,8 @@ _libc.mount.restype = ctypes.c_int
 _libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_void_p]
 _libc.unshare.restype = ctypes.c_int
 _libc.unshare.argtypes = [ctypes.c_int]
+_libc.ptrace.restype = ctypes.c_long
+_libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 _libc.prctl.restype = ctypes.c_int
 _libc.prctl.argtypes = [ctypes.c_int, *([ctypes.c_ulong] * 4)]
 _libc.fstatfs.restype = ctypes.c_int
@@ -359,6 +362,12 @@ def rename_thread(name: bytes) -> None:
 def exit_thread() -> None:
     """exit(2): ends the calling thread alone, without a word to Python, which never sees it again."""
     _libc.syscall(_numbers().exit, 0, 0, 0, 0, 0, 0)
+
+
+def ptrace(request: int, tid: int, data: int = 0) -> None:
+    """ptrace(2) without an address. Raises BpfError."""
+    if _libc.ptrace(request, tid, 0, data) < 0:
+        raise BpfError(ctypes.get_errno(), "ptrace", f"thread {tid}")
 
 
 def file_system_magic(fd: int) -> int:
