@@ -124,6 +124,7 @@ class _Examination:
                 self._file_systems()
                 self._names()
                 self._mounts()
+                self._directories()
                 self._threads()
                 self._tell_32_bit_tasks()
         finally:
@@ -159,6 +160,7 @@ class _Examination:
             states.append(self._task(self.me.address))
         self.mount_namespaces.append(_inode("/proc/thread-self/ns/mnt"))
         self.may_be_files = self._left(states[0], states[1])
+        self.may_be_fs = self._left(states[1], states[2])
         self.may_be_nsproxy = self._left(states[2], states[3])
         self.mine = states[3]
 
@@ -409,6 +411,26 @@ class _Examination:
         self.search.found("mount.mnt_parent", [at - _BEFORE_MOUNT + inside])
         return inside
 
+    def _directories(self) -> None:
+        """The root and the working directory of a thread: ours goes from one to another."""
+        search = self.search
+        states: Dict[int, Dict[str, List[Tuple[Block, int]]]] = {at: {} for at in self.may_be_fs}
+        for directory, task in (("", self.others[0]), ("a", self.mine), ("two", self.mine)):
+            known = {"fs_struct.root": self.anchors[0]}
+            if directory:
+                os.chdir(f"{self.laboratory.base}/{directory}")
+                known = {f"fs_struct.{what}": os.open(where, os.O_RDONLY) for what, where in _DIRECTORIES.items()}
+            for at, samples in states.items():
+                block = search.read(task.word(at), 128)
+                for what, fd in known.items():
+                    for part in ("mnt", "dentry"):
+                        value = self._path(fd, f"file.f_path.{part}")
+                        samples.setdefault(f"{what}.{part}", []).append((block, value))
+        found = {at: {member: places(pairs, 8) for member, pairs in samples.items()} for at, samples in states.items()}
+        offset = search.found("task_struct.fs", [at for at, members in found.items() if all(members.values())])
+        for member, offsets in found[offset].items():
+            search.found(member, offsets)
+
     # -- how many threads there are --------------------------------------------------------------------------------
 
     def _threads(self) -> None:
@@ -481,6 +503,7 @@ class _Examination:
         return Block(0, data)
 
 
+_DIRECTORIES = {"root": "/", "pwd": "."}
 _PART = 8192  # as much as one renaming can read
 _OF_FILES = {"file.f_pos": 8, "file.f_flags": 4, "inode.i_ino": 8, "inode.i_mode": 2, "inode.i_size": 8,
              "inode.i_nlink": 4}  # fmt: skip
