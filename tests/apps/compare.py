@@ -81,8 +81,9 @@ def disagreements(totals: Totals, document: Mapping[str, Any]) -> List[str]:
     lines += _unattributed(totals, document)
     unreadable = sum(call.unreadable for calls in seen.values() for call in calls.values())
     for name, count in document["lost"].items():
-        if count > (unreadable if name == "calls" else 0):
-            lines.append(f"lost {name}: strace 0, iotrace {count}")
+        expected = unreadable if name == "iovecs" else 0
+        if count != expected:
+            lines.append(f"lost {name}: strace {expected}, iotrace {count}")
     return lines
 
 

@@ -263,6 +263,7 @@ def example() -> Totals:
     data = totals.of(b"/data/\xff")
     data.calls["read"] = counted(3, 10, {"EIO": 1}, {4096: 3}, {8: 1, 0: 1})
     data.calls["open"] = Call(calls=1)
+    data.calls["readv"] = counted(1, 0, {"EFAULT": 1}, {}, {}, unreadable=1)
     data.mapped = True
     totals.of(b"/data/old").calls["write"] = counted(2, 20, {}, {8: 2}, {8: 2})
     totals.of(b"/data/new").calls["write"] = counted(1, 10, {}, {8: 1}, {8: 1})
@@ -276,8 +277,9 @@ def document() -> Dict[str, Any]:
     read = {"calls": 3, "bytes": 10, "errors": {"EIO": 1}, "requested": {"4096": 3}, "completed": {"8": 1, "0": 1}}
     write = {"calls": 3, "bytes": 30, "errors": {}, "requested": {"8": 3}, "completed": {"8": 3}}
     opened = {"calls": 1, "errors": {}}
+    vector = {"calls": 1, "bytes": 0, "errors": {"EFAULT": 1}, "requested": {}, "completed": {}}
     return {
-        "lost": {"events": 0, "files": 0, "calls": 0},
+        "lost": {"events": 0, "files": 0, "calls": 0, "iovecs": 1},
         "unattributed": {"close": {"EBADF": 1}},
         "files": [
             {
@@ -286,7 +288,7 @@ def document() -> Dict[str, Any]:
                 "bytes_read": 10,
                 "opens": 1,
                 "mapped": True,
-                "syscalls": {"read": read, "open": opened},
+                "syscalls": {"read": read, "readv": vector, "open": opened},
             },
             {**empty, "path": "/data/new", "bytes_written": 30, "syscalls": {"write": write}},
         ],
@@ -311,6 +313,7 @@ def test_agreement_is_silence() -> None:
         (("files", 1, "syscalls", "write", "calls"), 2, "/data/new: write calls: strace 3, iotrace 2"),
         (("files", 1, "path"), "/data/other", "/data/other: write calls: strace 0, iotrace 3"),
         (("unattributed", "close"), {}, "(no file): close error EBADF: strace 1, iotrace 0"),
+        (("lost", "iovecs"), 0, "lost iovecs: strace 1, iotrace 0"),
         (("lost", "events"), 5, "lost events: strace 0, iotrace 5"),
     ],
 )
