@@ -15,9 +15,10 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Callable, Dict, List, Optional, Tuple, Type, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Type, Union
 
-from iotrace import __version__, facts, processes
+from iotrace import __version__, attach, facts, processes
+from iotrace.attach import Attachment
 from iotrace.collector import Clock, Collector
 from iotrace.errors import Failure, UserError
 from iotrace.model import Profile
@@ -26,16 +27,13 @@ from iotrace.profile import glob_matcher
 from programs import build, layout, maps, targets
 from programs.kernel import Options
 from programs.layout import TARGET_COMM, TARGET_DESCENT, TARGET_FOLLOW, TARGET_PID
-from pybpf import features, links
 from pybpf.maps import Map as BpfMap
 from pybpf.maps import create
 from pybpf.perf_buffer import PerfBuffer
-from pybpf.programs import LoadedProgram, load
 from pybpf.ring_buffer import RingBuffer
 from pybpf.syscalls import BpfError
 from pybpf.tracefs import Tracefs, TracefsError
 
-ATTACH_NAMES = {"raw": "raw_tracepoint", "perf": "tracepoint"}
 DEFAULT_FILES, DEFAULT_FILES_AT_ONCE = 131072, 16384
 PERF_PAGES = 128
 ELEMENT_OVERHEAD = 64  # struct htab_elem and its share of the bucket array, about
@@ -78,7 +76,6 @@ class Session:
         """
         self.settings = settings
         self._stack = ExitStack()
-        self._links: List[links.Link] = []
         self._misses = 0
         self.ended_ns = 0
         try:
@@ -94,7 +91,7 @@ class Session:
 
     def _load(self, found: Optional[facts.Facts]) -> None:
         settings = self.settings
-        self.attach_method = choose_attach(settings.attach)
+        self.attach_method = attach.choose(settings.attach)
         self._tracefs: Optional[Tracefs] = None
         if self.attach_method == "perf":
             self._tracefs = self._stack.enter_context(open_tracefs())
@@ -117,12 +114,9 @@ class Session:
             if name in used:
                 self.maps[name] = self._stack.enter_context(create(spec))
         self._fill_comm_table()
-        self.programs: Dict[str, LoadedProgram] = {}
-        for name, program in self.set.programs.items():
-            own = {wanted: self.maps[wanted] for wanted in program.maps}
-            self.programs[name] = self._stack.enter_context(load(program, own))
-        for index, name in self.set.jumps.items():
-            self.maps["jumps"].set(index, self.programs[name])  # type: ignore[attr-defined]
+        self.attachment = Attachment(self.set, self.kernel.machine, self.maps, self._tracefs)
+        self._stack.callback(self.attachment.close)
+        self.programs = self.attachment.programs
         self.names = Names()
         ring: Any = self.maps["events"]
         self.events: Union[RingBuffer, PerfBuffer] = RingBuffer(ring) if self.kernel.ring_buffer else PerfBuffer(
@@ -158,8 +152,7 @@ class Session:
         if self.settings.everything:
             self._set_target(os.getpid(), TARGET_PID)
         try:
-            for name, (category, event) in self.set.attach:
-                self._links.append(self._attach_one(self.programs[name], category, event))
+            self.attachment.attach()
             self._switch(on=True)
         except BpfError as error:
             raise Failure(str(error)) from error
@@ -169,14 +162,6 @@ class Session:
         tracepoints would not be.  Closing a perf tracepoint takes the kernel a tenth of a second."""
         for number, descriptor in self.set.syscalls.items():
             self.maps["syscalls"].update(number.to_bytes(4, "little"), (descriptor if on else 0).to_bytes(8, "little"))
-
-    def _attach_one(self, program: LoadedProgram, category: str, event: str) -> links.Link:
-        if self._tracefs is None:
-            return links.raw_tracepoint(program, event)
-        try:
-            return links.tracepoint(program, self._tracefs.event_id(category, event))
-        except TracefsError as error:
-            raise Failure(f"this kernel has no tracepoint {category}:{event}: {error}") from error
 
     def _set_target(self, pid: int, flags: int) -> None:
         try:
@@ -228,7 +213,7 @@ class Session:
             return
         self._switch(on=False)
         self.ended_ns = time.time_ns()
-        self._misses = sum(program.info().recursion_misses for program in self.programs.values())
+        self._misses = sum(program.info().recursion_misses for program in self.programs)
 
     # -- the result -------------------------------------------------------------------------------------------------
 
@@ -249,8 +234,8 @@ class Session:
             started_ns=self.started_ns,
             ended_ns=self.ended_ns,
             filters=self.settings.as_filters(),
-            attach=ATTACH_NAMES[self.attach_method],
-            coverage=coverage(self.attach_method),
+            attach=attach.NAMES[self.attach_method],
+            coverage=coverage(self.attach_method, self.attachment.missing),
             lost=self._lost(collector),
             unattributed={name: dict(errors) for name, errors in sorted(collector.unattributed.items())},
             files=[file for file in files if selected(file.path)],
@@ -270,8 +255,6 @@ class Session:
 
     def close(self) -> None:
         """Release everything; twice does nothing."""
-        links.close_all(self._links)
-        self._links = []
         self._stack.close()
 
     def __enter__(self) -> Session:
@@ -283,15 +266,6 @@ class Session:
         self.close()
 
 
-def choose_attach(wanted: str) -> str:
-    """The way in: the one asked for, or the cheapest that this kernel has.  Raises Failure."""
-    if wanted == "auto":
-        return "raw" if features.FEATURES["raw_tracepoints"].supported() else "perf"
-    if wanted == "raw" and not features.FEATURES["raw_tracepoints"].supported():
-        raise Failure("this kernel has no raw tracepoints (4.17): use --attach perf")
-    return wanted
-
-
 def open_tracefs() -> Tracefs:
     """The tracefs, mounted privately if need be.  Raises Failure."""
     try:
@@ -300,11 +274,11 @@ def open_tracefs() -> Tracefs:
         raise Failure(str(error)) from error
 
 
-def coverage(attach: str) -> Dict[str, str]:
-    """What a run sees of each family of calls."""
+def coverage(attach: str, missing: Sequence[str] = ()) -> Dict[str, str]:
+    """What a run sees of each family of calls; `missing` are system calls that it cannot see."""
     thirty_two = "counted, not traced" if attach == "raw" else "none"
     return {
-        "synchronous": "full",
+        "synchronous": f"partial: no {', '.join(missing)}" if missing else "full",
         "sendfile": "full",
         "aio": "none",
         "io_uring": "none",

@@ -30,8 +30,8 @@ class Body:
 
     @property
     def raw(self) -> bool:
-        """Whether the program is entered from a raw tracepoint."""
-        return self.options.attach == "raw"
+        """Whether the context is an array of arguments: of a raw tracepoint, or of a kernel function."""
+        return self.options.attach != "perf"
 
     def program(self) -> Program:
         """The finished program."""
@@ -213,7 +213,17 @@ class Body:
         return Slot("file", FileKey, 0, self._fresh_slot().offset + SMALL_BYTES)
 
 
-def begin(name: str, kernel: Kernel, options: Options, maps: Maps) -> Body:
-    """A program of the form that ``options.attach`` asks for."""
-    kind = ProgramType.RAW_TRACEPOINT if options.attach == "raw" else ProgramType.TRACEPOINT
+KINDS = {
+    "raw": ProgramType.RAW_TRACEPOINT, "perf": ProgramType.TRACEPOINT, "fentry": ProgramType.TRACING,
+}
+
+
+def begin(name: str, kernel: Kernel, options: Options, maps: Maps, *, task: bool = False) -> Body:
+    """A program of the form that ``options.attach`` asks for.
+
+    ``task``: for an event of a task, not a system call, for which there is no function to attach to.
+    """
+    kind = KINDS[options.attach]
+    if task and kind is ProgramType.TRACING:
+        kind = ProgramType.RAW_TRACEPOINT
     return Body(Assembler(name, kind=kind), kernel, options, maps)

@@ -2,25 +2,50 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, List, Tuple
+from typing import Dict, FrozenSet, List, NamedTuple, Tuple
 
 from asm import Program
 
 from . import copies, entry, lifetime, path, renames, sync, targets, transfer
 from .identify import SCRATCH_ENTER, SCRATCH_EXIT
 from .kernel import Kernel, Options
-from .maps import COPY_TARGET, ENTER_OTHER, NEW_NAME, WALKS, Maps
+from .maps import COPY_TARGET, ENTER_OTHER, EXIT, NEW_NAME, WALKS, Maps
 from .operations import NUMBERS, SYSTEM_CALLS, Kind, SystemCall, descriptor
+
+
+class Hook(NamedTuple):
+    """Where a program is attached: "raw_tracepoint", "tracepoint", "fentry" or "fexit", and the name there.
+
+    For fentry and fexit the name is that of the system call's function without the machine's prefix.
+    """
+
+    kind: str
+    category: str
+    name: str
 
 
 @dataclass(frozen=True)
 class ProgramSet:
-    """Programs by name; ``attach`` pairs a program with a (category, event), ``jumps`` fills the tail-call table."""
+    """Programs by name, what is attached where (in this order), and the tail-call table.
+
+    ``entering`` names those that run at the entry of a call, tail-called ones included: a tail call goes from fentry
+    to fentry and from fexit to fexit only.
+    """
 
     programs: Dict[str, Program]
-    attach: List[Tuple[str, Tuple[str, str]]]
+    attach: Dict[str, List[Hook]]
     jumps: Dict[int, str]
     syscalls: Dict[int, int]        # number -> Descriptor.pack(): the rows of the ``syscalls`` map
+    entering: FrozenSet[str]
+
+    @property
+    def hooks(self) -> List[Tuple[str, Hook]]:
+        """Every (program, hook), in the order to attach: exits first, as an entry must not lack its exit."""
+        return [(name, hook) for name, hooks in self.attach.items() for hook in hooks]
+
+
+# Where the kernel's functions for system calls are: SYSCALL_DEFINEx in arch/*/include/asm/syscall_wrapper.h.
+FUNCTION_PREFIX = {"x86_64": "__x64_sys_", "aarch64": "__arm64_sys_"}
 
 
 def system_calls(machine: str) -> List[SystemCall]:
@@ -39,19 +64,18 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
         renames.exit_old_name(*facts), renames.exit_new_name(*facts),
         targets.new_task(*facts), targets.exit_task(*facts),
     ]
-    attach = [("new_task", ("task", "task_newtask")), ("exit_task", ("sched", "sched_process_exit"))]
+    tasks = "tracepoint" if options.attach == "perf" else "raw_tracepoint"
+    attach = {
+        "new_task": [Hook(tasks, "task", "task_newtask")],
+        "exit_task": [Hook(tasks, "sched", "sched_process_exit")],
+    }
     if options.comm:
         made.append(targets.rename(*facts))
-        attach.append(("rename", ("task", "task_rename")))
+        attach["rename"] = [Hook(tasks, "task", "task_rename")]
     calls = system_calls(kernel.machine)
-    if options.attach == "raw":
-        made.append(entry.raw_enter(*facts))
-        # the exit first: a call whose entry was seen must not lack its exit
-        attach += [("exit", ("raw_syscalls", "sys_exit")), ("enter", ("raw_syscalls", "sys_enter"))]
-    else:
-        made += [entry.perf_enter(*facts, arity) for arity in sorted({call.arity for call in calls})]
-        attach += [("exit", ("syscalls", f"sys_exit_{call.event}")) for call in calls]
-        attach += [(f"enter_{call.arity}", ("syscalls", f"sys_enter_{call.event}")) for call in calls]
+    enters, hooks = _ways_in(kernel, options, maps, calls)
+    made += enters
+    attach.update(hooks)
     return ProgramSet(
         programs={program.name: program for program in made},
         attach=attach,
@@ -60,8 +84,38 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
             Kind.MMAP: "exit_mmap", Kind.SENDFILE: "exit_copy_source", Kind.COPY: "exit_copy_source",
             Kind.NAMESPACE: "exit_namespace", Kind.RENAME: "exit_old_name", Kind.RENAMEAT: "exit_old_name",
             Kind.UNLINK: "exit_old_name", Kind.UNLINKAT: "exit_old_name",
-            ENTER_OTHER: "enter_other", COPY_TARGET: "exit_copy_target", NEW_NAME: "exit_new_name",
+            EXIT: "exit", ENTER_OTHER: "enter_other", COPY_TARGET: "exit_copy_target", NEW_NAME: "exit_new_name",
             WALKS[SCRATCH_ENTER]: "walk_0", WALKS[SCRATCH_EXIT]: "walk_1",
         },
         syscalls={NUMBERS[kernel.machine][call.name]: descriptor(call).pack() for call in calls},
+        entering=frozenset(["enter_other", "walk_0", *(program.name for program in enters if "enter" in program.name)]),
     )
+
+
+def _ways_in(
+    kernel: Kernel, options: Options, maps: Maps, calls: List[SystemCall]
+) -> Tuple[List[Program], Dict[str, List[Hook]]]:
+    """The programs that are particular to a form, and where it attaches what; the exits first."""
+    facts = (kernel, options, maps)
+    if options.attach == "raw":
+        return [entry.raw_enter(*facts)], {
+            "exit": [Hook("raw_tracepoint", "raw_syscalls", "sys_exit")],
+            "enter": [Hook("raw_tracepoint", "raw_syscalls", "sys_enter")],
+        }
+    made: List[Program] = []
+    hooks: Dict[str, List[Hook]] = {}
+    if options.attach == "perf":
+        hooks["exit"] = [Hook("tracepoint", "syscalls", f"sys_exit_{call.event}") for call in calls]
+        for arity in sorted({call.arity for call in calls}):
+            program = entry.perf_enter(*facts, arity)
+            made.append(program)
+            hooks[program.name] = [
+                Hook("tracepoint", "syscalls", f"sys_enter_{call.event}") for call in calls if call.arity == arity
+            ]
+        return made, hooks
+    for kind, maker in (("fexit", entry.function_leave), ("fentry", entry.function_enter)):
+        for call in calls:
+            program = maker(*facts, call)
+            made.append(program)
+            hooks[program.name] = [Hook(kind, "", call.event)]
+    return made, hooks

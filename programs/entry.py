@@ -5,15 +5,15 @@ turned away by the cheapest test that can tell: its number first, then one look-
 """
 from __future__ import annotations
 
-from typing import List, Optional
+from typing import Optional
 
 from asm import U32, U64, Program, Register, r0, r1, r2, r3, r6, r7, r8, r9
 
 from .body import Body, begin
 from .kernel import COMPAT, Kernel, Options
 from .layout import Call, Lost, OpenFile, OpenKey
-from .maps import ENTER_OTHER, Maps
-from .operations import Kind, Position
+from .maps import ENTER_OTHER, EXIT, Maps
+from .operations import NUMBERS, Kind, Position, SystemCall
 
 KIND_MASK = 0xFF
 
@@ -218,7 +218,7 @@ def _admit(b: Body) -> None:
     a.stx(a.slot("pid_tgid", U64), r0)
     a.rsh(r0, 32, "tgid")
     only_targets(b, r0, "out")
-    if b.raw:
+    if b.options.attach == "raw":
         _reject_compat(b)
     a.mov(r8, r7)
     claim_call(b, "no_room")
@@ -228,7 +228,8 @@ def _admit(b: Body) -> None:
 def _reject_compat(b: Body) -> None:
     """Counts and leaves out calls of 32-bit tasks: their numbers mean other calls.
 
-    The kernel does this by itself for perf tracepoints (ARCH_TRACE_IGNORE_COMPAT_SYSCALLS).
+    The kernel does this by itself for perf tracepoints (ARCH_TRACE_IGNORE_COMPAT_SYSCALLS), and functions have no
+    numbers to be mistaken.
     """
     a = b.a
     _, bit = COMPAT[b.kernel.machine]
@@ -243,7 +244,7 @@ def _reject(b: Body) -> None:
     a = b.a
     a.label("out")
     a.ret(0)
-    if b.raw:
+    if b.options.attach == "raw":
         a.label("compat")
         b.lost(Lost.compat)
         a.ret(0)
@@ -262,6 +263,32 @@ def raw_enter(kernel: Kernel, options: Options, maps: Maps) -> Program:
     _read_arguments(b)
     _enter(b)
     _reject(b)
+    return b.program()
+
+
+def function_enter(kernel: Kernel, options: Options, maps: Maps, call: SystemCall) -> Program:
+    """fentry on the kernel's function of one system call (struct pt_regs *regs). 5.5, aarch64 6.0.
+
+    Nothing is attached to any other call.  A 32-bit task enters by other functions.
+    """
+    b = begin(f"enter_{call.name}", kernel, options, maps)
+    a = b.a
+    a.mov(r6, r1)
+    a.mov(r7, NUMBERS[kernel.machine][call.name], "system call number")
+    _admit(b)
+    _read_arguments(b)
+    _enter(b)
+    _reject(b)
+    return b.program()
+
+
+def function_leave(kernel: Kernel, options: Options, maps: Maps, call: SystemCall) -> Program:
+    """fexit on the same function (struct pt_regs *regs, long ret): on to the program that all exits share."""
+    b = begin(f"leave_{call.name}", kernel, options, maps)
+    a = b.a
+    a.mov(r6, r1)
+    a.tail_call(r6, maps.jumps, EXIT)
+    a.ret(0)
     return b.program()
 
 
@@ -300,6 +327,3 @@ def perf_enter(kernel: Kernel, options: Options, maps: Maps, arity: int) -> Prog
 def load_result(b: Body) -> None:
     """r8 = what the system call returned."""
     b.a.ldx(r8, r6[8] if b.raw else r6.u64(b.kernel.fields["sys_exit.ret"]), "the result")
-
-
-__all__: List[str] = ["claim_call", "find_call", "load_result", "only_targets", "perf_enter", "raw_enter", "resolve"]

@@ -114,7 +114,7 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Options:
-    """What the user wants of the programs.  ``attach`` is "raw" or "perf"."""
+    """What the user wants of the programs.  ``attach`` is "raw", "perf" or "fentry"."""
 
     attach: str = "raw"
     everything: bool = False        # the targets map lists who is *not* traced

@@ -37,7 +37,7 @@ RING_BYTES = 8 << 20
 BPF_F_NO_PREALLOC = 1
 
 # Indexes of the tail-call table beyond those of Kind.
-ENTER_OTHER, COPY_TARGET, NEW_NAME, JUMPS = 16, 17, 20, 24
+ENTER_OTHER, COPY_TARGET, NEW_NAME, EXIT, JUMPS = 16, 17, 20, 21, 24
 WALKS = (18, 19)            # by work space
 
 
@@ -112,4 +112,4 @@ def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True)
 
 assert max(Kind) < ENTER_OTHER, "the indexes of the tail-call table overlap"
 
-__all__ = ["COPY_TARGET", "ENTER_OTHER", "JUMPS", "NEW_NAME", "WALKS", "Maps", "Options", "declare"]
+__all__ = ["COPY_TARGET", "ENTER_OTHER", "EXIT", "JUMPS", "NEW_NAME", "WALKS", "Maps", "Options", "declare"]

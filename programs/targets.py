@@ -36,7 +36,7 @@ CLONE_THREAD = 0x10000
 
 def new_task(kernel: Kernel, options: Options, maps: Maps) -> Program:
     """task/task_newtask: a child of a target, or with a name that is looked for, becomes a target.  current: parent."""
-    b = begin("new_task", kernel, options, maps)
+    b = begin("new_task", kernel, options, maps, task=True)
     a, tgid, flags = b.a, b.a.slot("tgid", U32), b.a.slot("flags", Target)
     a.mov(r6, r1)
     a.ldx(r1, r6[8] if b.raw else r6.u64(kernel.fields["task_newtask.clone_flags"]))
@@ -78,7 +78,7 @@ def new_task(kernel: Kernel, options: Options, maps: Maps) -> Program:
 
 def rename(kernel: Kernel, options: Options, maps: Maps) -> Program:
     """task/task_rename: by prctl, by /proc/PID/comm, and by each exec.  Only a leader's name is the process's."""
-    b = begin("rename", kernel, options, maps)
+    b = begin("rename", kernel, options, maps, task=True)
     a, tgid, flags = b.a, b.a.slot("tgid", U32), b.a.slot("flags", Target)
     a.mov(r6, r1)
     _read_pid(b, "task_rename.pid", 0)
@@ -128,7 +128,7 @@ def rename(kernel: Kernel, options: Options, maps: Maps) -> Program:
 
 def exit_task(kernel: Kernel, options: Options, maps: Maps) -> Program:
     """sched/sched_process_exit: frees the thread's Call record; with its last thread the process is no target."""
-    b = begin("exit_task", kernel, options, maps)
+    b = begin("exit_task", kernel, options, maps, task=True)
     a, key = b.a, b.a.slot("tid", U32)
     a.call("get_current_pid_tgid")
     a.mov(r6, r0)

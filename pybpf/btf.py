@@ -172,6 +172,13 @@ class Btf:
                 found[name] = min(type_id, found.get(name, type_id))
         return found
 
+    def prototype(self, function: int) -> int:
+        """The id of the FUNC_PROTO of a function: functions of one shape share it. Raises BtfError."""
+        kind, position, _vlen = self._at(function)
+        if kind != _FUNC:
+            raise BtfError(f"type {function} is no function")
+        return self._words[position + 2]
+
     def offsets(self, paths: Iterable[str], optional: Iterable[str] = ()) -> Dict[str, Member]:
         """Where members lie, by paths such as "file.f_pos" or "mnt_namespace.ns.inum", counted from the first
         struct's start.

@@ -8,8 +8,9 @@ import platform
 from typing import Iterator, NamedTuple
 
 from iotrace import __version__, facts, text
+from iotrace.attach import choose
 from iotrace.errors import Failure
-from iotrace.session import Session, Settings, choose_attach, coverage
+from iotrace.session import Session, Settings, coverage
 from pybpf import features
 from pybpf.features import State
 from pybpf.privileges import Capability, capabilities, memlock
@@ -93,13 +94,13 @@ def _kernel() -> Iterator[Finding]:
         yield Finding("kernel structures", "!", str(error))
     yield _tracefs()
     try:
-        method = choose_attach("auto")
+        method = choose("auto")
         why = {"raw": "raw tracepoints, the cheapest that this kernel lets in",
                "perf": "perf tracepoints: there is nothing cheaper here"}[method]  # fmt: skip
         yield Finding("attach", "ok", why)
     except Failure as error:
         yield Finding("attach", "!", str(error))
-    for what, how in coverage(choose_attach("auto")).items():
+    for what, how in coverage(choose("auto")).items():
         yield Finding(what, "ok" if how == "full" else "no", how)
 
 
@@ -132,7 +133,7 @@ def _trial() -> Finding:
     """Whether the kernel takes the programs, which says more than any probe."""
     try:
         with Session(Settings(max_files=16)) as session:
-            programs = session.programs.values()
+            programs = session.programs
             total = sum(program.info().xlated_len for program in programs)
             bound = text.size(_default_bound(session))
             return Finding("programs", "ok", f"{len(programs)} loaded, {text.size(total)}; maps of a run take up to "

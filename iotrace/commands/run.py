@@ -53,8 +53,8 @@ def setup(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how")
     how.add_argument("-o", "--output", metavar="FILE", help="the profile (default: iotrace-NAME-TIME.iotrace)")
     how.add_argument("--duration", metavar="SECONDS", type=_seconds, help="stop after this time; COMMAND goes on")
-    how.add_argument("--attach", choices=("auto", "raw", "perf"), default="auto",
-                     help="raw tracepoints (4.17) or perf tracepoints (4.14); default: %(default)s")  # fmt: skip
+    how.add_argument("--attach", choices=("auto", "raw", "perf", "fentry"), default="auto",
+                     help="raw tracepoints (4.17), perf tracepoints (4.14) or fentry (5.5)")  # fmt: skip
     how.add_argument("--max-files", metavar="N", type=_entries, default=0,
                      help="bounds kernel memory: files of one run (default: as suits the kernel)")  # fmt: skip
     how.add_argument("-q", "--quiet", action="store_true", help="no status line and no summary")

@@ -221,7 +221,7 @@ def test_the_facts_written_down_are_all_that_there_are() -> None:
 @every_form
 def test_every_program_is_reached_and_every_index_is_filled(form: Form) -> None:
     made = built_as(form)
-    wanted = {name for name, _ in made.attach} | set(made.jumps.values())
+    wanted = set(made.attach) | set(made.jumps.values())
     assert set(made.programs) == wanted
     assert set(made.jumps) <= set(range(maps.JUMPS))
     kinds = {descriptor & 0xFF for descriptor in made.syscalls.values()}
@@ -230,7 +230,7 @@ def test_every_program_is_reached_and_every_index_is_filled(form: Form) -> None:
 
 @every_form
 def test_the_exit_is_attached_before_the_entry(form: Form) -> None:
-    order = [event for _, (_, event) in built_as(form).attach]
+    order = [hook.name for _, hook in built_as(form).hooks]
     for event in order:
         if event.startswith("sys_enter"):
             assert order.index(event.replace("enter", "exit", 1)) < order.index(event)
@@ -238,7 +238,7 @@ def test_the_exit_is_attached_before_the_entry(form: Form) -> None:
 
 def test_the_perf_form_attaches_to_each_call_and_the_raw_form_to_two_tracepoints() -> None:
     for form, expected in (("raw", 2), ("perf", 2 * len(GOLDEN_SETS["perf"].syscalls))):
-        found = [where for _, where in GOLDEN_SETS[form].attach if "syscalls" in where[0]]
+        found = [hook for _, hook in GOLDEN_SETS[form].hooks if "syscalls" in hook.category]
         assert len(found) == len(set(found)) == expected
 
 
