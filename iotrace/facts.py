@@ -1,20 +1,21 @@
 """What the programs must be told about the running kernel, found by asking it.
 
-Nothing here compares version numbers: types come from the kernel's BTF, tracepoint fields from tracefs, abilities
-from probes.
+Nothing here compares version numbers: offsets come from where `iotrace.offsets` finds them, tracepoint fields from
+tracefs, abilities from probes.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Dict, Optional, Tuple
+from typing import Dict, Optional
 
+from iotrace import offsets
 from iotrace.casts import typed_reads
 from iotrace.errors import Failure
-from programs.kernel import COMPAT, FIELDS, MEMBERS, REGISTERS, Kernel
+from programs.kernel import FIELDS, REGISTERS, Kernel
 from pybpf import features
-from pybpf.btf import Btf, BtfError, MissingMember
+from pybpf.btf import Btf, MissingMember
 from pybpf.tracefs import Tracefs, TracefsError
 
 MAX_DIRECT_SLOTS = 32768
@@ -36,38 +37,6 @@ def machine() -> str:
     if name not in REGISTERS:
         raise Failure(f"this is a {name} machine; iotrace knows {' and '.join(REGISTERS)}")
     return name
-
-
-def kernel_types() -> Btf:
-    """The kernel's BTF. Raises Failure if it has none."""
-    try:
-        return Btf.vmlinux()
-    except FileNotFoundError:
-        raise Failure("this kernel has no type information (/sys/kernel/btf/vmlinux): build it with "
-                      "CONFIG_DEBUG_INFO_BTF") from None  # fmt: skip
-    except BtfError as error:
-        raise Failure(f"/sys/kernel/btf/vmlinux: {error}") from error
-
-
-def offsets(btf: Btf, name: str) -> Tuple[Dict[str, int], int]:
-    """The offset in bytes of everything in MEMBERS and of "compat"; and what `file.ref` holds for one reference.
-
-    Raises Failure naming the first member that this kernel does not have.
-    """
-    found: Dict[str, int] = {}
-    one_reference = 1
-    for key, alternatives in {**MEMBERS, "compat": (COMPAT[name][0],)}.items():
-        for member in alternatives:
-            try:
-                found[key] = btf.offsets([member])[member].offset
-            except MissingMember:
-                continue
-            if member == "file.f_ref":  # FILE_REF_ONEREF, include/linux/file_ref.h
-                one_reference = 0
-            break
-        else:
-            raise Failure(f"this kernel's type information has no {alternatives[0]}: please report its version")
-    return found, one_reference
 
 
 def tracepoint_fields(tracefs: Tracefs) -> Dict[str, int]:
@@ -95,10 +64,15 @@ def pid_max() -> int:
         return 1 << 22
 
 
-def gather(tracefs: Optional[Tracefs]) -> Facts:
-    """All facts; tracepoint fields only with a tracefs, that is for the perf form. Raises Failure."""
-    name, btf = machine(), kernel_types()
-    members, one_reference = offsets(btf, name)
+def gather(tracefs: Optional[Tracefs], source: str = "auto", vmlinux: Optional[str] = None) -> Facts:
+    """All facts; tracepoint fields only with a tracefs, that is for the perf form.
+
+    `source` and `vmlinux` say where offsets come from, as in `offsets.find`. Raises Failure, UserError.
+    """
+    name = machine()
+    btf = offsets.kernel_types() if features.FEATURES["kernel_btf"].supported() else None
+    found = offsets.find(name, source, vmlinux, tracefs, btf)
+    members, one_reference = found.for_programs(name)
     fetch_atomics = features.FEATURES["fetch_atomics"].supported()
     direct = pid_max() <= MAX_DIRECT_SLOTS
     kernel = Kernel(
@@ -111,9 +85,9 @@ def gather(tracefs: Optional[Tracefs]) -> Facts:
         ring_buffer=features.FEATURES["ring_buffer"].supported(),
         tid_slots=MAX_DIRECT_SLOTS if direct else SHARED_SLOTS if fetch_atomics else 0,
         tid_direct=direct,
-        types=typed_reads(btf),
+        types=typed_reads(btf) if btf is not None and found.source == offsets.BTF else {},
     )
-    return Facts(kernel, preallocate=not _allocates_anywhere(btf), offsets_from="btf")
+    return Facts(kernel, preallocate=btf is None or not _allocates_anywhere(btf), offsets_from=found.source)
 
 
 def _allocates_anywhere(btf: Btf) -> bool:

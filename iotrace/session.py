@@ -52,6 +52,8 @@ class Settings:
     max_files: int = 0  # 0: as many as suit the kernel
     paths: List[bytes] = field(default_factory=list)
     excludes: List[bytes] = field(default_factory=list)
+    offsets: str = "auto"
+    vmlinux: Optional[str] = None
 
     def as_filters(self) -> Dict[str, object]:
         """For the profile: option -> value, what was not given left out."""
@@ -95,7 +97,7 @@ class Session:
         self._tracefs: Optional[Tracefs] = None
         if self.attach_method == "perf":
             self._tracefs = self._stack.enter_context(open_tracefs())
-        found = found or facts.gather(self._tracefs)
+        found = found or facts.gather(self._tracefs, settings.offsets, settings.vmlinux)
         self.kernel = found.kernel
         self.options = Options(
             attach=self.attach_method,

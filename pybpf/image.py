@@ -5,18 +5,20 @@ BTF needs nothing; DWARF needs pyelftools, which is imported then alone. Both le
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 from pybpf.btf import Btf, BtfError
 from pybpf.elf import Elf, ElfError
 
-__all__ = ["ImageError", "build_id", "members", "running_build_id"]
+__all__ = ["ImageError", "build_id", "machine", "members", "release", "running_build_id"]
 
 # Files of the kernel that use most of what anybody asks for: looked at before the thousands of others.
 _TELLING = ("fs/namespace.c", "fs/d_path.c", "fs/proc/base.c", "kernel/fork.c")
 _MAX_DEPTH = 32
 _GNU_BUILD_ID = 3
+_MACHINES = {62: "x86_64", 183: "aarch64"}  # include/uapi/linux/elf-em.h
 
 
 class ImageError(ValueError):
@@ -48,6 +50,28 @@ def build_id(path: str) -> Optional[bytes]:
             return _find_build_id(elf.section(".notes") or elf.section(".note.gnu.build-id") or b"")
     except ElfError as error:
         raise ImageError(str(error)) from error
+
+
+def release(path: str) -> Optional[str]:
+    """The release, as uname(2) has it, that the image's banner names; None without one. Raises ImageError, OSError."""
+    try:
+        with open(path, "rb") as source:
+            banner = re.search(rb"Linux version (\d\S{,64}) ", Elf(source).section(".rodata") or b"")
+    except ElfError as error:
+        raise ImageError(str(error)) from error
+    return banner[1].decode("ascii", "replace") if banner else None
+
+
+def machine(path: str) -> str:
+    """The machine that the image is for, as uname(2) has it. Raises ImageError, OSError."""
+    try:
+        with open(path, "rb") as source:
+            number = Elf(source).machine
+    except ElfError as error:
+        raise ImageError(str(error)) from error
+    if number not in _MACHINES:
+        raise ImageError(f"an image for machine {number}, which is not supported")
+    return _MACHINES[number]
 
 
 def running_build_id() -> Optional[bytes]:

@@ -7,7 +7,7 @@ import os
 import platform
 from typing import Iterator, NamedTuple
 
-from iotrace import __version__, facts, text
+from iotrace import __version__, facts, offsets, text
 from iotrace.attach import choose
 from iotrace.errors import Failure
 from iotrace.session import Session, Settings, coverage
@@ -88,8 +88,10 @@ def _privileges() -> Iterator[Finding]:
 
 def _kernel() -> Iterator[Finding]:
     try:
-        facts.offsets(facts.kernel_types(), facts.machine())
-        yield Finding("kernel structures", "ok", "offsets from the kernel's own type information (BTF)")
+        machine = facts.machine()
+        found = offsets.find(machine)
+        found.for_programs(machine)
+        yield Finding("kernel structures", "ok", f"offsets from {found.source}")
     except Failure as error:
         yield Finding("kernel structures", "!", str(error))
     yield _tracefs()

@@ -55,6 +55,10 @@ def setup(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--duration", metavar="SECONDS", type=_seconds, help="stop after this time; COMMAND goes on")
     how.add_argument("--attach", choices=("auto", "raw", "perf", "fentry"), default="auto",
                      help="raw tracepoints (4.17), perf tracepoints (4.14) or fentry (5.5)")  # fmt: skip
+    how.add_argument("--offsets", metavar="SOURCE", default="auto",
+                     help="where kernel structures are known from: btf, calibrate (search them), or a file that "
+                          "tools/offsets made; default: what there is, in this order")  # fmt: skip
+    how.add_argument("--vmlinux", metavar="FILE", help="take them from this kernel's image with debug information")
     how.add_argument("--max-files", metavar="N", type=_entries, default=0,
                      help="bounds kernel memory: files of one run (default: as suits the kernel)")  # fmt: skip
     how.add_argument("-q", "--quiet", action="store_true", help="no status line and no summary")
@@ -123,6 +127,7 @@ def _settings(args: argparse.Namespace) -> Settings:
     return Settings(
         pids=pids, comms=args.comm, everything=args.all, follow=follow, attach=args.attach,
         include_pseudo=args.include_pseudo, max_files=args.max_files, paths=args.path, excludes=args.exclude,
+        offsets=args.offsets, vmlinux=args.vmlinux,
     )  # fmt: skip
 
 
