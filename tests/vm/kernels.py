@@ -18,6 +18,9 @@ class Kernel:
     suite: str
     architecture: str
 
+    def __str__(self) -> str:
+        return self.name
+
     @property
     def directory(self) -> Path:
         return cache() / "kernels" / self.name

@@ -31,7 +31,7 @@ class Result:
     attach: str
     offsets: str
     case: str
-    status: str  # "ok", "failed" or "impossible"
+    status: str  # what guest.py says of it
     reason: str
 
 
@@ -89,15 +89,17 @@ def table(results: Sequence[Result]) -> str:
     reasons = [
         f"{r.release} {r.attach} {r.offsets} {r.case}: {line}"
         for r in results
-        if r.status == "failed"
+        if r.status in ("failed", "incomplete")
         for line in r.reason.splitlines()
     ]
     return "\n".join([*lines, *(["", *reasons] if reasons else [])])
 
 
 def _cell(results: Sequence[Result]) -> str:
+    impossible = sorted({result.reason for result in results if result.status == "impossible"})
+    if impossible:
+        return f"not possible: {', '.join(impossible)}"
     failed = [result.case for result in results if result.status == "failed"]
-    if failed:
-        return "failed: " + " ".join(failed)
-    reasons = {result.reason for result in results if result.status == "impossible"}
-    return f"not possible: {', '.join(sorted(reasons))}" if reasons else "ok" if results else ""
+    incomplete = [result.case for result in results if result.status == "incomplete"]
+    parts = [f"{what}: {' '.join(cases)}" for what, cases in (("failed", failed), ("incomplete", incomplete)) if cases]
+    return "; ".join(parts) or ("ok" if results else "")
