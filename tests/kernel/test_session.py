@@ -24,7 +24,6 @@ from iotrace import facts
 from iotrace.model import FileStats, Profile, bucket
 from iotrace.session import Session, Settings
 from pybpf import features
-from pybpf.programs import LoadedProgram
 from pybpf.tracefs import Tracefs
 
 BLOCK = 4096
@@ -193,10 +192,6 @@ def paths(profile: Profile, below: Path) -> List[str]:
     return sorted(os.fsdecode(file.path[len(start) :]) for file in profile.files if file.path.startswith(start))
 
 
-def loaded(session: Session) -> List[LoadedProgram]:
-    return list(session.programs.values())
-
-
 def nothing_lost(profile: Profile) -> bool:
     return not any(profile.lost.values())
 
@@ -323,10 +318,10 @@ def counted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     with Child(work) as child, form.session(comms=[b"iotr-nobody"]) as session:
         session.trace_process(child.pid, follow=True)
         ids = {
-            "prog": [program.info().id for program in loaded(session)],
+            "prog": [program.info().id for program in session.programs],
             "map": [made_map.id() for made_map in session.maps.values()],
         }
-        verified = {program.name: program.info().verified_insns for program in loaded(session)}
+        verified = {program.name: program.info().verified_insns for program in session.programs}
         child.end()
         return Counted(form, place, session.finish(), (before, time.time_ns()), verified, ids)
 
@@ -437,7 +432,7 @@ def test_what_is_there_is_found_alive() -> None:
     """The test above would pass on anything if it were not."""
     with RAW.session() as session:
         assert all(alive("map", made_map.id()) for made_map in session.maps.values())
-        assert all(alive("prog", program.info().id) for program in loaded(session))
+        assert all(alive("prog", program.info().id) for program in session.programs)
 
 
 @every_form
@@ -477,7 +472,7 @@ def test_bpftool_shows_fields_and_notes(form: Form, tmp_path: Path) -> None:
         assert bpftool("map", "show", "id", session.maps["states"].id())["name"] == "states"
         shown = [element["formatted"]["value"] for element in states]
         assert [(state["opens"], state["closes"], state["unsynced"]) for state in shown] == [(1, 1, CALLS * BLOCK)]
-        (program,) = [program for program in loaded(session) if program.name == "exit"]
+        (program,) = [program for program in session.programs if program.name == "exit"]
         dumped = bpftool("prog", "dump", "xlated", "id", program.info().id, "linum")
         notes = {line.get("src", "") for line in dumped}
         assert any("the result" in note for note in notes)

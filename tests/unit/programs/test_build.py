@@ -14,7 +14,7 @@ from asm import Program, isa
 from asm.instruction import decode, slots
 from asm.requirements import Version, requirement
 from programs import build, maps
-from programs.kernel import FIELDS, MEMBERS, REGISTERS, Kernel, Options
+from programs.kernel import CAST, FIELDS, MEMBERS, REGISTERS, TYPED, Kernel, Options
 from programs.operations import Kind
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -35,11 +35,12 @@ TRACEPOINT_FIELDS = {
     "task_newtask.pid": 8, "task_newtask.comm": 12, "task_newtask.clone_flags": 32, "task_rename.pid": 8,
     "task_rename.newcomm": 28, "sys_enter.nr": 8, "sys_enter.args": 16, "sys_exit.ret": 16,
 }  # fmt: skip
+TYPES = {name: number for number, name in enumerate((*TYPED, CAST), 1)}
 NEWEST = Kernel(
     machine="x86_64", offsets=OFFSETS, fields=TRACEPOINT_FIELDS, one_reference=0, fetch_atomics=True, big_values=True,
-    ring_buffer=True, tid_slots=32768, tid_direct=True,
+    ring_buffer=True, tid_slots=32768, tid_direct=True, types=TYPES,
 )  # fmt: skip
-OLDEST = replace(NEWEST, one_reference=1, fetch_atomics=False, big_values=False, ring_buffer=False)
+OLDEST = replace(NEWEST, one_reference=1, fetch_atomics=False, big_values=False, ring_buffer=False, types={})
 # What tid_slots and tid_direct can be: pid_max up to 32768; more, with and without compare-and-exchange.
 THREADS = {"direct": (32768, True), "shared": (16384, False), "hashed": (0, False)}
 
@@ -51,6 +52,12 @@ def built(kernel: Kernel, options: Options) -> build.ProgramSet:
 GOLDEN_SETS = {
     "raw": built(NEWEST, Options(attach="raw", comm=True)),
     "perf": built(OLDEST, Options(attach="perf", comm=True)),
+    "fentry": built(NEWEST, Options(attach="fentry", comm=True)),
+}
+GOLDEN_NAMES = {
+    "raw": list(GOLDEN_SETS["raw"].programs),
+    "perf": list(GOLDEN_SETS["perf"].programs),
+    "fentry": ["enter_read", "leave_read"],  # of the others each call has its own, and the rest is as in the raw form
 }
 
 
@@ -69,15 +76,17 @@ class Form(NamedTuple):
 
 
 ABILITIES: Dict[Version, Dict[str, Any]] = {
-    (5, 12): {},
-    (4, 18): {"fetch_atomics": False, "ring_buffer": False},
-    (4, 14): {"fetch_atomics": False, "ring_buffer": False, "big_values": False},
+    (6, 2): {},
+    (5, 12): {"types": {}},
+    (4, 18): {"types": {}, "fetch_atomics": False, "ring_buffer": False},
+    (4, 14): {"types": {}, "fetch_atomics": False, "ring_buffer": False, "big_values": False},
 }
+SINCE = {"raw": (4, 17), "perf": (4, 7), "fentry": (5, 5)}
 WHO = {"named": Options(comm=True), "all": Options(everything=True, include_pseudo=True)}
 FORMS = [
     form
-    for form in itertools.starmap(Form, itertools.product(("raw", "perf"), REGISTERS, WHO, THREADS, ABILITIES))
-    if (form.threads == "direct" or form.who == "named")
+    for form in itertools.starmap(Form, itertools.product(SINCE, REGISTERS, WHO, THREADS, ABILITIES))
+    if (form.threads == "direct" or (form.who == "named" and form.attach != "fentry"))
     and (form.threads != "shared" or form.kernel >= (5, 12))  # claiming a shared record takes compare-and-exchange
 ]
 every_form = pytest.mark.parametrize("form", FORMS, ids=str)
@@ -98,7 +107,7 @@ def encoded(program: Program) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("form", "name"), [(form, name) for form, made in GOLDEN_SETS.items() for name in made.programs]
+    ("form", "name"), [(form, name) for form, names in GOLDEN_NAMES.items() for name in names]
 )
 def test_the_listing_is_the_one_that_was_reviewed(form: str, name: str, pytestconfig: pytest.Config) -> None:
     path, listing = GOLDEN / form / f"{name}.txt", GOLDEN_SETS[form].programs[name].listing()
@@ -110,7 +119,7 @@ def test_the_listing_is_the_one_that_was_reviewed(form: str, name: str, pytestco
 
 
 def test_no_listing_is_left_of_a_program_that_is_gone(pytestconfig: pytest.Config) -> None:
-    kept = {path for form, made in GOLDEN_SETS.items() for path in (GOLDEN / form / f"{n}.txt" for n in made.programs)}
+    kept = {GOLDEN / form / f"{name}.txt" for form, names in GOLDEN_NAMES.items() for name in names}
     for path in sorted(set(GOLDEN.glob("*/*.txt")) - kept):
         assert pytestconfig.getoption("--update-golden", False), f"{path} belongs to no program"
         path.unlink()
@@ -137,7 +146,7 @@ def test_other_facts_give_other_bytes() -> None:
 
 @every_form
 def test_nothing_newer_than_the_kernel_it_is_for(form: Form) -> None:
-    since = max(form.kernel, (4, 17)) if form.attach == "raw" else form.kernel
+    since = max(form.kernel, SINCE[form.attach])
     for program in built_as(form).programs.values():
         found = program.requires()
         assert found.version <= since, f"{program.name}: {found}"
@@ -221,29 +230,46 @@ def test_the_facts_written_down_are_all_that_there_are() -> None:
 @every_form
 def test_every_program_is_reached_and_every_index_is_filled(form: Form) -> None:
     made = built_as(form)
-    wanted = set(made.attach) | set(made.jumps.values())
-    assert set(made.programs) == wanted
+    assert set(made.programs) == set(made.attach) | set(made.jumps.values())
     assert set(made.jumps) <= set(range(maps.JUMPS))
     kinds = {descriptor & 0xFF for descriptor in made.syscalls.values()}
     assert kinds - set(made.jumps) == {Kind.SCALAR}, "plain transfers are accounted for by the exit itself"
 
 
 @every_form
-def test_the_exit_is_attached_before_the_entry(form: Form) -> None:
-    order = [hook.name for _, hook in built_as(form).hooks]
-    for event in order:
-        if event.startswith("sys_enter"):
-            assert order.index(event.replace("enter", "exit", 1)) < order.index(event)
+def test_tail_calls_find_their_program(form: Form) -> None:
+    """The index is in r3, set before context and map: a constant, or the kind of a call."""
+    made = built_as(form)
+    wanted = set()
+    for program in made.programs.values():
+        code = program.instructions
+        indexes = [code[at - 3] for at, instruction in enumerate(code) if instruction.call == "tail_call"]
+        assert all(index.dst == 3 for index in indexes)
+        wanted.update(index.imm for index in indexes if not index.op & isa.X)
+    assert {maps.ENTER_OTHER, maps.COPY_TARGET, maps.NEW_NAME, *maps.WALKS} <= wanted <= set(made.jumps)
 
 
-def test_the_perf_form_attaches_to_each_call_and_the_raw_form_to_two_tracepoints() -> None:
-    for form, expected in (("raw", 2), ("perf", 2 * len(GOLDEN_SETS["perf"].syscalls))):
-        found = [hook for _, hook in GOLDEN_SETS[form].hooks if "syscalls" in hook.category]
-        assert len(found) == len(set(found)) == expected
+@every_form
+def test_the_exit_of_a_call_is_attached_before_its_entry(form: Form) -> None:
+    order = [hook for _, hook in built_as(form).hooks]
+    assert len(set(order)) == len(order)
+    leaving = {"sys_enter": "sys_exit", "fentry": "fexit"}
+    for hook in order:
+        for enter, leave in leaving.items():
+            if hook.kind == enter or hook.name.startswith(enter):
+                exits = hook._replace(kind=hook.kind.replace(enter, leave), name=hook.name.replace(enter, leave, 1))
+                assert order.index(exits) < order.index(hook)
+
+
+def test_the_raw_form_attaches_to_two_tracepoints_and_the_others_to_each_call() -> None:
+    calls = len(GOLDEN_SETS["perf"].syscalls)
+    for form, expected in (("raw", 2), ("perf", 2 * calls), ("fentry", 2 * calls)):
+        found = [hook for _, hook in GOLDEN_SETS[form].hooks if hook.category not in ("task", "sched")]
+        assert len(found) == expected
 
 
 def test_requirement_sees_what_a_form_uses() -> None:
-    """The check above would pass on anything if it did not: the newest form needs the ring buffer and its atomics."""
+    """The check above would pass on anything if it did not: the newest form calls a function of the kernel."""
     exits = GOLDEN_SETS["raw"].programs["exit"]
-    assert requirement(exits.kind, exits.instructions).version == (5, 12)
+    assert requirement(exits.kind, exits.instructions).version == (5, 13)
     assert GOLDEN_SETS["raw"].programs["walk_0"].requires().version == (5, 8)
