@@ -4,26 +4,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional, Type
 
-from asm import U32, U64, Field, Layout, Map, Mem, Register, Slot, r0, r1, r2, r3, r4, r7, r8, r9
+from asm import U32, U64, Field, Layout, Map, Mem, Register, Slot, r0, r1, r2, r3, r4, r8, r9
 
 from .body import BPF_NOEXIST, Body
-from .identify import record_run
-from .kernel import O_DIRECT
+from .kernel import O_DIRECT, O_DSYNC, RWF_DSYNC, RWF_SYNC
 from .layout import (
     LATENCY_BUCKETS,
     RUN_BUCKETS,
     SIZE_BUCKETS,
+    TALLY_BETWEEN_SYNCS,
     TALLY_ERROR,
+    TALLY_READ_RUN,
     TALLY_REQUESTED,
+    Activity,
     Call,
     Completed,
+    FileState,
     Latency,
-    OpenFile,
     OpHead,
     OpKey,
     OpStats,
     Runs,
 )
+from .operations import BY_NAME, READ
 
 
 @dataclass(frozen=True)
@@ -238,7 +241,8 @@ def run_ended(b: Body, op: Operation) -> None:
     b.cell(r2, r1, RUN_BUCKETS)
     a.ja(done)
     a.label(long)
-    record_run(b, r9[Call.direction])
+    a.mov(r3, r1)
+    b.tally(file=r9[Call.id], op=None, kind=TALLY_READ_RUN, item=r3, beyond=r9[Call.direction])
     a.label(done)
 
 
@@ -253,7 +257,112 @@ def direct(b: Body, op: Operation) -> None:
     a.label(no)
 
 
-def of_open_file(b: Body) -> Operation:
-    """The counters of Call.op on the file of the OpenFile in r7."""
-    return Operation(b, r7[OpenFile.id])
+def transfer_result(b: Body, full: str) -> None:
+    """Everything that the transfer described in the Call record, with result r8, adds to its file and operation.
 
+    Jumps to ``full`` if there is no room for its counters.
+    """
+    a, op = b.a, Operation(b, r9[Call.id])
+    succeeded, counted, done = a.unique("succeeded"), a.unique("counted"), a.unique("transfer_done")
+    op.find(full)
+    entered_and_called(b, op)
+    requested(b, op)
+    direct(b, op)
+    a.jsge(r8, 0, succeeded)
+    failed(b, op.file_id)
+    a.ja(counted)
+    a.label(succeeded)
+    completed(b, op)
+    returned(b, op)
+    a.jeq(r8, 0, counted)
+    extent(b, op)
+    run_ended(b, op)
+    _durable(b, op)
+    a.label(counted)
+    _show_activity(b)
+    a.jsle(r8, 0, done)
+    a.ldx(r1, r9[Call.direction])
+    a.jeq(r1, READ, done)
+    _written(b)
+    a.label(done)
+
+
+def sync_result(b: Body, full: str) -> None:
+    """The same for a sync: a successful one covers every byte written to the file before."""
+    a, op = b.a, Operation(b, r9[Call.id])
+    succeeded, done = a.unique("succeeded"), a.unique("sync_done")
+    op.find(full)
+    entered_and_called(b, op)
+    a.jsge(r8, 0, succeeded)
+    failed(b, op.file_id)
+    a.ja(done)
+    a.label(succeeded)
+    returned(b, op)
+    a.ldx(r1, r9[Call.op])
+    a.jeq(r1, BY_NAME["sync_file_range"].code, done, "starts writing, promises nothing")
+    _state(b, done)
+    a.mov(r4, r0)
+    a.mov(r1, 0)
+    b.swap(r4[FileState.unsynced], r1, r2)
+    a.xadd(r4[FileState.synced], r2)
+    b.bucket(r1, r2, r3)
+    a.mov(r3, r1)
+    b.tally(file=r9[Call.id], op=None, kind=TALLY_BETWEEN_SYNCS, item=r3)
+    a.label(done)
+
+
+def _state(b: Body, missing: str) -> None:
+    """r0 = the FileState of the file Call.id."""
+    a, file_id = b.a, b.a.slot("id", U64)
+    a.ldx(r1, r9[Call.id])
+    a.stx(file_id, r1)
+    a.lookup(b.maps.states, file_id)
+    a.jeq(r0, 0, missing)
+
+
+def _written(b: Body) -> None:
+    """What a write changes in its file's state: bytes to be synced, and whether it began where the last one did."""
+    a = b.a
+    elsewhere, done = a.unique("elsewhere"), a.unique("written")
+    _state(b, done)
+    a.xadd(r0[FileState.unsynced], r8)
+    a.ldx(r2, r9[Call.start])
+    a.add(r2, 1)
+    a.ldx(r3, r0[FileState.last_write])
+    a.jne(r3, r2, elsewhere)
+    b.count(r0[FileState.rewrites])
+    a.label(elsewhere)
+    a.stx(r0[FileState.last_write], r2)
+    a.label(done)
+
+
+def _durable(b: Body, op: Operation) -> None:
+    """Counts a write that was on stable storage when it returned."""
+    a, no = b.a, b.a.unique("not_durable")
+    a.ldx(r1, r9[Call.direction])
+    a.jeq(r1, READ, no)
+    a.ldx(r1, r9[Call.flags])
+    a.and_(r1, O_DSYNC)
+    a.ldx(r2, r9[Call.rw_flags])
+    a.and_(r2, RWF_DSYNC | RWF_SYNC)
+    a.or_(r1, r2)
+    a.jeq(r1, 0, no)
+    op.at(HEAD, r2)
+    b.count(op.head(r2, OpHead.durable))
+    a.label(no)
+
+
+def _show_activity(b: Body) -> None:
+    """This CPU's share of the status line, which nobody needs exactly: no atomics."""
+    a, zero, shown = b.a, b.a.slot("zero", U32), b.a.unique("shown")
+    a.st(zero, 0)
+    a.lookup(b.maps.activity, zero)
+    a.jeq(r0, 0, shown)
+    a.ldx(r1, r0[Activity.calls])
+    a.add(r1, 1)
+    a.stx(r0[Activity.calls], r1)
+    a.jsle(r8, 0, shown)
+    a.ldx(r1, r0[Activity.bytes])
+    a.add(r1, r8)
+    a.stx(r0[Activity.bytes], r1)
+    a.label(shown)

@@ -78,6 +78,8 @@ REGISTERS: Dict[str, Registers] = {
     "aarch64": Registers(0, 6, (0, 1, 2, 3, 4, 5)),     # x0 to x5
 }
 # O_* flags that differ between machines: arch/*/include/uapi/asm/fcntl.h
+O_APPEND, O_DSYNC = 0o2000, 0o10000         # the same everywhere; O_SYNC contains O_DSYNC
+RWF_DSYNC, RWF_SYNC, RWF_APPEND = 2, 4, 16  # include/uapi/linux/fs.h
 O_DIRECT: Dict[str, int] = {"x86_64": 0o40000, "aarch64": 0o200000}
 
 

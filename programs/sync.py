@@ -1,16 +1,15 @@
 """Durability: fsync, fdatasync and sync_file_range."""
 from __future__ import annotations
 
-from asm import U64, Program, r0, r1, r2, r3, r4, r6, r7, r8, r9
+from asm import U64, Program, r0, r1, r6, r7, r8, r9
 
 from . import account
 from .body import begin
 from .entry import find_call, load_result
 from .identify import SCRATCH_EXIT, find_open, identify, send_name
 from .kernel import Kernel, Options
-from .layout import TALLY_BETWEEN_SYNCS, Call, FileState, Lost, OpenFile
+from .layout import Call, Lost, OpenFile
 from .maps import Maps
-from .operations import BY_NAME
 from .transfer import set_operation
 
 
@@ -39,28 +38,9 @@ def exit_sync(kernel: Kernel, options: Options, maps: Maps) -> Program:
     identify(b, scratch=SCRATCH_EXIT, skip="out")
     a.label("found")
     a.ldx(r8, result)
-    op = account.of_open_file(b)
-    op.find("full")
-    account.entered_and_called(b, op)
-    a.jsge(r8, 0, "succeeded")
-    account.failed(b, op.file_id)
-    a.ja("name")
-    a.label("succeeded")
-    account.returned(b, op)
-    a.ldx(r1, r9[Call.op])
-    a.jeq(r1, BY_NAME["sync_file_range"].code, "name", "starts writing, promises nothing")
-    file_id = a.slot("id", U64)
     a.ldx(r1, r7[OpenFile.id])
-    a.stx(file_id, r1)
-    a.lookup(maps.states, file_id)
-    a.jeq(r0, 0, "name")
-    a.mov(r4, r0)
-    a.mov(r1, 0)
-    b.swap(r4[FileState.unsynced], r1, r2)
-    a.xadd(r4[FileState.synced], r2)
-    b.bucket(r1, r2, r3)
-    a.mov(r3, r1)
-    b.tally(file=r7[OpenFile.id], op=None, kind=TALLY_BETWEEN_SYNCS, item=r3)
+    a.stx(r9[Call.id], r1)
+    account.sync_result(b, "full")
     a.ja("name")
     a.label("full")
     b.lost(Lost.calls)

@@ -11,25 +11,19 @@ from . import account
 from .body import Body, begin
 from .entry import find_call, load_result
 from .identify import SCRATCH_EXIT, find_open, identify, send_name
-from .kernel import Kernel, Options
+from .kernel import O_APPEND, RWF_APPEND, RWF_DSYNC, RWF_SYNC, Kernel, Options
 from .layout import (
     IOVEC_BYTES,
     IOVEC_CHUNK,
     IOVECS,
-    Activity,
     Call,
-    FileState,
     Lost,
     OpenFile,
-    OpHead,
     Scratch,
 )
 from .maps import Maps
 from .operations import OPERATIONS, READ, WRITE, Kind, Position
 
-O_APPEND, O_DSYNC = 0o2000, 0o10000         # include/uapi/asm-generic/fcntl.h; O_SYNC contains O_DSYNC
-RWF_DSYNC, RWF_SYNC, RWF_APPEND = 2, 4, 16  # include/uapi/linux/fs.h
-EBADF = 9
 LAST_READ = max(o.code for o in OPERATIONS if o.direction == READ)
 
 
@@ -183,7 +177,6 @@ def account_transfer(b: Body, *, after: int, file: Field = Call.file) -> None:
     _set_moved(b)
     a.ldx(r1, r9[file])
     a.jeq(r1, 0, "no_file")
-    a.mov(r7, r8)
     result = a.slot("result", U64)
     a.stx(result, r8)
     a.mov(r8, r1)
@@ -201,12 +194,9 @@ def account_transfer(b: Body, *, after: int, file: Field = Call.file) -> None:
     _place(b)
     a.label("placed")
     _leave_flight(b)
-    _count(b)
-    _show_activity(b)
-    a.jsle(r8, 0, "name")
-    a.ldx(r1, r9[Call.direction])
-    a.jeq(r1, READ, "name")
-    _written(b)
+    a.ldx(r1, r7[OpenFile.id])
+    a.stx(r9[Call.id], r1)
+    account.transfer_result(b, "full")
     a.ja("name")
     a.label("full")
     b.lost(Lost.calls)
@@ -367,70 +357,3 @@ def _leave_flight(b: Body) -> None:
     a.xadd(r7[OpenFile.inflight], r1)
     a.st(r9[Call.shared], 0)
     a.label(alone)
-
-
-def _count(b: Body) -> None:
-    """Everything that the record of the operation holds."""
-    a, op = b.a, account.of_open_file(b)
-    op.find("full")
-    account.entered_and_called(b, op)
-    account.requested(b, op)
-    account.direct(b, op)
-    a.jsge(r8, 0, "succeeded")
-    account.failed(b, op.file_id)
-    a.ja("counted")
-    a.label("succeeded")
-    account.completed(b, op)
-    account.returned(b, op)
-    a.jeq(r8, 0, "counted")
-    account.extent(b, op)
-    account.run_ended(b, op)
-    _durable(b, op)
-    a.label("counted")
-
-
-def _show_activity(b: Body) -> None:
-    a, zero = b.a, b.a.slot("zero", U32)
-    a.st(zero, 0)
-    a.lookup(b.maps.activity, zero)
-    a.jeq(r0, 0, "shown")
-    for place, value in ((Activity.calls, None), (Activity.bytes, r8)):
-        if value is r8:
-            a.jsle(r8, 0, "shown")
-        a.ldx(r1, r0[place])
-        a.add(r1, value or 1)
-        a.stx(r0[place], r1)
-    a.label("shown")
-
-
-def _durable(b: Body, op: account.Operation) -> None:
-    """Counts a write that was on stable storage when it returned."""
-    a = b.a
-    a.ldx(r1, r9[Call.direction])
-    a.jeq(r1, READ, "not_durable")
-    a.ldx(r1, r9[Call.flags])
-    a.and_(r1, O_DSYNC)
-    a.ldx(r2, r9[Call.rw_flags])
-    a.and_(r2, RWF_DSYNC | RWF_SYNC)
-    a.or_(r1, r2)
-    a.jeq(r1, 0, "not_durable")
-    op.at(account.HEAD, r2)
-    b.count(op.head(r2, OpHead.durable))
-    a.label("not_durable")
-
-
-def _written(b: Body) -> None:
-    """What a write changes in its file's state: bytes to be synced, and whether it began where the last one did."""
-    a, file_id = b.a, b.a.slot("id", U64)
-    a.ldx(r1, r7[OpenFile.id])
-    a.stx(file_id, r1)
-    a.lookup(b.maps.states, file_id)
-    a.jeq(r0, 0, "name")
-    a.xadd(r0[FileState.unsynced], r8)
-    a.ldx(r2, r9[Call.start])
-    a.add(r2, 1)
-    a.ldx(r3, r0[FileState.last_write])
-    a.jne(r3, r2, "elsewhere")
-    b.count(r0[FileState.rewrites])
-    a.label("elsewhere")
-    a.stx(r0[FileState.last_write], r2)
