@@ -23,8 +23,8 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 from pybpf import specimens, syscalls
 from pybpf.peek import Peek, PeekError, Task
 from pybpf.renamer import image
-from pybpf.search import Block, CalibrationError, Search, is_pointer, places, pointers
-from pybpf.specimens import CLONE_FILES, CLONE_FS, CLONE_NEWNS, Laboratory, Orphan, Sleepers, SpecimenError
+from pybpf.search import Block, CalibrationError, Search, apart, is_pointer, places, pointers
+from pybpf.specimens import CLONE_FILES, CLONE_FS, CLONE_NEWNS, Laboratory, Orphan, Sleepers, Specimen, SpecimenError
 from pybpf.tracefs import Tracefs
 
 __all__ = ["Calibration", "CalibrationError", "calibrate"]
@@ -32,6 +32,7 @@ __all__ = ["Calibration", "CalibrationError", "calibrate"]
 _ATTEMPTS = 3
 _TASK_BYTES, _FILE_BYTES, _INODE_BYTES, _DENTRY_BYTES, _SUPER_BYTES = 16384, 320, 1024, 256, 2048
 _FDTABLE_BYTES = 64
+_MIN_ROUNDS, _MAX_ROUNDS = 3, 24  # of the programs that show 32-bit tasks
 _BEFORE_MOUNT = 256  # bytes that a struct mount may have before its vfsmount
 _MNT_NS_INTERNAL = -22 & 0xFFFFFFFFFFFFFFFF  # ERR_PTR(-EINVAL), fs/mount.h: the pipes' mount and its like
 _TS_COMPAT, _TIF_32BIT = 0x2, 1 << 22
@@ -64,21 +65,27 @@ def calibrate(tracefs: Optional[Tracefs] = None) -> Calibration:
 
 
 def _calibrate(tracefs: Optional[Tracefs]) -> Calibration:
-    with Peek(tracefs) as peek, Orphan(peek) as orphan:
-        worker = _Worker(peek, orphan)
-        worker.start()
-        worker.end()
-        if worker.error is not None:
-            raise worker.error
-        return Calibration(worker.members, worker.missing)
+    anchors = [os.open("/", os.O_RDONLY | os.O_DIRECTORY), *os.pipe2(os.O_CLOEXEC)]
+    try:
+        with Peek(tracefs) as peek, Orphan(peek) as orphan:
+            worker = _Worker(peek, orphan, anchors)
+            worker.start()
+            worker.end()
+    finally:
+        for fd in anchors:
+            os.close(fd)
+    if worker.error is not None:
+        raise worker.error
+    return Calibration(worker.members, worker.missing)
 
 
 class _Worker(threading.Thread):
     """The thread that does it all, since it has to leave what it shares with its process."""
 
-    def __init__(self, peek: Peek, orphan: Orphan) -> None:
+    def __init__(self, peek: Peek, orphan: Orphan, anchors: List[int]) -> None:
         super().__init__(daemon=True)
-        self._peek, self._orphan = peek, orphan
+        self._peek = peek
+        self._examination = _Examination(peek, orphan, anchors)
         self._tid = 0
         self.members: Dict[str, int] = {}
         self.missing: Dict[str, str] = {}
@@ -88,9 +95,8 @@ class _Worker(threading.Thread):
         try:
             self._tid = threading.get_native_id()
             self._peek.adopt()
-            examination = _Examination(self._peek, self._orphan)
-            examination.run()
-            self.members, self.missing = examination.search.members, examination.missing
+            self._examination.run()
+            self.members, self.missing = self._examination.search.members, self._examination.missing
         except BaseException as error:  # raised where it is waited for
             self.error = error
 
@@ -104,45 +110,45 @@ class _Worker(threading.Thread):
 
 
 class _Examination:
-    """Who is examined, and in which order one thing leads to the next."""
+    """Who is examined, and in which order one thing leads to the next.
 
-    def __init__(self, peek: Peek, orphan: Orphan) -> None:
-        self.peek, self.orphan = peek, orphan
+    `anchors` are descriptors that were open before anything began: of the root directory and of both ends of a pipe.
+    """
+
+    def __init__(self, peek: Peek, orphan: Orphan, anchors: List[int]) -> None:
+        self.peek, self.orphan, self.anchors = peek, orphan, anchors
         self.search = Search(peek)
         self.missing: Dict[str, str] = {}
 
     def run(self) -> None:
-        self.anchors = [os.open("/", os.O_RDONLY | os.O_DIRECTORY), *os.pipe2(os.O_CLOEXEC)]
-        try:
-            with Sleepers(self.peek, [b"sleeper-1", b"the-second", b"3"]) as sleepers:
-                self._tasks(sleepers)
-                self._leave()
-                self.laboratory = Laboratory()
-                self._descriptors(sleepers.tid)
-                self._namespaces()
-                self._open_files()
-                self._file_systems()
-                self._names()
-                self._mounts()
-                self._directories()
-                self._threads()
-                self._tell_32_bit_tasks()
-        finally:
-            for fd in self.anchors:
-                os.close(fd)
+        """Find everything. In a thread that ends then, with all that it has mounted and opened."""
+        with Sleepers(self.peek, [b"sleeper-1", b"the-second", b"3"]) as sleepers:
+            self._tasks(sleepers)
+            self._leave()
+            self.laboratory = Laboratory()
+            self._descriptors(sleepers.tid)
+            self._namespaces()
+            self._open_files()
+            self._file_systems()
+            self._names()
+            self._mounts()
+            self._directories()
+            self._threads()
+            self._tell_32_bit_tasks()
 
     # -- threads and what they share ------------------------------------------------------------------------------
 
     def _task(self, address: int) -> Block:
-        return self.search.read(address, _TASK_BYTES)
+        return self.search.read(address, self.task_bytes)
 
     def _tasks(self, sleepers: Sleepers) -> None:
         """Numbers and names of threads."""
         self.me = self.peek.current()
         named: List[Tuple[Task, bytes]] = [(self.me, self.peek.name), *sleepers.tasks]
-        blocks = [self._task(task.address) for task, _name in named]
+        known = [self.orphan.first, self.orphan.other, *(task.address for task, _name in named)]
+        self.task_bytes = min(_TASK_BYTES, apart(known))
+        self.zombie, self.orphan_task, *blocks = (self._task(address) for address in known)
         self.others = blocks[1:]
-        self.zombie, self.orphan_task = (self._task(address) for address in self.orphan.examine())
         self.search.found("task_struct.pid", places(zip(blocks, [task.tid for task, _name in named]), 4))
         wherever = [
             {match.start() for match in re.finditer(re.escape(name + b"\0"), block.data)}
@@ -176,17 +182,19 @@ class _Examination:
     def _descriptors(self, other: int) -> None:
         """From a task to its table of descriptors, and the files that are open in it.
 
-        Two tables are compared: the one that the threads share, and our own, which has outgrown its first size.
+        Three tables are compared: the one that the threads share, our own, which has outgrown its first size, and that
+        of another process.
         """
         search, laboratory = self.search, self.laboratory
         laboratory.grow_table()
+        tasks = (self.mine, self.others[0], self.orphan_task)
         unused = os.dup(self.anchors[0])
         os.close(unused)
         chains, arrays = [], {}
         for files in self.may_be_files:
-            tables = [search.read(task.word(files), 1024) for task in (self.others[0], self.mine)]
+            tables = search.objects([task.word(files) for task in tasks], 1024)
             for fdt in pointers(tables):
-                fdtables = [search.read(table.word(fdt), _FDTABLE_BYTES) for table in tables]
+                fdtables = search.objects([table.word(fdt) for table in tables], _FDTABLE_BYTES)
                 for fd in pointers(fdtables):
                     chain = (files, fdt, fd)
                     arrays[chain] = [fdtable.word(fd) for fdtable in fdtables]
@@ -196,21 +204,26 @@ class _Examination:
             raise CalibrationError("task_struct.files", f"{len(chains)} ways lead to the files of descriptors, not one")
         for member, offset in zip(("task_struct.files", "files_struct.fdt", "fdtable.fd"), chains[0]):
             search.found(member, [offset])
-        self.array = arrays[chains[0]][1]
-        tables = search.follow((self.others[0], self.mine, self.orphan_task), "task_struct.files", 1024)
-        sizes = [specimens.table_size(tid) for tid in (other, threading.get_native_id(), self.orphan.living)]
-        fdtables = search.follow(tables, "files_struct.fdt", _FDTABLE_BYTES)
+        self.array = arrays[chains[0]][0]
+        fdtables = search.follow(search.follow(tasks, "task_struct.files", 1024), "files_struct.fdt", _FDTABLE_BYTES)
+        sizes = [specimens.table_size(tid) for tid in (threading.get_native_id(), other, self.orphan.living)]
         search.found("fdtable.max_fds", places(zip(fdtables, sizes), 4))
 
     def _file(self, fd: int, array: int = 0) -> int:
         """The address of the open file behind a descriptor."""
         return self.search.read((array or self.array) + 8 * fd, 8).word(0)
 
+    def _files(self, fds: Sequence[int]) -> List[Block]:
+        """The open files behind descriptors."""
+        return self.search.objects([self._file(fd) for fd in fds], _FILE_BYTES)
+
     def _are_ours(self, arrays: List[int], unused: int) -> bool:
-        """Whether the shared and our own array of files are where the anchors and the laboratory's files are."""
-        shared, own = arrays
+        """Whether all these arrays of files have the anchors, and the first of them the laboratory's files."""
+        own, *others = arrays
         anchors = [self._file(fd, own) for fd in self.anchors]
-        if anchors != [self._file(fd, shared) for fd in self.anchors] or self._file(unused, own):
+        if self._file(unused, own):
+            return False
+        if any([self._file(fd, other) for fd in self.anchors] != anchors for other in others):
             return False
         every = [{self._file(fd, own) for fd in (file.fd, *file.duplicates)} for file in self.laboratory.files]
         files = [file for group in every for file in group]
@@ -222,9 +235,9 @@ class _Examination:
         """Mount namespaces, by their numbers: the one that we were in and our own."""
         search, chains = self.search, []
         for nsproxy in self.may_be_nsproxy:
-            proxies = [search.read(task.word(nsproxy), 128) for task in (self.others[0], self.mine)]
+            proxies = search.objects([task.word(nsproxy) for task in (self.others[0], self.mine)], 128)
             for namespace in pointers(proxies):
-                spaces = [search.read(proxy.word(namespace), 512) for proxy in proxies]
+                spaces = search.objects([proxy.word(namespace) for proxy in proxies], 512)
                 chains += [(nsproxy, namespace, inum) for inum in places(zip(spaces, self.mount_namespaces), 4)]
         if len(chains) != 1:
             raise CalibrationError("mnt_namespace.ns.inum", f"found in {len(chains)} places, not one")
@@ -242,7 +255,7 @@ class _Examination:
         """What an open file and its inode say of themselves, before and after everything about them has changed."""
         search, laboratory = self.search, self.laboratory
         some = [*laboratory.files, *laboratory.directories]
-        blocks = [search.read(self._file(file.fd), _FILE_BYTES) for file in some]
+        blocks = self._files([file.fd for file in some])
         stats = [os.fstat(file.fd) for file in some]
 
         def are_inodes(targets: List[Block]) -> bool:
@@ -262,9 +275,10 @@ class _Examination:
     def _values(self) -> Dict[str, List[Tuple[Block, int]]]:
         """For each member of _OF_FILES, every file with the value that it must have there now."""
         found: Dict[str, List[Tuple[Block, int]]] = {member: [] for member in (*_OF_FILES, "references", "handle")}
-        for specimen in self.laboratory.files:
-            file = self.search.read(self._file(specimen.fd), _FILE_BYTES)
-            inode = self.search.follow([file], "file.f_inode", _INODE_BYTES)[0]
+        specimens = self.laboratory.files
+        files = self._files([specimen.fd for specimen in specimens])
+        inodes = self.search.follow(files, "file.f_inode", _INODE_BYTES)
+        for specimen, file, inode in zip(specimens, files, inodes):
             stat = os.fstat(specimen.fd)
             for member, value in (
                 ("file.f_pos", os.lseek(specimen.fd, 0, os.SEEK_CUR)),
@@ -320,7 +334,7 @@ class _Examination:
         fds, names = [*fds, self.anchors[1]], [*names, b"pipefs"]
         devices = [_kernel_device(os.fstat(fd).st_dev) for fd in fds]
         magics = [syscalls.file_system_magic(fd) for fd in fds]
-        files = [search.read(self._file(fd), _FILE_BYTES) for fd in fds]
+        files = self._files(fds)
         inodes = search.follow(files, "file.f_inode", _INODE_BYTES)
 
         def are_super_blocks(targets: List[Block]) -> bool:
@@ -353,17 +367,23 @@ class _Examination:
         search, laboratory = self.search, self.laboratory
         some = [*laboratory.files, *laboratory.directories]
         names = [file.name for file in some]
-        files = [search.read(self._file(file.fd), _FILE_BYTES) for file in some]
+        files = self._files([file.fd for file in some])
         search.through(
             "file.f_path.dentry", files, _DENTRY_BYTES, lambda targets: self._named(targets, names)
         )
-        dentries = search.follow(files, "file.f_path.dentry", _DENTRY_BYTES)
-        search.found("dentry.d_name.name", self._named(dentries, names))
-        lengths = places(zip(dentries, [len(name) for name in names]), 4)
+        samples: List[Tuple[Block, Specimen]] = []
+        named = []
+        for state in (1, 2):
+            if state == 2:
+                laboratory.move()
+            some = [*laboratory.files, *laboratory.directories]
+            dentries = search.follow(files, "file.f_path.dentry", _DENTRY_BYTES)
+            named.append(set(self._named(dentries, [file.name for file in some])))
+            samples += zip(dentries, some)
+        search.found("dentry.d_name.name", set.intersection(*named))
+        lengths = places([(block, len(file.name)) for block, file in samples], 4)
         search.found("dentry.d_name.hash_len", [length - 4 for length in lengths if length % 8 == 4])
-        parents = [
-            (dentry, self._dentry(file.parent)) for dentry, file in zip(dentries, some) if file.parent is not None
-        ]
+        parents = [(block, self._dentry(file.parent)) for block, file in samples if file.parent is not None]
         search.found("dentry.d_parent", places(parents, 8))
 
     def _dentry(self, fd: int) -> int:
@@ -376,24 +396,25 @@ class _Examination:
         """Mounts: which files are on the same one, what they cover, and where that lies."""
         search, stages = self.search, self.laboratory.stages
         some = [*self.laboratory.files, *self.laboratory.directories]
-        files = [search.read(self._file(file.fd), _FILE_BYTES) for file in some]
+        files = self._files([file.fd for file in some])
         labels = [file.mount for file in some]
         search.found(
             "file.f_path.mnt",
             [at for at in pointers(files) if _one_to_one(labels, [block.word(at) for block in files])],
         )
         mounts = {label: self._path(stage.root, "file.f_path.mnt") for label, stage in stages.items()}
-        around = {label: search.read(mount - _BEFORE_MOUNT, 1024) for label, mount in mounts.items()}
-        roots = [(around[label], self._dentry(stage.root)) for label, stage in stages.items()]
-        covered = [(around[label], self._dentry(stage.covered)) for label, stage in stages.items()]
-        search.found("vfsmount.mnt_root", [at - _BEFORE_MOUNT for at in places(roots, 8)])
+        mounts.update({f"anchor {fd}": self._path(fd, "file.f_path.mnt") for fd in self.anchors[:2]})
+        size = apart(mounts.values())
+        around = {label: search.read(mount - _BEFORE_MOUNT, _BEFORE_MOUNT + size) for label, mount in mounts.items()}
+        roots = places([(around[label], self._dentry(stage.root)) for label, stage in stages.items()], 8)
+        search.found("vfsmount.mnt_root", [at - _BEFORE_MOUNT for at in roots if at >= _BEFORE_MOUNT])
         inside = self._parents(around, mounts)
         begin = _BEFORE_MOUNT - inside
-        search.found("mount.mnt_mountpoint", [at - begin for at in places(covered, 8)])
-        spaces = [(block, self.spaces[1]) for block in around.values()]
-        for fd, space in zip(self.anchors, (self.spaces[0], _MNT_NS_INTERNAL)):
-            spaces.append((search.read(self._path(fd, "file.f_path.mnt") - _BEFORE_MOUNT, 1024), space))
-        search.found("mount.mnt_ns", [at - begin for at in places(spaces, 8)])
+        covered = places([(around[label], self._dentry(stage.covered)) for label, stage in stages.items()], 8)
+        search.found("mount.mnt_mountpoint", [at - begin for at in covered if 0 <= at - begin < size])
+        spaces = [*([self.spaces[1]] * len(stages)), self.spaces[0], _MNT_NS_INTERNAL]
+        owned = places(zip(around.values(), spaces), 8)
+        search.found("mount.mnt_ns", [at - begin for at in owned if 0 <= at - begin < size])
 
     def _parents(self, around: Dict[str, Block], mounts: Dict[str, int]) -> int:
         """How far a vfsmount lies inside its mount: the parent is named by its beginning, and known by its vfsmount."""
@@ -402,8 +423,9 @@ class _Examination:
         found = []
         for at in pointers([block for block, _parent in known]):
             distances = {parent - block.word(at) for block, parent in known}
-            if len(distances) == 1 and 0 <= min(distances) <= _BEFORE_MOUNT:
-                found.append((at, distances.pop()))
+            inside = distances.pop()
+            if not distances and 0 <= inside <= _BEFORE_MOUNT and at >= _BEFORE_MOUNT - inside:
+                found.append((at, inside))
         if len(found) != 1:
             raise CalibrationError("mount.mnt_parent", f"found in {len(found)} places, not one")
         at, inside = found[0]
@@ -435,26 +457,29 @@ class _Examination:
 
     def _threads(self) -> None:
         """What counts threads: those that share a table of descriptors, and those of a process that are alive."""
-        search, zombie, orphan, count = self.search, self.zombie, self.orphan_task, self.orphan.count
-        shared = [
-            offset
+        search, zombie, orphan = self.search, self.zombie, self.orphan_task
+        groups: Dict[int, List[Tuple[Block, int]]] = {
+            offset: []
             for offset in pointers([zombie, orphan, self.mine])
             if zombie.word(offset) == orphan.word(offset) != self.mine.word(offset)
             and all(other.word(offset) == self.mine.word(offset) for other in self.others)
-        ]
-        tables = search.follow([orphan, self.mine, self.others[0]], "task_struct.files", 1024)
-        users = [(tables[0], count), (tables[1], 1), (tables[2], self.threads_before - 1)]
-        groups = {at: [(search.read(orphan.word(at), 2048), count)] for at in shared}
-        for more in (0, 2):
-            with Sleepers(self.peek, [b"more"] * more):
-                now = len(specimens.threads())
-                for at, samples in groups.items():
-                    samples.append((search.read(self.mine.word(at), 2048), now))
-                users.append((search.read(self.mine.word(search.members["task_struct.files"]), 1024), 1 + more))
-        search.found("files_struct.count", places(users, 4))
-        with contextlib.suppress(syscalls.BpfError), self.orphan.one_about_to_end():
+        }
+        users: List[Tuple[Block, int]] = []
+
+        def look(more: int) -> None:
+            tasks = (self.mine, orphan, self.others[0])
+            counts = (1 + more, self.orphan.count, self.threads_before - 1)
+            users.extend(zip(search.follow(tasks, "task_struct.files", 1024), counts))
+            counts = (len(specimens.threads()), self.orphan.count, 0)
             for at, samples in groups.items():
-                samples.append((search.read(orphan.word(at), 2048), count))
+                samples.extend(zip(search.objects([task.word(at) for task in tasks[:2]], 2048), counts))
+
+        look(0)
+        with Sleepers(self.peek, [b"more", b"and more"]):
+            look(2)
+        with contextlib.suppress(syscalls.BpfError), self.orphan.one_about_to_end():
+            look(0)
+        search.found("files_struct.count", places(users, 4))
         live = {at: places(samples, 4) for at, samples in groups.items()}
         search.found("task_struct.signal", [at for at, offsets in live.items() if offsets])
         search.found("signal_struct.live", live[search.members["task_struct.signal"]])
@@ -462,25 +487,34 @@ class _Examination:
     # -- 32-bit tasks ----------------------------------------------------------------------------------------------
 
     def _tell_32_bit_tasks(self) -> None:
-        """The bit by which a 32-bit task is told: in the same program, built for either, whatever else they share."""
+        """The bit by which a 32-bit task is told: in one program built for both, whatever else these have in common."""
         machine = os.uname().machine
         member = "task_struct.thread_info." + ("status" if machine == "x86_64" else "flags")
-        wide, narrow = [], []
-        try:
-            for _round in range(3):
+        wide, narrow = [self.mine, *self.others, self.orphan_task], []
+        may_be: Set[int] = set()
+        for number in range(_MAX_ROUNDS):  # other flags of a task come and go, and may do so as this one does
+            try:
                 wide.append(self._run(image(machine, 64, self.peek.name)))
                 narrow.append(self._run(image(machine, 32, self.peek.name)))
-        except OSError as error:
-            if error.errno != errno.ENOEXEC:
-                raise CalibrationError(member, f"the program that shows it cannot be run: {error.strerror}") from error
-            self.missing[member] = "this kernel runs no 32-bit programs"
-            return
+            except OSError as error:
+                if error.errno != errno.ENOEXEC:
+                    raise CalibrationError(member, f"the program that shows it is refused: {error.strerror}") from error
+                self.missing[member] = "this kernel runs no 32-bit programs"
+                return
+            may_be = self._compat(machine, wide, narrow)
+            if len(may_be) <= 1 and number + 1 >= _MIN_ROUNDS:
+                break
+        self.search.found(member, may_be)
+
+    @staticmethod
+    def _compat(machine: str, wide: List[Block], narrow: List[Block]) -> Set[int]:
         if machine == "x86_64":
-            states = [(block, 0) for block in (*wide, self.mine, *self.others)]
-            self.search.found(member, places([(block, _TS_COMPAT) for block in narrow] + states, 4))
-        else:  # thread_info is the first member of task_struct, and has the flags first: CONFIG_THREAD_INFO_IN_TASK
-            told = [bool(block.word(0, 4) & _TIF_32BIT) for block in (*narrow, *wide, self.mine)]
-            self.search.found(member, [0] if told == [True] * 3 + [False] * 4 else [])
+            size = apart(block.address for block in (*wide, *narrow))
+            states = [*((block, _TS_COMPAT) for block in narrow), *((block, 0) for block in wide)]
+            return {at for at in places(states, 4) if at < size}
+        # thread_info is the first member of task_struct and has the flags first: CONFIG_THREAD_INFO_IN_TASK
+        told = [{bool(block.word(0, 4) & _TIF_32BIT) for block in blocks} for blocks in (narrow, wide)]
+        return {0} if told == [{True}, {False}] else set()
 
     def _run(self, program: bytes) -> Block:
         """The task_struct of a program while it renames itself. Raises OSError, CalibrationError."""
@@ -488,19 +522,20 @@ class _Examination:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o700)
         os.write(fd, program)
         os.close(fd)
-        data = b""
+        addresses, data = [], b""
         syscalls.rename_thread(b"starter")  # an exec renames too, and is not what is wanted
         try:
-            for part in range(0, _TASK_BYTES, _PART):
-                self.peek.arm(part, _PART)
+            for part in range(0, self.task_bytes, _PART):
+                self.peek.arm(part, min(_PART, self.task_bytes - part))
                 os.waitpid(os.posix_spawn(path, [path], {}), 0)
                 answer = self.peek.fetch()
-                data += answer.data if answer else b""
-                if answer is None or len(answer.data) < _PART:
-                    break
+                if answer is None:
+                    raise SpecimenError("a program does not rename itself")
+                addresses.append(answer.task.address)
+                data += answer.data
         finally:
             self.peek.adopt()
-        return Block(0, data)
+        return Block(addresses[0], data)
 
 
 _DIRECTORIES = {"root": "/", "pwd": "."}

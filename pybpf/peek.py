@@ -151,8 +151,9 @@ class Peek:
             self._stack = stack.pop_all()
 
     def adopt(self) -> None:
-        """Give the calling thread the name of those that are served."""
-        rename_thread(self.name)
+        """Give the calling thread the name of those that are served. In one process at a time."""
+        with self._lock:  # a thread that inherited the name is served now, in place of another one
+            rename_thread(self.name)
 
     def current(self) -> Task:
         """The calling thread, which was adopted. Raises PeekError."""

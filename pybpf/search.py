@@ -6,7 +6,7 @@ from typing import Callable, Dict, Iterable, List, NamedTuple, Sequence, Set, Tu
 
 from pybpf.peek import Peek
 
-__all__ = ["Block", "CalibrationError", "Search", "is_pointer", "places", "pointers"]
+__all__ = ["Block", "CalibrationError", "Search", "apart", "is_pointer", "places", "pointers"]
 
 
 class CalibrationError(RuntimeError):
@@ -51,6 +51,15 @@ def places(samples: Iterable[Tuple[Block, int]], size: int) -> Set[int]:
     return found
 
 
+def apart(addresses: Iterable[int]) -> int:
+    """The least distance between any two objects at these addresses, which none of them can exceed in size.
+
+    Memory is handed out from rows of objects of one kind: behind an object there often is another that looks like it.
+    """
+    ordered = sorted(set(addresses))
+    return min((high - low for low, high in zip(ordered, ordered[1:])), default=1 << 32)
+
+
 class Search:
     """What was found so far, and how to look further."""
 
@@ -64,7 +73,13 @@ class Search:
 
     def follow(self, blocks: Iterable[Block], member: str, size: int) -> List[Block]:
         """What the pointers `member`, which was found before, of the blocks point to."""
-        return [self.read(block.word(self.members[member]), size) for block in blocks]
+        return self.objects([block.word(self.members[member]) for block in blocks], size)
+
+    def objects(self, addresses: Sequence[int], size: int) -> List[Block]:
+        """Objects of one kind, of `size` bytes at most."""
+        size = min(size, apart(addresses))
+        known = {address: self.read(address, size) for address in set(addresses)}
+        return [known[address] for address in addresses]
 
     def has_text(self, address: int, text: bytes) -> bool:
         """Whether there is this string, with its end."""
@@ -92,6 +107,6 @@ class Search:
         passed = []
         for offset in pointers(blocks):
             words = [block.word(offset) for block in blocks]
-            if among(words) and test([self.read(words[0], size)]) and test([self.read(word, size) for word in words]):
+            if among(words) and test([self.read(words[0], size)]) and test(self.objects(words, size)):
                 passed.append(offset)
         return self.found(member, passed)

@@ -127,11 +127,10 @@ class Orphan:
     _PTRACE_CONT, _PTRACE_SEIZE, _PTRACE_O_TRACEEXIT, _WALL = 7, 0x4206, 0x40, 0x40000000
 
     def __init__(self, peek: Peek) -> None:
-        """Fork it. To be made before there are other threads. Raises OSError."""
+        """Fork it, and let it report. To be made before there are other threads. Raises OSError, SpecimenError."""
         self._report, theirs_out = os.pipe2(os.O_CLOEXEC)
         command_in, self._command = os.pipe2(os.O_CLOEXEC)
         life_in, self._life = os.pipe2(os.O_CLOEXEC)
-        self.count = self.living = 0
         self.pid = os.fork()
         if self.pid == 0:
             for fd in (self._report, self._command, self._life):
@@ -139,17 +138,12 @@ class Orphan:
             _OrphanedProcess(peek, command_in, life_in, theirs_out).run()
         for fd in (theirs_out, command_in, life_in):
             os.close(fd)
-
-    def examine(self) -> Tuple[int, int]:
-        """Where the task_structs of the first thread and of one that lives are. Raises SpecimenError.
-
-        From then on `living` is the number of the latter, and `count` says how many live.
-        """
         raw = os.read(self._report, self._REPORT.size)
         if len(raw) != self._REPORT.size:
+            self.close()
             raise SpecimenError("the process that outlives its first thread has failed")
-        first, living, self.count, self.living = self._REPORT.unpack(raw)
-        return first, living
+        # The task_structs of the first thread and of one that lives, how many do, and the number of that one.
+        self.first, self.other, self.count, self.living = self._REPORT.unpack(raw)
 
     @contextlib.contextmanager
     def one_about_to_end(self) -> Iterator[None]:
@@ -292,11 +286,10 @@ class Laboratory:
         ]
         for number, (mount, directory, name, flags, mode, references) in enumerate(plans, 1):
             parent = self._directory(mount, directory)
-            path = f"{directory}/{name}"
-            fd = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = os.open(f"{directory}/{name}", flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
             os.fchmod(fd, mode)
             for link in range(number * number):
-                os.link(path, f"{path[:-3]}-{link}")
+                os.link(name, f"{number}-{link}", src_dir_fd=parent, dst_dir_fd=parent)
             duplicates = tuple(os.dup(fd) for _ in range(references - 1))
             self.files.append(Specimen(fd, name.encode(), mount, parent, references, duplicates))
         again = self._directory("fourth", f"{base}/fourth")
@@ -337,6 +330,12 @@ class Laboratory:
                 )
                 for number, file in enumerate(self.files, 1)
             ]
+
+    def move(self) -> None:
+        """Give a file another name in another directory."""
+        file, name, directory = self.files[1], b"moved-elsewhere", self.stages["first"].root
+        os.rename(file.name, name, src_dir_fd=file.parent, dst_dir_fd=directory)
+        self.files[1] = file._replace(name=name, parent=directory)
 
     def grow_table(self) -> None:
         """Use a descriptor so high that the table must grow. Raises OSError where RLIMIT_NOFILE leaves no room."""
