@@ -55,7 +55,7 @@ def setup(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--duration", metavar="SECONDS", type=_seconds, help="stop after this time; COMMAND goes on")
     how.add_argument("--attach", choices=("auto", "raw", "perf", "fentry"), default="auto",
                      help="raw tracepoints (4.17), perf tracepoints (4.14) or fentry (5.5)")  # fmt: skip
-    how.add_argument("--offsets", metavar="SOURCE", default="auto",
+    how.add_argument("--offsets", metavar="auto|btf|calibrate|FILE", default="auto",
                      help="where kernel structures are known from: btf, calibrate (search them), or a file that "
                           "tools/offsets made; default: what there is, in this order")  # fmt: skip
     how.add_argument("--vmlinux", metavar="FILE", help="take them from this kernel's image with debug information")
