@@ -20,6 +20,7 @@ from pybpf.tracefs import Tracefs, TracefsError
 
 MAX_DIRECT_SLOTS = 32768
 SHARED_SLOTS = 16384
+SPARES = 3
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,15 @@ def gather(tracefs: Optional[Tracefs], source: str = "auto", vmlinux: Optional[s
         ring_buffer=features.FEATURES["ring_buffer"].supported(),
         tid_slots=MAX_DIRECT_SLOTS if direct else SHARED_SLOTS if fetch_atomics else 0,
         tid_direct=direct,
+        spares=SPARES if btf is not None and _preempts_programs(btf) else 0,
         types=typed_reads(btf) if btf is not None and found.source == offsets.BTF else {},
     )
     return Facts(kernel, preallocate=btf is None or not _allocates_anywhere(btf), offsets_from=found.source)
+
+
+def _preempts_programs(btf: Btf) -> bool:
+    """Whether programs on system calls run preemptibly (7.2), which shows as a function of this name."""
+    return bool(btf.functions(["trace_call_bpf_faultable"]))
 
 
 def _allocates_anywhere(btf: Btf) -> bool:

@@ -88,7 +88,7 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
             WALKS[SCRATCH_ENTER]: "walk_0", WALKS[SCRATCH_EXIT]: "walk_1",
         },
         syscalls={NUMBERS[kernel.machine][call.name]: descriptor(call).pack() for call in calls},
-        entering=frozenset(["enter_other", "walk_0", *(program.name for program in enters if "enter" in program.name)]),
+        entering=frozenset(["enter_other", "walk_0", *(name for name in hooks if name.startswith("enter"))]),
     )
 
 
@@ -97,25 +97,30 @@ def _ways_in(
 ) -> Tuple[List[Program], Dict[str, List[Hook]]]:
     """The programs that are particular to a form, and where it attaches what; the exits first."""
     facts = (kernel, options, maps)
-    if options.attach == "raw":
-        return [entry.raw_enter(*facts)], {
-            "exit": [Hook("raw_tracepoint", "raw_syscalls", "sys_exit")],
-            "enter": [Hook("raw_tracepoint", "raw_syscalls", "sys_enter")],
-        }
     made: List[Program] = []
     hooks: Dict[str, List[Hook]] = {}
-    if options.attach == "perf":
-        hooks["exit"] = [Hook("tracepoint", "syscalls", f"sys_exit_{call.event}") for call in calls]
-        for arity in sorted({call.arity for call in calls}):
-            program = entry.perf_enter(*facts, arity)
+
+    def place(program: Program, at: List[Hook]) -> None:
+        if program.name != "exit":
             made.append(program)
-            hooks[program.name] = [
-                Hook("tracepoint", "syscalls", f"sys_enter_{call.event}") for call in calls if call.arity == arity
-            ]
+        hooks[program.name] = at
+
+    copies_of = range(kernel.spares + 1)
+    if options.attach == "fentry":
+        for kind, maker in (("fexit", entry.function_leave), ("fentry", entry.function_enter)):
+            for call in calls:
+                place(maker(*facts, call), [Hook(kind, "", call.event)])
         return made, hooks
-    for kind, maker in (("fexit", entry.function_leave), ("fentry", entry.function_enter)):
-        for call in calls:
-            program = maker(*facts, call)
-            made.append(program)
-            hooks[program.name] = [Hook(kind, "", call.event)]
+    for copy in copies_of:
+        exits = [Hook("tracepoint", "syscalls", f"sys_exit_{call.event}") for call in calls]
+        if options.attach == "raw":
+            exits = [Hook("raw_tracepoint", "raw_syscalls", "sys_exit")]
+        place(transfer.exit_main(*facts, copy), exits)
+    for copy in copies_of:
+        if options.attach == "raw":
+            place(entry.raw_enter(*facts, copy), [Hook("raw_tracepoint", "raw_syscalls", "sys_enter")])
+            continue
+        for arity in sorted({call.arity for call in calls}):
+            at = [Hook("tracepoint", "syscalls", f"sys_enter_{call.event}") for call in calls if call.arity == arity]
+            place(entry.perf_enter(*facts, arity, copy), at)
     return made, hooks

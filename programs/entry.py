@@ -253,13 +253,26 @@ def _reject(b: Body) -> None:
     a.ret(0)
 
 
-def raw_enter(kernel: Kernel, options: Options, maps: Maps) -> Program:
+def spare_name(name: str, copy: int) -> str:
+    """The name of a program's copy; copy 0 is the program itself."""
+    return f"{name}_s{copy}" if copy else name
+
+
+def _unless_noted(b: Body, copy: int) -> None:
+    """A spare does something only if the programs before it were skipped: none has noted the call."""
+    if copy:
+        b.a.ldx(r1, r9[Call.call])
+        b.a.jne(r1, 0, "out")
+
+
+def raw_enter(kernel: Kernel, options: Options, maps: Maps, copy: int = 0) -> Program:
     """raw_tracepoint/sys_enter (struct pt_regs *regs, long id): every system call of every task. 4.17."""
-    b = begin("enter", kernel, options, maps)
+    b = begin(spare_name("enter", copy), kernel, options, maps)
     a = b.a
     a.mov(r6, r1)
     a.ldx(r7, r6[8], "system call number")
     _admit(b)
+    _unless_noted(b, copy)
     _read_arguments(b)
     _enter(b)
     _reject(b)
@@ -309,13 +322,14 @@ def _read_arguments(b: Body) -> None:
     a.call("probe_read")
 
 
-def perf_enter(kernel: Kernel, options: Options, maps: Maps, arity: int) -> Program:
+def perf_enter(kernel: Kernel, options: Options, maps: Maps, arity: int, copy: int = 0) -> Program:
     """tracepoint/syscalls/sys_enter_*, for calls with ``arity`` arguments. 4.7."""
-    b = begin(f"enter_{arity}", kernel, options, maps)
+    b = begin(spare_name(f"enter_{arity}", copy), kernel, options, maps)
     a = b.a
     a.mov(r6, r1)
     a.ldx(r7, r6.u32(kernel.fields["sys_enter.nr"]), "system call number")
     _admit(b)
+    _unless_noted(b, copy)
     for number in range(arity):
         a.ldx(r1, r6.u64(kernel.fields["sys_enter.args"] + 8 * number))
         a.stx(r9[Call.args[kernel.argument(number)]], r1)

@@ -104,6 +104,9 @@ class Kernel:
     tid_direct: bool            # no two thread ids share a record
     # BTF ids of CAST and of the structs in TYPED; empty where the kernel's memory must be read with bpf_probe_read.
     types: Mapping[str, int] = field(default_factory=dict)
+    # Copies of the programs on system calls, for kernels that skip a program while another task that they preempted is
+    # in the midst of it on this CPU: 7.2 runs them preemptibly, but keeps one flag a CPU.
+    spares: int = 0
 
     @property
     def registers(self) -> Registers:

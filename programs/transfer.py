@@ -9,7 +9,7 @@ from asm import U32, U64, Field, Program, r0, r1, r2, r3, r4, r6, r7, r8, r9
 
 from . import account
 from .body import Body, begin
-from .entry import find_call, load_result
+from .entry import find_call, load_result, spare_name
 from .identify import SCRATCH_EXIT, find_open, identify, send_name
 from .kernel import O_APPEND, RWF_APPEND, RWF_DSYNC, RWF_SYNC, Kernel, Options
 from .layout import (
@@ -27,9 +27,12 @@ from .operations import OPERATIONS, READ, WRITE, Kind, Position
 LAST_READ = max(o.code for o in OPERATIONS if o.direction == READ)
 
 
-def exit_main(kernel: Kernel, options: Options, maps: Maps) -> Program:
-    """The exit of every system call: accounts for plain reads and writes, hands the others on by kind."""
-    b = begin("exit", kernel, options, maps)
+def exit_main(kernel: Kernel, options: Options, maps: Maps, copy: int = 0) -> Program:
+    """The exit of every system call: accounts for plain reads and writes, hands the others on by kind.
+
+    A call that it has accounted for is no longer noted, so that a spare finds nothing to do.
+    """
+    b = begin(spare_name("exit", copy), kernel, options, maps)
     a = b.a
     a.mov(r6, r1)
     find_call(b, "out")
