@@ -117,22 +117,26 @@ class Form:
     kernel: Optional[Tuple[int, int]] = None
     tid_slots: Optional[int] = None
 
+    def facts(self) -> facts.Facts:
+        """This kernel's, less what the one acted out does not have."""
+        with contextlib.ExitStack() as stack:
+            found = facts.gather(stack.enter_context(Tracefs.open()) if self.attach == "perf" else None)
+        if self.tid_slots is not None:
+            found = replace(found, kernel=replace(found.kernel, tid_slots=self.tid_slots, tid_direct=False))
+        if self.kernel is None:
+            return found
+        older = replace(found.kernel, fetch_atomics=False, ring_buffer=False, big_values=False, types={})
+        return replace(found, kernel=older, preallocate=True)
+
     @contextlib.contextmanager
     def session(self, **wanted: Any) -> Iterator[Session]:
         """A session that has been started."""
+        found = self.facts()
         features.pretend(self.kernel)
         try:
-            with contextlib.ExitStack() as stack:
-                found = None
-                if self.tid_slots is not None:
-                    tracefs = stack.enter_context(Tracefs.open()) if self.attach == "perf" else None
-                    found = facts.gather(tracefs)
-                    kernel = replace(found.kernel, tid_slots=self.tid_slots, tid_direct=False)
-                    found = replace(found, kernel=kernel)
-                settings = Settings(attach=self.attach, **{"max_files": 1024, **wanted})
-                with Session(settings, found) as session:
-                    session.attach()
-                    yield session
+            with Session(Settings(attach=self.attach, **{"max_files": 1024, **wanted}), found) as session:
+                session.attach()
+                yield session
         finally:
             features.pretend(None)
 
