@@ -22,30 +22,33 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from apps import strace
-from workloads import CASES
+from workloads import CASES, Document
 
 RESULT = "RESULT "  # what a line with a result starts with
 
 
-def options_of(iotrace: Sequence[str], option: str) -> List[str]:
-    """The words that `run` lists for an option in its help, "auto" left out."""
+def choices(iotrace: Sequence[str]) -> Tuple[List[str], List[str]]:
+    """The ways to attach and the sources of offsets that the help of `run` names."""
     text = subprocess.run([*iotrace, "run", "--help"], stdout=subprocess.PIPE, text=True, check=True).stdout
-    found = re.search(rf"^ *{option} (\S+)", text, re.MULTILINE)
-    return [word for word in re.findall(r"\b[a-z]+\b", found.group(1)) if word != "auto"] if found else []
+    attach = re.search(r"--attach {([\w,]+)}", text)
+    words = attach.group(1).split(",") if attach else []
+    return [word for word in words if word != "auto"], [word for word in ("btf", "calibrate") if f" {word}" in text]
 
 
 def impossible(attach: str, offsets: str) -> Optional[str]:
     """Why this kernel cannot do it, by evidence that iotrace does not look at; None if it must be able to."""
     symbols = Path("/proc/kallsyms").read_text()
-    if offsets == "btf" and not os.path.exists("/sys/kernel/btf/vmlinux"):
+    if (offsets == "btf" or attach == "fentry") and not os.path.exists("/sys/kernel/btf/vmlinux"):
         return "no BTF"
     if attach == "raw" and " bpf_raw_tp_link_lops" not in symbols and " bpf_trace_run1" not in symbols:
         return "no raw tracepoints"
     if attach == "perf" and not os.path.isdir("/sys/kernel/tracing/events/syscalls"):
         return "no tracepoints of system calls"
+    if attach == "fentry" and " register_ftrace_direct" not in symbols:
+        return "no trampolines"  # the kernel's ftrace cannot call a function directly: aarch64 before 6.4
     return None
 
 
@@ -54,60 +57,85 @@ def preempts_programs() -> bool:
     return " trace_call_bpf_faultable" in Path("/proc/kallsyms").read_text()
 
 
-def observe(iotrace: Sequence[str], how: Sequence[str], name: str) -> Tuple[str, List[str]]:
-    """Run one case; its status and every disagreement."""
-    case = CASES[name]
-    with tempfile.TemporaryDirectory(prefix=f"{name}-", dir="/var/tmp") as base:
-        place, profile = Path(base) / "place", Path(base) / "profile"
-        place.mkdir()
-        work = [sys.executable, "-B", str(Path(__file__).resolve()), "--work", name]
+Verdict = Tuple[str, List[str]]  # status, and every disagreement
+
+
+def observe(iotrace: Sequence[str], how: Sequence[str], names: Sequence[str]) -> Dict[str, Verdict]:
+    """Run cases that iotrace looks at in the same way, one after the other under one iotrace."""
+    case = CASES[names[0]]
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
+        base = Path(directory)
+        work = [sys.executable, "-B", str(Path(__file__).resolve())]
+        for name in names:
+            (base / name).mkdir()
+            work += ["--work", name]
         if case.strace:
-            work = ["strace", *strace.options(place.with_name("trace")), *work]
-        command = [*iotrace, "run", "-q", *how, *case.options, "-o", str(profile), "--", *work]
-        ran = subprocess.run(command, cwd=place, capture_output=True, text=True, errors="replace", timeout=300)
+            work = ["strace", *strace.options(base / "trace"), *work]
+        command = [*iotrace, "run", "-q", *how, *case.options, "-o", str(base / "profile"), "--", *work]
+        ran = subprocess.run(command, cwd=base, capture_output=True, text=True, errors="replace", timeout=300)
         if ran.returncode != 0:
-            return "failed", [f"exit status {ran.returncode}: {ran.stderr.strip()}"]
-        export = [*iotrace, "export", str(profile)]
+            raise GuestError(f"exit status {ran.returncode}: {ran.stderr.strip()}")
+        export = [*iotrace, "export", str(base / "profile")]
         document = json.loads(subprocess.run(export, stdout=subprocess.PIPE, check=True).stdout)
-        lost = {key: n for key, n in document["lost"].items() if n and key != "calls_of_32_bit_tasks"}
-        lines = [*([f"lost: {lost}"] if lost else []), *case.check(place, document)]
-        if lost.get("events") and preempts_programs():
-            return "incomplete", [f"{lost['events']} events lost to preemption"]
-        return "failed" if lines else "ok", lines
+        return {name: judge(base / name, document, name) for name in names}
+
+
+class GuestError(Exception):
+    """iotrace or the workload failed."""
+
+
+def judge(place: Path, document: Document, name: str) -> Verdict:
+    """What one case's part of a document is worth."""
+    lost = {key: n for key, n in document["lost"].items() if n and key != "calls_of_32_bit_tasks"}
+    lines = [*([f"lost: {lost}"] if lost else []), *CASES[name].check(place, document)]
+    if lost.get("events") and preempts_programs():
+        return "incomplete", [f"{lost['events']} events lost to preemption", *lines]
+    return "failed" if lines else "ok", lines
 
 
 def examine(iotrace: Sequence[str], attach: str, offsets: str, cases: Sequence[str]) -> None:
     """Print the results of one way to attach and one source of offsets."""
-    how = ["--attach", attach, *(["--offsets", offsets] if options_of(iotrace, "--offsets") else [])]
     reason = impossible(attach, offsets)
+    system = os.uname()
+    groups: Dict[object, List[str]] = {}
     for name in cases:
+        groups.setdefault((CASES[name].options, CASES[name].strace), []).append(name)
+    for names in groups.values():
         try:
-            status, lines = ("impossible", [reason]) if reason else observe(iotrace, how, name)
+            how = ["--attach", attach, "--offsets", offsets]
+            verdicts = dict.fromkeys(names, ("impossible", [reason])) if reason else observe(iotrace, how, names)
         except Exception as error:  # whatever breaks is one cell of the table
-            status, lines = "failed", [f"{type(error).__name__}: {error}"]
-        system = os.uname()
-        result = {
-            "attach": attach, "offsets": offsets, "case": name, "release": system.release, "machine": system.machine,
-            "status": status, "reason": "\n".join(lines),
-        }  # fmt: skip
-        print(RESULT + json.dumps(result), flush=True)
+            verdicts = dict.fromkeys(names, ("failed", [f"{type(error).__name__}: {error}"]))
+        for name, (status, lines) in verdicts.items():
+            result = {
+                "attach": attach, "offsets": offsets, "case": name, "status": status, "reason": "\n".join(lines),
+                "release": system.release, "machine": system.machine,
+            }  # fmt: skip
+            print(RESULT + json.dumps(result), flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("iotrace", nargs="?", help="iotrace.pyz, or its contents in a directory")
-    parser.add_argument("--work", choices=tuple(CASES))
+    parser.add_argument("--work", action="append", choices=tuple(CASES))
     parser.add_argument("--attach", action="append", help="default: all that `iotrace run` lists")
-    parser.add_argument("--offsets", action="append")
+    parser.add_argument("--offsets", action="append", help="default: all of them")
     parser.add_argument("--case", action="append", choices=tuple(CASES))
     args = parser.parse_args()
+    base = Path.cwd()
+    for name in args.work or ():
+        os.chdir(base / name)
+        CASES[name].work()
     if args.work:
-        CASES[args.work].work()
         return
     iotrace = [sys.executable, os.path.abspath(args.iotrace)]
-    for attach in args.attach or options_of(iotrace, "--attach"):
-        for offsets in args.offsets or options_of(iotrace, "--offsets") or ["btf"]:
-            examine(iotrace, attach, offsets, args.case or tuple(CASES))
+    ways, sources = choices(iotrace)
+    for offsets in args.offsets or sources:
+        # Where offsets come from changes nothing about what strace would see.
+        cases = args.case or [name for name in CASES if not CASES[name].strace or offsets == sources[0]]
+        for attach in args.attach or ways:
+            if (attach, offsets) != ("fentry", "calibrate"):  # who can attach with BTF need not calibrate without it
+                examine(iotrace, attach, offsets, cases)
 
 
 if __name__ == "__main__":

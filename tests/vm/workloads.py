@@ -82,9 +82,9 @@ def vectors() -> None:
     data = [bytes(size) for size in VECTOR]
     room = [bytearray(size) for size in VECTOR]
     # By their names in libc: without flags, os.preadv makes preadv or preadv2, as Python was built.
-    entries = (ctypes.c_size_t * (2 * len(VECTOR)))()
     memory = ctypes.create_string_buffer(max(VECTOR))
-    entries[0::2], entries[1::2] = [ctypes.addressof(memory)] * len(VECTOR), VECTOR
+    words = [word for size in VECTOR for word in (ctypes.addressof(memory), size)]
+    entries = (ctypes.c_size_t * len(words))(*words)
     assert os.writev(fd, data) == libc.pwritev(fd, entries, len(VECTOR), 1000) == VECTOR_SIZE
     assert os.pwritev(fd, data, 2000, os.RWF_DSYNC) == VECTOR_SIZE
     os.lseek(fd, 0, os.SEEK_SET)
@@ -372,7 +372,7 @@ def work_strace() -> None:
 def check_strace(place: Path, document: Document) -> Iterator[str]:
     from apps import compare, strace  # noqa: PLC0415
 
-    totals = strace.parse(place.with_name("trace"), place)
+    totals = strace.parse(place.with_name("trace"), place.parent)
     start = bytes(place) + b"/"
     totals.files = {path: file for path, file in totals.files.items() if path.startswith(start)}
     totals.unattributed = {}
