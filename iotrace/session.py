@@ -27,6 +27,7 @@ from iotrace.profile import glob_matcher
 from programs import build, layout, maps, targets
 from programs.kernel import Options
 from programs.layout import TARGET_COMM, TARGET_DESCENT, TARGET_FOLLOW, TARGET_PID
+from programs.operations import SWITCH
 from pybpf.maps import Map as BpfMap
 from pybpf.maps import create
 from pybpf.perf_buffer import PerfBuffer
@@ -163,7 +164,8 @@ class Session:
         """Have the programs take or refuse new calls: all system calls at once, which attaching or detaching dozens of
         tracepoints would not be.  Closing a perf tracepoint takes the kernel a tenth of a second."""
         for number, descriptor in self.set.syscalls.items():
-            self.maps["syscalls"].update(number.to_bytes(4, "little"), (descriptor if on else 0).to_bytes(8, "little"))
+            row = descriptor | on << SWITCH
+            self.maps["syscalls"].update(number.to_bytes(4, "little"), row.to_bytes(8, "little"))
 
     def _set_target(self, pid: int, flags: int) -> None:
         try:

@@ -133,6 +133,7 @@ def requested(b: Body, op: Operation) -> None:
     a.jne(r1, 0, done, "the iovec could not be read")
     a.ldx(r2, r9[Call.requested])
     b.bucket(r1, r2, r3)
+    a.stx(a.slot("bucket", U64), r1)
     a.jge(r1, SIZE_BUCKETS, large)
     offset = op.at(HEAD, r2)
     a.add(r2, offset + OpHead.requested.offset)
@@ -176,11 +177,18 @@ def returned(b: Body, op: Operation) -> None:
 
 def completed(b: Body, op: Operation) -> None:
     """The bytes in r8, of a successful transfer, into the total and the histogram."""
-    a, skip = b.a, b.a.unique("completed")
+    a, skip, same, other = b.a, b.a.unique("completed"), b.a.unique("same_bucket"), b.a.unique("other_bucket")
     op.at(HEAD, r2)
     a.xadd(op.head(r2, OpHead.bytes), r8)
+    a.ldx(r2, r9[Call.unmeasured])
+    a.jne(r2, 0, other)
+    a.ldx(r2, r9[Call.requested])
+    a.ldx(r1, a.slot("bucket", U64))
+    a.jeq(r2, r8, same, "as mostly: all that was asked for")
+    a.label(other)
     a.mov(r2, r8)
     b.bucket(r1, r2, r3)
+    a.label(same)
     a.jge(r1, SIZE_BUCKETS, skip, "cannot be: MAX_RW_COUNT")
     offset = op.at(COMPLETED, r2)
     if offset:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Optional
 
-from asm import U32, U64, Program, Register, r0, r1, r2, r3, r6, r7, r8, r9
+from asm import U32, U64, Program, Register, Slot, r0, r1, r2, r3, r6, r7, r8, r9
 
 from .body import Body, begin
 from .kernel import COMPAT, Kernel, Options
 from .layout import Call, Lost, OpenFile, OpenKey
 from .maps import ENTER_OTHER, EXIT, Maps
-from .operations import NUMBERS, Kind, Position, SystemCall
+from .operations import NUMBERS, SWITCH, Kind, Position, SystemCall
 
 KIND_MASK = 0xFF
 
@@ -27,13 +27,7 @@ def find_call(b: Body, missing: str) -> None:
     a.call("get_current_pid_tgid")
     a.mov32(r7, r0, "tid")
     if b.kernel.tid_slots:
-        a.mov(r1, r7)
-        a.and_(r1, b.kernel.tid_slots - 1)
-        a.stx(key, r1)
-        a.lookup(b.maps.slots, key)
-        a.jeq(r0, 0, missing)
-        a.mov(r9, r0)
-        a.ldx(r1, r9[Call.owner])
+        _slot(b, missing)
         if b.kernel.tid_direct:
             a.jne(r1, r7, missing)
             return
@@ -46,12 +40,8 @@ def find_call(b: Body, missing: str) -> None:
 
 
 def claim_call(b: Body, missing: str) -> None:
-    """r9 = the Call record of this thread, made if this is its first call.  ``missing``: no room.  Leaves tid in r7.
-
-    The slot ``pid_tgid`` holds what the helper of that name returned.
-    """
+    """r9 = the Call record of this thread, made if this is its first call.  ``missing``: no room.  tid in r7."""
     a, key, have = b.a, b.a.slot("tid", U32), b.a.unique("have_call")
-    a.ldx(r7, a.slot("pid_tgid", U64).at(0, 4), "tid")
     if b.kernel.tid_slots:
         _claim_slot(b, have, missing)
     if not b.kernel.tid_direct:
@@ -72,14 +62,8 @@ def claim_call(b: Body, missing: str) -> None:
 
 def _claim_slot(b: Body, have: str, missing: str) -> None:
     """r9 = this thread's record in the array and a jump to ``have``; falls through where it is another thread's."""
-    a, key, other = b.a, b.a.slot("tid", U32), b.a.unique("not_mine")
-    a.mov(r1, r7)
-    a.and_(r1, b.kernel.tid_slots - 1)
-    a.stx(key, r1)
-    a.lookup(b.maps.slots, key)
-    a.jeq(r0, 0, missing)
-    a.mov(r9, r0)
-    a.ldx(r1, r9[Call.owner])
+    a, other = b.a, b.a.unique("not_mine")
+    _slot(b, missing)
     a.jeq(r1, r7, have)
     if b.kernel.tid_direct:
         a.stx(r9[Call.owner], r7, "nobody else has this remainder")
@@ -88,11 +72,23 @@ def _claim_slot(b: Body, have: str, missing: str) -> None:
         a.mov(r0, 0)
         a.cmpxchg(r9[Call.owner], r7)
         a.jne(r0, 0, other)
-    a.st(r9[Call.call], 0)
-    a.st(r9[Call.mnt_ns], 0)
+    for place in (Call.call, Call.mnt_ns, Call.checked):
+        a.st(r9[place], 0)
     a.ja(have)
     if not b.kernel.tid_direct:
         a.label(other)
+
+
+def _slot(b: Body, missing: str) -> None:
+    """r9 = the record in the array that threads with the tid in r7 may have, r1 = its owner."""
+    a, key = b.a, b.a.slot("tid", U32)
+    a.mov(r1, r7)
+    a.and_(r1, b.kernel.tid_slots - 1)
+    a.stx(key, r1)
+    a.lookup(b.maps.slots, key)
+    a.jeq(r0, 0, missing)
+    a.mov(r9, r0)
+    a.ldx(r1, r9[Call.owner])
 
 
 def only_targets(b: Body, tgid: Register, reject: str) -> None:
@@ -117,8 +113,7 @@ def _enter(b: Body) -> None:
     a.st(r9[Call.shared], 0)
     a.ldx(r1, r9[Call.mnt_ns])
     a.jne(r1, 0, "placed")
-    a.call("get_current_task")
-    a.mov(r8, r0)
+    a.ldx(r8, a.slot("task", U64))
     b.load(r8, r8, kernel.offsets["task.nsproxy"], of="task_struct")
     b.load(r8, r8, kernel.offsets["nsproxy.mnt_ns"], of="nsproxy")
     a.stx(r9[Call.mnt_ns], r8)
@@ -126,7 +121,7 @@ def _enter(b: Body) -> None:
     a.mov(r8, r7)
     a.and_(r8, KIND_MASK, "kind")
     a.jgt(r8, Kind.SYNC, "other")
-    resolve(b, 0)
+    resolve(b, 0, task=a.slot("task", U64))
     a.stx(r9[Call.file], r8)
     a.jeq(r8, 0, "done")
     _note_shared(b)
@@ -140,10 +135,10 @@ def _enter(b: Body) -> None:
     a.ret(0)
 
 
-def resolve(b: Body, argument: Optional[int] = None) -> None:
+def resolve(b: Body, argument: Optional[int] = None, task: Optional[Slot] = None) -> None:
     """r8 = the ``struct file *`` behind a descriptor of this task, 0 if it has none.
 
-    The descriptor is the system call's argument of that number, or else what r8 holds.
+    The descriptor is the system call's argument of that number, or else what r8 holds.  ``task`` may hold the task.
     fs/file.c: files_lookup_fd_raw().
     """
     a, o = b.a, b.kernel.offsets
@@ -155,8 +150,11 @@ def resolve(b: Body, argument: Optional[int] = None) -> None:
         word = r9[Call.args[b.kernel.argument(argument)]]
         a.ldx(r1, r9.u32(word.offset), "an int, whatever the upper half holds")
         a.stx(fd, r1)
-    a.call("get_current_task")
-    a.mov(r8, r0)
+    if task is None:
+        a.call("get_current_task")
+        a.mov(r8, r0)
+    else:
+        a.ldx(r8, task)
     b.load(r8, r8, o["task.files"], of="task_struct")
     b.load(r8, r8, o["files.fdt"], of="files_struct")
     b.load(r1, r8, o["fdt.max_fds"], size=4, of="fdtable")
@@ -189,8 +187,7 @@ def _note_shared(b: Body) -> None:
     a.jeq(r2, Kind.SYNC, "done")
     b.load(r1, r8, o["file.ref"], of="file")
     a.jne(r1, b.kernel.one_reference, "shared")
-    a.call("get_current_task")
-    a.mov(r8, r0)
+    a.ldx(r8, a.slot("task", U64))
     b.load(r8, r8, o["task.files"], of="task_struct")
     b.load(r1, r8, o["files.count"], "threads that share the table", size=4, of="files_struct")
     a.jeq(r1, 1, "done")
@@ -207,22 +204,48 @@ def _note_shared(b: Body) -> None:
 
 
 def _admit(b: Body) -> None:
-    """From the system call's number in r7 to its descriptor in r7 and the Call record in r9; turns all others away."""
-    a, number = b.a, b.a.slot("number", U32)
+    """From the system call's number in r7 to its descriptor in r7 and the Call record in r9; turns all others away.
+
+    A thread that was found to be traced stays so until some process ceases to be a target: that is quicker to see than
+    to look the process up again.
+    """
+    a, number, word = b.a, b.a.slot("number", U32), b.a.slot("pid_tgid", U64)
     a.stx(number, r7)
     a.lookup(b.maps.syscalls, number)
     a.jeq(r0, 0, "out")
-    a.ldx(r7, r0.u64(0))
-    a.jeq(r7, 0, "out", "a call of no interest")
+    a.ldx(r8, r0.u64(0))
+    a.mov(r1, r8)
+    a.rsh(r1, SWITCH)
+    a.jeq(r1, 0, "out", "a call of no interest, or not now")
     a.call("get_current_pid_tgid")
-    a.stx(a.slot("pid_tgid", U64), r0)
-    a.rsh(r0, 32, "tgid")
-    only_targets(b, r0, "out")
+    a.stx(word, r0)
+    a.mov32(r7, r0, "tid")
+    a.st(number, 0)
+    if b.kernel.tid_slots:
+        _slot(b, "no_room")
+        a.jne(r1, r7, "look_up")
+        a.lookup(b.maps.generation, number)
+        a.jeq(r0, 0, "look_up")
+        a.ldx(r1, r0.u64(0))
+        a.add(r1, 1)
+        a.ldx(r2, r9[Call.checked])
+        a.jeq(r1, r2, "admitted")
+        a.label("look_up")
+    a.ldx(r1, word)
+    a.rsh(r1, 32, "tgid")
+    only_targets(b, r1, "out")
+    claim_call(b, "no_room")
+    a.lookup(b.maps.generation, number)
+    a.jeq(r0, 0, "admitted")
+    a.ldx(r1, r0.u64(0))
+    a.add(r1, 1)
+    a.stx(r9[Call.checked], r1)
+    a.label("admitted")
+    a.mov(r7, r8)
+    a.call("get_current_task")
+    a.stx(a.slot("task", U64), r0)
     if b.options.attach == "raw":
         _reject_compat(b)
-    a.mov(r8, r7)
-    claim_call(b, "no_room")
-    a.mov(r7, r8)
 
 
 def _reject_compat(b: Body) -> None:
@@ -233,8 +256,7 @@ def _reject_compat(b: Body) -> None:
     """
     a = b.a
     _, bit = COMPAT[b.kernel.machine]
-    a.call("get_current_task")
-    a.mov(r8, r0)
+    a.ldx(r8, a.slot("task", U64))
     b.load(r1, r8, b.kernel.offsets["compat"], "thread_info", size=4, of="task_struct")
     a.and_(r1, bit)
     a.jne(r1, 0, "compat")

@@ -70,12 +70,13 @@ class Registers:
 
     block: int
     count: int
+    number: int             # offset of the system call's number at its exit, -1 where that is not part of the ABI
     words: Tuple[int, int, int, int, int, int]
 
 
 REGISTERS: Dict[str, Registers] = {
-    "x86_64": Registers(56, 8, (7, 6, 5, 0, 2, 1)),     # r10 r9 r8 ax cx dx si di
-    "aarch64": Registers(0, 6, (0, 1, 2, 3, 4, 5)),     # x0 to x5
+    "x86_64": Registers(56, 8, 120, (7, 6, 5, 0, 2, 1)),     # r10 r9 r8 ax cx dx si di
+    "aarch64": Registers(0, 6, -1, (0, 1, 2, 3, 4, 5)),     # x0 to x5
 }
 # O_* flags that differ between machines: arch/*/include/uapi/asm/fcntl.h
 O_APPEND, O_DSYNC = 0o2000, 0o10000         # the same everywhere; O_SYNC contains O_DSYNC

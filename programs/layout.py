@@ -40,6 +40,7 @@ class Call(Layout):
     mnt_ns = field(U64)     # struct mnt_namespace *, 0 until it is asked for
     id = field(U64)         # of the file being closed
     shared = field(U64)     # 1 if this call is counted in OpenFile.inflight
+    checked = field(U64)    # generation of the targets, plus one, in which this thread was found to be one
     args = field(U64, ARGUMENT_WORDS)
     # From here on: what the exit works out about one transfer, kept here to leave the stack to keys and new records.
     op = field(U64)         # operation code
@@ -56,6 +57,7 @@ class Call(Layout):
     broken = field(U64)     # bytes of the run that this transfer ended
     walk = field(U64)       # 1: the path must still be sent
     inode = field(U64)      # struct inode *
+    ended = field(U64)      # where the run before this request ended
     flags = field(U32)      # O_*
     pad = field(U32)
 
@@ -85,6 +87,39 @@ class OpenFile(Layout):
 
 
 OPEN_UNNAMED = 1            # the path has not reached user space yet
+
+
+class PendingKey(Layout):
+    """What identifies a request from its submission to its completion.
+
+    Linux AIO: the context and the address of the iocb, both of a process.  io_uring: kernel addresses.
+    """
+
+    space = field(U64)      # aio_context_t, or struct io_ring_ctx *
+    request = field(U64)    # struct iocb * in user memory, or struct io_kiocb *
+    owner = field(U64)      # tgid; io_uring: 0
+
+
+SYNC = 2                    # a request's direction where it is neither READ nor WRITE
+
+
+class Pending(Layout):
+    """A request between submission and completion: the fields of Call of the same names."""
+
+    file = field(U64)
+    mnt_ns = field(U64)
+    id = field(U64)
+    entered = field(U64)    # when it was submitted
+    requested = field(U64)
+    offset = field(U64)
+    broken = field(U64)     # bytes of the run that it ended
+    ended = field(U64)      # and where that had come to
+    op = field(U32)
+    direction = field(U32)  # READ, WRITE or SYNC
+    flags = field(U32)
+    rw_flags = field(U32)
+    unmeasured = field(U32)
+    explicit = field(U32)
 
 
 class FileKey(Layout):

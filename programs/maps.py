@@ -23,6 +23,8 @@ from .layout import (
     OpHead,
     OpKey,
     OpStats,
+    Pending,
+    PendingKey,
     Runs,
     Scratch,
     TallyKey,
@@ -33,6 +35,7 @@ from .operations import Kind
 SYSCALL_ROWS = 512          # numbers beyond are none of ours
 TARGETS = 32768
 FALLBACK_CALLS = 8192       # threads whose record in the array is another's
+REQUESTS = 65536            # in flight at once
 RING_BYTES = 8 << 20
 BPF_F_NO_PREALLOC = 1
 
@@ -46,9 +49,12 @@ class Maps:
     """Every map by its role."""
 
     targets: Map
+    generation: Map         # counts the processes that have ceased to be targets
     slots: Map
     calls: Map
     opens: Map
+    pending: Map            # asynchronous requests in flight
+    borrowed: Map           # a CPU's own Call record
     files: Map
     states: Map
     heads: Map              # OpStats, or OpHead where the record must be kept in parts
@@ -89,9 +95,12 @@ def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True)
         events = Map("events", MapType.PERF_EVENT_ARRAY, U32, U32, 0)
     return Maps(
         targets=Map("targets", MapType.HASH, U32, Target, TARGETS),
+        generation=Map("generation", MapType.ARRAY, U32, U64, 1),
         slots=Map("slots", MapType.ARRAY, U32, Call, max(kernel.tid_slots, 1)),
         calls=table("calls", U32, Call, FALLBACK_CALLS),
         opens=table("opens", OpenKey, OpenFile, max_files),
+        pending=table("pending", PendingKey, Pending, REQUESTS),
+        borrowed=Map("borrowed", MapType.PERCPU_ARRAY, U32, Call, 1),
         files=table("files", FileKey, FileId, max_files),
         states=table("states", U64, FileState, max_files),
         heads=table("operations", OpKey, OpHead if parts else OpStats, operations),

@@ -67,10 +67,12 @@ class SystemCall:
 
 
 def _catalogue() -> List[Operation]:
-    reads = ["read", "readv", "pread64", "preadv", "preadv2", "sendfile_read", "copy_file_range_read", "splice_read"]
+    reads = ["read", "readv", "pread64", "preadv", "preadv2", "sendfile_read", "copy_file_range_read", "splice_read",
+             "aio_pread", "aio_preadv", "uring_read", "uring_readv", "uring_read_fixed"]
     writes = ["write", "writev", "pwrite64", "pwritev", "pwritev2",
-              "sendfile_write", "copy_file_range_write", "splice_write"]
-    others = ["fsync", "fdatasync", "sync_file_range", "open", "close"]
+              "sendfile_write", "copy_file_range_write", "splice_write",
+              "aio_pwrite", "aio_pwritev", "uring_write", "uring_writev", "uring_write_fixed"]
+    others = ["fsync", "fdatasync", "sync_file_range", "aio_fsync", "aio_fdsync", "uring_fsync", "open", "close"]
     found = [(name, READ) for name in reads] + [(name, WRITE) for name in writes]
     every: List[Tuple[str, Optional[int]]] = [*found, *((name, None) for name in others)]
     return [Operation(code, name, direction) for code, (name, direction) in enumerate(every, 1)]
@@ -130,6 +132,9 @@ _AARCH64 = {
     "renameat2": 276, "copy_file_range": 285, "preadv2": 286, "pwritev2": 287, "openat2": 437,
 }
 NUMBERS: Dict[str, Dict[str, int]] = {"x86_64": _X86_64, "aarch64": _AARCH64}
+
+
+SWITCH = 40     # the bit of a row of the ``syscalls`` map that says whether the call is traced now
 
 
 @dataclass(frozen=True)

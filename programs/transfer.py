@@ -35,6 +35,8 @@ def exit_main(kernel: Kernel, options: Options, maps: Maps, copy: int = 0) -> Pr
     b = begin(spare_name("exit", copy), kernel, options, maps)
     a = b.a
     a.mov(r6, r1)
+    if options.attach == "raw":
+        _only_ours(b)
     find_call(b, "out")
     a.ldx(r7, r9[Call.call])
     a.jeq(r7, 0, "out", "its entry was not seen, or is not traced")
@@ -53,6 +55,21 @@ def exit_main(kernel: Kernel, options: Options, maps: Maps, copy: int = 0) -> Pr
     a.label("out")
     a.ret(0)
     return b.program()
+
+
+def _only_ours(b: Body) -> None:
+    """Turns the exits of other system calls away by their number, where reading it costs next to nothing."""
+    a, number, at = b.a, b.a.slot("number", U32), b.kernel.registers.number
+    if at < 0 or not b.typed("pt_regs"):
+        return
+    a.ldx(r3, r6[0], "pt_regs")
+    b.cast(r3, "pt_regs")
+    a.ldx(r1, r0.u64(at))
+    a.stx(number, r1)
+    a.lookup(b.maps.syscalls, number)
+    a.jeq(r0, 0, "out")
+    a.ldx(r1, r0.u64(0))
+    a.jeq(r1, 0, "out")
 
 
 def exit_vector(kernel: Kernel, options: Options, maps: Maps) -> Program:
@@ -323,14 +340,15 @@ def _at_offset(b: Body) -> None:
     a.stx(r9[Call.start], r1)
     a.ldx(r2, r9[Call.direction])
     a.jne(r2, READ, "write_at_offset")
-    _extend_at_offset(b, READ)
+    extend_at_offset(b, READ)
     a.ja("offset_done")
     a.label("write_at_offset")
-    _extend_at_offset(b, WRITE)
+    extend_at_offset(b, WRITE)
     a.label("offset_done")
 
 
-def _extend_at_offset(b: Body, direction: int) -> None:
+def extend_at_offset(b: Body, direction: int) -> None:
+    """A transfer of r8 bytes at offset r1 into the run of the OpenFile in r7; Call.broken = the run that it ended."""
     a = b.a
     new, done = a.unique("new_run"), a.unique("extended")
     a.ldx(r2, r7[OpenFile.pos])
