@@ -245,7 +245,7 @@ _RUNS = struct.Struct(f"<{RUN_BUCKETS}Q")
 _LATENCIES = struct.Struct(f"<{LATENCY_BUCKETS}Q")
 _SIZED = frozenset(READS + WRITES)
 _READS, _WRITES = frozenset(READS), frozenset(WRITES)
-_COVERING = ("fsync", "fdatasync")
+_COVERING = ("fsync", "fdatasync", "aio_fsync", "aio_fdsync", "uring_fsync")
 
 assert OpHead.requested.offset == _HEAD.size
 

@@ -1,0 +1,261 @@
+"""Requests that are submitted by one call and completed by another: what Linux AIO and io_uring have in common.
+
+A request is noted when it is submitted, under whatever identifies it until its completion, and is accounted for when
+that is seen.  Runs are the exception: they grow in the order of submission, as if all of each request will be
+transferred, because the completions of a deep queue come in any order; a completion that fell short corrects them.
+Whoever deletes the note has the request, so that none counts twice, whichever way its completion shows up.
+
+A completion needs nothing but the note: neither the ``struct file``, which may be gone, nor the thread that submitted.
+"""
+from __future__ import annotations
+
+from asm import U32, U64, Slot, r0, r1, r2, r3, r4, r7, r8, r9
+
+from . import account
+from .body import BPF_NOEXIST, Body
+from .kernel import O_APPEND, RWF_APPEND
+from .layout import SYNC, TALLY_READ_RUN, Call, Lost, OpenFile, OpenKey, Pending
+from .operations import READ, WRITE
+from .transfer import extend_at_offset
+
+EEXIST = 17
+
+# What the note takes from the Call record at submission and gives back to it, another one as a rule, at completion.
+NOTED = (
+    (Pending.id, Call.id), (Pending.entered, Call.entered), (Pending.requested, Call.requested),
+    (Pending.offset, Call.offset), (Pending.broken, Call.broken), (Pending.ended, Call.ended), (Pending.op, Call.op),
+    (Pending.direction, Call.direction), (Pending.flags, Call.flags), (Pending.rw_flags, Call.rw_flags),
+    (Pending.unmeasured, Call.unmeasured), (Pending.explicit, Call.explicit),
+)
+# What it takes of the open file description: the key that OpenFile was found by is on the stack.
+OPENED = ((Pending.file, OpenKey.file), (Pending.mnt_ns, OpenKey.mnt_ns))
+
+
+def borrow_call(b: Body, missing: str) -> None:
+    """r9 = this CPU's own Call record, for what happens where no traced thread is: in an interrupt, in a worker."""
+    a, zero = b.a, b.a.slot("zero", U32)
+    a.st(zero, 0)
+    a.lookup(b.maps.borrowed, zero)
+    a.jeq(r0, 0, missing)
+    a.mov(r9, r0)
+
+
+def submit(b: Body, key: Slot, full: str) -> None:
+    """Notes the request that the Call record describes under the PendingKey ``key``; jumps to ``full`` without room.
+
+    r7 = its OpenFile, whose OpenKey is in the slot "open" (find_open, identify).  Call.op, direction (READ, WRITE or
+    SYNC), requested, unmeasured, offset, explicit, rw_flags, flags and inode are set, and Call.entered is the time of
+    submission.  Destroys r8.
+    """
+    a = b.a
+    noted, there = a.unique("noted"), a.unique("stale_note")
+    for place in (Call.broken, Call.ended):
+        a.st(r9[place], 0)
+    _extend_run(b)
+    fresh = b.fresh(Pending)
+    a.ldx(r1, r7[OpenFile.id])
+    a.stx(r9[Call.id], r1)
+    for note, own in NOTED:
+        a.ldx(r1, r9[own])
+        a.stx(fresh[note], r1)
+    opened = a.slot("open", OpenKey)
+    for note, part in OPENED:
+        a.ldx(r1, opened[part])
+        a.stx(fresh[note], r1)
+    a.update(b.maps.pending, key, fresh, BPF_NOEXIST)
+    a.jeq(r0, 0, noted)
+    a.jeq(r0, -EEXIST, there)
+    a.ja(full)
+    a.label(there)
+    a.update(b.maps.pending, key, fresh)
+    b.lost(Lost.calls)
+    a.label(noted)
+
+
+def _extend_run(b: Body) -> None:
+    """The run of the OpenFile in r7, by a request at an offset; Call.ended = where the run before it ended."""
+    a = b.a
+    write, done = a.unique("writes"), a.unique("run_extended")
+    a.ldx(r8, r9[Call.requested])
+    a.ldx(r2, r9[Call.direction])
+    a.jeq(r2, SYNC, done)
+    a.ldx(r1, r9[Call.explicit])
+    a.jeq(r1, 0, done)
+    a.jeq(r2, WRITE, write)
+    _extend(b, READ)
+    a.ja(done)
+    a.label(write)
+    _append(b)
+    _extend(b, WRITE)
+    a.label(done)
+
+
+def _extend(b: Body, direction: int) -> None:
+    a, nothing = b.a, b.a.unique("no_bytes")
+    a.jeq(r8, 0, nothing)
+    _end(b, direction)
+    a.stx(r9[Call.ended], r1)
+    a.ldx(r1, r9[Call.offset])
+    extend_at_offset(b, direction)
+    a.label(nothing)
+
+
+def _end(b: Body, direction: int) -> None:
+    """r1 = where the last transfer of the OpenFile in r7 ended.  Clobbers r2."""
+    a = b.a
+    a.ldx(r1, r7[OpenFile.pos])
+    a.ldx(r2, r7[OpenFile.gap[direction]])
+    a.sub(r1, r2)
+
+
+def _append(b: Body) -> None:
+    """Call.offset of a write that appends: the end of the file, or of the write before if that is still under way."""
+    a = b.a
+    done, behind, size = a.unique("not_appending"), a.unique("behind_the_end"), a.slot("word", U64)
+    a.ldx(r1, r9[Call.flags])
+    a.and_(r1, O_APPEND)
+    a.ldx(r2, r9[Call.rw_flags])
+    a.and_(r2, RWF_APPEND)
+    a.or_(r1, r2)
+    a.jeq(r1, 0, done)
+    a.ldx(r3, r9[Call.inode])
+    b.probe(size, 8, r3, b.kernel.offsets["inode.size"], "i_size")
+    _end(b, WRITE)
+    a.ldx(r2, size)
+    a.jge(r1, r2, behind)
+    a.mov(r1, r2)
+    a.label(behind)
+    a.stx(r9[Call.offset], r1)
+    a.label(done)
+
+
+def complete(b: Body, key: Slot, unknown: str, full: str) -> None:
+    """Accounts for the request noted under ``key``, whose result is in r8.
+
+    Jumps to ``unknown`` if there is none, or somebody else has just done it, and to ``full`` if there is no room for
+    its counters.  r9 is the Call record of whoever saw the completion; its ``entered`` is the request's afterwards.
+    Falls through with r8 unchanged; destroys r7.
+    """
+    a = b.a
+    sync, done = a.unique("sync"), a.unique("completed")
+    _claim(b, key, unknown)
+    a.call("ktime_get_ns")
+    a.stx(r9[Call.now], r0)
+    a.ldx(r1, r9[Call.direction])
+    a.jeq(r1, SYNC, sync)
+    _correct(b)
+    account.transfer_result(b, full)
+    a.ja(done)
+    a.label(sync)
+    account.sync_result(b, full)
+    a.label(done)
+
+
+def take_back(b: Body, key: Slot, unknown: str) -> None:
+    """Forgets the request noted under ``key``, which was never accepted.  The last one noted must be the first to go.
+
+    Jumps to ``unknown`` if there is none.  Otherwise as ``complete``, and sets r8 to 0.
+    """
+    a, done = b.a, b.a.unique("taken_back")
+    _claim(b, key, unknown)
+    a.mov(r8, 0)
+    a.ldx(r1, r9[Call.direction])
+    a.jeq(r1, SYNC, done)
+    _correct(b)
+    a.label(done)
+
+
+def _claim(b: Body, key: Slot, unknown: str) -> None:
+    """The Call record and the slot "open" = the note under ``key``, which is deleted."""
+    a, opened = b.a, b.a.slot("open", OpenKey)
+    a.lookup(b.maps.pending, key)
+    a.jeq(r0, 0, unknown)
+    for note, own in NOTED:
+        a.ldx(r1, r0[note])
+        a.stx(r9[own], r1)
+    for note, part in OPENED:
+        a.ldx(r1, r0[note])
+        a.stx(opened[part], r1)
+    a.ldx(r1, r9[Call.offset])
+    a.stx(r9[Call.start], r1)
+    a.delete(b.maps.pending, key)
+    a.jne(r0, 0, unknown, "claimed meanwhile")
+
+
+def _correct(b: Body) -> None:
+    """Takes out of the run what the request, with result r8, did not transfer.
+
+    If nothing came after it, the run ends where the transfer did; and if it moved nothing at all, the run that it
+    seemed to end goes on.  If others came after it, the run is left in one piece, shorter by what is missing.
+    """
+    a = b.a
+    short, tell, done = a.unique("short"), a.unique("not_in_a_run"), a.unique("corrected")
+    a.ldx(r1, r9[Call.requested])
+    a.mov(r2, r8)
+    a.jsgt(r2, 0, short)
+    a.mov(r2, 0)
+    a.label(short)
+    a.sub(r1, r2, "what was not transferred")
+    a.jsle(r1, 0, done)
+    a.ldx(r2, r9[Call.explicit])
+    a.jeq(r2, 0, done)
+    missing = a.slot("missing", U64)
+    a.stx(missing, r1)
+    a.lookup(b.maps.opens, a.slot("open", OpenKey))
+    a.jeq(r0, 0, tell, "closed meanwhile")
+    a.mov(r7, r0)
+    a.ldx(r1, r7[OpenFile.id])
+    a.ldx(r2, r9[Call.id])
+    a.jne(r1, r2, tell, "another file by now")
+    write = a.unique("write_fell_short")
+    a.ldx(r1, r9[Call.direction])
+    a.jeq(r1, WRITE, write)
+    _shorten(b, READ, missing, tell)
+    a.ja(tell)
+    a.label(write)
+    _shorten(b, WRITE, missing, tell)
+    a.label(tell)
+    _tell_broken(b)
+    a.label(done)
+
+
+def _shorten(b: Body, direction: int, missing: Slot, done: str) -> None:
+    a = b.a
+    _end(b, direction)
+    a.ldx(r2, r9[Call.offset])
+    a.ldx(r3, r7[OpenFile.run[direction]])
+    a.mov(r4, r1)
+    a.sub(r4, r3, "where the run begins")
+    a.jslt(r2, r4, done, "in a run that has ended")
+    a.ldx(r4, r9[Call.requested])
+    a.add(r4, r2)
+    a.jsgt(r4, r1, done, "the same")
+    a.ldx(r3, missing)
+    a.neg(r3)
+    a.xadd(r7[OpenFile.run[direction]], r3)
+    a.jne(r4, r1, done, "others came after it")
+    a.neg(r3)
+    a.xadd(r7[OpenFile.gap[direction]], r3)
+    a.jsgt(r8, 0, done)
+    a.ldx(r3, r7[OpenFile.run[direction]])
+    a.jne(r3, 0, done)
+    a.ldx(r1, r9[Call.broken], "it began a run, which never came to be")
+    a.xadd(r7[OpenFile.run[direction]], r1)
+    a.ldx(r1, r7[OpenFile.pos])
+    a.ldx(r2, r9[Call.ended])
+    a.sub(r1, r2)
+    a.stx(r7[OpenFile.gap[direction]], r1)
+    a.st(r9[Call.broken], 0)
+
+
+def _tell_broken(b: Body) -> None:
+    """The run that ended when a request which then moved nothing was submitted."""
+    a, done = b.a, b.a.unique("told")
+    a.jsgt(r8, 0, done, "transfer_result will tell")
+    a.ldx(r2, r9[Call.broken])
+    a.jeq(r2, 0, done)
+    b.bucket(r1, r2, r3)
+    a.mov(r3, r1)
+    b.tally(file=r9[Call.id], op=None, kind=TALLY_READ_RUN, item=r3, beyond=r9[Call.direction])
+    a.st(r9[Call.broken], 0)
+    a.label(done)
