@@ -179,6 +179,29 @@ class Btf:
             raise BtfError(f"type {function} is no function")
         return self._words[position + 2]
 
+    def tracepoint_arguments(self, event: str) -> List[Optional[str]]:
+        """What the arguments of a raw tracepoint point to: the name of a struct, "" for anything else, None for what
+        is no pointer. 5.4 (e8f423fb3de1: struct names); MissingMember where the kernel has no such event."""
+        _, position, _ = self._at(self.type_id("typedef", f"btf_trace_{event}"))
+        kind, position, _ = self._at(self._words[position + 2])
+        if kind != _PTR:
+            raise BtfError(f"btf_trace_{event} is no pointer to a function")
+        kind, position, vlen = self._at(self._words[position + 2])
+        if kind != _FUNC_PROTO:
+            raise BtfError(f"btf_trace_{event} is no pointer to a function")
+        parameters = range(position + 3, position + 3 + 2 * vlen, 2)
+        return [self._pointed_to(self._words[at + 1]) for at in parameters][1:]  # behind the tracepoint's own data
+
+    def _pointed_to(self, type_id: int) -> Optional[str]:
+        type_id = self._strip(type_id)
+        if type_id == 0 or self._at(type_id)[0] != _PTR:
+            return None
+        type_id = self._strip(self._words[self._starts[type_id] + 2])
+        if type_id == 0 or self._at(type_id)[0] not in (_STRUCT, _FWD):
+            return ""
+        start = self._words[self._starts[type_id]]
+        return self._strings[start : self._strings.find(b"\0", start)].decode("ascii", "replace")
+
     def offsets(self, paths: Iterable[str], optional: Iterable[str] = ()) -> Dict[str, Member]:
         """Where members lie, by paths such as "file.f_pos" or "mnt_namespace.ns.inum", counted from the first
         struct's start.
