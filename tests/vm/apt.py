@@ -9,10 +9,12 @@ import os
 import re
 import subprocess
 import tarfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, List
 
+LISTS_LAST = 12 * 3600.0  # seconds
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
@@ -60,7 +62,9 @@ class Apt:
             "Acquire::Languages": "none",
         }
         self._options = [word for name, value in values.items() for word in ("-o", f"{name}={value}")]
-        if not (self._home / "ready").exists():
+        ready = self._home / "ready"
+        # Lists of yesterday name packages that the mirror no longer has.
+        if not ready.exists() or time.time() - ready.stat().st_mtime > LISTS_LAST:
             self._prepare(suite)
 
     def _prepare(self, suite: str) -> None:

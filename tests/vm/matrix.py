@@ -86,13 +86,17 @@ def table(results: Sequence[Result]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows]
     lines[1] = lines[1].replace(" ", "-").replace("|-", "| ").replace("-|", " |")
-    reasons = [
-        f"{r.release} {r.attach} {r.offsets} {r.case}: {line}"
-        for r in results
-        if r.status in ("failed", "incomplete")
-        for line in r.reason.splitlines()
-    ]
-    return "\n".join([*lines, *(["", *reasons] if reasons else [])])
+    return "\n".join([*lines, "", *_reasons(results)])
+
+
+def _reasons(results: Sequence[Result]) -> List[str]:
+    """What went wrong, each thing once with all the cases that it befell."""
+    cases: Dict[Tuple[str, str], List[str]] = {}
+    for result in results:
+        if result.status in ("failed", "incomplete"):
+            for line in result.reason.splitlines():
+                cases.setdefault((f"{result.release} {result.attach} {result.offsets}", line), []).append(result.case)
+    return [f"{way} {' '.join(names)}: {line}" for (way, line), names in cases.items()]
 
 
 def _cell(results: Sequence[Result]) -> str:

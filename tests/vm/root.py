@@ -36,7 +36,7 @@ def image(architecture: str) -> Path:
     newest = max(_INIT.stat().st_mtime, Path(__file__).stat().st_mtime)
     if not made.exists() or made.stat().st_mtime < newest:
         made.parent.mkdir(parents=True, exist_ok=True)
-        temporary = made.with_suffix(".new")
+        temporary = made.with_suffix(f".{os.getpid()}")
         _write(temporary, _unpacked(architecture))
         os.replace(temporary, made)
     return made
