@@ -129,6 +129,7 @@ def requested(b: Body, op: Operation) -> None:
     """Call.requested into its histogram.  Sizes that no kernel transfers are rare and kept sparsely."""
     a = b.a
     large, done = a.unique("large"), a.unique("requested")
+    a.st(a.slot("bucket", U64), 0, "before 6.3 the verifier wants it written on every path")
     a.ldx(r1, r9[Call.unmeasured])
     a.jne(r1, 0, done, "the iovec could not be read")
     a.ldx(r2, r9[Call.requested])

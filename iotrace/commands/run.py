@@ -183,7 +183,9 @@ class Run:
             if self.args.duration:
                 self.deadline = time.monotonic() + self.args.duration
             while not self._ended():
-                select.select([session.events, wakeup], [], [], POLL)
+                ready = select.select([session.events, wakeup], [], [], POLL)[0]
+                if wakeup in ready:
+                    os.read(wakeup, 4096)
                 session.step(0)
                 self.status.update(session)
             session.stop()
