@@ -41,11 +41,12 @@ class BtfWriter:
 
         Unprintable characters become spaces, as the kernel wants them.
         """
-        text = "".join(character if " " <= character <= "~" else " " for character in text)
-        if text not in self._string_at:
-            self._string_at[text] = len(self._strings)
-            self._strings += text.encode("ascii") + b"\0"
-        return self._string_at[text]
+        offset = self._string_at.get(text)
+        if offset is None:
+            offset = self._string_at[text] = len(self._strings)
+            printable = "".join(character if " " <= character <= "~" else " " for character in text)
+            self._strings += printable.encode("ascii") + b"\0"
+        return offset
 
     def _add(self, name: str, kind: int, vlen: int, size_or_type: int, rest: bytes = b"") -> int:
         self._types.append(struct.pack("<III", self.string(name), kind << 24 | vlen, size_or_type) + rest)
