@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Dict
 
 from asm import Assembler, ProgramType, r0, r1, r2
-from programs.kernel import CAST, TYPED
+from programs.kernel import CAST, TYPED, TYPED_OPTIONAL
 from pybpf import features
 from pybpf.btf import Btf, MissingMember
 from pybpf.programs import load
@@ -24,6 +25,9 @@ def typed_reads(btf: Btf) -> Dict[str, int]:
         types[CAST] = btf.type_id("func", CAST)
     except MissingMember:
         return {}
+    for name in TYPED_OPTIONAL:
+        with suppress(MissingMember):
+            types[name] = btf.type_id("struct", name)
     a = Assembler("cast_probe", kind=ProgramType.RAW_TRACEPOINT)
     a.mov(r1, 0)
     a.mov(r2, types["list_head"])

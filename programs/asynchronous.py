@@ -138,12 +138,12 @@ def complete(b: Body, key: Slot, unknown: str, full: str) -> None:
     """
     a = b.a
     sync, done = a.unique("sync"), a.unique("completed")
-    _claim(b, key, unknown)
+    claim(b, key, unknown)
     a.call("ktime_get_ns")
     a.stx(r9[Call.now], r0)
     a.ldx(r1, r9[Call.direction])
     a.jeq(r1, SYNC, sync)
-    _correct(b)
+    correct(b)
     account.transfer_result(b, full)
     a.ja(done)
     a.label(sync)
@@ -157,15 +157,15 @@ def take_back(b: Body, key: Slot, unknown: str) -> None:
     Jumps to ``unknown`` if there is none.  Otherwise as ``complete``, and sets r8 to 0.
     """
     a, done = b.a, b.a.unique("taken_back")
-    _claim(b, key, unknown)
+    claim(b, key, unknown)
     a.mov(r8, 0)
     a.ldx(r1, r9[Call.direction])
     a.jeq(r1, SYNC, done)
-    _correct(b)
+    correct(b)
     a.label(done)
 
 
-def _claim(b: Body, key: Slot, unknown: str) -> None:
+def claim(b: Body, key: Slot, unknown: str) -> None:
     """The Call record and the slot "open" = the note under ``key``, which is deleted."""
     a, opened = b.a, b.a.slot("open", OpenKey)
     a.lookup(b.maps.pending, key)
@@ -182,7 +182,7 @@ def _claim(b: Body, key: Slot, unknown: str) -> None:
     a.jne(r0, 0, unknown, "claimed meanwhile")
 
 
-def _correct(b: Body) -> None:
+def correct(b: Body) -> None:
     """Takes out of the run what the request, with result r8, did not transfer.
 
     If nothing came after it, the run ends where the transfer did; and if it moved nothing at all, the run that it

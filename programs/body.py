@@ -71,7 +71,7 @@ class Body:
         """
         if self.typed(of):
             self.cast(base, of)
-            self.a.ldx(dst, r0.u64(offset) if size == 8 else r0.u32(offset), note)
+            self.a.ldx(dst, Mem(r0, offset, size), note)
             return
         word = self.a.slot("word", U64)
         if size < 8:

@@ -6,10 +6,10 @@ from typing import Dict, FrozenSet, List, NamedTuple, Tuple
 
 from asm import Program
 
-from . import copies, entry, lifetime, path, renames, sync, targets, transfer
+from . import copies, entry, lifetime, path, renames, sync, targets, transfer, uring
 from .identify import SCRATCH_ENTER, SCRATCH_EXIT
-from .kernel import Kernel, Options
-from .maps import COPY_TARGET, ENTER_OTHER, EXIT, NEW_NAME, WALKS, Maps
+from .kernel import Kernel, Options, Uring
+from .maps import COPY_TARGET, ENTER_OTHER, EXIT, NEW_NAME, URING_TAKEN, URING_UNSEEN, WALKS, Maps
 from .operations import NUMBERS, SYSTEM_CALLS, Kind, SystemCall, descriptor
 
 
@@ -72,6 +72,19 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
     if options.comm:
         made.append(targets.rename(*facts))
         attach["rename"] = [Hook(tasks, "task", "task_rename")]
+    jumps = {
+        Kind.VECTOR: "exit_vector", Kind.SYNC: "exit_sync", Kind.CLOSE: "exit_close", Kind.OPEN: "exit_open",
+        Kind.MMAP: "exit_mmap", Kind.SENDFILE: "exit_copy_source", Kind.COPY: "exit_copy_source",
+        Kind.NAMESPACE: "exit_namespace", Kind.RENAME: "exit_old_name", Kind.RENAMEAT: "exit_old_name",
+        Kind.UNLINK: "exit_old_name", Kind.UNLINKAT: "exit_old_name",
+        EXIT: "exit", ENTER_OTHER: "enter_other", COPY_TARGET: "exit_copy_target", NEW_NAME: "exit_new_name",
+        WALKS[SCRATCH_ENTER]: "walk_0", WALKS[SCRATCH_EXIT]: "walk_1",
+    }
+    if kernel.uring is not None and options.attach != "fentry":
+        rings, hooks, more = _io_uring(*facts, kernel.uring)
+        made += rings
+        attach.update(hooks)
+        jumps.update(more)
     calls = system_calls(kernel.machine)
     enters, hooks = _ways_in(kernel, options, maps, calls)
     made += enters
@@ -79,17 +92,27 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
     return ProgramSet(
         programs={program.name: program for program in made},
         attach=attach,
-        jumps={
-            Kind.VECTOR: "exit_vector", Kind.SYNC: "exit_sync", Kind.CLOSE: "exit_close", Kind.OPEN: "exit_open",
-            Kind.MMAP: "exit_mmap", Kind.SENDFILE: "exit_copy_source", Kind.COPY: "exit_copy_source",
-            Kind.NAMESPACE: "exit_namespace", Kind.RENAME: "exit_old_name", Kind.RENAMEAT: "exit_old_name",
-            Kind.UNLINK: "exit_old_name", Kind.UNLINKAT: "exit_old_name",
-            EXIT: "exit", ENTER_OTHER: "enter_other", COPY_TARGET: "exit_copy_target", NEW_NAME: "exit_new_name",
-            WALKS[SCRATCH_ENTER]: "walk_0", WALKS[SCRATCH_EXIT]: "walk_1",
-        },
+        jumps=jumps,
         syscalls={NUMBERS[kernel.machine][call.name]: descriptor(call).pack() for call in calls},
         entering=frozenset(["enter_other", "walk_0", *(name for name in hooks if name.startswith("enter"))]),
     )
+
+
+def _io_uring(
+    kernel: Kernel, options: Options, maps: Maps, shown: Uring
+) -> Tuple[List[Program], Dict[str, List[Hook]], Dict[int, str]]:
+    """The programs on io_uring's events, where they are attached, and their part of the tail-call table.
+
+    A perf tracepoint does not show the descriptor of a refused request.
+    """
+    facts = (kernel, options, maps, shown)
+    hooked = {"completed": uring.completed(*facts), "taken": uring.taken(*facts)}
+    if options.attach == "raw":
+        hooked["refused"] = uring.refused(*facts)
+    kind = "tracepoint" if options.attach == "perf" else "raw_tracepoint"
+    hooks = {program.name: [Hook(kind, "io_uring", shown.events[event])] for event, program in hooked.items()}
+    made = [*hooked.values(), uring.unseen(*facts)]
+    return made, hooks, {URING_TAKEN: "uring_taken", URING_UNSEEN: "uring_unseen"}
 
 
 def _ways_in(

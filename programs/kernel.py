@@ -5,7 +5,7 @@ Both are plain data.  The same values give the same instructions, byte for byte,
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Dict, Mapping, Tuple
+from typing import Dict, Mapping, Optional, Tuple
 
 # The kernel objects that the programs read, as dotted members.  Fields that moved or were renamed are listed as
 # alternatives, newest first; the name that the programs use is the key.
@@ -53,6 +53,24 @@ MEMBERS: Dict[str, Tuple[str, ...]] = {
     "nsproxy.mnt_ns": ("nsproxy.mnt_ns",),
     "mnt_ns.inum": ("mnt_namespace.ns.inum",),
 }
+# The same for io_uring's requests, all of which a kernel may lack.  Registered files became nodes of their own in 6.13
+# (7029acd8a950, "io_uring/rsrc: get rid of per-ring io_rsrc_node list"); io_kiocb.cqe is of 5.19, io_rw of 6.0.
+URING_MEMBERS: Dict[str, Tuple[str, ...]] = {
+    "request.file": ("io_kiocb.file",),
+    "request.opcode": ("io_kiocb.opcode",),
+    "request.flags": ("io_kiocb.flags",),
+    "request.fd": ("io_kiocb.cqe.fd",),
+    "request.result": ("io_kiocb.cqe.res",),
+    "request.ring": ("io_kiocb.ctx",),
+    "request.command": ("io_kiocb.cmd",),
+    "rw.position": ("io_rw.kiocb.ki_pos",),
+    "rw.address": ("io_rw.addr",),
+    "rw.length": ("io_rw.len",),
+    "rw.flags": ("io_rw.flags",),
+    "ring.files": ("io_ring_ctx.file_table.data.nodes", "io_ring_ctx.file_table.files"),
+    "ring.file_count": ("io_ring_ctx.file_table.data.nr", "io_ring_ctx.nr_user_files"),
+    "node.file": ("io_rsrc_node.file_ptr",),
+}
 # Where a 32-bit task is told from a 64-bit one, and by which bit.
 COMPAT: Dict[str, Tuple[str, int]] = {
     "x86_64": ("task_struct.thread_info.status", 0x2),      # TS_COMPAT, arch/x86/include/asm/thread_info.h
@@ -90,6 +108,33 @@ CAST = "bpf_rdonly_cast"
 TYPED: Tuple[str, ...] = ("task_struct", "files_struct", "fdtable", "file", "list_head", "pt_regs", "nsproxy")
 
 
+# The same, but a kernel may do without.
+TYPED_OPTIONAL: Tuple[str, ...] = ("io_kiocb", "io_rw", "io_ring_ctx", "io_rsrc_node")
+
+
+@dataclass(frozen=True)
+class Uring:
+    """How a kernel shows io_uring's requests.
+
+    ``events`` are the names of the tracepoints that a request is taken, refused, and completed at: the keys of
+    ``request``, which says where each presents the ``struct io_kiocb *``: the position among the arguments of a raw
+    tracepoint, the offset of the field of a perf tracepoint.  ``offsets`` has the keys of URING_MEMBERS; "node.file"
+    is missing where registered files are no nodes.
+    """
+
+    events: Mapping[str, str]
+    request: Mapping[str, int]
+    offsets: Mapping[str, int]
+
+
+URING_EVENTS: Dict[str, Tuple[str, ...]] = {
+    # Renamed in 6.4: 2ad57931db64 ("io_uring: rename trace_io_uring_submit_sqe() tracepoint")
+    "taken": ("io_uring_submit_req", "io_uring_submit_sqe"),
+    "refused": ("io_uring_req_failed",),
+    "completed": ("io_uring_complete",),
+}
+
+
 @dataclass(frozen=True)
 class Kernel:
     """Facts of a kernel.  ``offsets`` has the keys of MEMBERS and "compat"; ``fields`` those of tracepoint.FIELDS."""
@@ -108,6 +153,7 @@ class Kernel:
     # Copies of the programs on system calls, for kernels that skip a program while another task that they preempted is
     # in the midst of it on this CPU: 7.2 runs them preemptibly, but keeps one flag a CPU.
     spares: int = 0
+    uring: Optional[Uring] = None   # None: this kernel does not show enough of io_uring's requests
 
     @property
     def registers(self) -> Registers:

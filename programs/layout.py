@@ -120,6 +120,8 @@ class Pending(Layout):
     rw_flags = field(U32)
     unmeasured = field(U32)
     explicit = field(U32)
+    silent = field(U32)     # 1: io_uring shows no completion if it succeeds
+    pad = field(U32)
 
 
 class FileKey(Layout):

@@ -40,7 +40,8 @@ RING_BYTES = 8 << 20
 BPF_F_NO_PREALLOC = 1
 
 # Indexes of the tail-call table beyond those of Kind.
-ENTER_OTHER, COPY_TARGET, NEW_NAME, EXIT, JUMPS = 16, 17, 20, 21, 24
+ENTER_OTHER, COPY_TARGET, NEW_NAME, EXIT, JUMPS = 16, 17, 20, 21, 32
+URING_TAKEN, URING_UNSEEN = 24, 25
 WALKS = (18, 19)            # by work space
 
 

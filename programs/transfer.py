@@ -83,7 +83,7 @@ def exit_vector(kernel: Kernel, options: Options, maps: Maps) -> Program:
     a.st(r9[Call.call], 0)
     load_result(b)
     _common_arguments(b)
-    _sum_iovec(b)
+    sum_iovec(b)
     account_transfer(b, after=0)
     a.label("out")
     a.ret(0)
@@ -127,7 +127,7 @@ def set_operation(b: Body, shift: int) -> None:
     a.label(read)
 
 
-def _sum_iovec(b: Body) -> None:
+def sum_iovec(b: Body) -> None:
     """Call.requested = the sum of iov_len over the iovec.
 
     Read at exit: the kernel has read it by then, so its pages are present.  One copy of the whole, its end rounded up

@@ -1,0 +1,69 @@
+"""How this kernel shows io_uring's requests, if it shows them well enough to be followed."""
+
+from __future__ import annotations
+
+from typing import Dict, List, Optional
+
+from programs.kernel import URING_EVENTS, URING_MEMBERS, Uring
+from pybpf import features
+from pybpf.btf import Btf, MissingMember
+from pybpf.tracefs import Tracefs, TracefsError
+
+_MAY_LACK = ("node.file",)
+_REQUEST = "io_kiocb"
+
+
+def find(btf: Btf, tracefs: Optional[Tracefs]) -> Optional[Uring]:
+    """For perf tracepoints with a `tracefs`, for raw ones without; None where something that is needed is missing.
+
+    Both ends of a request must show its address: io_uring_complete does since 5.19 (c4bb964fa092).
+    """
+    if features.pretended() is not None:
+        return None
+    offsets = _offsets(btf)
+    events: Dict[str, str] = {}
+    request: Dict[str, int] = {}
+    for key, names in URING_EVENTS.items():
+        for name in names:
+            at = _argument(btf, name) if tracefs is None else _field(tracefs, name)
+            if at is not None:
+                events[key], request[key] = name, at
+                break
+    if offsets is None or len(events) < len(URING_EVENTS):
+        return None
+    return Uring(events, request, offsets)
+
+
+def _offsets(btf: Btf) -> Optional[Dict[str, int]]:
+    """By the keys of URING_MEMBERS; None if one is missing that is needed."""
+    every = [member for members in URING_MEMBERS.values() for member in members]
+    places = btf.offsets([], optional=every)
+    found = {}
+    for key, members in URING_MEMBERS.items():
+        known = [places[member].offset for member in members if member in places]
+        if known:
+            found[key] = known[0]
+        elif key not in _MAY_LACK:
+            return None
+    return found
+
+
+def _argument(btf: Btf, event: str) -> Optional[int]:
+    """The position of the request among a raw tracepoint's arguments: known by its type, or as the pointer to void
+    that stands behind the one to the ring."""
+    try:
+        arguments: List[Optional[str]] = btf.tracepoint_arguments(event)
+    except MissingMember:
+        return None
+    if _REQUEST in arguments:
+        return arguments.index(_REQUEST)
+    return 1 if arguments[0] in ("", "io_ring_ctx") and arguments[1:2] == [""] else None
+
+
+def _field(tracefs: Tracefs, event: str) -> Optional[int]:
+    """The offset of the request in a perf tracepoint's record."""
+    try:
+        fields = tracefs.format("io_uring", event).fields
+    except TracefsError:
+        return None
+    return fields["req"].offset if "req" in fields else None
