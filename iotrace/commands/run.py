@@ -10,12 +10,14 @@ import select
 import signal
 import sys
 import time
-from typing import Iterator, List, Optional
+from typing import Iterator, List, Optional, Union
 
 from iotrace import processes, profile, report, text
 from iotrace.errors import UserError
 from iotrace.model import Profile
 from iotrace.session import Session, Settings
+from pybpf.perf_buffer import PerfBuffer
+from pybpf.ring_buffer import RingBuffer
 
 HELP = """\
 Trace the file I/O of a command or of running processes
@@ -259,6 +261,14 @@ class Run:
         if left:
             print(f"{text.safe_text(self.args.command[0])} goes on without being traced", file=sys.stderr)
         print(f"profile: {text.safe_text(self.output)} ({len(result.files):,} files)", file=sys.stderr)
+
+
+def _wait(events: Union[RingBuffer, PerfBuffer], wakeup: int) -> None:
+    """Until there are events or a signal has come, a moment at most. The signals' numbers in the pipe are taken, as it
+    would end every later wait at once."""
+    select.select([events, wakeup], [], [], POLL)
+    with contextlib.suppress(BlockingIOError):
+        os.read(wakeup, 4096)
 
 
 def _from_terminal(number: int) -> bool:
