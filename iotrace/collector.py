@@ -84,6 +84,7 @@ class Collector:
         self.unnamed = 0
         self._files: Dict[int, FileStats] = {}
         self._order: Dict[Tuple[int, bytes], FileStats] = {}
+        self._last: Dict[Tuple[int, bytes], int] = {}  # the id of the file that is, or was last, at a path
         self._inodes: DefaultDict[Tuple[int, bytes], Set[Tuple[int, int, int]]] = defaultdict(set)
 
     def lost(self) -> Dict[str, int]:
@@ -120,6 +121,7 @@ class Collector:
             if file is None:
                 file = self._order[where] = FileStats(mnt_ns, name.path)
             self._files[file_id] = file
+            self._last[where] = file_id
             inodes = self._inodes[where]
             inodes.add((device, inode, generation))
             file.incarnations = len(inodes)
@@ -131,7 +133,8 @@ class Collector:
 
     def _add_states(self) -> None:
         for raw_key, raw in self._maps["states"].items():
-            file = self._files.get(_ID.unpack(raw_key)[0])
+            file_id = _ID.unpack(raw_key)[0]
+            file = self._files.get(file_id)
             if file is None:
                 continue
             opens, closes, rewrites, _last, unsynced, synced, flags = FileState.struct.unpack(raw)
@@ -140,7 +143,8 @@ class Collector:
             file.rewrites += rewrites
             file.bytes_unsynced += unsynced
             file.bytes_synced += synced
-            file.deleted |= bool(flags & FILE_DELETED)
+            if self._last[(file.mnt_ns, file.path)] == file_id:
+                file.deleted |= bool(flags & FILE_DELETED)
             file.mapped |= bool(flags & FILE_MAPPED)
             for name, count in (("open", opens), ("close", closes)):
                 if count:
