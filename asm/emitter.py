@@ -57,7 +57,8 @@ class Emitter:
             if writes.number == isa.FRAME_POINTER:
                 raise AssembleError("r10 is the frame pointer and cannot be written", where)
             self._state.write(writes.number)
-        self._code.append(replace(instruction, where=where))
+        object.__setattr__(instruction, "where", where)  # ours alone; a copy would cost more than all else
+        self._code.append(instruction)
 
     def emit_jump(self, instruction: Instruction, reads: Sequence[Register] = ()) -> None:
         """Appends a jump to the label `instruction.goto`."""

@@ -7,6 +7,7 @@ that a listing or the verifier's complaint can be read back to the Python that e
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from typing import Optional, Tuple
@@ -15,6 +16,7 @@ Where = Tuple[str, int]
 """A file, as its folder and name, and a line in it."""
 
 _PACKAGE = __name__.rpartition(".")[0]
+_WITHIN = _PACKAGE + "."
 
 
 class AsmError(ValueError):
@@ -43,15 +45,20 @@ class AssembleError(AsmError):
 
 def caller() -> Where:
     """The innermost line on the stack that is not in this package."""
-    frame = sys._getframe(1)
+    frame = sys._getframe(2)  # whoever asks is in this package
     while frame.f_back is not None:
-        name = str(frame.f_globals.get("__name__", ""))
-        if name != _PACKAGE and not name.startswith(_PACKAGE + "."):
+        name = frame.f_globals.get("__name__", "")
+        if name != _PACKAGE and not name.startswith(_WITHIN):
             break
         frame = frame.f_back
-    # The folder and the name, not the whole path: listings must not depend on where a checkout lies.
-    folder, name = os.path.split(frame.f_code.co_filename)
-    return os.path.join(os.path.basename(folder), name), frame.f_lineno
+    return _short(frame.f_code.co_filename), frame.f_lineno
+
+
+@functools.lru_cache(maxsize=None)
+def _short(path: str) -> str:
+    """The folder and the name, not the whole path: listings must not depend on where a checkout lies."""
+    folder, name = os.path.split(path)
+    return os.path.join(os.path.basename(folder), name)
 
 
 def place(where: Optional[Where]) -> str:
