@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Type, Union
 
-from iotrace import __version__, attach, facts, processes
+from iotrace import __version__, attach, facts, processes, uring
 from iotrace.attach import Attachment
 from iotrace.collector import Clock, Collector
 from iotrace.errors import Failure, UserError
@@ -246,7 +246,7 @@ class Session:
             ended_ns=self.ended_ns,
             filters=self.settings.as_filters(),
             attach=attach.NAMES[self.attach_method],
-            coverage=coverage(self.attach_method, self.attachment.missing),
+            coverage=coverage(self.attach_method, self.attachment.missing, uring.coverage(self.kernel, self.options)),
             lost=self._lost(collector),
             unattributed={name: dict(errors) for name, errors in sorted(collector.unattributed.items())},
             files=[file for file in files if selected(file.path)],
@@ -285,14 +285,14 @@ def open_tracefs() -> Tracefs:
         raise Failure(str(error)) from error
 
 
-def coverage(attach: str, missing: Sequence[str] = ()) -> Dict[str, str]:
+def coverage(attach: str, missing: Sequence[str] = (), io_uring: str = "none") -> Dict[str, str]:
     """What a run sees of each family of calls; `missing` are system calls that it cannot see."""
     thirty_two = "counted, not traced" if attach == "raw" else "none"
     return {
         "synchronous": f"partial: no {', '.join(missing)}" if missing else "full",
         "sendfile": "full",
         "aio": "none",
-        "io_uring": "none",
+        "io_uring": io_uring,
         "mmap": "marked: mapped memory is read and written without a system call",
         "32-bit tasks": thirty_two,
     }

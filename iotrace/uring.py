@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Dict, List, Optional
 
-from programs.kernel import URING_EVENTS, URING_MEMBERS, Uring
+from programs.kernel import URING_EVENTS, URING_MEMBERS, Kernel, Options, Uring
 from pybpf import features
 from pybpf.btf import Btf, MissingMember
 from pybpf.tracefs import Tracefs, TracefsError
@@ -67,3 +67,14 @@ def _field(tracefs: Tracefs, event: str) -> Optional[int]:
     except TracefsError:
         return None
     return fields["req"].offset if "req" in fields else None
+
+
+def coverage(kernel: Kernel, options: Options) -> str:
+    """What a run sees of io_uring, for its profile."""
+    if kernel.uring is None:
+        return "none: this kernel does not show its requests (6.0 with BTF is needed)"
+    if options.attach == "fentry":
+        return "none: use --attach raw or perf"
+    if options.attach == "perf":
+        return "partial: no requests that were refused as malformed"
+    return "full"

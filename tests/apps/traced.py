@@ -126,8 +126,15 @@ def data_calls(file: Mapping[str, Any]) -> Dict[str, Made]:
     return {
         key: (call["calls"], call["bytes"], dict(call["errors"]), sizes(call, "requested"), sizes(call, "completed"))
         for key, call in file["syscalls"].items()
-        if key in DATA_KEYS
+        if key in DATA_KEYS or key in _ASYNCHRONOUS
     }
+
+
+# Data calls that strace cannot see.
+_ASYNCHRONOUS = (
+    "aio_pread", "aio_preadv", "aio_pwrite", "aio_pwritev", "uring_read", "uring_readv", "uring_read_fixed",
+    "uring_write", "uring_writev", "uring_write_fixed",
+)  # fmt: skip
 
 
 def histogram(file: Mapping[str, Any], name: str) -> Dict[int, int]:

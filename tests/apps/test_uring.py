@@ -1,0 +1,290 @@
+"""io_uring: every kind of request by raw system calls, with the answers of arithmetic; and fio's own account."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+
+from . import observe
+from .ring import trace_ring
+from .traced import data_calls, histogram, made
+
+pytestmark = pytest.mark.skipif(observe.missing() is not None, reason=str(observe.missing()))
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="uring-", dir=observe.DISK) as directory:
+        yield Path(directory)
+
+
+def test_every_kind_of_request(place: Path) -> None:
+    found = trace_ring(
+        place,
+        """
+        fd = create("data", 1 << 20)
+        ring, at = Ring(), memory(65536)
+        parts = iovec((at, 100), (at + 200, 0), (at + 4096, 1000))
+        ring.register(REGISTER_BUFFERS, iovec((at, 65536)), 1)
+        assert ring.one(READ, fd, at, 4096, 0) == 4096
+        assert ring.one(READV, fd, parts, 3, 8192) == 1100
+        assert ring.one(READ_FIXED, fd, at, 512, 1024) == 512
+        assert ring.one(WRITE, fd, at, 16384, 0) == 16384
+        assert ring.one(WRITEV, fd, parts, 3, 65536) == 1100
+        assert ring.one(WRITE_FIXED, fd, at, 300, 70000) == 300
+        assert ring.one(FSYNC, fd) == 0
+        assert ring.one(FSYNC, fd, rw_flags=DATASYNC) == 0
+        os.close(fd)
+        """,
+    )
+    file = found["data"]
+    assert data_calls(file) == {
+        "uring_read": made(1, 4096, {4096: 1}),
+        "uring_readv": made(1, 1100, {1024: 1}),
+        "uring_read_fixed": made(1, 512, {512: 1}),
+        "uring_write": made(1, 16384, {16384: 1}),
+        "uring_writev": made(1, 1100, {1024: 1}),
+        "uring_write_fixed": made(1, 300, {256: 1}),
+    }
+    assert (file["syscalls"]["uring_fsync"]["calls"], file["syscalls"]["uring_fsync"]["errors"]) == (2, {})
+    assert histogram(file, "bytes_between_syncs") == {16384: 1, 0: 1}
+    assert (file["bytes_synced"], file["bytes_unsynced"]) == (17784, 0)
+    assert (file["lowest_offset"], file["highest_offset"]) == (0, 70299)
+    assert found.document["coverage"]["io_uring"] == "full"
+
+
+def test_vectors_with_registered_buffers(place: Path) -> None:
+    found = trace_ring(
+        place,
+        """
+        fd = create("data", 4096)
+        ring, at = Ring(), memory(65536)
+        ring.register(REGISTER_BUFFERS, iovec((at, 65536)), 1)
+        first = ring.one(WRITEV_FIXED, fd, iovec((at, 10), (at + 20, 30)), 2, 0)
+        say([first, ring.one(READV_FIXED, fd, iovec((at, 10), (at + 20, 30)), 2, 0)])
+        """,
+    )
+    if found.said != [40, 40]:
+        pytest.skip("this kernel has no vectors with registered buffers (6.15)")
+    assert data_calls(found["data"]) == {"uring_writev": made(1, 40, {32: 1}), "uring_readv": made(1, 40, {32: 1})}
+
+
+@pytest.mark.parametrize("flags", ["0", "SQPOLL", "SINGLE_ISSUER | DEFER_TASKRUN"])
+@pytest.mark.parametrize("options", ["0", "ASYNC"])
+@pytest.mark.parametrize("registered", [False, True])
+def test_a_deep_queue(place: Path, flags: str, options: str, registered: bool) -> None:
+    """Requests by thread or kernel thread, worked on here or in workers, with plain and registered descriptors."""
+    file = trace_ring(
+        place,
+        f"""
+        fd = create("data", 64 * 4096)
+        ring, at = Ring(flags={flags}), memory(1 << 18)
+        if {registered}:
+            ring.register_files(-1, fd)
+        for op, size in (READ, 4096), (WRITE, 4096), (READ, 100):
+            for i in range(64):
+                ring.add(op, 1 if {registered} else fd, at + 4096 * i, size, 4096 * i, data=i,
+                         flags=({options}) | {registered} * FIXED_FILE)
+            ring.submit()
+            assert ring.all(64) == dict.fromkeys(range(64), size)
+        """,
+    )["data"]
+    assert data_calls(file) == {
+        "uring_read": made(128, 64 * 4196, {4096: 64, 64: 64}),
+        "uring_write": made(64, 64 * 4096, {4096: 64}),
+    }
+    # Runs are made in the order of submission, whatever the order of the completions.
+    assert histogram(file, "sequential_write") == {1 << 18: 1}
+    assert histogram(file, "sequential_read") == {1 << 18: 1, 64: 64}
+
+
+def test_the_file_position(place: Path) -> None:
+    file = trace_ring(
+        place,
+        """
+        fd = create("data", 100000)
+        ring, at = Ring(), memory(65536)
+        for size in 1000, 2000:
+            assert ring.one(READ, fd, at, size, HERE) == size
+        assert os.lseek(fd, 0, os.SEEK_CUR) == 3000
+        assert ring.one(WRITE, fd, at, 50, HERE) == 50
+        log = create("log", 5000, RW | os.O_APPEND)
+        for size in 10, 20, 40:
+            assert ring.one(WRITE, log, at, size, 0) == size
+        """,
+    )
+    data, log = file["data"], file["log"]
+    assert histogram(data, "sequential_read") == {2048: 1}
+    assert histogram(data, "sequential_write") == {32: 1}
+    assert (data["lowest_offset"], data["highest_offset"]) == (0, 3049)
+    assert histogram(log, "sequential_write") == {64: 1}
+    assert (log["lowest_offset"], log["highest_offset"]) == (5000, 5069)
+
+
+def test_short_transfers_and_errors(place: Path) -> None:
+    found = trace_ring(
+        place,
+        """
+        fd = create("data", 1000)
+        poor = os.open("data", os.O_WRONLY)
+        ring, at = Ring(), memory(65536)
+        assert ring.one(READ, fd, at, 4096, 0) == 1000
+        assert ring.one(READ, fd, at, 4096, 1000) == 0
+        assert ring.one(READ, poor, at, 8, 0) == -errno.EBADF
+        assert ring.one(READ, fd, 1, 16, 0) == -errno.EFAULT
+        assert ring.one(READV, fd, at, 5000, 0) == -errno.EINVAL
+        assert ring.one(WRITE, fd, at, 32, 0, ioprio=0xffff) == -errno.EINVAL
+        assert ring.one(WRITE, fd, at, 64, 0, flags=128) == -errno.EINVAL
+        assert ring.one(READ, 999, at, 8, 0) == -errno.EBADF
+        assert ring.one(READ, 0, at, 8, 0, flags=FIXED_FILE) == -errno.EBADF
+        assert ring.one(FSYNC, 999) == -errno.EBADF
+        """,
+    )
+    assert data_calls(found["data"]) == {
+        "uring_read": made(4, 1000, {4096: 2, 8: 1, 16: 1}, {512: 1, 0: 1}, {"EBADF": 1, "EFAULT": 1}),
+        "uring_readv": made(1, 0, {0: 1}, {}, {"EINVAL": 1}),
+        "uring_write": made(2, 0, {32: 1, 64: 1}, {}, {"EINVAL": 2}),
+    }
+    assert found.document["unattributed"]["uring_read"] == {"EBADF": 2}
+    assert found.document["unattributed"]["uring_fsync"] == {"EBADF": 1}
+    assert histogram(found["data"], "sequential_read") == {512: 1}
+
+
+def test_chains(place: Path) -> None:
+    """What comes after a failure in a chain is cancelled, hard links go on; chains also run in the drained order."""
+    file = trace_ring(
+        place,
+        """
+        fd = create("data", 1 << 16)
+        ring, at = Ring(), memory(65536)
+        ring.add(WRITE, fd, at, 4096, 0, flags=LINK, data=1)
+        ring.add(FSYNC, fd, flags=LINK, data=2)
+        ring.add(READ, fd, at, 100, 0, data=3)
+        ring.submit(3)
+        assert ring.all(3) == {1: 4096, 2: 0, 3: 100}
+        ring.add(READ, fd, 1, 8, 0, flags=LINK, data=1)
+        ring.add(WRITE, fd, at, 16, 0, flags=LINK, data=2)
+        ring.add(FSYNC, fd, data=3)
+        ring.submit(3)
+        assert ring.all(3) == {1: -errno.EFAULT, 2: -errno.ECANCELED, 3: -errno.ECANCELED}
+        ring.add(READ, fd, 1, 8, 0, flags=HARDLINK, data=1)
+        ring.add(WRITE, fd, at, 16, 0, flags=DRAIN, data=2)
+        ring.submit(2)
+        assert ring.all(2) == {1: -errno.EFAULT, 2: 16}
+        """,
+    )["data"]
+    assert data_calls(file) == {
+        "uring_write": made(3, 4112, {4096: 1, 16: 2}, {4096: 1, 16: 1}, {"ECANCELED": 1}),
+        "uring_read": made(3, 100, {64: 1, 8: 2}, {64: 1}, {"EFAULT": 2}),
+    }
+    assert file["syscalls"]["uring_fsync"]["calls"] == 2
+    assert file["syscalls"]["uring_fsync"]["errors"] == {"ECANCELED": 1}
+
+
+def test_completions_that_are_not_shown(place: Path) -> None:
+    """IOSQE_CQE_SKIP_SUCCESS: only a failure or a short transfer is posted."""
+    file = trace_ring(
+        place,
+        """
+        fd = create("data", 1 << 16)
+        ring, at = Ring(), memory(65536)
+        for _ in range(10):
+            ring.add(WRITE, fd, at, 4096, 0, flags=CQE_SKIP | LINK)
+            ring.add(FSYNC, fd, flags=CQE_SKIP)
+            assert ring.submit() == 2
+        assert ring.one(READ, fd, at, 4096, 65000, flags=CQE_SKIP) == 536
+        for _ in range(4):
+            assert ring.one(NOP, -1) == 0
+        os.close(ring.fd)
+        """,
+    )["data"]
+    assert data_calls(file)["uring_read"] == made(1, 536, {4096: 1}, {512: 1})
+    assert file["syscalls"]["uring_write"]["calls"] >= 9
+
+
+def test_more_completions_than_the_ring_holds(place: Path) -> None:
+    file = trace_ring(
+        place,
+        """
+        fd = create("data", 1 << 16)
+        ring, at = Ring(32, completions=32), memory(65536)
+        for batch in range(4):
+            for i in range(32):
+                ring.add(READ, fd, at, 128, 128 * i, data=32 * batch + i)
+            ring.submit()
+        assert ring.all(128) == dict.fromkeys(range(128), 128)
+        """,
+    )["data"]
+    assert data_calls(file) == {"uring_read": made(128, 16384, {128: 128})}
+
+
+def test_many_rings_and_threads_on_one_file(place: Path) -> None:
+    file = trace_ring(
+        place,
+        """
+        fd = create("data", 1 << 20)
+        def work(number):
+            ring, at = Ring(16), memory(65536)
+            for turn in range(50):
+                for i in range(16):
+                    ring.add(WRITE if i % 2 else READ, fd, at + 512 * i, 512, 4096 * number, data=i)
+                ring.submit(16)
+                assert ring.all(16) == dict.fromkeys(range(16), 512)
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        """,
+    )["data"]
+    assert data_calls(file) == {key: made(3200, 3200 * 512, {512: 3200}) for key in ("uring_read", "uring_write")}
+
+
+def test_a_file_that_a_chain_opens(place: Path) -> None:
+    """The file is not there yet when the read that follows is taken from the ring."""
+    found = trace_ring(
+        place,
+        """
+        OPENAT = 18
+        os.close(create("data", 5000))
+        ring, at = Ring(), memory(65536)
+        ring.register_files(-1, -1)
+        name = ctypes.create_string_buffer(b"data")
+        ring.add(OPENAT, -100, ctypes.addressof(name), 0, 0, second=1, flags=LINK, data=1)
+        ring.add(READ, 0, at, 4096, 1000, flags=FIXED_FILE, data=2)
+        ring.submit(2)
+        assert ring.all(2) == {1: 0, 2: 4000}
+        """,
+    )
+    assert data_calls(found["data"]) == {"uring_read": made(1, 4000, {4096: 1}, {2048: 1})}
+
+
+def test_descriptors_closed_while_requests_are_under_way(place: Path) -> None:
+    file = trace_ring(
+        place,
+        """
+        ring, at = Ring(), memory(65536)
+        for turn in range(20):
+            fd = create("data", 1 << 16)
+            for i in range(16):
+                ring.add(WRITE, fd, at, 4096, 4096 * i, data=i, flags=ASYNC)
+            ring.submit()
+            os.close(fd)
+            assert ring.all(16) == dict.fromkeys(range(16), 4096)
+        """,
+    )["data"]
+    assert data_calls(file) == {"uring_write": made(320, 320 * 4096, {4096: 320})}
+
+
+def test_what_is_no_regular_file_is_not_counted(place: Path) -> None:
+    found = trace_ring(
+        place,
+        """
+        ring, at = Ring(), memory(65536)
+        end, other = os.pipe()
+        assert ring.one(WRITE, other, at, 100, 0) == 100
+        assert ring.one(READ, end, at, 100, 0) == 100
+        """,
+    )
+    assert not [file["path"] for file in found.document["files"] if any("uring" in key for key in file["syscalls"])]
