@@ -102,9 +102,10 @@ class Command:
 
     def abandon(self) -> None:
         """End it before it has begun."""
-        if self.status is None:
-            os.kill(self.pid, signal.SIGKILL)
-            self.wait()
+        os.kill(self.pid, signal.SIGKILL)
+        self.wait()
+        os.close(self._go)
+        os.close(self._failed)
 
     def poll(self) -> bool:
         """Whether it has ended."""
