@@ -1,0 +1,119 @@
+"""`iotrace run` before it traces: requests that make no sense are turned down in one line, with exit status 2."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from pathlib import Path
+from typing import Iterator, List
+
+import pytest
+
+from iotrace import cli
+from iotrace.commands import run
+
+
+@pytest.fixture
+def thread_id() -> Iterator[int]:
+    """The number of a thread of this process that is not its first."""
+    numbers: List[int] = []
+    started, done = threading.Event(), threading.Event()
+
+    def work() -> None:
+        numbers.append(threading.get_native_id())
+        started.set()
+        done.wait()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    started.wait()
+    yield numbers[0]
+    done.set()
+    thread.join()
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What `iotrace run` says when it turns a request down."""
+    try:
+        status = cli.main(["run", *arguments])
+    except SystemExit as error:
+        status = error.code  # type: ignore[assignment]
+    out, err = capsys.readouterr()
+    assert status == 2
+    assert out == "" and err.startswith("iotrace: ") and err.endswith("\n") and err.count("\n") == 1
+    return err[len("iotrace: ") : -1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([], "nothing to trace"),
+        (["--duration", "5"], "nothing to trace"),
+        (["--user", "root", "--all"], "--user needs a command to run"),
+        (["--pid", "0"], "'0' is no list of process numbers"),
+        (["--pid", "1,"], "'1,' is no list of process numbers"),
+        (["--pid", "-1"], "--pid"),
+        (["--pid", "1\x1b[2J"], "is no list of process numbers"),
+        (["--pid", "4194305"], "--pid 4194305: there is no such process"),
+        (["--comm", ""], "a process name cannot be empty"),
+        (["--comm", "sixteen-letters-"], "use 'sixteen-letters'"),
+        (["--duration", "0", "--all"], "'0' is no number of seconds"),
+        (["--duration", "nan", "--all"], "'nan' is no number of seconds"),
+        (["--duration", "-1", "--all"], "no number of seconds"),
+        (["--max-files", "0", "--all"], "'0' is no number from 1 to"),
+        (["--max-files", "1e3", "--all"], "'1e3' is no number from 1 to"),
+        (["--attach", "kprobe", "--all"], "invalid choice"),
+        (["--follow", "--no-follow", "--all"], "not allowed with"),
+        (["--all", "-o", "/no/such/directory/p"], "-o /no/such/directory/p: there is no directory /no/such/directory"),
+        (["--all", "-o", "/"], "-o /: that is a directory"),
+    ],
+)
+def test_a_request_that_makes_no_sense(arguments: List[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(capsys, *arguments)
+    assert text in said and "\x1b" not in said
+
+
+def test_a_thread_is_no_process(thread_id: int, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(capsys, "--pid", str(thread_id))
+    assert said == f"--pid {thread_id}: that is a thread of process {os.getpid()}; give --pid {os.getpid()}"
+
+
+def test_nothing_is_started_for_an_output_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever else is wrong: the command does not run."""
+    made = tmp_path / "made"
+    refused(capsys, "-o", str(tmp_path), "--", "touch", str(made))
+    refused(capsys, "-o", str(tmp_path / "absent" / "p"), "--", "touch", str(made))
+    refused(capsys, "--user", "no such user", "--", "touch", str(made))
+    assert not made.exists() and list(tmp_path.iterdir()) == []
+
+
+def test_signals_wake_once() -> None:
+    """What they leave in the pipe is taken out, or every later wait would return at once."""
+    quiet, quiet_writer = os.pipe()
+    wakeup, writer = os.pipe2(os.O_NONBLOCK)
+    try:
+        os.write(writer, b"\x11" * 3)
+        run._wait(quiet, wakeup)  # type: ignore[arg-type]
+        assert select.select([wakeup], [], [], 0)[0] == []
+    finally:
+        for fd in (quiet, quiet_writer, wakeup, writer):
+            os.close(fd)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--", "/usr/bin/tar", "x"], "iotrace-tar-"),
+        (["--comm", "nginx*"], "iotrace-nginx_-"),
+        (["--pid", "12,34"], "iotrace-pid12-"),
+        (["--all"], "iotrace-all-"),
+        (["--", "/"], "iotrace-run-"),
+        (["--", "../../etc/\x1b[2J\n"], "iotrace-__2J_-"),
+        (["--", "x" * 300], "iotrace-" + "x" * 64 + "-"),
+    ],
+)
+def test_the_profiles_own_name_is_a_safe_one(arguments: List[str], expected: str) -> None:
+    parser = cli._command_parser("run", run)
+    name = run._default_output(parser.parse_args(arguments))
+    assert name.startswith(expected) and name.endswith(".iotrace") and "/" not in name and name.isprintable()
