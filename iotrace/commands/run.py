@@ -185,9 +185,7 @@ class Run:
             if self.args.duration:
                 self.deadline = time.monotonic() + self.args.duration
             while not self._ended():
-                ready = select.select([session.events, wakeup], [], [], POLL)[0]
-                if wakeup in ready:
-                    os.read(wakeup, 4096)
+                _wait(session.events, wakeup)
                 session.step(0)
                 self.status.update(session)
             session.stop()
