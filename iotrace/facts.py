@@ -13,6 +13,7 @@ from typing import Dict, Optional
 from iotrace import offsets, uring
 from iotrace.casts import typed_reads
 from iotrace.errors import Failure
+from iotrace.loops import has_loops
 from programs.kernel import FIELDS, REGISTERS, Kernel
 from pybpf import features
 from pybpf.btf import Btf, MissingMember
@@ -88,6 +89,7 @@ def gather(tracefs: Optional[Tracefs], source: str = "auto", vmlinux: Optional[s
         tid_direct=direct,
         spares=SPARES if btf is not None and _preempts_programs(btf) else 0,
         types=typed_reads(btf) if btf is not None and found.source == offsets.BTF else {},
+        loops=has_loops(),
         uring=uring.find(btf, tracefs) if btf is not None else None,
     )
     return Facts(kernel, preallocate=btf is None or not _allocates_anywhere(btf), offsets_from=found.source)

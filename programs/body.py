@@ -206,6 +206,10 @@ class Body:
         size = SMALL_BYTES if self.kernel.big_values else FRESH_BYTES
         return self.a.slot("fresh", (U64, size // 8))
 
+    def overlay(self, name: str, record: Type[Layout]) -> Slot:
+        """A ``record`` for as long as none is made with ``fresh``: it lies in the same place, as do all of these."""
+        return Slot(name, record, 0, self._fresh_slot().offset)
+
     def file_key(self) -> Slot:
         """The FileKey: where room is short, in the part of ``fresh`` that only the largest records use."""
         if self.kernel.big_values:

@@ -6,10 +6,26 @@ from typing import Dict, FrozenSet, List, NamedTuple, Tuple
 
 from asm import Program
 
-from . import copies, entry, lifetime, path, renames, sync, targets, transfer, uring
+from . import aio, copies, entry, lifetime, path, renames, sync, targets, transfer, uring
 from .identify import SCRATCH_ENTER, SCRATCH_EXIT
 from .kernel import Kernel, Options, Uring
-from .maps import COPY_TARGET, ENTER_OTHER, EXIT, NEW_NAME, URING_TAKEN, URING_UNSEEN, WALKS, Maps
+from .maps import (
+    AIO_ENTER,
+    AIO_EVENTS,
+    AIO_NEW,
+    AIO_NOTE,
+    AIO_RING,
+    AIO_UNDO,
+    AIO_VECTOR,
+    COPY_TARGET,
+    ENTER_OTHER,
+    EXIT,
+    NEW_NAME,
+    URING_TAKEN,
+    URING_UNSEEN,
+    WALKS,
+    Maps,
+)
 from .operations import NUMBERS, SYSTEM_CALLS, Kind, SystemCall, descriptor
 
 
@@ -47,6 +63,9 @@ class ProgramSet:
 # Where the kernel's functions for system calls are: SYSCALL_DEFINEx in arch/*/include/asm/syscall_wrapper.h.
 FUNCTION_PREFIX = {"x86_64": "__x64_sys_", "aarch64": "__arm64_sys_"}
 
+# What is tail-called at the entry of a call.
+ENTERING = ("enter_other", "walk_0", "enter_aio", "aio_ring", "aio_note", "aio_new", "aio_vector")
+
 
 def system_calls(machine: str) -> List[SystemCall]:
     """Those that exist on a machine: aarch64 has no open and no creat."""
@@ -63,6 +82,9 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
         path.walk(*facts, SCRATCH_ENTER), path.walk(*facts, SCRATCH_EXIT),
         renames.exit_old_name(*facts), renames.exit_new_name(*facts),
         targets.new_task(*facts), targets.exit_task(*facts),
+        aio.enter_aio(*facts), aio.events(*facts, entering=True), aio.note(*facts), aio.note_new(*facts),
+        aio.exit_submit(*facts), aio.undo(*facts), aio.exit_reap(*facts), aio.events(*facts, entering=False),
+        aio.exit_context(*facts),
     ]
     tasks = "tracepoint" if options.attach == "perf" else "raw_tracepoint"
     attach = {
@@ -79,7 +101,14 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
         Kind.UNLINK: "exit_old_name", Kind.UNLINKAT: "exit_old_name",
         EXIT: "exit", ENTER_OTHER: "enter_other", COPY_TARGET: "exit_copy_target", NEW_NAME: "exit_new_name",
         WALKS[SCRATCH_ENTER]: "walk_0", WALKS[SCRATCH_EXIT]: "walk_1",
+        Kind.AIO_SETUP: "exit_aio_context", Kind.AIO_DESTROY: "exit_aio_context", Kind.AIO_EXIT: "exit_aio_context",
+        Kind.AIO_SUBMIT: "exit_aio_submit", Kind.AIO_REAP: "exit_aio_reap",
+        AIO_ENTER: "enter_aio", AIO_RING: "aio_ring", AIO_NOTE: "aio_note", AIO_NEW: "aio_new",
+        AIO_UNDO: "aio_undo", AIO_EVENTS: "aio_events",
     }
+    if not kernel.loops:
+        made.append(aio.measure(*facts))
+        jumps[AIO_VECTOR] = "aio_vector"
     if kernel.uring is not None and options.attach != "fentry":
         rings, hooks, more = _io_uring(*facts, kernel.uring)
         made += rings
@@ -94,7 +123,7 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
         attach=attach,
         jumps=jumps,
         syscalls={NUMBERS[kernel.machine][call.name]: descriptor(call).pack() for call in calls},
-        entering=frozenset(["enter_other", "walk_0", *(name for name in hooks if name.startswith("enter"))]),
+        entering=frozenset([*ENTERING, *(name for name in hooks if name.startswith("enter"))]),
     )
 
 
@@ -103,12 +132,15 @@ def _io_uring(
 ) -> Tuple[List[Program], Dict[str, List[Hook]], Dict[int, str]]:
     """The programs on io_uring's events, where they are attached, and their part of the tail-call table.
 
-    A perf tracepoint does not show the descriptor of a refused request.
+    A perf tracepoint does not show the descriptor of a refused request, nor is there a use for it where a completion
+    finds no room.
     """
     facts = (kernel, options, maps, shown)
     hooked = {"completed": uring.completed(*facts), "taken": uring.taken(*facts)}
     if options.attach == "raw":
         hooked["refused"] = uring.refused(*facts)
+        if "overflowed" in shown.events:
+            hooked["overflowed"] = uring.overflowed(*facts)
     kind = "tracepoint" if options.attach == "perf" else "raw_tracepoint"
     hooks = {program.name: [Hook(kind, "io_uring", shown.events[event])] for event, program in hooked.items()}
     made = [*hooked.values(), uring.unseen(*facts)]
@@ -132,10 +164,11 @@ def _ways_in(
     if options.attach == "fentry":
         for kind, maker in (("fexit", entry.function_leave), ("fentry", entry.function_enter)):
             for call in calls:
-                place(maker(*facts, call), [Hook(kind, "", call.event)])
+                if kind == "fentry" or call.returns:
+                    place(maker(*facts, call), [Hook(kind, "", call.event)])
         return made, hooks
     for copy in copies_of:
-        exits = [Hook("tracepoint", "syscalls", f"sys_exit_{call.event}") for call in calls]
+        exits = [Hook("tracepoint", "syscalls", f"sys_exit_{call.event}") for call in calls if call.returns]
         if options.attach == "raw":
             exits = [Hook("raw_tracepoint", "raw_syscalls", "sys_exit")]
         place(transfer.exit_main(*facts, copy), exits)

@@ -12,7 +12,7 @@ from asm import U32, U64, Program, Register, Slot, r0, r1, r2, r3, r6, r7, r8, r
 from .body import Body, begin
 from .kernel import COMPAT, Kernel, Options
 from .layout import Call, Lost, OpenFile, OpenKey
-from .maps import ENTER_OTHER, EXIT, Maps
+from .maps import AIO_ENTER, ENTER_OTHER, EXIT, Maps
 from .operations import NUMBERS, SWITCH, Kind, Position, SystemCall
 
 KIND_MASK = 0xFF
@@ -128,9 +128,13 @@ def _enter(b: Body) -> None:
     a.label("done")
     a.ret(0)
     a.label("other")
+    a.jge(r8, Kind.AIO_SUBMIT, "aio")
     a.jge(r8, Kind.NAMESPACE, "noted")
     a.jeq(r8, Kind.OPEN, "noted")
     a.tail_call(r6, b.maps.jumps, ENTER_OTHER)
+    a.ja("noted")
+    a.label("aio")
+    a.tail_call(r6, b.maps.jumps, AIO_ENTER)
     a.label("noted")
     a.ret(0)
 

@@ -101,7 +101,7 @@ def identify(b: Body, *, scratch: int, skip: str, renew: bool = False) -> None:
     full, have_file, end = a.unique("full"), a.unique("have_file"), a.unique("identified")
     a.st(r9[Call.walk], 0)
     read_file(b, r8)
-    _regular_only(b, skip)
+    regular_only(b, skip)
     _read_key(b, skip)
     _begin_walk(b, scratch, skip)
     a.lookup(b.maps.files, b.file_key())
@@ -120,7 +120,8 @@ def identify(b: Body, *, scratch: int, skip: str, renew: bool = False) -> None:
     a.label(end)
 
 
-def _regular_only(b: Body, skip: str) -> None:
+def regular_only(b: Body, skip: str) -> None:
+    """Jumps to ``skip`` unless Call.inode, opened with Call.flags, is a regular file that has a name.  Clobbers r7."""
     a = b.a
     mode = a.slot("word", U64)
     a.ldx(r1, r9[Call.flags])

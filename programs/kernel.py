@@ -61,7 +61,9 @@ URING_MEMBERS: Dict[str, Tuple[str, ...]] = {
     "request.flags": ("io_kiocb.flags",),
     "request.fd": ("io_kiocb.cqe.fd",),
     "request.result": ("io_kiocb.cqe.res",),
+    "request.user_data": ("io_kiocb.cqe.user_data",),
     "request.ring": ("io_kiocb.ctx",),
+    "request.list": ("io_kiocb.comp_list",),
     "request.command": ("io_kiocb.cmd",),
     "rw.position": ("io_rw.kiocb.ki_pos",),
     "rw.address": ("io_rw.addr",),
@@ -69,6 +71,7 @@ URING_MEMBERS: Dict[str, Tuple[str, ...]] = {
     "rw.flags": ("io_rw.flags",),
     "ring.files": ("io_ring_ctx.file_table.data.nodes", "io_ring_ctx.file_table.files"),
     "ring.file_count": ("io_ring_ctx.file_table.data.nr", "io_ring_ctx.nr_user_files"),
+    "ring.completing": ("io_ring_ctx.submit_state.compl_reqs",),
     "node.file": ("io_rsrc_node.file_ptr",),
 }
 # Where a 32-bit task is told from a 64-bit one, and by which bit.
@@ -118,8 +121,9 @@ class Uring:
 
     ``events`` are the names of the tracepoints that a request is taken, refused, and completed at: the keys of
     ``request``, which says where each presents the ``struct io_kiocb *``: the position among the arguments of a raw
-    tracepoint, the offset of the field of a perf tracepoint.  ``offsets`` has the keys of URING_MEMBERS; "node.file"
-    is missing where registered files are no nodes.
+    tracepoint, the offset of the field of a perf tracepoint.  A kernel may lack "overflowed", which has none: its
+    request must be searched for.  ``offsets`` has the keys of URING_MEMBERS; "node.file" is missing where registered
+    files are no nodes.
     """
 
     events: Mapping[str, str]
@@ -132,6 +136,8 @@ URING_EVENTS: Dict[str, Tuple[str, ...]] = {
     "taken": ("io_uring_submit_req", "io_uring_submit_sqe"),
     "refused": ("io_uring_req_failed",),
     "completed": ("io_uring_complete",),
+    # 5.19. Newer kernels show the completion by this alone.
+    "overflowed": ("io_uring_cqe_overflow",),
 }
 
 
@@ -153,6 +159,7 @@ class Kernel:
     # Copies of the programs on system calls, for kernels that skip a program while another task that they preempted is
     # in the midst of it on this CPU: 7.2 runs them preemptibly, but keeps one flag a CPU.
     spares: int = 0
+    loops: bool = False             # bpf_loop, in programs that make tail calls: 5.17
     uring: Optional[Uring] = None   # None: this kernel does not show enough of io_uring's requests
 
     @property

@@ -5,7 +5,7 @@ Histogram bucket 0 counts zeros, bucket k counts values in [2^(k-1), 2^k).
 """
 from __future__ import annotations
 
-from asm import U8, U32, U64, Layout, field
+from asm import U8, U16, U32, U64, Layout, field
 
 SIZE_BUCKETS = 33       # the kernel transfers less than 2^31 bytes a call (MAX_RW_COUNT, include/linux/fs.h)
 LATENCY_BUCKETS = 44    # up to 2^43 ns, 2.4 hours; longer ones are counted in the last
@@ -58,6 +58,15 @@ class Call(Layout):
     walk = field(U64)       # 1: the path must still be sent
     inode = field(U64)      # struct inode *
     ended = field(U64)      # where the run before this request ended
+    # Linux AIO: many requests or events in one call, dealt with one after the other.
+    space = field(U64)      # aio_context_t
+    iocb = field(U64)       # address of the request that is looked at
+    next = field(U64)       # its number, or the event's
+    count = field(U64)      # where to stop
+    base = field(U64)       # address of the events
+    wrap = field(U64)       # events that there is room for
+    measured = field(U64)   # 1: ``requested`` of the next request is known already
+    stuck = field(U64)      # index of the program that must deal with the next request, 0: none
     flags = field(U32)      # O_*
     pad = field(U32)
 
@@ -122,6 +131,59 @@ class Pending(Layout):
     explicit = field(U32)
     silent = field(U32)     # 1: io_uring shows no completion if it succeeds
     pad = field(U32)
+
+
+class Iocb(Layout):
+    """struct iocb, include/uapi/linux/aio_abi.h, little-endian."""
+
+    data = field(U64)
+    key = field(U32)
+    rw_flags = field(U32)
+    opcode = field(U16)     # IOCB_CMD_*
+    priority = field(U16)
+    descriptor = field(U32)
+    buffer = field(U64)     # or iovec
+    nbytes = field(U64)     # or entries
+    offset = field(U64)
+    reserved = field(U64)
+    flags = field(U32)
+    resfd = field(U32)
+
+
+class AioEvent(Layout):
+    """struct io_event, include/uapi/linux/aio_abi.h."""
+
+    data = field(U64)
+    request = field(U64)    # struct iocb *
+    result = field(U64)
+    result2 = field(U64)
+
+
+class AioRing(Layout):
+    """struct aio_ring, fs/aio.c: the head of the ring at an aio_context_t; the events follow."""
+
+    id = field(U32)
+    entries = field(U32)
+    head = field(U32)       # index of the next event to be taken
+    tail = field(U32)       # index of the next one to come
+    magic = field(U32)
+    compat_features = field(U32)
+    incompat_features = field(U32)
+    header_length = field(U32)
+
+
+class AioKey(Layout):
+    """A context of a process; ``context`` 0: what the process made last."""
+
+    context = field(U64)
+    tgid = field(U64)
+
+
+class AioContext(Layout):
+    """How far the ring of a context has been looked at."""
+
+    seen = field(U64)       # events, modulo the ring's size; of context 0: the context
+    known = field(U64)      # 0: older than tracing, and its ring could not be read yet
 
 
 class FileKey(Layout):

@@ -10,6 +10,8 @@ from .kernel import Kernel, Options
 from .layout import (
     COMM_ROWS,
     Activity,
+    AioContext,
+    AioKey,
     Call,
     CommWords,
     Completed,
@@ -36,13 +38,16 @@ SYSCALL_ROWS = 512          # numbers beyond are none of ours
 TARGETS = 32768
 FALLBACK_CALLS = 8192       # threads whose record in the array is another's
 REQUESTS = 65536            # in flight at once
+AIO_CONTEXTS = 4096
 RING_BYTES = 8 << 20
 BPF_F_NO_PREALLOC = 1
 
 # Indexes of the tail-call table beyond those of Kind.
-ENTER_OTHER, COPY_TARGET, NEW_NAME, EXIT, JUMPS = 16, 17, 20, 21, 32
+ENTER_OTHER, COPY_TARGET, NEW_NAME, EXIT = 20, 21, 22, 23
 URING_TAKEN, URING_UNSEEN = 24, 25
-WALKS = (18, 19)            # by work space
+AIO_ENTER, AIO_RING, AIO_NOTE, AIO_NEW, AIO_VECTOR, AIO_UNDO, AIO_EVENTS = 26, 27, 28, 29, 30, 31, 32
+WALKS = (33, 34)            # by work space
+JUMPS = 40
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ class Maps:
     calls: Map
     opens: Map
     pending: Map            # asynchronous requests in flight
+    contexts: Map           # of Linux AIO
     borrowed: Map           # a CPU's own Call record
     files: Map
     states: Map
@@ -101,6 +107,7 @@ def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True)
         calls=table("calls", U32, Call, FALLBACK_CALLS),
         opens=table("opens", OpenKey, OpenFile, max_files),
         pending=table("pending", PendingKey, Pending, REQUESTS),
+        contexts=table("contexts", AioKey, AioContext, AIO_CONTEXTS),
         borrowed=Map("borrowed", MapType.PERCPU_ARRAY, U32, Call, 1),
         files=table("files", FileKey, FileId, max_files),
         states=table("states", U64, FileState, max_files),

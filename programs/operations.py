@@ -27,6 +27,11 @@ class Kind(IntEnum):
     RENAMEAT = 11   # old directory, old path, new directory, new path
     UNLINK = 12     # path
     UNLINKAT = 13   # directory, path
+    AIO_SETUP = 14  # _, context *
+    AIO_REAP = 15   # context, _, _, events
+    AIO_SUBMIT = 16     # context, requests, iocb **
+    AIO_DESTROY = 17    # context
+    AIO_EXIT = 18   # the end of the process, and of all its contexts
 
 
 class Position(IntEnum):
@@ -59,6 +64,7 @@ class SystemCall:
     operations: Tuple[str, ...]
     position: Position = Position.CURRENT
     tracepoint: str = ""
+    returns: bool = True
 
     @property
     def event(self) -> str:
@@ -114,18 +120,26 @@ SYSTEM_CALLS: List[SystemCall] = [
     SystemCall("renameat2", Kind.RENAMEAT, 5, ()),
     SystemCall("unlink", Kind.UNLINK, 1, ()),
     SystemCall("unlinkat", Kind.UNLINKAT, 3, ()),
+    SystemCall("io_setup", Kind.AIO_SETUP, 2, ()),
+    SystemCall("io_destroy", Kind.AIO_DESTROY, 1, ()),
+    SystemCall("io_submit", Kind.AIO_SUBMIT, 3, ()),
+    SystemCall("io_getevents", Kind.AIO_REAP, 5, ()),
+    SystemCall("io_pgetevents", Kind.AIO_REAP, 6, ()),
+    SystemCall("exit_group", Kind.AIO_EXIT, 1, (), returns=False),
 ]
 
 # System-call numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h (aarch64).
 # Part of the kernel's ABI: they never change.
 _X86_64 = {
     "read": 0, "write": 1, "open": 2, "close": 3, "mmap": 9, "pread64": 17, "pwrite64": 18, "readv": 19, "writev": 20,
-    "sendfile": 40, "fsync": 74, "fdatasync": 75, "rename": 82, "creat": 85, "unlink": 87, "openat": 257,
+    "sendfile": 40, "fsync": 74, "fdatasync": 75, "rename": 82, "creat": 85, "unlink": 87, "io_setup": 206,
+    "io_destroy": 207, "io_getevents": 208, "io_submit": 209, "exit_group": 231, "openat": 257, "io_pgetevents": 333,
     "unlinkat": 263, "renameat": 264, "unshare": 272, "splice": 275, "sync_file_range": 277, "preadv": 295,
     "pwritev": 296, "open_by_handle_at": 304, "setns": 308, "renameat2": 316, "copy_file_range": 326, "preadv2": 327,
     "pwritev2": 328, "openat2": 437,
 }
 _AARCH64 = {
+    "io_setup": 0, "io_destroy": 1, "io_submit": 2, "io_getevents": 4, "exit_group": 94, "io_pgetevents": 292,
     "unlinkat": 35, "renameat": 38, "openat": 56, "close": 57, "read": 63, "write": 64, "readv": 65, "writev": 66,
     "pread64": 67, "pwrite64": 68, "preadv": 69, "pwritev": 70, "sendfile": 71, "splice": 76, "fsync": 82,
     "fdatasync": 83, "sync_file_range": 84, "unshare": 97, "mmap": 222, "open_by_handle_at": 265, "setns": 268,

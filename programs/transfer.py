@@ -5,7 +5,9 @@ The system calls that transfer data differ in where their arguments are; a *prol
 """
 from __future__ import annotations
 
-from asm import U32, U64, Field, Program, r0, r1, r2, r3, r4, r6, r7, r8, r9
+from typing import Optional
+
+from asm import U32, U64, Field, Mem, Program, r0, r1, r2, r3, r4, r6, r7, r8, r9
 
 from . import account
 from .body import Body, begin
@@ -127,28 +129,32 @@ def set_operation(b: Body, shift: int) -> None:
     a.label(read)
 
 
-def sum_iovec(b: Body) -> None:
-    """Call.requested = the sum of iov_len over the iovec.
+def sum_iovec(
+    b: Body, pointer: Optional[Mem] = None, entries: Optional[Mem] = None, scratch: int = SCRATCH_EXIT
+) -> None:
+    """Call.requested = the sum of iov_len over the iovec: the second and third argument unless others are given.
 
     Read at exit: the kernel has read it by then, so its pages are present.  One copy of the whole, its end rounded up
     to a chunk with zeros, then a jump into an unrolled sum: 4.14 has no loops.
     """
     a, argument = b.a, b.kernel.argument
+    pointer = pointer or r9[Call.args[argument(1)]]
+    entries = entries or r9[Call.args[argument(2)]]
     zero, end = a.slot("zero", U32), "summed"
     data = Scratch.data.offset
     a.st(r9[Call.requested], 0)
-    a.st(zero, SCRATCH_EXIT)
+    a.st(zero, scratch)
     a.lookup(b.maps.scratch, zero)
     a.jeq(r0, 0, "out")
     a.mov(r7, r0)
-    a.ldx(r2, r9[Call.args[argument(2)]])
+    a.ldx(r2, entries)
     a.jlt(r2, 1, end, "an empty iovec")
     a.jle(r2, IOVECS, "count")
     a.mov(r2, IOVECS)
     a.label("count")
     a.mov(r1, r7)
     a.add(r1, data)
-    a.ldx(r3, r9[Call.args[argument(1)]])
+    a.ldx(r3, pointer)
     a.lsh(r2, IOVEC_BYTES.bit_length() - 1)
     a.mov(r4, r2)
     a.add(r4, r1)
@@ -160,7 +166,7 @@ def sum_iovec(b: Body) -> None:
     a.st(r9[Call.unmeasured], 1)
     a.ja(end)
     a.label("iovec_read")
-    a.ldx(r2, r9[Call.args[argument(2)]])
+    a.ldx(r2, entries)
     a.mov(r1, 0, "the sum")
     _chunk_jump(b, 1, IOVECS // IOVEC_CHUNK)
     for chunk in range(IOVECS // IOVEC_CHUNK, 0, -1):

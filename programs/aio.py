@@ -1,0 +1,665 @@
+"""Linux AIO: requests submitted by io_submit, completed by events in a ring that the kernel and the process share.
+
+A request is noted at the entry of io_submit, so that a thread which reaps its completion before io_submit returns
+finds it; what the kernel did not accept is taken back at the exit.  Completions are seen in the events that
+io_getevents hands over, and, as libraries also take events out of the ring by themselves, without any system call, in
+the part of the ring that was reaped since the last look: at each io_submit, before a request is noted whose iocb may
+be that of one reaped there, and for the last time when the context or the process ends.
+
+One system call may bring any number of requests and events.  Where there is bpf_loop (5.17) a callback handles one;
+elsewhere a program handles a few and goes on with itself, as often as tail calls go.
+"""
+from __future__ import annotations
+
+from typing import Callable, List, Tuple
+
+from asm import U32, U64, Program, Slot, r0, r1, r2, r3, r4, r6, r7, r8, r9
+
+from . import account
+from .asynchronous import complete, submit, take_back
+from .body import Body, begin
+from .entry import find_call, load_result, resolve
+from .identify import SCRATCH_ENTER, find_open, identify, read_file, regular_only, send_name
+from .kernel import RWF_APPEND, RWF_DSYNC, RWF_SYNC, Kernel, Options
+from .layout import SYNC, AioContext, AioEvent, AioKey, AioRing, Call, Iocb, Lost, PendingKey
+from .maps import AIO_EVENTS, AIO_NEW, AIO_NOTE, AIO_RING, AIO_UNDO, AIO_VECTOR, Maps
+from .operations import BY_NAME, READ, WRITE, Kind
+from .transfer import sum_iovec
+
+RING_MAGIC = 0xA10A10A1     # fs/aio.c: AIO_RING_MAGIC
+EBADF = 9
+AIO_LIMIT = 1 << 16         # requests a call: fs.aio-max-nr is 65,536 unless somebody raised it
+EVENTS_AT_ONCE, NOTES_AT_ONCE, UNDONE_AT_ONCE = 2, 6, 8     # what 4,096 instructions hold
+ENTRIES = 8                 # of an iovec, summed in place
+
+# include/uapi/linux/aio_abi.h: IOCB_CMD_*
+OPCODES: List[Tuple[int, str, int]] = [
+    (0, "aio_pread", READ), (1, "aio_pwrite", WRITE), (2, "aio_fsync", SYNC), (3, "aio_fdsync", SYNC),
+    (7, "aio_preadv", READ), (8, "aio_pwritev", WRITE),
+]
+VECTORED = 7                # and above
+
+
+# -- many at once --------------------------------------------------------------------------------------------------
+
+
+def _repeat(b: Body, name: str, at_once: int, item: Callable[[str], None]) -> Callable[[], None]:
+    """Runs ``item`` again and again, with the Call record in r9, until it jumps to the label it is given.
+
+    Returns what emits the callback, if there is one: to be called when the program itself is complete.
+    """
+    a = b.a
+    if not b.kernel.loops:
+        for _ in range(at_once):
+            item("over")
+        a.label("over")
+        return lambda: None
+    a.mov(r1, AIO_LIMIT)
+    a.ld_function(r2, name)
+    a.mov(r3, 0)
+    a.mov(r4, 0)
+    a.call("loop")
+
+    def callback() -> None:
+        a.function(name, 2)
+        find_call(b, "over")
+        item("over")
+        a.ret(0)
+        a.label("over")
+        a.ret(1)
+
+    return callback
+
+
+def _more(b: Body, done: str) -> None:
+    """Jumps to ``done`` if Call.next has come to Call.count.  Leaves Call.next in r1."""
+    b.a.ldx(r1, r9[Call.next])
+    b.a.ldx(r2, r9[Call.count])
+    b.a.jge(r1, r2, done)
+
+
+def _advance(b: Body) -> None:
+    b.a.ldx(r1, r9[Call.next])
+    b.a.add(r1, 1)
+    b.a.stx(r9[Call.next], r1)
+
+
+def _pending_key(b: Body, key: Slot) -> Slot:
+    """``key``, filled in for this process's request at Call.iocb in the context Call.space."""
+    a = b.a
+    a.call("get_current_pid_tgid")
+    a.rsh(r0, 32, "tgid")
+    a.stx(key[PendingKey.owner], r0)
+    for place, own in ((PendingKey.space, Call.space), (PendingKey.request, Call.iocb)):
+        a.ldx(r1, r9[own])
+        a.stx(key[place], r1)
+    return key
+
+
+# -- the ring ------------------------------------------------------------------------------------------------------
+
+
+def enter_aio(kernel: Kernel, options: Options, maps: Maps) -> Program:
+    """The entry of io_submit, io_destroy and exit_group: what was reaped from the ring since the last look.
+
+    Of a context that goes, everything that has completed, reaped or not.
+    """
+    b = begin("enter_aio", kernel, options, maps)
+    a = b.a
+    a.mov(r6, r1)
+    find_call(b, "out")
+    for place in (Call.next, Call.count):
+        a.st(r9[place], 0)
+    _find_context(b)
+    a.mov(r7, r0)
+    ring = _read_ring(b, "no_ring")
+    a.ldx(r2, ring[AioRing.entries])
+    a.ldx(r3, ring[AioRing.head])
+    a.ldx(r1, r9.u8(Call.call.offset), "kind")
+    a.jeq(r1, Kind.AIO_SUBMIT, "up_to_head")
+    a.ldx(r3, ring[AioRing.tail])
+    a.label("up_to_head")
+    a.ldx(r1, r7[AioContext.known])
+    a.jne(r1, 0, "known")
+    a.ldx(r1, ring[AioRing.head], "older than tracing: what was reaped so far is none of ours")
+    a.stx(r7[AioContext.seen], r1)
+    a.st(r7[AioContext.known], 1)
+    a.label("known")
+    a.ldx(r1, r7[AioContext.seen])
+    a.mod(r1, r2)
+    a.stx(r9[Call.next], r1)
+    a.stx(r7[AioContext.seen], r3)
+    a.stx(r9[Call.wrap], r2)
+    a.jge(r3, r1, "in_order")
+    a.add(r3, r2)
+    a.label("in_order")
+    a.stx(r9[Call.count], r3, "an index, which may lie behind the ring's end")
+    a.ldx(r1, r9[Call.space])
+    a.add(r1, AioRing.size)
+    a.stx(r9[Call.base], r1)
+    a.ldx(r1, r9[Call.next])
+    a.jeq(r1, r3, "no_ring")
+    a.tail_call(r6, maps.jumps, AIO_RING)
+    a.label("no_ring")
+    _go_on(b)
+    a.label("out")
+    a.ret(0)
+    return b.program()
+
+
+def _find_context(b: Body) -> None:
+    """Call.space = the context that the call is about, r0 = its AioContext.  Jumps to "out" if there is none."""
+    a, maps, key = b.a, b.maps, b.a.slot("context", AioKey)
+    a.call("get_current_pid_tgid")
+    a.rsh(r0, 32)
+    a.stx(key[AioKey.tgid], r0)
+    a.ldx(r1, r9[Call.args[b.kernel.argument(0)]])
+    a.ldx(r2, r9.u8(Call.call.offset), "kind")
+    a.jne(r2, Kind.AIO_EXIT, "by_argument")
+    a.st(key[AioKey.context], 0)
+    a.lookup(maps.contexts, key)
+    a.jeq(r0, 0, "out", "no AIO here")
+    a.ldx(r1, r0[AioContext.seen], "the last one made")
+    a.label("by_argument")
+    a.stx(r9[Call.space], r1)
+    a.stx(key[AioKey.context], r1)
+    a.lookup(maps.contexts, key)
+    a.jne(r0, 0, "have_context")
+    a.ldx(r2, r9.u8(Call.call.offset), "kind")
+    a.jne(r2, Kind.AIO_SUBMIT, "out")
+    _new_context(b, key, known=0)
+    a.lookup(maps.contexts, key)
+    a.jeq(r0, 0, "out")
+    a.label("have_context")
+
+
+def _new_context(b: Body, key: Slot, *, known: int) -> None:
+    """A record for the context, and the process's last one is this."""
+    a = b.a
+    fresh = b.fresh(AioContext)
+    a.st(fresh[AioContext.known], known)
+    a.update(b.maps.contexts, key, fresh)
+    fresh = b.fresh(AioContext)
+    a.ldx(r1, key[AioKey.context])
+    a.stx(fresh[AioContext.seen], r1)
+    a.st(key[AioKey.context], 0)
+    a.update(b.maps.contexts, key, fresh)
+    a.ldx(r1, fresh[AioContext.seen])
+    a.stx(key[AioKey.context], r1)
+
+
+def _read_ring(b: Body, unreadable: str) -> Slot:
+    """The head of the ring at Call.space.  A process that never looked at it has no page there to read."""
+    a, ring = b.a, b.a.slot("ring", AioRing)
+    a.ldx(r3, r9[Call.space])
+    b.probe(ring, AioRing.size, r3, 0)
+    a.jne(r0, 0, unreadable)
+    a.ldx(r1, ring[AioRing.magic])
+    a.mov32(r2, RING_MAGIC)
+    a.jne(r1, r2, unreadable)
+    a.ldx(r1, ring[AioRing.entries])
+    a.jeq(r1, 0, unreadable)
+    return ring
+
+
+def _go_on(b: Body) -> None:
+    """After the ring: the requests of io_submit.  Ends the program unless that jumps away."""
+    a, out = b.a, b.a.unique("nothing_submitted")
+    a.ldx(r1, r9.u8(Call.call.offset), "kind")
+    a.jne(r1, Kind.AIO_SUBMIT, out)
+    a.call("ktime_get_ns")
+    a.stx(r9[Call.entered], r0)
+    for place in (Call.next, Call.measured, Call.stuck):
+        a.st(r9[place], 0)
+    a.ldx(r1, r9[Call.args[b.kernel.argument(1)]])
+    a.jslt(r1, 1, out)
+    a.stx(r9[Call.count], r1)
+    a.tail_call(r6, b.maps.jumps, AIO_NOTE)
+    a.label(out)
+
+
+def events(kernel: Kernel, options: Options, maps: Maps, *, entering: bool) -> Program:
+    """Accounts for the events Call.next to Call.count of those at Call.base: at entry from the ring, at exit from the
+    caller's buffer."""
+    b = begin("aio_ring" if entering else "aio_events", kernel, options, maps)
+    a = b.a
+    a.mov(r6, r1)
+    find_call(b, "out")
+    callback = _repeat(b, "event", EVENTS_AT_ONCE, lambda over: _event(b, over))
+    if not kernel.loops:
+        _more(b, "finished")
+        a.tail_call(r6, maps.jumps, AIO_RING if entering else AIO_EVENTS)
+        a.label("finished")
+    if entering:
+        _go_on(b)
+    a.label("out")
+    a.ret(0)
+    callback()
+    return b.program()
+
+
+def _event(b: Body, over: str) -> None:
+    a, event = b.a, b.overlay("event", AioEvent)
+    within, full, counted = a.unique("within"), a.unique("no_room"), a.unique("next_event")
+    _more(b, over)
+    a.ldx(r2, r9[Call.wrap])
+    a.jlt(r1, r2, within)
+    a.sub(r1, r2)
+    a.label(within)
+    a.lsh(r1, AioEvent.size.bit_length() - 1)
+    a.ldx(r3, r9[Call.base])
+    a.add(r3, r1)
+    _advance(b)
+    b.probe(event, AioEvent.size, r3, 0)
+    a.jne(r0, 0, counted, "nobody has looked at it: it was handed over by a call")
+    a.ldx(r1, event[AioEvent.request])
+    a.stx(r9[Call.iocb], r1)
+    a.ldx(r8, event[AioEvent.result])
+    key = _pending_key(b, b.overlay("pending", PendingKey))
+    complete(b, key, unknown=counted, full=full)
+    a.ja(counted)
+    a.label(full)
+    b.lost(Lost.calls)
+    a.label(counted)
+
+
+# -- submission ----------------------------------------------------------------------------------------------------
+
+
+def note(kernel: Kernel, options: Options, maps: Maps) -> Program:
+    """Notes the requests from Call.next on, as long as their files are known."""
+    b = begin("aio_note", kernel, options, maps)
+    a = b.a
+    a.mov(r6, r1)
+    find_call(b, "out")
+    callback = _repeat(b, "request", NOTES_AT_ONCE, lambda over: _note(b, over))
+    _more(b, "out")
+    if not kernel.loops:
+        a.ldx(r1, r9[Call.stuck])
+        a.jne(r1, 0, "stuck")
+        a.tail_call(r6, maps.jumps, AIO_NOTE)
+        a.ret(0)
+        a.label("stuck")
+        a.jeq(r1, AIO_NEW, "new")
+        a.tail_call(r6, maps.jumps, AIO_VECTOR)
+        a.ret(0)
+        a.label("new")
+    a.tail_call(r6, maps.jumps, AIO_NEW)
+    a.label("out")
+    a.ret(0)
+    callback()
+    _iovec_callback(b)
+    return b.program()
+
+
+def _note(b: Body, over: str) -> None:
+    a = b.a
+    found, slow, skip = a.unique("found"), a.unique("slow"), a.unique("next_request")
+    _more(b, over)
+    _read_request(b, skip, over)
+    find_open(b, found, slow)
+    a.label(slow)
+    read_file(b, r8)
+    regular_only(b, skip)
+    a.st(r9[Call.stuck], AIO_NEW)
+    a.ja(over)
+    a.label(found)
+    _submit(b)
+    a.label(skip)
+    _next_request(b)
+
+
+def _submit(b: Body) -> None:
+    a, full, noted = b.a, b.a.unique("no_room"), b.a.unique("noted")
+    key = _pending_key(b, a.slot("pending", PendingKey))
+    submit(b, key, full)
+    a.ja(noted)
+    a.label(full)
+    b.lost(Lost.calls)
+    a.label(noted)
+
+
+def _next_request(b: Body) -> None:
+    for place in (Call.stuck, Call.measured):
+        b.a.st(r9[place], 0)
+    _advance(b)
+
+
+def note_new(kernel: Kernel, options: Options, maps: Maps) -> Program:
+    """Notes the request Call.next, whose file has not been seen or named yet, and goes on with those after it."""
+    b = begin("aio_new", kernel, options, maps)
+    a = b.a
+    a.mov(r6, r1)
+    find_call(b, "out")
+    a.st(r9[Call.walk], 0)
+    _read_request(b, "skip", "out")
+    a.st(r9[Call.moved], 0)
+    identify(b, scratch=SCRATCH_ENTER, skip="skip")
+    _submit(b)
+    _next_request(b)
+    send_name(b, SCRATCH_ENTER, after=AIO_NOTE)
+    a.label("skip")
+    _next_request(b)
+    a.tail_call(r6, maps.jumps, AIO_NOTE)
+    a.label("out")
+    a.ret(0)
+    _iovec_callback(b)
+    return b.program()
+
+
+def measure(kernel: Kernel, options: Options, maps: Maps) -> Program:
+    """Sums the iovec of the request Call.next, where that takes a program of its own."""
+    b = begin("aio_vector", kernel, options, maps)
+    a = b.a
+    a.mov(r6, r1)
+    find_call(b, "out")
+    a.st(r9[Call.unmeasured], 0)
+    sum_iovec(b, pointer=r9[Call.start], entries=r9[Call.moved], scratch=SCRATCH_ENTER)
+    a.st(r9[Call.measured], 1)
+    a.st(r9[Call.stuck], 0)
+    a.tail_call(r6, maps.jumps, AIO_NOTE)
+    a.label("out")
+    a.ret(0)
+    return b.program()
+
+
+def _read_request(b: Body, skip: str, over: str) -> None:
+    """The request Call.next into the Call record, its file into r8.  ``skip``: it is none that is counted."""
+    a, iocb = b.a, _iocb(b)
+    plain, measured, unreadable, readable = (a.unique(n) for n in ("plain", "measured", "unreadable", "readable"))
+    _read_iocb(b, unreadable)
+    a.ja(readable)
+    a.label(unreadable)
+    a.ldx(r1, r9[Call.next])
+    a.stx(r9[Call.count], r1, "the kernel will not get further either")
+    a.ja(over)
+    a.label(readable)
+    _operation(b, skip)
+    for place in (Call.rw_flags, Call.explicit):
+        a.st(r9[place], 0)
+    a.ldx(r1, r9[Call.measured])
+    a.jne(r1, 0, measured)
+    a.st(r9[Call.requested], 0)
+    a.st(r9[Call.unmeasured], 0)
+    a.label(measured)
+    resolved = a.unique("descriptor")
+    a.ldx(r1, r9[Call.direction])
+    a.jeq(r1, SYNC, resolved)
+    a.st(r9[Call.explicit], 1)
+    a.ldx(r1, iocb[Iocb.offset])
+    a.stx(r9[Call.offset], r1)
+    a.ldx(r1, iocb[Iocb.rw_flags])
+    a.and_(r1, RWF_DSYNC | RWF_SYNC | RWF_APPEND)
+    a.stx(r9[Call.rw_flags], r1)
+    a.ldx(r1, iocb[Iocb.opcode])
+    a.jlt(r1, VECTORED, plain)
+    a.ldx(r1, r9[Call.measured])
+    a.jne(r1, 0, resolved)
+    _sum(b, resolved, over)
+    a.label(plain)
+    a.ldx(r1, iocb[Iocb.nbytes])
+    a.stx(r9[Call.requested], r1)
+    a.label(resolved)
+    a.ldx(r8, iocb[Iocb.descriptor])
+    resolve(b)
+    a.jeq(r8, 0, skip)
+
+
+def _iocb(b: Body) -> Slot:
+    """Where a request is read to: done with before anything is made of it."""
+    return b.overlay("iocb", Iocb)
+
+
+def _read_iocb(b: Body, unreadable: str) -> None:
+    """Call.iocb = the address of request Call.next, the slot "iocb" = what is there."""
+    a, iocb, word = b.a, _iocb(b), b.a.slot("word", U64)
+    a.ldx(r3, r9[Call.next])
+    a.lsh(r3, 3)
+    a.ldx(r1, r9[Call.args[b.kernel.argument(2)]])
+    a.add(r3, r1)
+    b.probe(word, 8, r3, 0)
+    a.jne(r0, 0, unreadable)
+    a.ldx(r3, word)
+    a.stx(r9[Call.iocb], r3)
+    b.probe(iocb, Iocb.size, r3, 0)
+    a.jne(r0, 0, unreadable)
+
+
+def _operation(b: Body, none: str) -> None:
+    """Call.op and Call.direction by the opcode."""
+    a, decided = b.a, b.a.unique("operation")
+    a.ldx(r1, _iocb(b)[Iocb.opcode])
+    for number, name, direction in OPCODES:
+        other = a.unique("not_" + name)
+        a.jne(r1, number, other)
+        a.st(r9[Call.op], BY_NAME[name].code)
+        a.st(r9[Call.direction], direction)
+        a.ja(decided)
+        a.label(other)
+    a.ja(none)
+    a.label(decided)
+
+
+def _sum(b: Body, done: str, over: str) -> None:
+    """Call.requested = the sum of the iovec; without loops a long one is for another program.  Ends in a jump."""
+    a, iocb, word = b.a, _iocb(b), b.a.slot("word", U64)
+    unreadable = a.unique("no_iovec")
+    a.ldx(r1, iocb[Iocb.nbytes], "entries")
+    a.ldx(r2, iocb[Iocb.buffer])
+    a.stx(r9[Call.moved], r1)
+    a.stx(r9[Call.start], r2)
+    if b.kernel.loops:
+        a.ld_function(r2, "entry")
+        a.mov(r3, 0)
+        a.mov(r4, 0)
+        a.call("loop")
+        a.ja(done)
+        return
+    short = a.unique("short_iovec")
+    a.jle(r1, ENTRIES, short)
+    a.st(r9[Call.stuck], AIO_VECTOR)
+    a.ja(over)
+    a.label(short)
+    for entry in range(ENTRIES):
+        a.ldx(r1, r9[Call.moved])
+        a.jle(r1, entry, done)
+        a.ldx(r3, r9[Call.start])
+        b.probe(word, 8, r3, 16 * entry + 8)
+        a.jne(r0, 0, unreadable)
+        a.ldx(r1, r9[Call.requested])
+        a.ldx(r2, word)
+        a.add(r1, r2)
+        a.stx(r9[Call.requested], r1)
+    a.ja(done)
+    a.label(unreadable)
+    b.lost(Lost.iovecs)
+    a.st(r9[Call.unmeasured], 1)
+    a.st(r9[Call.requested], 0)
+    a.ja(done)
+
+
+def _iovec_callback(b: Body) -> None:
+    """Adds the length of one entry of the iovec at Call.start."""
+    if not b.kernel.loops:
+        return
+    a = b.a
+    a.function("entry", 2)
+    a.mov(r8, r1)
+    find_call(b, "stop")
+    word = a.slot("word", U64)
+    a.lsh(r8, 4)
+    a.ldx(r3, r9[Call.start])
+    a.add(r3, r8)
+    b.probe(word, 8, r3, 8)
+    a.jne(r0, 0, "unreadable")
+    a.ldx(r1, r9[Call.requested])
+    a.ldx(r2, word)
+    a.add(r1, r2)
+    a.stx(r9[Call.requested], r1)
+    a.ret(0)
+    a.label("unreadable")
+    b.lost(Lost.iovecs)
+    a.st(r9[Call.unmeasured], 1)
+    a.st(r9[Call.requested], 0)
+    a.label("stop")
+    a.ret(1)
+
+
+# -- exits ---------------------------------------------------------------------------------------------------------
+
+
+def exit_submit(kernel: Kernel, options: Options, maps: Maps) -> Program:
+    """The exit of io_submit: requests that it did not accept, and those that there was no way to note."""
+    b = begin("exit_aio_submit", kernel, options, maps)
+    a, zero = b.a, b.a.slot("zero", U32)
+    _begin_exit(b)
+    a.jslt(r8, 0, "refused")
+    a.ldx(r7, r9[Call.next], "so far they were noted")
+    a.jlt(r8, r7, "refused")
+    a.sub(r8, r7)
+    a.jeq(r8, 0, "out")
+    a.st(zero, 0)
+    a.lookup(maps.lost, zero)
+    a.jeq(r0, 0, "out")
+    a.xadd(r0[Lost.calls], r8, "more than tail calls go")
+    a.ret(0)
+    a.label("refused")
+    a.tail_call(r6, maps.jumps, AIO_UNDO)
+    a.label("out")
+    a.ret(0)
+    return b.program()
+
+
+def _begin_exit(b: Body) -> None:
+    a = b.a
+    a.mov(r6, r1)
+    find_call(b, "out")
+    a.ldx(r1, r9[Call.call])
+    a.jeq(r1, 0, "out")
+    a.st(r9[Call.call], 0)
+    load_result(b)
+
+
+def undo(kernel: Kernel, options: Options, maps: Maps) -> Program:
+    """Takes back the requests before Call.next, last one first, that io_submit did not accept.
+
+    If it failed, it was the first one that failed, with that error.
+    """
+    b = begin("aio_undo", kernel, options, maps)
+    a = b.a
+    a.mov(r6, r1)
+    find_call(b, "out")
+    load_result(b)
+    a.mov(r1, r8)
+    a.jsge(r1, 0, "accepted")
+    a.mov(r1, 1)
+    a.label("accepted")
+    a.stx(r9[Call.count], r1, "those that stay")
+    callback = _repeat(b, "refused", UNDONE_AT_ONCE, lambda over: _undo(b, over))
+    if not kernel.loops:
+        a.ldx(r1, r9[Call.next])
+        a.ldx(r2, r9[Call.count])
+        a.jle(r1, r2, "undone")
+        a.tail_call(r6, maps.jumps, AIO_UNDO)
+        a.label("undone")
+    load_result(b)
+    a.jsge(r8, 0, "out")
+    _failed(b)
+    a.label("out")
+    a.ret(0)
+    callback()
+    return b.program()
+
+
+def _undo(b: Body, over: str) -> None:
+    a, unknown = b.a, b.a.unique("not_noted")
+    a.ldx(r1, r9[Call.next])
+    a.ldx(r2, r9[Call.count])
+    a.jle(r1, r2, over)
+    a.sub(r1, 1)
+    a.stx(r9[Call.next], r1)
+    _read_iocb(b, unknown)
+    key = _pending_key(b, b.overlay("pending", PendingKey))
+    take_back(b, key, unknown)
+    a.label(unknown)
+
+
+def _failed(b: Body) -> None:
+    """The first request of an io_submit that failed with the errno in r8."""
+    a = b.a
+    a.st(r9[Call.next], 0)
+    _read_iocb(b, "out")
+    key = _pending_key(b, b.overlay("pending", PendingKey))
+    complete(b, key, unknown="no_file", full="full")
+    a.ja("out")
+    a.label("full")
+    b.lost(Lost.calls)
+    a.ja("out")
+    a.label("no_file")
+    a.jne(r8, -EBADF, "out")
+    _operation(b, "out")
+    account.failed(b, None)
+
+
+def exit_reap(kernel: Kernel, options: Options, maps: Maps) -> Program:
+    """The exit of io_getevents and io_pgetevents: the events that it handed over."""
+    b = begin("exit_aio_reap", kernel, options, maps)
+    a, key = b.a, b.a.slot("context", AioKey)
+    _begin_exit(b)
+    a.jslt(r8, 1, "out")
+    for place, argument in ((Call.space, 0), (Call.base, 3)):
+        a.ldx(r1, r9[Call.args[kernel.argument(argument)]])
+        a.stx(r9[place], r1)
+    a.st(r9[Call.next], 0)
+    a.stx(r9[Call.count], r8)
+    a.stx(r9[Call.wrap], r8)
+    a.call("get_current_pid_tgid")
+    a.rsh(r0, 32)
+    a.stx(key[AioKey.tgid], r0)
+    a.ldx(r1, r9[Call.space])
+    a.stx(key[AioKey.context], r1)
+    a.lookup(maps.contexts, key)
+    a.jeq(r0, 0, "events")
+    a.mov(r7, r0)
+    ring = _read_ring(b, "unmapped")
+    a.ldx(r2, ring[AioRing.entries])
+    a.ldx(r3, ring[AioRing.head])
+    a.ldx(r1, r7[AioContext.seen])
+    a.add(r1, r8)
+    a.mod(r1, r2)
+    a.jne(r1, r3, "events", "somebody took others out of the ring, which must still be looked at")
+    a.stx(r7[AioContext.seen], r3)
+    a.ja("events")
+    a.label("unmapped")
+    a.xadd(r7[AioContext.seen], r8, "nobody but the kernel has taken any")
+    a.label("events")
+    a.tail_call(r6, maps.jumps, AIO_EVENTS)
+    a.label("out")
+    a.ret(0)
+    return b.program()
+
+
+def exit_context(kernel: Kernel, options: Options, maps: Maps) -> Program:
+    """The exit of io_setup: a context whose ring is known from its beginning."""
+    b = begin("exit_aio_context", kernel, options, maps)
+    a, key, word = b.a, b.a.slot("context", AioKey), b.a.slot("word", U64)
+    a.mov(r6, r1)
+    find_call(b, "out")
+    a.ldx(r7, r9[Call.call])
+    a.jeq(r7, 0, "out")
+    a.st(r9[Call.call], 0)
+    load_result(b)
+    a.and_(r7, 0xFF, "kind")
+    a.jne(r7, Kind.AIO_SETUP, "out")
+    a.jne(r8, 0, "out")
+    a.ldx(r3, r9[Call.args[kernel.argument(1)]])
+    b.probe(word, 8, r3, 0, "the new context")
+    a.call("get_current_pid_tgid")
+    a.rsh(r0, 32)
+    a.stx(key[AioKey.tgid], r0)
+    a.ldx(r1, word)
+    a.stx(key[AioKey.context], r1)
+    _new_context(b, key, known=1)
+    a.label("out")
+    a.ret(0)
+    return b.program()
