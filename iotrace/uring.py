@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Dict, List, Optional
 
 from programs.kernel import URING_EVENTS, URING_MEMBERS, Kernel, Options, Uring
@@ -9,7 +10,9 @@ from pybpf import features
 from pybpf.btf import Btf, MissingMember
 from pybpf.tracefs import Tracefs, TracefsError
 
-_MAY_LACK = ("node.file",)
+_MAY_LACK = ("node.file", "ring.completing", "request.list")
+_NEEDED = ("taken", "refused", "completed")
+_OVERFLOW_ARGUMENTS = 5  # ring, user data, result, flags, the entry on the list
 _REQUEST = "io_kiocb"
 
 
@@ -23,14 +26,19 @@ def find(btf: Btf, tracefs: Optional[Tracefs]) -> Optional[Uring]:
     offsets = _offsets(btf)
     events: Dict[str, str] = {}
     request: Dict[str, int] = {}
-    for key, names in URING_EVENTS.items():
-        for name in names:
+    for key in _NEEDED:
+        for name in URING_EVENTS[key]:
             at = _argument(btf, name) if tracefs is None else _field(tracefs, name)
             if at is not None:
                 events[key], request[key] = name, at
                 break
-    if offsets is None or len(events) < len(URING_EVENTS):
+    if offsets is None or len(events) < len(_NEEDED):
         return None
+    if tracefs is None and {"ring.completing", "request.list"} <= offsets.keys():
+        with suppress(MissingMember):
+            (name,) = URING_EVENTS["overflowed"]
+            if len(btf.tracepoint_arguments(name)) == _OVERFLOW_ARGUMENTS:
+                events["overflowed"] = name
     return Uring(events, request, offsets)
 
 

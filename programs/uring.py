@@ -57,6 +57,7 @@ OPCODES: Dict[int, Opcode] = {
 }
 # IOSQE_*, which REQ_F_* equal
 FIXED_FILE, BUFFER_SELECT, CQE_SKIP = 1, 1 << 5, 1 << 6
+COMPLETING = 1024           # requests looked at for one whose completion found no room
 FILE_POINTER = ~7           # registered files carry flags in the lowest bits of their pointers
 
 
@@ -153,6 +154,49 @@ def completed(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Pro
     key = _key(b, uring, "completed")
     a.lookup(maps.pending, key)
     a.jeq(r0, 0, "out", "none that was noted")
+    _complete(b, uring, key)
+    return b.program()
+
+
+def overflowed(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Program:
+    """io_uring_cqe_overflow (ring, user data, result, ...): there was no room to post a completion.
+
+    The event does not name the request, but that is on the ring's list of those that are just being completed.
+    """
+    b = begin("uring_overflowed", kernel, options, maps, task=True)
+    a, o = b.a, uring.offsets
+    a.mov(r6, r1)
+    key = a.slot("pending", PendingKey)
+    a.zero(key)
+    a.ldx(r7, r6[0], "the ring")
+    b.load(r7, r7, o["ring.completing"], of="io_ring_ctx")
+    a.mov(r8, COMPLETING)
+    a.label("next")
+    a.jeq(r7, 0, "out")
+    a.jeq(r8, 0, "out")
+    a.sub(r8, 1)
+    a.sub(r7, o["request.list"], "container_of()")
+    b.load(r1, r7, o["request.user_data"], of="io_kiocb")
+    a.ldx(r2, r6[8])
+    a.jne(r1, r2, "another")
+    b.load(r1, r7, o["request.result"], size=4, of="io_kiocb")
+    a.ldx(r2, r6[16])
+    a.mov32(r2, r2)
+    a.jne(r1, r2, "another")
+    a.stx(key[PendingKey.request], r7)
+    a.lookup(maps.pending, key)
+    a.jne(r0, 0, "this_one", "the first of those alike that is not accounted for")
+    a.label("another")
+    b.load(r7, r7, o["request.list"], of="io_kiocb")
+    a.ja("next")
+    a.label("this_one")
+    _complete(b, uring, key)
+    return b.program()
+
+
+def _complete(b: Body, uring: Uring, key: Slot) -> None:
+    """Accounts for the request in r7, which is noted under ``key``.  Ends the program."""
+    a = b.a
     asynchronous.borrow_call(b, "out")
     b.load(r1, r7, uring.offsets["request.result"], size=4, of="io_kiocb")
     a.lsh(r1, 32)
@@ -201,13 +245,12 @@ def completed(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Pro
     b.lost(Lost.calls)
     a.label("out")
     a.ret(0)
-    return b.program()
 
 
 def unseen(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Program:
     """A request is reused whose completion was not shown: that of a silent one, which then has done all it should.
 
-    Goes on with the request that is being taken.
+    Nobody knows when: it has no latency.  Goes on with the request that is being taken.
     """
     b = begin("uring_unseen", kernel, options, maps, task=True)
     a = b.a
@@ -221,8 +264,8 @@ def unseen(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Progra
     a.jeq(r8, 0, "full", "lost in a way that is not understood")
     a.ldx(r1, r9[Call.id])
     a.jeq(r1, 0, "full", "its file has gone from the request")
-    a.call("ktime_get_ns")
-    a.stx(r9[Call.now], r0)
+    a.ldx(r1, r9[Call.entered])
+    a.stx(r9[Call.now], r1)
     a.mov(r8, 0)
     a.ldx(r1, r9[Call.direction])
     a.jeq(r1, SYNC, "account")
