@@ -181,7 +181,7 @@ class Btf:
 
     def tracepoint_arguments(self, event: str) -> List[Optional[str]]:
         """What the arguments of a raw tracepoint point to: the name of a struct, "" for anything else, None for what
-        is no pointer. 5.4 (e8f423fb3de1: struct names); MissingMember where the kernel has no such event."""
+        is no pointer. 5.5 (e8c423fb31fa); MissingMember where the kernel has no such event."""
         _, position, _ = self._at(self.type_id("typedef", f"btf_trace_{event}"))
         kind, position, _ = self._at(self._words[position + 2])
         if kind != _PTR:

@@ -134,6 +134,7 @@ class _Examination:
             self._mounts()
             self._directories()
             self._threads()
+            self._numbers()
             self._tell_32_bit_tasks()
 
     # -- threads and what they share ------------------------------------------------------------------------------
@@ -142,14 +143,14 @@ class _Examination:
         return self.search.read(address, self.task_bytes)
 
     def _tasks(self, sleepers: Sleepers) -> None:
-        """Numbers and names of threads."""
+        """The threads, and their names."""
         self.me = self.peek.current()
         named: List[Tuple[Task, bytes]] = [(self.me, self.peek.name), *sleepers.tasks]
         known = [self.orphan.first, self.orphan.other, *(task.address for task, _name in named)]
         self.task_bytes = min(_TASK_BYTES, apart(known))
         self.zombie, self.orphan_task, *blocks = (self._task(address) for address in known)
         self.others = blocks[1:]
-        self.search.found("task_struct.pid", places(zip(blocks, [task.tid for task, _name in named]), 4))
+        self.numbered = list(zip(blocks, [task.tid for task, _name in named]))
         wherever = [
             {match.start() for match in re.finditer(re.escape(name + b"\0"), block.data)}
             for block, (_task, name) in zip(blocks, named)
@@ -449,7 +450,11 @@ class _Examination:
                         value = self._path(fd, f"file.f_path.{part}")
                         samples.setdefault(f"{what}.{part}", []).append((block, value))
         found = {at: {member: places(pairs, 8) for member, pairs in samples.items()} for at, samples in states.items()}
-        offset = search.found("task_struct.fs", [at for at, members in found.items() if all(members.values())])
+        passed = [at for at, members in found.items() if all(members.values())]
+        # Since 7.2 there is a `real_fs` beside it. They differ only while the kernel opens files on its own behalf.
+        tasks = [self.mine, self.zombie, self.orphan_task, *self.others]
+        alike = len({tuple(task.word(at) for task in tasks) for at in passed}) == 1
+        offset = search.found("task_struct.fs", passed[-1:] if alike else passed)
         for member, offsets in found[offset].items():
             search.found(member, offsets)
 
@@ -483,6 +488,16 @@ class _Examination:
         live = {at: places(samples, 4) for at, samples in groups.items()}
         search.found("task_struct.signal", [at for at, offsets in live.items() if offsets])
         search.found("signal_struct.live", live[search.members["task_struct.signal"]])
+
+    def _numbers(self) -> None:
+        """A thread's number: an exec by other than the first thread changes it, and nothing else that counts tasks."""
+        self.peek.arm(0, min(_PART, self.task_bytes))
+        self.orphan.replace()
+        answer = self.peek.fetch()
+        if answer is None:
+            raise SpecimenError("a thread cannot run a program")
+        block = Block(answer.task.address, answer.data)
+        self.search.found("task_struct.pid", places([*self.numbered, (block, answer.task.tid)], 4))
 
     # -- 32-bit tasks ----------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 import threading
 from typing import NamedTuple, Optional
 
@@ -131,8 +132,8 @@ class Peek:
 
     def __init__(self, tracefs: Optional[Tracefs] = None) -> None:
         """Attach to the perf tracepoint with a `tracefs`, else to the raw one. Raises BpfError, TracefsError."""
-        self.name = b"peek" + os.urandom(5).hex().encode()
-        self._words = (self.name.ljust(_NAME, b"\0")[:8], self.name.ljust(_NAME, b"\0")[8:])
+        # As long as a name can be: some kernels (6.1) do not clear what is behind the end of a shorter one.
+        self.name = b"peek" + os.urandom(6).hex().encode()[: _NAME - 5]
         self._lock = threading.Lock()
         self._ticket = 0
         self._length = 0
@@ -203,7 +204,7 @@ class Peek:
             0,
             Request.pack(
                 ticket=self._ticket,
-                name=tuple(int.from_bytes(word, "little") for word in self._words),
+                name=struct.unpack("<2Q", self.name + b"\0"),
                 address=address & 0xFFFFFFFFFFFFFFFF,
                 relative=int(relative),
                 length=min(size, CHUNK) - 1 if size else 0,

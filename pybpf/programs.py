@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import re
+import struct
 from ctypes import c_char, c_uint8, c_uint32, c_uint64
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
@@ -22,6 +23,7 @@ from pybpf.syscalls import (
     EnableStatsAttr,
     InfoAttr,
     ProgramLoadAttr,
+    TestRunAttr,
     address,
     bpf,
     kernel_version_code,
@@ -31,6 +33,7 @@ __all__ = ["LoadedProgram", "ProgramStatus", "VerifierError", "enable_stats", "l
 
 _LOG_START = 64 * 1024
 _LOG_LIMIT = (1 << 24) - 1  # before 5.13 the kernel takes UINT_MAX >> 8 at most (bpf_check)
+_ARGUMENTS = 12  # words that a test run may be given (MAX_BPF_FUNC_ARGS)
 _TAIL_LINES = 12  # of the log, in the message
 
 
@@ -170,6 +173,15 @@ class LoadedProgram(Descriptor):
             verified_insns=raw.verified_insns,
             line_infos=raw.nr_line_info,
         )
+
+    def run(self, *arguments: int) -> None:
+        """Run a program for a raw tracepoint here and now, as if its event had these arguments.
+
+        5.10 (1b4d60ec162f, "bpf: Enable BPF_PROG_TEST_RUN for raw_tracepoint"). Raises BpfError.
+        """
+        context = struct.pack(f"<{_ARGUMENTS}Q", *arguments, *[0] * (_ARGUMENTS - len(arguments)))
+        attr = TestRunAttr(prog_fd=self.fileno(), ctx_size_in=len(context), ctx_in=address(context))
+        bpf(Command.PROG_TEST_RUN, attr, subject=f"program {self.name}")
 
     def __repr__(self) -> str:
         return f"<LoadedProgram {self.name}{' (closed)' if self.closed else ''}>"

@@ -21,6 +21,7 @@ from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, NoRetur
 
 from pybpf import syscalls
 from pybpf.peek import Peek, Task
+from pybpf.renamer import image
 
 __all__ = ["Laboratory", "Orphan", "Sleepers", "Specimen", "SpecimenError", "table_size", "threads", "wait_for"]
 
@@ -124,19 +125,24 @@ class Orphan:
     """
 
     _REPORT = struct.Struct("<QQII")
-    _PTRACE_CONT, _PTRACE_SEIZE, _PTRACE_O_TRACEEXIT, _WALL = 7, 0x4206, 0x40, 0x40000000
+    _PTRACE_DETACH, _PTRACE_SEIZE, _PTRACE_O_TRACEEXIT, _WALL = 17, 0x4206, 0x40, 0x40000000
 
     def __init__(self, peek: Peek) -> None:
         """Fork it, and let it report. To be made before there are other threads. Raises OSError, SpecimenError."""
         self._report, theirs_out = os.pipe2(os.O_CLOEXEC)
         command_in, self._command = os.pipe2(os.O_CLOEXEC)
+        order_in, self._order = os.pipe2(os.O_CLOEXEC)
         life_in, self._life = os.pipe2(os.O_CLOEXEC)
+        program = os.memfd_create("renamer")
+        os.write(program, image(os.uname().machine, 64, peek.name))
+        self._ours = (self._report, self._command, self._order, self._life)
+        theirs = (theirs_out, command_in, order_in, life_in, program)
         self.pid = os.fork()
         if self.pid == 0:
-            for fd in (self._report, self._command, self._life):
+            for fd in self._ours:
                 os.close(fd)
-            _OrphanedProcess(peek, command_in, life_in, theirs_out).run()
-        for fd in (theirs_out, command_in, life_in):
+            _OrphanedProcess(peek, theirs).run()
+        for fd in theirs:
             os.close(fd)
         raw = os.read(self._report, self._REPORT.size)
         if len(raw) != self._REPORT.size:
@@ -158,12 +164,20 @@ class Orphan:
         try:
             yield
         finally:
-            syscalls.ptrace(self._PTRACE_CONT, self.living)
+            syscalls.ptrace(self._PTRACE_DETACH, self.living)
+
+    def replace(self) -> None:
+        """Have another of its threads run a program that renames itself as `peek` serves it, and wait for the end.
+
+        The thread then has the number of the process, which was not its own.
+        """
+        os.write(self._order, b".")
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
 
     def close(self) -> None:
         """End the process; twice does nothing."""
         if self.pid:
-            for fd in (self._life, self._command, self._report):
+            for fd in self._ours:
                 os.close(fd)
             os.waitpid(self.pid, 0)
             self.pid = 0
@@ -176,19 +190,21 @@ class Orphan:
 
 
 class _OrphanedProcess:
-    """The child's side: two threads that wait for the end, one that reports and then ends on command."""
+    """The child's side: a thread that waits for the end, one that reports and then ends on command, and one that
+    executes a program when that is ordered."""
 
-    def __init__(self, peek: Peek, command: int, life: int, report: int) -> None:
-        self.peek, self.command, self.life, self.report_to = peek, command, life, report
+    def __init__(self, peek: Peek, descriptors: Tuple[int, int, int, int, int]) -> None:
+        self.peek = peek
+        self.report_to, self.command, self.order, self.life, self.program = descriptors
 
     def run(self) -> NoReturn:
         """Start them, and end this, the first thread."""
         try:
             self.peek.adopt()
             self.leader = self.peek.current()
-            for _number in range(2):
-                _thread.start_new_thread(self._live, ())
-            _thread.start_new_thread(self._report, ())
+            syscalls.rename_thread(b"orphan")  # threads inherit it: one alone takes the name that is served
+            for work in (self._live, self._execute, self._report):
+                _thread.start_new_thread(work, ())
             syscalls.exit_thread()
         finally:
             os._exit(1)
@@ -196,6 +212,13 @@ class _OrphanedProcess:
     def _live(self) -> None:
         os.read(self.life, 1)
         os._exit(0)
+
+    def _execute(self) -> None:
+        try:
+            if os.read(self.order, 1):
+                os.execve(self.program, ["renamer"], {})
+        finally:
+            os._exit(1)
 
     def _report(self) -> None:
         try:

@@ -96,6 +96,7 @@ class Command(IntEnum):
     MAP_DELETE_ELEM = 3
     MAP_GET_NEXT_KEY = 4
     PROG_LOAD = 5
+    PROG_TEST_RUN = 10  # 4.12
     OBJ_GET_INFO_BY_FD = 15  # 4.13
     RAW_TRACEPOINT_OPEN = 17  # 4.17
     BTF_LOAD = 18  # 4.18
@@ -178,6 +179,25 @@ class InfoAttr(ctypes.Structure):
     """OBJ_GET_INFO_BY_FD."""
 
     _fields_ = [("bpf_fd", c_uint32), ("info_len", c_uint32), ("info", c_uint64)]
+
+
+class TestRunAttr(ctypes.Structure):
+    """PROG_TEST_RUN."""
+
+    _fields_ = [
+        ("prog_fd", c_uint32),
+        ("retval", c_uint32),
+        ("data_size_in", c_uint32),
+        ("data_size_out", c_uint32),
+        ("data_in", c_uint64),
+        ("data_out", c_uint64),
+        ("repeat", c_uint32),
+        ("duration", c_uint32),
+        ("ctx_size_in", c_uint32),
+        ("ctx_size_out", c_uint32),
+        ("ctx_in", c_uint64),
+        ("ctx_out", c_uint64),
+    ]
 
 
 class RawTracepointAttr(ctypes.Structure):
