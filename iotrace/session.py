@@ -231,6 +231,7 @@ class Session:
     def finish(self, command: Optional[List[str]] = None) -> Profile:
         """Stop, and read everything."""
         self.stop()
+        in_flight = uring.settle(self.maps["pending"], self.programs)
         self.events.read(self.names.take)
         collector = Collector(self.maps, self.names, self.clock, self.kernel.big_values)
         files = collector.files()
@@ -246,7 +247,9 @@ class Session:
             ended_ns=self.ended_ns,
             filters=self.settings.as_filters(),
             attach=attach.NAMES[self.attach_method],
-            coverage=coverage(self.attach_method, self.attachment.missing, uring.coverage(self.kernel, self.options)),
+            coverage=coverage(
+                self.attach_method, self.attachment.missing, uring.coverage(self.kernel, self.options, in_flight)
+            ),
             lost=self._lost(collector),
             unattributed={name: dict(errors) for name, errors in sorted(collector.unattributed.items())},
             files=[file for file in files if selected(file.path)],

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Sequence
 
+from asm import ProgramType
 from programs.kernel import URING_EVENTS, URING_MEMBERS, Kernel, Options, Uring
+from programs.layout import Pending, PendingKey
 from pybpf import features
 from pybpf.btf import Btf, MissingMember
+from pybpf.maps import Map
+from pybpf.programs import LoadedProgram
 from pybpf.tracefs import Tracefs, TracefsError
 
 _MAY_LACK = ("node.file", "ring.completing", "request.list")
 _NEEDED = ("taken", "refused", "completed")
+_UNSEEN = "uring_unseen"
 _OVERFLOW_ARGUMENTS = 5  # ring, user data, result, flags, the entry on the list
 _REQUEST = "io_kiocb"
 
@@ -19,7 +24,7 @@ _REQUEST = "io_kiocb"
 def find(btf: Btf, tracefs: Optional[Tracefs]) -> Optional[Uring]:
     """For perf tracepoints with a `tracefs`, for raw ones without; None where something that is needed is missing.
 
-    Both ends of a request must show its address: io_uring_complete does since 5.19 (c4bb964fa092).
+    Both ends of a request must show its address, which io_uring_complete does not on 5.10, but on 6.1.
     """
     if features.pretended() is not None:
         return None
@@ -77,12 +82,33 @@ def _field(tracefs: Tracefs, event: str) -> Optional[int]:
     return fields["req"].offset if "req" in fields else None
 
 
-def coverage(kernel: Kernel, options: Options) -> str:
-    """What a run sees of io_uring, for its profile."""
+def settle(pending: Map[bytes], programs: Sequence[LoadedProgram]) -> int:
+    """Account for silent requests, of which the kernel shows failures alone: what has not failed by now is done.
+
+    How many others are still in flight. Call it when nothing is traced any more, and once.
+    """
+    settler = next((p for p in programs if p.name == _UNSEEN and p.spec.kind is ProgramType.RAW_TRACEPOINT), None)
+    left = 0
+    for raw_key, raw in list(pending.items()):
+        key, note = PendingKey.unpack(raw_key), Pending.unpack(raw)
+        if key["owner"]:
+            continue  # Linux AIO's
+        if note["silent"] and settler is not None:
+            settler.run(key["request"])
+        else:
+            left += 1
+    return left
+
+
+def coverage(kernel: Kernel, options: Options, in_flight: int = 0) -> str:
+    """What a run sees of io_uring, for its profile; `in_flight` are requests whose completion it did not see."""
     if kernel.uring is None:
-        return "none: this kernel does not show its requests (6.0 with BTF is needed)"
+        return "none: this kernel does not show its requests"
     if options.attach == "fentry":
         return "none: use --attach raw or perf"
+    lacks = []
     if options.attach == "perf":
-        return "partial: no requests that were refused as malformed"
-    return "full"
+        lacks.append("no malformed requests, nor successes that are not posted")
+    if in_flight:
+        lacks.append(f"{in_flight} requests were not seen to complete")
+    return f"partial: {'; '.join(lacks)}" if lacks else "full"

@@ -52,8 +52,8 @@ OPCODES: Dict[int, Opcode] = {
     5: Opcode("uring_write_fixed", WRITE, Shape.BYTES),
     22: Opcode("uring_read", READ, Shape.BYTES),
     23: Opcode("uring_write", WRITE, Shape.BYTES),
-    58: Opcode("uring_readv", READ, Shape.VECTOR),      # READV_FIXED, WRITEV_FIXED: 6.15
-    59: Opcode("uring_writev", WRITE, Shape.VECTOR),
+    60: Opcode("uring_readv", READ, Shape.VECTOR),      # READV_FIXED, WRITEV_FIXED: 6.15
+    61: Opcode("uring_writev", WRITE, Shape.VECTOR),
 }
 # IOSQE_*, which REQ_F_* equal
 FIXED_FILE, BUFFER_SELECT, CQE_SKIP = 1, 1 << 5, 1 << 6
@@ -216,6 +216,8 @@ def _complete(b: Body, uring: Uring, key: Slot) -> None:
     a.jeq(r1, 0, "late", "not known before")
     a.ldx(r2, r9[Call.direction])
     a.jeq(r2, SYNC, "known")
+    a.ldx(r1, result)
+    a.jsle(r1, 0, "known", "nothing to be placed")
     a.ldx(r1, r9[Call.explicit])
     a.jeq(r1, 0, "late", "at the file position")
     a.label("known")

@@ -135,7 +135,7 @@ def test_short_transfers_and_errors(place: Path) -> None:
         assert ring.one(READ, fd, at, 4096, 1000) == 0
         assert ring.one(READ, poor, at, 8, 0) == -errno.EBADF
         assert ring.one(READ, fd, 1, 16, 0) == -errno.EFAULT
-        assert ring.one(READV, fd, at, 5000, 0) == -errno.EINVAL
+        assert ring.one(READV, fd, iovec(*[(at, 1)] * 1200), 1200, 0) == -errno.EINVAL
         assert ring.one(WRITE, fd, at, 32, 0, ioprio=0xffff) == -errno.EINVAL
         assert ring.one(WRITE, fd, at, 64, 0, flags=128) == -errno.EINVAL
         assert ring.one(READ, 999, at, 8, 0) == -errno.EBADF
@@ -145,7 +145,7 @@ def test_short_transfers_and_errors(place: Path) -> None:
     )
     assert data_calls(found["data"]) == {
         "uring_read": made(4, 1000, {4096: 2, 8: 1, 16: 1}, {512: 1, 0: 1}, {"EBADF": 1, "EFAULT": 1}),
-        "uring_readv": made(1, 0, {0: 1}, {}, {"EINVAL": 1}),
+        "uring_readv": made(1, 0, {1024: 1}, {}, {"EINVAL": 1}),
         "uring_write": made(2, 0, {32: 1, 64: 1}, {}, {"EINVAL": 2}),
     }
     assert found.document["unattributed"]["uring_read"] == {"EBADF": 2}
@@ -186,23 +186,29 @@ def test_chains(place: Path) -> None:
 
 def test_completions_that_are_not_shown(place: Path) -> None:
     """IOSQE_CQE_SKIP_SUCCESS: only a failure or a short transfer is posted."""
-    file = trace_ring(
+    found = trace_ring(
         place,
         """
         fd = create("data", 1 << 16)
         ring, at = Ring(), memory(65536)
-        for _ in range(10):
+        for _ in range(50):
             ring.add(WRITE, fd, at, 4096, 0, flags=CQE_SKIP | LINK)
             ring.add(FSYNC, fd, flags=CQE_SKIP)
             assert ring.submit() == 2
+        for _ in range(50):
+            ring.add(READ, fd, at, 100, 0, flags=CQE_SKIP)
+            assert ring.submit() == 1
         assert ring.one(READ, fd, at, 4096, 65000, flags=CQE_SKIP) == 536
-        for _ in range(4):
-            assert ring.one(NOP, -1) == 0
-        os.close(ring.fd)
+        assert ring.one(READ, fd, 1, 4096, 0, flags=CQE_SKIP) == -errno.EFAULT
         """,
-    )["data"]
-    assert data_calls(file)["uring_read"] == made(1, 536, {4096: 1}, {512: 1})
-    assert file["syscalls"]["uring_write"]["calls"] >= 9
+    )
+    file = found["data"]
+    assert data_calls(file) == {
+        "uring_read": made(52, 5536, {64: 50, 4096: 2}, {64: 50, 512: 1}, {"EFAULT": 1}),
+        "uring_write": made(50, 50 * 4096, {4096: 50}),
+    }
+    assert (file["syscalls"]["uring_fsync"]["calls"], file["syscalls"]["uring_fsync"]["errors"]) == (50, {})
+    assert found.document["coverage"]["io_uring"] == "full"
 
 
 def test_more_completions_than_the_ring_holds(place: Path) -> None:
@@ -266,9 +272,9 @@ def test_descriptors_closed_while_requests_are_under_way(place: Path) -> None:
         """
         ring, at = Ring(), memory(65536)
         for turn in range(20):
-            fd = create("data", 1 << 16)
+            fd = create("data", 1 << 16, RW | os.O_DIRECT)
             for i in range(16):
-                ring.add(WRITE, fd, at, 4096, 4096 * i, data=i, flags=ASYNC)
+                ring.add(WRITE, fd, at, 4096, 4096 * i, data=i)
             ring.submit()
             os.close(fd)
             assert ring.all(16) == dict.fromkeys(range(16), 4096)
@@ -288,3 +294,39 @@ def test_what_is_no_regular_file_is_not_counted(place: Path) -> None:
         """,
     )
     assert not [file["path"] for file in found.document["files"] if any("uring" in key for key in file["syscalls"])]
+
+
+def test_requests_that_end_with_their_process(place: Path) -> None:
+    found = trace_ring(
+        place,
+        """
+        fd = create("data", 4096)
+        ring, at = Ring(), memory(4096)
+        end, other = os.pipe()
+        ring.add(READ, end, at, 1, 0, flags=LINK)
+        ring.add(READ, fd, at, 4096, 0)
+        assert ring.submit() == 2
+        """,
+    )
+    assert data_calls(found["data"]) == {"uring_read": made(1, 0, {4096: 1}, {}, {"ECANCELED": 1})}
+    assert found.document["coverage"]["io_uring"] == "full"
+
+
+def test_requests_that_outlive_the_tracing(place: Path) -> None:
+    """They are told of, not counted."""
+    found = trace_ring(
+        place,
+        """
+        fd = create("data", 4096)
+        ring, at = Ring(), memory(4096)
+        end, other = os.pipe()
+        ring.add(READ, end, at, 1, 0, flags=LINK)
+        for _ in range(3):
+            ring.add(READ, fd, at, 4096, 0, flags=LINK)
+        ring.submit()
+        time.sleep(2)
+        """,
+        ["--duration", "1"],
+    )
+    assert data_calls(found["data"]) == {}
+    assert found.document["coverage"]["io_uring"] == "partial: 3 requests were not seen to complete"
