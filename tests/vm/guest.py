@@ -87,8 +87,8 @@ class GuestError(Exception):
 def knows_stand_in_alone(document: Document) -> bool:
     """Whether iotrace says that it could not attach to copy_file_range.
 
-    The call can be configured out, for which the kernel has a weak stand-in of the same name, and some builds (5.10) have
-    the stand-in's type in their BTF, whose argument is none.  Of the workloads' calls it alone is such a one.
+    The call can be configured out, for which the kernel has a weak stand-in of the same name, and some builds (5.10)
+    have the stand-in's type in their BTF, whose argument is none.  Of the workloads' calls it alone is such a one.
     """
     return bool(re.match(r"partial: no .*\bcopy_file_range\b", document["coverage"]["synchronous"]))
 
