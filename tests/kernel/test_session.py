@@ -23,6 +23,7 @@ import pytest
 from iotrace import facts
 from iotrace.model import FileStats, Profile, bucket
 from iotrace.session import Session, Settings
+from programs.kernel import Kernel
 from pybpf import features
 from pybpf.tracefs import Tracefs
 
@@ -125,7 +126,11 @@ class Form:
             found = replace(found, kernel=replace(found.kernel, tid_slots=self.tid_slots, tid_direct=False))
         if self.kernel is None:
             return found
-        older = replace(found.kernel, fetch_atomics=False, ring_buffer=False, big_values=False, types={})
+        kernel = found.kernel
+        older = Kernel(
+            kernel.machine, kernel.offsets, kernel.fields, kernel.one_reference, fetch_atomics=False, big_values=False,
+            ring_buffer=False, tid_slots=kernel.tid_slots, tid_direct=kernel.tid_direct,
+        )  # fmt: skip
         return replace(found, kernel=older, preallocate=True)
 
     @contextlib.contextmanager
