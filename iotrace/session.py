@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Type, Union
 
+import asm
 from iotrace import __version__, attach, facts, processes, uring
 from iotrace.attach import Attachment
 from iotrace.collector import Clock, Collector
@@ -94,6 +95,8 @@ class Session:
 
     def _load(self, found: Optional[facts.Facts]) -> None:
         settings = self.settings
+        # Where this is refused so is all else, and no feature can be told: the reason is what the user has to hear.
+        create(asm.Map("trial", asm.MapType.ARRAY, asm.U32, asm.U32, 1), name=False, btf=False).close()
         self.attach_method = attach.choose(settings.attach)
         self._tracefs: Optional[Tracefs] = None
         if self.attach_method == "perf":

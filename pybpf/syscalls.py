@@ -307,7 +307,14 @@ def bpf(
             if privileges.raise_memlock():
                 continue
             raise BpfError(code, str(command), subject, privileges.explain_eperm())
-        raise BpfError(code, str(command), subject)
+        raise BpfError(code, str(command), subject, _MISSING["bpf"] if code == errno.ENOSYS else "")
+
+
+# What a kernel was built without if it does not have a system call, or its filter (seccomp) hides.
+_MISSING = {
+    "bpf": "this kernel has no bpf(2): it needs CONFIG_BPF_SYSCALL (in a container, its filter may forbid it)",
+    "perf_event_open": "this kernel has no perf events: it needs CONFIG_PERF_EVENTS (a container's filter may forbid it)",
+}
 
 
 def kernel_version_code() -> int:
@@ -325,7 +332,8 @@ def _call(name: str, number: int, *arguments: int, subject: str = "") -> int:
             return result
         code = ctypes.get_errno()
         if code != errno.EINTR:
-            raise BpfError(code, name, subject, privileges.explain_eperm() if code == errno.EPERM else "")
+            missing = _MISSING.get(name, "") if code == errno.ENOSYS else ""
+            raise BpfError(code, name, subject, privileges.explain_eperm() if code == errno.EPERM else missing)
 
 
 def perf_event_open(attr: PerfEventAttr, pid: int, cpu: int, *, subject: str = "") -> int:
