@@ -20,7 +20,7 @@ import time
 from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, NoReturn, Optional, Tuple
 
 from pybpf import syscalls
-from pybpf.peek import Peek, Task
+from pybpf.peek import Peek, PeekError, Task
 from pybpf.renamer import image
 
 __all__ = ["Laboratory", "Orphan", "Sleepers", "Specimen", "SpecimenError", "table_size", "threads", "wait_for"]
@@ -67,13 +67,12 @@ class _Sleeper(threading.Thread):
         self.tid = 0
 
     def run(self) -> None:
-        try:
-            self.tid = threading.get_native_id()
+        self.tid = threading.get_native_id()
+        with contextlib.suppress(PeekError, OSError):  # without a task, which is looked at
             self.peek.adopt()
             self.task = self.peek.current()
             syscalls.rename_thread(self.comm)
-        finally:
-            self.ready.set()
+        self.ready.set()
         self.leave.wait()
 
 
