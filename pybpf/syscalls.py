@@ -313,7 +313,7 @@ def bpf(
 # What a kernel was built without if it does not have a system call, or its filter (seccomp) hides.
 _MISSING = {
     "bpf": "this kernel has no bpf(2): it needs CONFIG_BPF_SYSCALL (in a container, its filter may forbid it)",
-    "perf_event_open": "this kernel has no perf events: it needs CONFIG_PERF_EVENTS (a container's filter may forbid it)",
+    "perf_event_open": "this kernel has no perf events: it needs CONFIG_PERF_EVENTS (or a filter forbids them)",
 }
 
 

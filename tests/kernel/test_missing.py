@@ -1,8 +1,7 @@
-"""Kernels without what iotrace needs: a seccomp filter answers ENOSYS, as such a kernel does. One line, naming the option."""
+"""Kernels without what iotrace needs: a seccomp filter answers ENOSYS as they do. One line, naming the option."""
 
 from __future__ import annotations
 
-import errno
 import platform
 import subprocess
 import sys
@@ -16,12 +15,12 @@ NUMBERS = {"x86_64": {"bpf": 321, "perf_event_open": 298}, "aarch64": {"bpf": 28
 
 # Installs a filter that refuses one system call (linux/seccomp.h, linux/filter.h), then becomes iotrace.
 WITHOUT = """
-import ctypes, os, struct, sys
+import ctypes, errno, os, struct, sys
 libc = ctypes.CDLL(None, use_errno=True)
 number = int(sys.argv[1])
 code = struct.pack("HBBI", 0x20, 0, 0, 0)                       # load the system call's number
 code += struct.pack("HBBI", 0x15, 0, 1, number)                 # if it is this one
-code += struct.pack("HBBI", 0x06, 0, 0, 0x00050000 | %d)        # return ENOSYS
+code += struct.pack("HBBI", 0x06, 0, 0, 0x00050000 | errno.ENOSYS)
 code += struct.pack("HBBI", 0x06, 0, 0, 0x7FFF0000)             # else allow
 buffer = ctypes.create_string_buffer(code, len(code))
 program = struct.pack("HxxxxxxQ", 4, ctypes.addressof(buffer))
@@ -30,7 +29,7 @@ libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
 assert libc.prctl(38, 1, 0, 0, 0) == 0                          # PR_SET_NO_NEW_PRIVS
 assert libc.prctl(22, 2, ctypes.addressof(holder), 0, 0) == 0   # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
 os.execv(sys.executable, [sys.executable, "-m", "iotrace", *sys.argv[2:]])
-""" % errno.ENOSYS
+"""
 
 
 @pytest.mark.parametrize(
