@@ -451,7 +451,7 @@ class _Examination:
                         samples.setdefault(f"{what}.{part}", []).append((block, value))
         found = {at: {member: places(pairs, 8) for member, pairs in samples.items()} for at, samples in states.items()}
         passed = [at for at, members in found.items() if all(members.values())]
-        # Newer kernels (7.3) have a `real_fs` beside it. They differ only while the kernel opens files on its own behalf.
+        # Newer kernels (7.3) have a `real_fs` too, which differs only while the kernel opens files on its own behalf.
         tasks = [self.mine, self.zombie, self.orphan_task, *self.others]
         alike = len({tuple(task.word(at) for task in tasks) for at in passed}) == 1
         offset = search.found("task_struct.fs", passed[-1:] if alike else passed)

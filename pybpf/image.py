@@ -96,16 +96,20 @@ def _find_build_id(notes: bytes) -> Optional[bytes]:
 
 def _from_dwarf(path: str, wanted: List[str]) -> Dict[str, int]:
     try:
-        from elftools.common.exceptions import ELFError  # noqa: PLC0415 - no run pays for the import
+        from elftools.common.exceptions import DWARFError, ELFError  # noqa: PLC0415 - no run pays for the import
         from elftools.elf.elffile import ELFFile  # noqa: PLC0415
     except ImportError:
         raise ImageError("it has no BTF, and reading DWARF takes pyelftools (pip install pyelftools)") from None
-    try:
-        with open(path, "rb") as source:
+    # pyelftools checks little of what it reads, and fails in as many ways as there are broken files.
+    broken = (ELFError, DWARFError, LookupError, ValueError, TypeError, ArithmeticError, AttributeError, AssertionError,
+              MemoryError, RecursionError, OSError)  # fmt: skip
+    with open(path, "rb") as source:
+        try:
             return _Dwarf(ELFFile(source).get_dwarf_info()).members(wanted)
-    except (ELFError, ValueError, KeyError, IndexError, AttributeError, TypeError, AssertionError) as error:
-        # pyelftools checks little of what it reads, and fails in as many ways as there are broken files.
-        raise ImageError(f"broken debug information ({type(error).__name__}: {error})") from error
+        except ImageError:
+            raise
+        except broken as error:
+            raise ImageError(f"broken debug information ({type(error).__name__}: {error})") from error
 
 
 class _Dwarf:
