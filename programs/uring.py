@@ -420,10 +420,12 @@ def _registered_file(b: Body, uring: Uring, key: Slot) -> None:
     a.ldx(r1, index)
     a.lsh(r1, 3)
     a.add(r8, r1)
-    b.load(r8, r8, 0, "its slot", of="list_head")
     if "node.file" in o:
+        b.load(r8, r8, 0, "its slot", of="list_head")
         a.jeq(r8, 0, none)
         b.load(r8, r8, o["node.file"], of="io_rsrc_node")
+    else:
+        b.load(r8, r8, 0, "its slot; a typed load would make it a pointer, which cannot be masked")
     a.and_(r8, FILE_POINTER)
     a.ja(end)
     a.label(none)
