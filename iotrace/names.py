@@ -12,6 +12,7 @@ import os
 from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
 from programs.layout import (
+    EVENT_EXCHANGED,
     EVENT_NAMED,
     EVENT_NEW_NAME,
     EVENT_OLD_NAME,
@@ -26,6 +27,8 @@ _KEY = PathEvent.key.index
 _MNT_NS = _KEY + FileKey.mnt_ns.index
 _TID = _KEY + FileKey.device.index
 _FSTYPE = PathEvent.fstype.index
+
+_NOWHERE = b"/\0"  # a path that no file can have: where one waits while two change places
 
 Place = Tuple[int, bytes]
 """A path in a mount namespace."""
@@ -72,10 +75,13 @@ class Names:
                 self.deleted.add(gone)
         elif kind == EVENT_OLD_NAME:
             self._leaving[(file_id, head[_TID])] = path
-        elif kind == EVENT_NEW_NAME:
-            old = self._leaving.pop((file_id, head[_TID]), None)
-            if old is not None:
-                self._rename(mnt_ns, self._resolve(mnt_ns, old), self._resolve(mnt_ns, path))
+        elif kind in (EVENT_NEW_NAME, EVENT_EXCHANGED):
+            left = self._leaving.pop((file_id, head[_TID]), None)
+            if left is not None:
+                old, new = self._resolve(mnt_ns, left), self._resolve(mnt_ns, path)
+                moves = [(old, new)] if kind == EVENT_NEW_NAME else [(old, _NOWHERE), (new, old), (_NOWHERE, new)]
+                for source, target in moves:
+                    self._rename(mnt_ns, source, target)
 
     def _named(self, file_id: int, mnt_ns: int, path: bytes, fstype: bytes) -> None:
         known = self.first.get(file_id)

@@ -98,6 +98,7 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
         Kind.VECTOR: "exit_vector", Kind.SYNC: "exit_sync", Kind.CLOSE: "exit_close", Kind.OPEN: "exit_open",
         Kind.MMAP: "exit_mmap", Kind.SENDFILE: "exit_copy_source", Kind.COPY: "exit_copy_source",
         Kind.NAMESPACE: "exit_namespace", Kind.RENAME: "exit_old_name", Kind.RENAMEAT: "exit_old_name",
+        Kind.RENAMEAT2: "exit_old_name",
         Kind.UNLINK: "exit_old_name", Kind.UNLINKAT: "exit_old_name",
         EXIT: "exit", ENTER_OTHER: "enter_other", COPY_TARGET: "exit_copy_target", NEW_NAME: "exit_new_name",
         WALKS[SCRATCH_ENTER]: "walk_0", WALKS[SCRATCH_EXIT]: "walk_1",

@@ -314,7 +314,7 @@ class PathEvent(Layout):
 
 
 EVENT_NAMED, EVENT_RENAMED = 1, 2
-EVENT_OLD_NAME, EVENT_NEW_NAME, EVENT_UNLINKED = 3, 4, 5    # a path as a caller gave it
+EVENT_OLD_NAME, EVENT_NEW_NAME, EVENT_UNLINKED, EVENT_EXCHANGED = 3, 4, 5, 6     # a path as a caller gave it
 EVENT_TRUNCATED = 0x100                                      # added to one of the others
 
 

@@ -25,13 +25,14 @@ class Kind(IntEnum):
     NAMESPACE = 9   # may move the thread to another mount namespace
     RENAME = 10     # old path, new path
     RENAMEAT = 11   # old directory, old path, new directory, new path
-    UNLINK = 12     # path
-    UNLINKAT = 13   # directory, path
-    AIO_SETUP = 14  # _, context *
-    AIO_REAP = 15   # context, _, _, events
-    AIO_SUBMIT = 16     # context, requests, iocb **
-    AIO_DESTROY = 17    # context
-    AIO_EXIT = 18   # the end of the process, and of all its contexts
+    RENAMEAT2 = 12  # the same, flags
+    UNLINK = 13     # path
+    UNLINKAT = 14   # directory, path
+    AIO_SETUP = 15  # _, context *
+    AIO_REAP = 16   # context, _, _, events
+    AIO_SUBMIT = 17     # context, requests, iocb **
+    AIO_DESTROY = 18    # context
+    AIO_EXIT = 19   # the end of the process, and of all its contexts
 
 
 class Position(IntEnum):
@@ -117,7 +118,7 @@ SYSTEM_CALLS: List[SystemCall] = [
     SystemCall("setns", Kind.NAMESPACE, 2, ()),
     SystemCall("rename", Kind.RENAME, 2, ()),
     SystemCall("renameat", Kind.RENAMEAT, 4, ()),
-    SystemCall("renameat2", Kind.RENAMEAT, 5, ()),
+    SystemCall("renameat2", Kind.RENAMEAT2, 5, ()),
     SystemCall("unlink", Kind.UNLINK, 1, ()),
     SystemCall("unlinkat", Kind.UNLINKAT, 3, ()),
     SystemCall("io_setup", Kind.AIO_SETUP, 2, ()),

@@ -14,6 +14,7 @@ from .entry import find_call, load_result, resolve
 from .identify import SCRATCH_EXIT
 from .kernel import Kernel, Options
 from .layout import (
+    EVENT_EXCHANGED,
     EVENT_NEW_NAME,
     EVENT_OLD_NAME,
     EVENT_UNLINKED,
@@ -29,6 +30,7 @@ from .maps import NEW_NAME, WALKS, Maps
 from .operations import Kind
 
 AT_FDCWD = -100
+RENAME_EXCHANGE = 2     # include/uapi/linux/fs.h
 # By kind, argument numbers of (directory descriptor or -1, path) of the old and the new name.
 ARGUMENTS = {
     Kind.RENAME: ((-1, 0), (-1, 1)),
@@ -62,6 +64,12 @@ def exit_new_name(kernel: Kernel, options: Options, maps: Maps) -> Program:
     a.jge(r7, Kind.UNLINK, "out")
     _arguments(b, (Kind.RENAME, Kind.RENAMEAT), 1)
     a.st(r9[Call.op], EVENT_NEW_NAME)
+    a.jne(r7, Kind.RENAMEAT2, "one_way")
+    a.ldx(r1, r9[Call.args[kernel.argument(4)]])
+    a.and_(r1, RENAME_EXCHANGE)
+    a.jeq(r1, 0, "one_way")
+    a.st(r9[Call.op], EVENT_EXCHANGED)
+    a.label("one_way")
     _send_name(b, after=0)
     return b.program()
 

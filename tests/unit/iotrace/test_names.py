@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from iotrace.names import Name, Names
 from programs.layout import (
+    EVENT_EXCHANGED,
     EVENT_NAMED,
     EVENT_NEW_NAME,
     EVENT_OLD_NAME,
@@ -173,3 +174,12 @@ def test_the_last_name_is_not_followed(tmp_path: Path) -> None:
     names.take(event(EVENT_NAMED, 1, os.fsencode(tmp_path / "data"), mnt_ns=here))
     names.take(event(EVENT_UNLINKED, 500, os.fsencode(tmp_path / "link"), mnt_ns=here))
     assert names.deleted == set()
+
+
+def test_an_exchange_gives_each_the_name_of_the_other() -> None:
+    """renameat2 with RENAME_EXCHANGE, of two files and of a directory with a file."""
+    names = named(b"/a", b"/b", b"/d/x")
+    for old, new in ((b"/a", b"/b"), (b"/d", b"/a")):
+        names.take(event(EVENT_OLD_NAME, 1000, old))
+        names.take(event(EVENT_EXCHANGED, 1000, new))
+    assert (names.renamed, names.deleted) == ({1: b"/b", 2: b"/d", 3: b"/a/x"}, set())
