@@ -31,6 +31,7 @@ from programs.layout import (
     OpHead,
     OpKey,
     OpStats,
+    Pending,
     Runs,
     TallyKey,
 )
@@ -214,8 +215,14 @@ class Collector:
                 continue
             read, write = values[OpenFile.run.index : OpenFile.run.index + 2]
             for run, histogram in ((read, file.sequential_read), (write, file.sequential_write)):
-                if run:
-                    histogram[bucket(run)] = histogram.get(bucket(run), 0) + 1
+                _end_run(histogram, run)
+        for _, raw in self._maps["pending"].items():
+            values = Pending.struct.unpack(raw)
+            file = self._files.get(values[Pending.id.index])
+            if file is not None:
+                name = BY_CODE[values[Pending.op.index]].name
+                runs = file.sequential_write if name in _WRITES else file.sequential_read
+                _end_run(runs, values[Pending.broken.index])
 
     def _add_tallies(self) -> None:
         for raw_key, raw in self._maps["tallies"].items():
@@ -241,6 +248,11 @@ class Collector:
                              TALLY_BETWEEN_SYNCS: file.bytes_between_syncs}[kind]  # fmt: skip
             lower = lower_bound(item)
             histogram[lower] = histogram.get(lower, 0) + count
+
+
+def _end_run(histogram: Dict[int, int], run: int) -> None:
+    if run:
+        histogram[bucket(run)] = histogram.get(bucket(run), 0) + 1
 
 
 _HEAD = struct.Struct("<8Q")

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Type, Union
 
 import asm
-from iotrace import __version__, attach, facts, processes, uring
+from iotrace import __version__, aio, attach, facts, processes, uring
 from iotrace.attach import Attachment
 from iotrace.collector import Clock, Collector
 from iotrace.errors import Failure, UserError
@@ -251,7 +251,10 @@ class Session:
             filters=self.settings.as_filters(),
             attach=attach.NAMES[self.attach_method],
             coverage=coverage(
-                self.attach_method, self.attachment.missing, uring.coverage(self.kernel, self.options, in_flight)
+                self.attach_method,
+                self.attachment.missing,
+                uring.coverage(self.kernel, self.options, in_flight),
+                aio.coverage(aio.unfinished(self.maps["pending"])),
             ),
             lost=self._lost(collector),
             unattributed={name: dict(errors) for name, errors in sorted(collector.unattributed.items())},
@@ -291,13 +294,15 @@ def open_tracefs() -> Tracefs:
         raise Failure(str(error)) from error
 
 
-def coverage(attach: str, missing: Sequence[str] = (), io_uring: str = "none") -> Dict[str, str]:
+def coverage(
+    attach: str, missing: Sequence[str] = (), io_uring: str = "none", linux_aio: str = "full"
+) -> Dict[str, str]:
     """What a run sees of each family of calls; `missing` are system calls that it cannot see."""
     thirty_two = "counted, not traced" if attach == "raw" else "none"
     return {
         "synchronous": f"partial: no {', '.join(missing)}" if missing else "full",
         "sendfile": "full",
-        "aio": "none",
+        "aio": linux_aio,
         "io_uring": io_uring,
         "mmap": "marked: mapped memory is read and written without a system call",
         "32-bit tasks": thirty_two,

@@ -69,7 +69,8 @@ class Kernel:
 
     def __init__(self, big_values: bool) -> None:
         self.big_values = big_values
-        names = ("files", "states", "operations", "completed", "latency", "runs", "opens", "tallies", "lost")
+        names = ("files", "states", "operations", "completed", "latency", "runs", "opens", "pending", "tallies",
+                 "lost")  # fmt: skip
         self.maps: Dict[str, Any] = {name: Contents() for name in names}
         self.names = Names()
 
