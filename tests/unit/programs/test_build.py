@@ -14,7 +14,18 @@ from asm import Program, isa
 from asm.instruction import decode, slots
 from asm.requirements import Version, requirement
 from programs import build, maps
-from programs.kernel import CAST, FIELDS, MEMBERS, REGISTERS, TYPED, Kernel, Options
+from programs.kernel import (
+    CAST,
+    FIELDS,
+    MEMBERS,
+    REGISTERS,
+    TYPED,
+    TYPED_OPTIONAL,
+    URING_MEMBERS,
+    Kernel,
+    Options,
+    Uring,
+)
 from programs.operations import SYSTEM_CALLS, Kind
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -40,6 +51,19 @@ NEWEST = Kernel(
     machine="x86_64", offsets=OFFSETS, fields=TRACEPOINT_FIELDS, one_reference=0, fetch_atomics=True, big_values=True,
     ring_buffer=True, tid_slots=32768, tid_direct=True, types=TYPES, loops=True,
 )  # fmt: skip
+# io_uring as 6.18 shows it.
+URING = Uring(
+    events={"taken": "io_uring_submit_req", "refused": "io_uring_req_failed", "completed": "io_uring_complete",
+            "overflowed": "io_uring_cqe_overflow"},
+    request={"taken": 0, "refused": 1, "completed": 1},
+    offsets={
+        "request.file": 0, "request.opcode": 64, "request.flags": 72, "request.fd": 92, "request.result": 88,
+        "request.user_data": 80, "request.ring": 96, "request.list": 120, "request.command": 0, "rw.position": 8,
+        "rw.address": 48, "rw.length": 56, "rw.flags": 60, "ring.files": 152, "ring.file_count": 144,
+        "ring.completing": 248, "node.file": 16,
+    },
+)  # fmt: skip
+URING_TYPES = {**TYPES, **{name: number for number, name in enumerate(TYPED_OPTIONAL, 100)}}
 OLDEST = replace(NEWEST, one_reference=1, fetch_atomics=False, big_values=False, ring_buffer=False, types={},
                  loops=False)  # fmt: skip
 # What tid_slots and tid_direct can be: pid_max up to 32768; more, with and without compare-and-exchange.
@@ -54,11 +78,13 @@ GOLDEN_SETS = {
     "raw": built(NEWEST, Options(attach="raw", comm=True)),
     "perf": built(OLDEST, Options(attach="perf", comm=True)),
     "fentry": built(NEWEST, Options(attach="fentry", comm=True)),
+    "uring": built(replace(NEWEST, types=URING_TYPES, uring=URING), Options(attach="raw")),
 }
 GOLDEN_NAMES = {
     "raw": list(GOLDEN_SETS["raw"].programs),
     "perf": list(GOLDEN_SETS["perf"].programs),
     "fentry": ["enter_read", "leave_read"],  # of the others each call has its own, and the rest is as in the raw form
+    "uring": ["uring_taken", "uring_refused", "uring_completed", "uring_overflowed", "uring_unseen"],
 }
 
 
@@ -234,6 +260,7 @@ def test_programs_agree_on_their_maps(form: Form) -> None:
 
 def test_the_facts_written_down_are_all_that_there_are() -> None:
     assert set(OFFSETS) == {*MEMBERS, "compat"}
+    assert set(URING.offsets) == set(URING_MEMBERS)
     assert set(TRACEPOINT_FIELDS) == set(FIELDS)
 
 
@@ -289,3 +316,38 @@ def test_requirement_sees_what_a_form_uses() -> None:
     exits = GOLDEN_SETS["raw"].programs["exit"]
     assert requirement(exits.kind, exits.instructions).version == (5, 13)
     assert GOLDEN_SETS["raw"].programs["walk_0"].requires().version == (5, 8)
+
+
+# -- io_uring ----------------------------------------------------------------------------------------------------------
+
+URING_SHOWN = {
+    "newest": URING,
+    # 6.1: registered files are no nodes, and an overflow is shown beside the completion.
+    "6.1": replace(URING, events={**URING.events, "taken": "io_uring_submit_sqe"}, offsets={
+        name: offset for name, offset in URING.offsets.items()
+        if name not in ("node.file", "ring.completing", "request.list")
+    }),
+    "without an overflow": replace(URING, events={n: e for n, e in URING.events.items() if n != "overflowed"}),
+}
+
+
+@pytest.mark.parametrize("shown", URING_SHOWN.values(), ids=URING_SHOWN)
+@pytest.mark.parametrize("attach", ["raw", "perf"])
+@pytest.mark.parametrize("types", [{}, TYPES, URING_TYPES], ids=["probed", "some typed", "typed"])
+def test_io_uring_is_followed_where_it_is_shown(shown: Uring, attach: str, types: Dict[str, int]) -> None:
+    events = {n: e for n, e in shown.events.items() if n != "overflowed" or "request.list" in shown.offsets}
+    made = built(replace(NEWEST, types=types, uring=replace(shown, events=events)), Options(attach=attach))
+    hooks = {hook.name: hook.kind for _, hook in made.hooks if hook.category == "io_uring"}
+    kind = {"raw": "raw_tracepoint", "perf": "tracepoint"}[attach]
+    told = events.values() if attach == "raw" else [events["taken"], events["completed"]]
+    assert hooks == dict.fromkeys(told, kind)
+    assert set(made.programs) == set(made.attach) | set(made.jumps.values())
+    order = [hook.name for _, hook in made.hooks]
+    assert order.index(events["completed"]) < order.index(events["taken"])
+    assert all(len(encoded(p)) <= 4096 * 8 for name, p in made.programs.items() if name.startswith("uring"))
+
+
+def test_io_uring_is_left_alone_where_it_is_not_shown() -> None:
+    for kernel, attach in ((NEWEST, "raw"), (NEWEST, "perf"), (replace(NEWEST, uring=URING), "fentry")):
+        made = built(kernel, Options(attach=attach))
+        assert not [name for name in made.programs if name.startswith("uring")]
