@@ -215,7 +215,7 @@ class _OrphanedProcess:
     def _execute(self) -> None:
         try:
             if os.read(self.order, 1):
-                os.execve(self.program, ["renamer"], {})
+                os.execve(f"/proc/thread-self/fd/{self.program}", ["renamer"], {})
         finally:
             os._exit(1)
 
