@@ -13,7 +13,7 @@ import errno
 import os
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Type, Union
 
@@ -32,6 +32,7 @@ from programs.operations import SWITCH
 from pybpf.maps import Map as BpfMap
 from pybpf.maps import create
 from pybpf.perf_buffer import PerfBuffer
+from pybpf.programs import VerifierError
 from pybpf.ring_buffer import RingBuffer
 from pybpf.syscalls import BpfError
 from pybpf.tracefs import Tracefs, TracefsError
@@ -120,7 +121,7 @@ class Session:
             if name in used:
                 self.maps[name] = self._stack.enter_context(create(spec))
         self._fill_comm_table()
-        self.attachment = Attachment(self.set, self.kernel.machine, self.maps, self._tracefs)
+        self.attachment = self._attachment(specs)
         self._stack.callback(self.attachment.close)
         self.programs = self.attachment.programs
         self.names = Names()
@@ -130,6 +131,17 @@ class Session:
         self._stack.callback(self.events.close)
         self._before = (time.monotonic(), 0, 0)
         self.clock = Clock()
+
+    def _attachment(self, specs: maps.Maps) -> Attachment:
+        """The programs, loaded; those for io_uring only if the kernel takes them, as what they read changes often."""
+        try:
+            return Attachment(self.set, self.kernel.machine, self.maps, self._tracefs)
+        except VerifierError as error:
+            if self.kernel.uring is None or error.program not in uring.PROGRAMS:
+                raise
+        self.kernel = replace(self.kernel, uring=None)
+        self.set = build.build(self.kernel, self.options, specs)
+        return Attachment(self.set, self.kernel.machine, self.maps, self._tracefs)
 
     def _fill_comm_table(self) -> None:
         if not self.settings.comms:
@@ -253,7 +265,7 @@ class Session:
             coverage=coverage(
                 self.attach_method,
                 self.attachment.missing,
-                uring.coverage(self.kernel, self.options, in_flight),
+                uring.coverage(self.kernel.uring, self.attach_method, in_flight),
                 aio.coverage(aio.unfinished(self.maps["pending"])),
             ),
             lost=self._lost(collector),

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Dict, List, Optional, Sequence
 
 from asm import ProgramType
-from programs.kernel import URING_EVENTS, URING_MEMBERS, Kernel, Options, Uring
+from programs.kernel import URING_EVENTS, URING_MEMBERS, Uring
 from programs.layout import Pending, PendingKey
 from pybpf import features
 from pybpf.btf import Btf, MissingMember
@@ -16,6 +16,7 @@ from pybpf.tracefs import Tracefs, TracefsError
 
 _MAY_LACK = ("node.file", "ring.completing", "request.list")
 _NEEDED = ("taken", "refused", "completed")
+PROGRAMS = ("uring_taken", "uring_refused", "uring_completed", "uring_overflowed", "uring_unseen")
 _UNSEEN = "uring_unseen"
 _OVERFLOW_ARGUMENTS = 5  # ring, user data, result, flags, the entry on the list
 _REQUEST = "io_kiocb"
@@ -100,14 +101,14 @@ def settle(pending: Map[bytes], programs: Sequence[LoadedProgram]) -> int:
     return left
 
 
-def coverage(kernel: Kernel, options: Options, in_flight: int = 0) -> str:
+def coverage(shown: Optional[Uring], attach: str, in_flight: int = 0) -> str:
     """What a run sees of io_uring, for its profile; `in_flight` are requests whose completion it did not see."""
-    if kernel.uring is None:
+    if shown is None:
         return "none: this kernel does not show its requests"
-    if options.attach == "fentry":
+    if attach == "fentry":
         return "none: use --attach raw or perf"
     lacks = []
-    if options.attach == "perf":
+    if attach == "perf":
         lacks.append("no malformed requests, nor successes that are not posted")
     if in_flight:
         lacks.append(f"{in_flight} requests were not seen to complete")

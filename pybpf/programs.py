@@ -40,11 +40,12 @@ _TAIL_LINES = 12  # of the log, in the message
 class VerifierError(BpfError):
     """A program that the kernel refused.
 
-    `log` is all that the verifier said; the text holds the end of it, with our notes.
+    `program` is its name, `log` all that the verifier said; the text holds the end of that, with our notes.
     """
 
     def __init__(self, number: int, spec: asm.Program, log: str, hint: str = "") -> None:
         super().__init__(number, str(Command.PROG_LOAD), f"program {spec.name}", hint)
+        self.program = spec.name
         self.log = log
         self._excerpt = excerpt(spec, log)
 

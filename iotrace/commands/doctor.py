@@ -7,7 +7,7 @@ import os
 import platform
 from typing import Iterator, NamedTuple
 
-from iotrace import __version__, facts, offsets, text
+from iotrace import __version__, facts, offsets, text, uring
 from iotrace.attach import choose
 from iotrace.errors import Failure
 from iotrace.session import Session, Settings, coverage
@@ -102,8 +102,16 @@ def _kernel() -> Iterator[Finding]:
         yield Finding("attach", "ok", why)
     except Failure as error:
         yield Finding("attach", "!", str(error))
-    for what, how in coverage(choose("auto")).items():
+    for what, how in coverage(choose("auto"), io_uring=_io_uring()).items():
         yield Finding(what, "ok" if how == "full" else "no", how)
+
+
+def _io_uring() -> str:
+    try:
+        shown = uring.find(offsets.kernel_types(), None)
+    except Failure:
+        shown = None  # no type information
+    return uring.coverage(shown, "raw")
 
 
 def _tracefs() -> Finding:

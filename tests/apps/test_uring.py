@@ -193,8 +193,7 @@ def test_completions_that_are_not_shown(place: Path) -> None:
         ring, at = Ring(), memory(65536)
         for _ in range(50):
             ring.add(WRITE, fd, at, 4096, 0, flags=CQE_SKIP | LINK)
-            ring.add(FSYNC, fd, flags=CQE_SKIP)
-            assert ring.submit() == 2
+            assert ring.one(FSYNC, fd) == 0
         for _ in range(50):
             ring.add(READ, fd, at, 100, 0, flags=CQE_SKIP)
             assert ring.submit() == 1
