@@ -589,6 +589,7 @@ def _failed(b: Body) -> None:
     a = b.a
     a.st(r9[Call.next], 0)
     _read_iocb(b, "out")
+    _operation(b, "out")
     key = _pending_key(b, b.overlay("pending", PendingKey))
     complete(b, key, unknown="no_file", full="full")
     a.ja("out")
@@ -597,7 +598,6 @@ def _failed(b: Body) -> None:
     a.ja("out")
     a.label("no_file")
     a.jne(r8, -EBADF, "out")
-    _operation(b, "out")
     account.failed(b, None)
 
 
