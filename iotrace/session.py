@@ -310,7 +310,7 @@ def coverage(
     attach: str, missing: Sequence[str] = (), io_uring: str = "none", linux_aio: str = "full"
 ) -> Dict[str, str]:
     """What a run sees of each family of calls; `missing` are system calls that it cannot see."""
-    thirty_two = "counted, not traced" if attach == "raw" else "none"
+    thirty_two = "none: left out; what was seen of them is counted in lost" if attach == "raw" else "none: left out"
     return {
         "synchronous": f"partial: no {', '.join(missing)}" if missing else "full",
         "sendfile": "full",
