@@ -538,7 +538,7 @@ class _Examination:
         os.write(fd, program)
         os.close(fd)
         addresses, data = [], b""
-        syscalls.rename_thread(b"starter")  # an exec renames too, and is not what is wanted
+        self.peek.rename(b"starter")  # an exec renames too, and is not what is wanted
         try:
             for part in range(0, self.task_bytes, _PART):
                 self.peek.arm(part, min(_PART, self.task_bytes - part))

@@ -153,8 +153,12 @@ class Peek:
 
     def adopt(self) -> None:
         """Give the calling thread the name of those that are served. In one process at a time."""
-        with self._lock:  # a thread that inherited the name is served now, in place of another one
-            rename_thread(self.name)
+        self.rename(self.name)
+
+    def rename(self, name: bytes) -> None:
+        """Give the calling thread, which may have the name of those that are served, another one."""
+        with self._lock:  # else it would be served now, in place of another one
+            rename_thread(name)
 
     def current(self) -> Task:
         """The calling thread, which was adopted. Raises PeekError."""

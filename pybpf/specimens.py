@@ -71,7 +71,7 @@ class _Sleeper(threading.Thread):
         with contextlib.suppress(PeekError, OSError):  # without a task, which is looked at
             self.peek.adopt()
             self.task = self.peek.current()
-            syscalls.rename_thread(self.comm)
+            self.peek.rename(self.comm)
         self.ready.set()
         self.leave.wait()
 
@@ -201,7 +201,7 @@ class _OrphanedProcess:
         try:
             self.peek.adopt()
             self.leader = self.peek.current()
-            syscalls.rename_thread(b"orphan")  # threads inherit it: one alone takes the name that is served
+            self.peek.rename(b"orphan")  # threads inherit it: one alone takes the name that is served
             for work in (self._live, self._execute, self._report):
                 _thread.start_new_thread(work, ())
             syscalls.exit_thread()
