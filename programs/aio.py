@@ -18,7 +18,7 @@ from asm import U32, U64, Program, Slot, r0, r1, r2, r3, r4, r6, r7, r8, r9
 from . import account
 from .asynchronous import complete, submit, take_back
 from .body import Body, begin
-from .entry import find_call, load_result, resolve
+from .entry import begin_exit, find_call, load_result, resolve
 from .identify import SCRATCH_ENTER, find_open, identify, read_file, regular_only, send_name
 from .kernel import RWF_APPEND, RWF_DSYNC, RWF_SYNC, Kernel, Options
 from .layout import SYNC, AioContext, AioEvent, AioKey, AioRing, Call, Iocb, Lost, PendingKey
@@ -641,14 +641,8 @@ def exit_reap(kernel: Kernel, options: Options, maps: Maps) -> Program:
 
 def exit_context(kernel: Kernel, options: Options, maps: Maps) -> Program:
     """The exit of io_setup: a context whose ring is known from its beginning."""
-    b = begin("exit_aio_context", kernel, options, maps)
+    b = begin_exit("exit_aio_context", kernel, options, maps)
     a, key, word = b.a, b.a.slot("context", AioKey), b.a.slot("word", U64)
-    a.mov(r6, r1)
-    find_call(b, "out")
-    a.ldx(r7, r9[Call.call])
-    a.jeq(r7, 0, "out")
-    a.st(r9[Call.call], 0)
-    load_result(b)
     a.and_(r7, 0xFF, "kind")
     a.jne(r7, Kind.AIO_SETUP, "out")
     a.jne(r8, 0, "out")

@@ -364,6 +364,23 @@ def perf_enter(kernel: Kernel, options: Options, maps: Maps, arity: int, copy: i
     return b.program()
 
 
+def begin_exit(name: str, kernel: Kernel, options: Options, maps: Maps) -> Body:
+    """The beginning of a program that accounts for a call at its exit.
+
+    r6 = the context, r7 = the call's descriptor, r8 = its result, r9 = its record, in which it is over now; a jump to
+    "out" if the entry was not seen.
+    """
+    b = begin(name, kernel, options, maps)
+    a = b.a
+    a.mov(r6, r1)
+    find_call(b, "out")
+    a.ldx(r7, r9[Call.call])
+    a.jeq(r7, 0, "out")
+    a.st(r9[Call.call], 0)
+    load_result(b)
+    return b
+
+
 def load_result(b: Body) -> None:
     """r8 = what the system call returned."""
     b.a.ldx(r8, r6[8] if b.raw else r6.u64(b.kernel.fields["sys_exit.ret"]), "the result")

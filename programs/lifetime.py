@@ -6,7 +6,7 @@ from asm import U64, Program, r0, r1, r3, r6, r7, r8, r9
 from . import account
 from .body import Body, begin
 from .copies import enter_copy
-from .entry import find_call, load_result, resolve
+from .entry import begin_exit, find_call, resolve
 from .identify import SCRATCH_ENTER, SCRATCH_EXIT, end_runs, identify, send_name
 from .kernel import Kernel, Options
 from .layout import FILE_DELETED, FILE_MAPPED, Call, FileState, Lost, OpenFile, OpenKey
@@ -83,15 +83,9 @@ def _set_flag(b: Body, flag: int) -> None:
 
 def exit_close(kernel: Kernel, options: Options, maps: Maps) -> Program:
     """The exit of close: counts it for the file that ``enter_other`` found, or as unattributed."""
-    b = begin("exit_close", kernel, options, maps)
+    b = begin_exit("exit_close", kernel, options, maps)
     a, file_id = b.a, b.a.slot("id", U64)
-    a.mov(r6, r1)
-    find_call(b, "out")
-    a.ldx(r1, r9[Call.call])
-    a.jeq(r1, 0, "out")
-    a.st(r9[Call.call], 0)
     a.st(r9[Call.op], BY_NAME["close"].code)
-    load_result(b)
     a.ldx(r1, r9[Call.file])
     a.jeq(r1, 0, "no_file")
     a.ldx(r1, r9[Call.id])
@@ -115,16 +109,10 @@ def exit_close(kernel: Kernel, options: Options, maps: Maps) -> Program:
 
 def exit_open(kernel: Kernel, options: Options, maps: Maps) -> Program:
     """The exit of every kind of open.  A failed one belongs to no file."""
-    b = begin("exit_open", kernel, options, maps)
+    b = begin_exit("exit_open", kernel, options, maps)
     a, file_id = b.a, b.a.slot("id", U64)
-    a.mov(r6, r1)
-    find_call(b, "out")
-    a.ldx(r1, r9[Call.call])
-    a.jeq(r1, 0, "out")
-    a.st(r9[Call.call], 0)
     a.st(r9[Call.op], BY_NAME["open"].code)
     a.st(r9[Call.moved], 0)
-    load_result(b)
     a.jslt(r8, 0, "failed")
     resolve(b)
     a.jeq(r8, 0, "gone")
@@ -148,15 +136,9 @@ def exit_open(kernel: Kernel, options: Options, maps: Maps) -> Program:
 
 def exit_mmap(kernel: Kernel, options: Options, maps: Maps) -> Program:
     """The exit of mmap: a file that is mapped is read and written without a system call from then on."""
-    b = begin("exit_mmap", kernel, options, maps)
+    b = begin_exit("exit_mmap", kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
-    find_call(b, "out")
-    a.ldx(r1, r9[Call.call])
-    a.jeq(r1, 0, "out")
-    a.st(r9[Call.call], 0)
     a.st(r9[Call.moved], 0)
-    load_result(b)
     a.jslt(r8, 0, "out", "failed: no address of a user lies in the upper half")
     a.ldx(r8, r9[Call.file])
     a.jeq(r8, 0, "out")
@@ -173,11 +155,8 @@ def exit_mmap(kernel: Kernel, options: Options, maps: Maps) -> Program:
 
 def exit_namespace(kernel: Kernel, options: Options, maps: Maps) -> Program:
     """The exit of unshare and setns: the thread's mount namespace must be looked up again."""
-    b = begin("exit_namespace", kernel, options, maps)
+    b = begin_exit("exit_namespace", kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
-    find_call(b, "out")
-    a.st(r9[Call.call], 0)
     a.st(r9[Call.mnt_ns], 0)
     a.label("out")
     a.ret(0)

@@ -1,11 +1,10 @@
 """Durability: fsync, fdatasync and sync_file_range."""
 from __future__ import annotations
 
-from asm import U64, Program, r0, r1, r6, r7, r8, r9
+from asm import U64, Program, r0, r1, r7, r8, r9
 
 from . import account
-from .body import begin
-from .entry import find_call, load_result
+from .entry import begin_exit
 from .identify import SCRATCH_EXIT, find_open, identify, send_name
 from .kernel import Kernel, Options
 from .layout import Call, Lost, OpenFile
@@ -15,14 +14,8 @@ from .transfer import set_operation
 
 def exit_sync(kernel: Kernel, options: Options, maps: Maps) -> Program:
     """The exit of a sync.  A successful fsync or fdatasync covers every byte written to the file before."""
-    b = begin("exit_sync", kernel, options, maps)
+    b = begin_exit("exit_sync", kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
-    find_call(b, "out")
-    a.ldx(r7, r9[Call.call])
-    a.jeq(r7, 0, "out")
-    a.st(r9[Call.call], 0)
-    load_result(b)
     set_operation(b, 16)
     result = a.slot("result", U64)
     a.stx(result, r8)

@@ -11,7 +11,7 @@ from asm import U32, U64, Field, Mem, Program, r0, r1, r2, r3, r4, r6, r7, r8, r
 
 from . import account
 from .body import Body, begin
-from .entry import find_call, load_result, spare_name
+from .entry import begin_exit, find_call, load_result, spare_name
 from .identify import SCRATCH_EXIT, find_open, identify, send_name
 from .kernel import O_APPEND, RWF_APPEND, RWF_DSYNC, RWF_SYNC, Kernel, Options
 from .layout import (
@@ -76,14 +76,8 @@ def _only_ours(b: Body) -> None:
 
 def exit_vector(kernel: Kernel, options: Options, maps: Maps) -> Program:
     """The exit of readv and its relatives: sums the iovec, then accounts like ``exit_main``."""
-    b = begin("exit_vector", kernel, options, maps)
+    b = begin_exit("exit_vector", kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
-    find_call(b, "out")
-    a.ldx(r7, r9[Call.call])
-    a.jeq(r7, 0, "out")
-    a.st(r9[Call.call], 0)
-    load_result(b)
     _common_arguments(b)
     sum_iovec(b)
     account_transfer(b, after=0)
