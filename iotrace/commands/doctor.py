@@ -94,6 +94,8 @@ def _kernel() -> Iterator[Finding]:
         yield Finding("kernel structures", "ok", f"offsets from {found.source}")
     except Failure as error:
         yield Finding("kernel structures", "!", str(error))
+    if features.FEATURES["kernel_btf"].supported():
+        yield _calibration()
     yield _tracefs()
     try:
         method = choose("auto")
@@ -112,6 +114,18 @@ def _io_uring() -> str:
     except Failure:
         shown = None  # no type information
     return uring.coverage(shown, "raw")
+
+
+def _calibration() -> Finding:
+    """Whether a run without the kernel's type information would find the same offsets."""
+    try:
+        members = offsets.compare(facts.machine())
+    except Failure as error:
+        return Finding("calibration", "no", f"{error} (needed where a kernel has no BTF)")
+    differing = [member for member, known, found in members if known != found]
+    if differing:
+        return Finding("calibration", "no", f"differs from the kernel's BTF in {', '.join(differing)}")
+    return Finding("calibration", "ok", f"finds all {len(members)} offsets where BTF has them")
 
 
 def _tracefs() -> Finding:
