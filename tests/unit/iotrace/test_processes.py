@@ -111,7 +111,7 @@ def test_a_user_that_does_not_exist() -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user takes root")
 def test_a_command_of_another_user(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
-    for parent in tmp_path.parents[:-1]:
+    for parent in list(tmp_path.parents)[:-1]:  # no slices before 3.10
         if parent.name.startswith("pytest-"):
             parent.chmod(0o755)
     script = "id -un; id -gn; id -Gn; echo $HOME $USER; grep CapEff /proc/self/status"
