@@ -46,6 +46,7 @@ def header_object(header: Header) -> Dict[str, object]:
         "coverage": header.coverage,
         "lost": header.lost,
         "unattributed": header.unattributed,
+        "overhead": header.overhead,
     }
 
 

@@ -91,6 +91,32 @@ def _coverage(coverage: Dict[str, str]) -> str:
     return "; ".join(rest + (["full: " + ", ".join(whole)] if whole else []))
 
 
+_COST = ("bystander_ns", "own_ns", "own_share", "start_ns")
+_PROGRAM_COST = ("program_runs", "program_ns", "program_share", "sampled_ns")
+
+
+def _overhead(told: Dict[str, object]) -> str:
+    """What tracing cost. A profile that has other words for it, or impossible numbers, is quoted."""
+    numbers = {name: value for name, value in told.items() if isinstance(value, (int, float)) and 0 <= value < 1 << 63}
+    measured = "not_measured" not in told
+    if told.keys() != {*_COST, *(_PROGRAM_COST if measured else ("not_measured",))} or not numbers.keys() >= {
+        name for name in told if name != "not_measured"
+    }:
+        return ", ".join(f"{name}: {value}" for name, value in told.items())
+    programs = f"time in programs not measured: {told.get('not_measured')}"
+    if measured:
+        runs, ns = numbers["program_runs"], numbers["program_ns"]
+        programs = (f"{text.number(round(runs))} runs of programs, {ns / max(runs, 1):.0f} ns each, "
+                    f"{_share(numbers['program_share'])}")  # fmt: skip
+    return (f"{programs}; a system call that is not traced: +{numbers['bystander_ns']:.0f} ns; "
+            f"iotrace itself: {text.duration(round(numbers['own_ns']))} of CPU, {_share(numbers['own_share'])}, "
+            f"and {text.duration(round(numbers['start_ns']))} to start")  # fmt: skip
+
+
+def _share(share: float) -> str:
+    return f"{share:.2%} of a CPU" if share < 0.1 else f"{share:.0%} of a CPU"
+
+
 def show_header(screen: Screen, header: Header) -> None:
     """Whom, where, when and how; what was lost, and what belongs to no file."""
     command = " ".join(shlex.quote(word.decode("utf-8", "surrogateescape")) for word in header.command)
@@ -108,7 +134,7 @@ def show_header(screen: Screen, header: Header) -> None:
                  for errno, count in sorted(errors.items()))  # fmt: skip
         screen.field("on no file", ", ".join(calls))
     if header.overhead:
-        screen.field("overhead", ", ".join(f"{name}: {value}" for name, value in header.overhead.items()))
+        screen.field("overhead", _overhead(header.overhead))
     lost = _lost(header)
     if lost:
         screen.loud(lost)

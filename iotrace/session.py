@@ -215,10 +215,14 @@ class Session:
         self.events.poll(timeout)
         self.events.read(self.names.take)
 
+    def activity(self) -> Tuple[int, int]:
+        """Data calls and bytes so far."""
+        shares = [layout.Activity.struct.unpack(raw) for raw in self.maps["activity"].at(0)]  # type: ignore[attr-defined]
+        return sum(share[0] for share in shares), sum(share[1] for share in shares)
+
     def rates(self, now: float) -> Tuple[float, float, int]:
         """Data calls and bytes a second since the last time, and what was lost so far; `now` is time.monotonic()."""
-        shares = [layout.Activity.struct.unpack(raw) for raw in self.maps["activity"].at(0)]  # type: ignore[attr-defined]
-        calls, moved = sum(share[0] for share in shares), sum(share[1] for share in shares)
+        calls, moved = self.activity()
         then, calls_then, moved_then = self._before
         self._before = (now, calls, moved)
         told = layout.Lost.unpack(self.maps["lost"].at(0))  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ from typing import Iterator, List, Optional, Union
 from iotrace import processes, profile, report, text
 from iotrace.errors import UserError
 from iotrace.model import Profile
+from iotrace.overhead import Meter
 from iotrace.session import Session, Settings
 from pybpf.perf_buffer import PerfBuffer
 from pybpf.ring_buffer import RingBuffer
@@ -173,8 +174,10 @@ class Run:
     def run(self) -> int:
         """Trace until the end; the exit status."""
         session, command = self.session, self.command
+        meter = Meter(session.programs, lambda: session.activity()[0])
         with self._catching_signals() as wakeup:
             session.attach()
+            meter.begin()
             for pid in session.settings.pids:
                 session.trace_process(pid, follow=session.settings.follow)
             session.trace_running()
@@ -185,12 +188,15 @@ class Run:
             if self.args.duration:
                 self.deadline = time.monotonic() + self.args.duration
             while not self._ended():
-                _wait(session.events, wakeup)
+                _wait(session.events, wakeup, meter.sampler.wait(POLL))
                 session.step(0)
+                meter.sampler.step()
                 self.status.update(session)
+            meter.end()
             session.stop()
         self.status.end()
         result = session.finish(self.args.command)
+        result.overhead = meter.result()
         profile.write(self.output, result, result.files)
         if not self.args.quiet:
             self._summary(result)
@@ -261,10 +267,10 @@ class Run:
         print(f"profile: {text.safe_text(self.output)} ({len(result.files):,} files)", file=sys.stderr)
 
 
-def _wait(events: Union[RingBuffer, PerfBuffer], wakeup: int) -> None:
-    """Until there are events or a signal has come, a moment at most. The signals' numbers in the pipe are taken, as it
-    would end every later wait at once."""
-    select.select([events, wakeup], [], [], POLL)
+def _wait(events: Union[RingBuffer, PerfBuffer], wakeup: int, most: float) -> None:
+    """Until there are events or a signal has come, `most` seconds at most. The signals' numbers in the pipe are
+    taken, as it would end every later wait at once."""
+    select.select([events, wakeup], [], [], most)
     with contextlib.suppress(BlockingIOError):
         os.read(wakeup, 4096)
 

@@ -34,7 +34,7 @@ DOCUMENT = """
  "version": "0.1.0", "host": "db1", "kernel": "6.1.0", "machine": "x86_64", "command": ["cp", "\\udcff"],
  "started_ns": 10, "ended_ns": 20,
  "filters": {"comm": ["cp"]}, "attach": "raw_tracepoint", "coverage": {"io_uring": "full"},
- "lost": {"events": 0, "files": 0, "calls": 0}, "unattributed": {"read": {"EBADF": 3}},
+ "lost": {"events": 0, "files": 0, "calls": 0}, "unattributed": {"read": {"EBADF": 3}}, "overhead": {"ns": 5},
  "files": [
   {"mnt_ns": 4026531841, "path": "/var/lib/x", "renamed_to": null, "device": "8:1", "inode": 131, "fstype": "ext4",
    "incarnations": 1, "deleted": false, "mapped": false, "opens": 2, "closes": 2,

@@ -94,7 +94,7 @@ def test_signals_wake_once() -> None:
     wakeup, writer = os.pipe2(os.O_NONBLOCK)
     try:
         os.write(writer, b"\x11" * 3)
-        run._wait(quiet, wakeup)  # type: ignore[arg-type]
+        run._wait(quiet, wakeup, run.POLL)  # type: ignore[arg-type]
         assert select.select([wakeup], [], [], 0)[0] == []
     finally:
         for fd in (quiet, quiet_writer, wakeup, writer):
