@@ -90,7 +90,7 @@ def gather(tracefs: Optional[Tracefs], source: str = "auto", vmlinux: Optional[s
         spares=SPARES if btf is not None and _preempts_programs(btf) else 0,
         types=typed_reads(btf) if btf is not None and found.source == offsets.BTF else {},
         loops=has_loops(),
-        uring=uring.find(btf, tracefs) if btf is not None else None,
+        uring=uring.find(btf) if btf is not None else None,
     )
     return Facts(kernel, preallocate=btf is None or not _allocates_anywhere(btf), offsets_from=found.source)
 

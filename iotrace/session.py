@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -39,6 +40,7 @@ from pybpf.tracefs import Tracefs, TracefsError
 
 DEFAULT_FILES, DEFAULT_FILES_AT_ONCE = 131072, 16384
 PERF_PAGES = 128
+_SPARE = re.compile(r"_s\d+$")
 ELEMENT_OVERHEAD = 64  # struct htab_elem and its share of the bucket array, about
 
 
@@ -115,15 +117,18 @@ class Session:
         self.max_files = settings.max_files or self.default_files
         specs = maps.declare(self.kernel, self.max_files, preallocate=found.preallocate)
         self.set = build.build(self.kernel, self.options, specs)
-        used = {name for program in self.set.programs.values() for name in program.maps}
+        rings = build.io_uring(self.kernel, self.options, specs)
+        every = [*self.set.programs.values(), *(rings.programs.values() if rings is not None else ())]
+        used = {name for program in every for name in program.maps}
         self.maps: Dict[str, BpfMap[Any]] = {}
         for name, spec in specs.all().items():
             if name in used:
                 self.maps[name] = self._stack.enter_context(create(spec))
         self._fill_comm_table()
-        self.attachment = self._attachment(specs)
+        self.attachment = Attachment(self.set, self.kernel.machine, self.maps, self._tracefs)
         self._stack.callback(self.attachment.close)
-        self.programs = self.attachment.programs
+        self.rings = self._load_rings(rings, specs.jumps) if rings is not None else None
+        self.programs = self.attachment.programs + (self.rings.programs if self.rings is not None else [])
         self.names = Names()
         ring: Any = self.maps["events"]
         self.events: Union[RingBuffer, PerfBuffer] = RingBuffer(ring) if self.kernel.ring_buffer else PerfBuffer(
@@ -132,16 +137,19 @@ class Session:
         self._before = (time.monotonic(), 0, 0)
         self.clock = Clock()
 
-    def _attachment(self, specs: maps.Maps) -> Attachment:
-        """The programs, loaded; those for io_uring only if the kernel takes them, as what they read changes often."""
+    def _load_rings(self, form: build.ProgramSet, jumps: asm.Map) -> Optional[Attachment]:
+        """The programs for io_uring, loaded if the kernel takes them, as what they read changes often.
+
+        They have a tail-call table of their own: all that such a table holds are of one kind.
+        """
+        table = self._stack.enter_context(create(jumps))
         try:
-            return Attachment(self.set, self.kernel.machine, self.maps, self._tracefs)
-        except VerifierError as error:
-            if self.kernel.uring is None or error.program not in uring.PROGRAMS:
-                raise
-        self.kernel = replace(self.kernel, uring=None)
-        self.set = build.build(self.kernel, self.options, specs)
-        return Attachment(self.set, self.kernel.machine, self.maps, self._tracefs)
+            loaded = Attachment(form, self.kernel.machine, {**self.maps, "jumps": table}, None)
+        except VerifierError:
+            self.kernel = replace(self.kernel, uring=None)
+            return None
+        self._stack.callback(loaded.close)
+        return loaded
 
     def _fill_comm_table(self) -> None:
         if not self.settings.comms:
@@ -171,6 +179,8 @@ class Session:
             self._set_target(os.getpid(), TARGET_PID)
         try:
             self.attachment.attach()
+            if self.rings is not None:
+                self.rings.attach()
             self._switch(on=True)
         except BpfError as error:
             raise Failure(str(error)) from error
@@ -242,7 +252,7 @@ class Session:
         """How many events the kernel did not show the programs, at most: one is lost only if every copy was skipped."""
         skipped: Dict[str, List[int]] = {}
         for program in self.programs:
-            skipped.setdefault(program.name.partition("_s")[0], []).append(program.info().recursion_misses)
+            skipped.setdefault(_SPARE.sub("", program.name), []).append(program.info().recursion_misses)
         return sum(min(copies) for copies in skipped.values())
 
     # -- the result -------------------------------------------------------------------------------------------------
@@ -269,7 +279,7 @@ class Session:
             coverage=coverage(
                 self.attach_method,
                 self.attachment.missing,
-                uring.coverage(self.kernel.uring, self.attach_method, in_flight),
+                uring.coverage(self.kernel.uring, in_flight),
                 aio.coverage(aio.unfinished(self.maps["pending"])),
             ),
             lost=self._lost(collector),

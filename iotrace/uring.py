@@ -5,25 +5,22 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Dict, List, Optional, Sequence
 
-from asm import ProgramType
 from programs.kernel import URING_EVENTS, URING_MEMBERS, Uring
 from programs.layout import Pending, PendingKey
 from pybpf import features
 from pybpf.btf import Btf, MissingMember
 from pybpf.maps import Map
 from pybpf.programs import LoadedProgram
-from pybpf.tracefs import Tracefs, TracefsError
 
 _MAY_LACK = ("node.file", "ring.completing", "request.list")
 _NEEDED = ("taken", "refused", "completed")
-PROGRAMS = ("uring_taken", "uring_refused", "uring_completed", "uring_overflowed", "uring_unseen")
 _UNSEEN = "uring_unseen"
 _OVERFLOW_ARGUMENTS = 5  # ring, user data, result, flags, the entry on the list
 _REQUEST = "io_kiocb"
 
 
-def find(btf: Btf, tracefs: Optional[Tracefs]) -> Optional[Uring]:
-    """For perf tracepoints with a `tracefs`, for raw ones without; None where something that is needed is missing.
+def find(btf: Btf) -> Optional[Uring]:
+    """None where something that is needed is missing.
 
     Both ends of a request must show its address, which io_uring_complete does not on 5.10, but on 6.1.
     """
@@ -34,13 +31,13 @@ def find(btf: Btf, tracefs: Optional[Tracefs]) -> Optional[Uring]:
     request: Dict[str, int] = {}
     for key in _NEEDED:
         for name in URING_EVENTS[key]:
-            at = _argument(btf, name) if tracefs is None else _field(tracefs, name)
+            at = _argument(btf, name)
             if at is not None:
                 events[key], request[key] = name, at
                 break
     if offsets is None or len(events) < len(_NEEDED):
         return None
-    if tracefs is None and {"ring.completing", "request.list"} <= offsets.keys():
+    if {"ring.completing", "request.list"} <= offsets.keys():
         with suppress(MissingMember):
             (name,) = URING_EVENTS["overflowed"]
             if len(btf.tracepoint_arguments(name)) == _OVERFLOW_ARGUMENTS:
@@ -74,21 +71,12 @@ def _argument(btf: Btf, event: str) -> Optional[int]:
     return 1 if arguments[0] in ("", "io_ring_ctx") and arguments[1:2] == [""] else None
 
 
-def _field(tracefs: Tracefs, event: str) -> Optional[int]:
-    """The offset of the request in a perf tracepoint's record."""
-    try:
-        fields = tracefs.format("io_uring", event).fields
-    except TracefsError:
-        return None
-    return fields["req"].offset if "req" in fields else None
-
-
 def settle(pending: Map[bytes], programs: Sequence[LoadedProgram]) -> int:
     """Account for silent requests, of which the kernel shows failures alone: what has not failed by now is done.
 
     How many others are still in flight. Call it when nothing is traced any more, and once.
     """
-    settler = next((p for p in programs if p.name == _UNSEEN and p.spec.kind is ProgramType.RAW_TRACEPOINT), None)
+    settler = next((program for program in programs if program.name == _UNSEEN), None)
     left = 0
     for raw_key, raw in list(pending.items()):
         key, note = PendingKey.unpack(raw_key), Pending.unpack(raw)
@@ -101,15 +89,8 @@ def settle(pending: Map[bytes], programs: Sequence[LoadedProgram]) -> int:
     return left
 
 
-def coverage(shown: Optional[Uring], attach: str, in_flight: int = 0) -> str:
+def coverage(shown: Optional[Uring], in_flight: int = 0) -> str:
     """What a run sees of io_uring, for its profile; `in_flight` are requests whose completion it did not see."""
     if shown is None:
         return "none: this kernel does not show its requests"
-    if attach == "fentry":
-        return "none: use --attach raw or perf"
-    lacks = []
-    if attach == "perf":
-        lacks.append("no malformed requests, nor successes that are not posted")
-    if in_flight:
-        lacks.append(f"{in_flight} requests were not seen to complete")
-    return f"partial: {'; '.join(lacks)}" if lacks else "full"
+    return f"partial: {in_flight} requests were not seen to complete" if in_flight else "full"

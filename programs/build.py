@@ -1,14 +1,14 @@
 """Puts a form of the programs together: which there are, where they attach, and who follows whom."""
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Dict, FrozenSet, List, NamedTuple, Tuple
+from dataclasses import dataclass, replace
+from typing import Dict, FrozenSet, List, NamedTuple, Optional, Tuple
 
 from asm import Program
 
 from . import aio, copies, entry, lifetime, path, renames, sync, targets, transfer, uring
 from .identify import SCRATCH_ENTER, SCRATCH_EXIT
-from .kernel import Kernel, Options, Uring
+from .kernel import Kernel, Options
 from .maps import (
     AIO_ENTER,
     AIO_EVENTS,
@@ -110,11 +110,6 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
     if not kernel.loops:
         made.append(aio.measure(*facts))
         jumps[AIO_VECTOR] = "aio_vector"
-    if kernel.uring is not None and options.attach != "fentry":
-        rings, hooks, more = _io_uring(*facts, kernel.uring)
-        made += rings
-        attach.update(hooks)
-        jumps.update(more)
     calls = system_calls(kernel.machine)
     enters, hooks = _ways_in(kernel, options, maps, calls)
     made += enters
@@ -128,24 +123,30 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
     )
 
 
-def _io_uring(
-    kernel: Kernel, options: Options, maps: Maps, shown: Uring
-) -> Tuple[List[Program], Dict[str, List[Hook]], Dict[int, str]]:
-    """The programs on io_uring's events, where they are attached, and their part of the tail-call table.
+def io_uring(kernel: Kernel, options: Options, maps: Maps) -> Optional[ProgramSet]:
+    """The programs on io_uring's events, with a tail-call table of their own; None where the kernel shows too little.
 
-    A perf tracepoint does not show the descriptor of a refused request, nor is there a use for it where a completion
-    finds no room.
+    They are the same in every form: a kernel that has io_uring has raw tracepoints, which show more than the others.
     """
-    facts = (kernel, options, maps, shown)
-    hooked = {"completed": uring.completed(*facts), "taken": uring.taken(*facts)}
-    if options.attach == "raw":
-        hooked["refused"] = uring.refused(*facts)
-        if "overflowed" in shown.events:
-            hooked["overflowed"] = uring.overflowed(*facts)
-    kind = "tracepoint" if options.attach == "perf" else "raw_tracepoint"
-    hooks = {program.name: [Hook(kind, "io_uring", shown.events[event])] for event, program in hooked.items()}
-    made = [*hooked.values(), uring.unseen(*facts)]
-    return made, hooks, {URING_TAKEN: "uring_taken", URING_UNSEEN: "uring_unseen"}
+    shown = kernel.uring
+    if shown is None:
+        return None
+    facts = (kernel, replace(options, attach="raw"), maps, shown)
+    hooked = {"completed": uring.completed(*facts), "refused": uring.refused(*facts), "taken": uring.taken(*facts)}
+    if "overflowed" in shown.events:
+        hooked["overflowed"] = uring.overflowed(*facts)
+    made = [*hooked.values(), uring.unseen(*facts), path.walk(*facts[:3], SCRATCH_EXIT)]
+    return ProgramSet(
+        programs={program.name: program for program in made},
+        attach={
+            program.name: [Hook("raw_tracepoint", "io_uring", shown.events[event])] for event, program in hooked.items()
+        },
+        jumps={
+            URING_TAKEN: "uring_taken", URING_UNSEEN: "uring_unseen", WALKS[SCRATCH_EXIT]: f"walk_{SCRATCH_EXIT}",
+        },
+        syscalls={},
+        entering=frozenset(),
+    )
 
 
 def _ways_in(

@@ -110,10 +110,10 @@ def _kernel() -> Iterator[Finding]:
 
 def _io_uring() -> str:
     try:
-        shown = uring.find(offsets.kernel_types(), None)
+        shown = uring.find(offsets.kernel_types())
     except Failure:
         shown = None  # no type information
-    return uring.coverage(shown, "raw")
+    return uring.coverage(shown)
 
 
 def _calibration() -> Finding:

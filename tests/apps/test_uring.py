@@ -127,7 +127,11 @@ def test_the_file_position(place: Path) -> None:
     assert (log["lowest_offset"], log["highest_offset"]) == (5000, 5069)
 
 
-def test_short_transfers_and_errors(place: Path) -> None:
+ways_in = pytest.mark.parametrize("attach", ["raw", "perf"])
+
+
+@ways_in
+def test_short_transfers_and_errors(place: Path, attach: str) -> None:
     found = trace_ring(
         place,
         """
@@ -145,6 +149,7 @@ def test_short_transfers_and_errors(place: Path) -> None:
         assert ring.one(READ, 0, at, 8, 0, flags=FIXED_FILE) == -errno.EBADF
         assert ring.one(FSYNC, 999) == -errno.EBADF
         """,
+        ["--attach", attach],
     )
     assert data_calls(found["data"]) == {
         "uring_read": made(4, 1000, {4096: 2, 8: 1, 16: 1}, {512: 1, 0: 1}, {"EBADF": 1, "EFAULT": 1}),
@@ -187,7 +192,8 @@ def test_chains(place: Path) -> None:
     assert file["syscalls"]["uring_fsync"]["errors"] == {"ECANCELED": 1}
 
 
-def test_completions_that_are_not_shown(place: Path) -> None:
+@ways_in
+def test_completions_that_are_not_shown(place: Path, attach: str) -> None:
     """IOSQE_CQE_SKIP_SUCCESS: only a failure or a short transfer is posted."""
     found = trace_ring(
         place,
@@ -203,6 +209,7 @@ def test_completions_that_are_not_shown(place: Path) -> None:
         assert ring.one(READ, fd, at, 4096, 65000, flags=CQE_SKIP) == 536
         assert ring.one(READ, fd, 1, 4096, 0, flags=CQE_SKIP) == -errno.EFAULT
         """,
+        ["--attach", attach],
     )
     file = found["data"]
     assert data_calls(file) == {
@@ -213,7 +220,8 @@ def test_completions_that_are_not_shown(place: Path) -> None:
     assert found.document["coverage"]["io_uring"] == "full"
 
 
-def test_more_completions_than_the_ring_holds(place: Path) -> None:
+@ways_in
+def test_more_completions_than_the_ring_holds(place: Path, attach: str) -> None:
     file = trace_ring(
         place,
         """
@@ -225,6 +233,7 @@ def test_more_completions_than_the_ring_holds(place: Path) -> None:
             ring.submit()
         assert ring.all(128) == dict.fromkeys(range(128), 128)
         """,
+        ["--attach", attach],
     )["data"]
     assert data_calls(file) == {"uring_read": made(128, 16384, {128: 128})}
 

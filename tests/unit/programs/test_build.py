@@ -10,7 +10,7 @@ from typing import Any, Dict, List, NamedTuple, Set
 
 import pytest
 
-from asm import Program, isa
+from asm import Program, ProgramType, isa
 from asm.instruction import decode, slots
 from asm.requirements import Version, requirement
 from programs import build, maps
@@ -74,17 +74,23 @@ def built(kernel: Kernel, options: Options) -> build.ProgramSet:
     return build.build(kernel, options, maps.declare(kernel))
 
 
+def rings(kernel: Kernel, options: Options) -> build.ProgramSet:
+    made = build.io_uring(kernel, options, maps.declare(kernel))
+    assert made is not None
+    return made
+
+
 GOLDEN_SETS = {
     "raw": built(NEWEST, Options(attach="raw", comm=True)),
     "perf": built(OLDEST, Options(attach="perf", comm=True)),
     "fentry": built(NEWEST, Options(attach="fentry", comm=True)),
-    "uring": built(replace(NEWEST, types=URING_TYPES, uring=URING), Options(attach="raw")),
+    "uring": rings(replace(NEWEST, types=URING_TYPES, uring=URING), Options(attach="raw")),
 }
 GOLDEN_NAMES = {
     "raw": list(GOLDEN_SETS["raw"].programs),
     "perf": list(GOLDEN_SETS["perf"].programs),
     "fentry": ["enter_read", "leave_read"],  # of the others each call has its own, and the rest is as in the raw form
-    "uring": ["uring_taken", "uring_refused", "uring_completed", "uring_overflowed", "uring_unseen"],
+    "uring": [name for name in GOLDEN_SETS["uring"].programs if name.startswith("uring")],
 }
 
 
@@ -332,22 +338,27 @@ URING_SHOWN = {
 
 
 @pytest.mark.parametrize("shown", URING_SHOWN.values(), ids=URING_SHOWN)
-@pytest.mark.parametrize("attach", ["raw", "perf"])
 @pytest.mark.parametrize("types", [{}, TYPES, URING_TYPES], ids=["probed", "some typed", "typed"])
-def test_io_uring_is_followed_where_it_is_shown(shown: Uring, attach: str, types: Dict[str, int]) -> None:
+def test_io_uring_is_followed_where_it_is_shown(shown: Uring, types: Dict[str, int]) -> None:
     events = {n: e for n, e in shown.events.items() if n != "overflowed" or "request.list" in shown.offsets}
-    made = built(replace(NEWEST, types=types, uring=replace(shown, events=events)), Options(attach=attach))
-    hooks = {hook.name: hook.kind for _, hook in made.hooks if hook.category == "io_uring"}
-    kind = {"raw": "raw_tracepoint", "perf": "tracepoint"}[attach]
-    told = events.values() if attach == "raw" else [events["taken"], events["completed"]]
-    assert hooks == dict.fromkeys(told, kind)
+    made = rings(replace(NEWEST, types=types, uring=replace(shown, events=events)), Options())
+    hooks = {hook.name: hook.kind for _, hook in made.hooks}
+    assert hooks == dict.fromkeys(events.values(), "raw_tracepoint")
     assert set(made.programs) == set(made.attach) | set(made.jumps.values())
     order = [hook.name for _, hook in made.hooks]
     assert order.index(events["completed"]) < order.index(events["taken"])
-    assert all(len(encoded(p)) <= 4096 * 8 for name, p in made.programs.items() if name.startswith("uring"))
+    assert all(len(encoded(p)) <= 4096 * 8 for p in made.programs.values())
+
+
+def test_io_uring_is_followed_alike_in_every_form() -> None:
+    """A table of tail calls holds programs of one kind."""
+    kernel = replace(NEWEST, types=URING_TYPES, uring=URING)
+    raw, perf, fentry = (rings(kernel, Options(attach=attach)) for attach in ("raw", "perf", "fentry"))
+    assert {program.kind for program in raw.programs.values()} == {ProgramType.RAW_TRACEPOINT}
+    for other in (perf, fentry):
+        assert {n: encoded(p) for n, p in other.programs.items()} == {n: encoded(p) for n, p in raw.programs.items()}
+        assert (other.attach, other.jumps) == (raw.attach, raw.jumps)
 
 
 def test_io_uring_is_left_alone_where_it_is_not_shown() -> None:
-    for kernel, attach in ((NEWEST, "raw"), (NEWEST, "perf"), (replace(NEWEST, uring=URING), "fentry")):
-        made = built(kernel, Options(attach=attach))
-        assert not [name for name in made.programs if name.startswith("uring")]
+    assert build.io_uring(NEWEST, Options(), maps.declare(NEWEST)) is None
