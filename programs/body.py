@@ -5,10 +5,10 @@ OpenFile once it is known.  r0 to r5 are the idioms' own.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Optional, Type, Union
+from dataclasses import dataclass, field
+from typing import Callable, List, Optional, Tuple, Type, Union
 
-from asm import U32, U64, Assembler, Field, Layout, Mem, Program, ProgramType, Register, Slot, r0, r1, r2, r3
+from asm import U32, U64, Assembler, Field, Layout, Mem, Program, ProgramType, Register, Slot, r0, r1, r2, r3, r4
 
 from .kernel import CAST, Kernel, Options
 from .layout import FileKey, Lost, TallyKey
@@ -27,6 +27,7 @@ class Body:
     kernel: Kernel
     options: Options
     maps: Maps
+    callbacks: List[Tuple[str, Callable[[], None]]] = field(default_factory=list)
 
     @property
     def raw(self) -> bool:
@@ -34,8 +35,31 @@ class Body:
         return self.options.attach != "perf"
 
     def program(self) -> Program:
-        """The finished program."""
+        """The finished program, with the functions that it loops over behind it."""
+        for name, emit in self.callbacks:
+            self.a.function(name, 2)
+            emit()
         return self.a.program()
+
+    def loop(self, times: Union[int, Register], name: str, emit: Callable[[], None], context: Optional[Slot] = None,
+             note: str = "") -> None:
+        """Calls the function ``name`` ``times`` times, or until it returns 1: bpf_loop, which ``kernel.loops`` allows.
+
+        The function, which ``emit`` emits, begins with the number of the round in r1 and the address of ``context`` in
+        r2, and has a stack of its own.  Clobbers r0 to r5.
+        """
+        a = self.a
+        if times != r1:
+            a.mov(r1, times)
+        if all(name != known for known, _ in self.callbacks):
+            self.callbacks.append((name, emit))
+        a.ld_function(r2, name)
+        if context is None:
+            a.mov(r3, 0)
+        else:
+            a.addr(r3, context)
+        a.mov(r4, 0)
+        a.call("loop", note)
 
     # -- reading memory ------------------------------------------------------------------------------------------
 

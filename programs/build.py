@@ -133,7 +133,7 @@ def io_uring(kernel: Kernel, options: Options, maps: Maps) -> Optional[ProgramSe
         return None
     facts = (kernel, replace(options, attach="raw"), maps, shown)
     hooked = {"completed": uring.completed(*facts), "refused": uring.refused(*facts), "taken": uring.taken(*facts)}
-    if "overflowed" in shown.events:
+    if "overflowed" in shown.events and kernel.loops:
         hooked["overflowed"] = uring.overflowed(*facts)
     made = [*hooked.values(), uring.unseen(*facts), path.walk(*facts[:3], SCRATCH_EXIT)]
     return ProgramSet(

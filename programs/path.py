@@ -1,12 +1,12 @@
 """The name: a walk from the dentry to the root of its mount namespace, and one event to user space.
 
 The way of d_path() (fs/d_path.c: prepend_path()), but never stopped by a chroot: a file's path is the one within its
-mount namespace.  The walk is unrolled and goes on in tail calls, which 4.14 can do; where it stands is kept in the
-work space, not in registers, so that the verifier sees the same state at each level.
+mount namespace.  Where there is no bpf_loop the walk is unrolled and goes on in tail calls, which 4.14 can do; where
+it stands is kept in the work space, not in registers, so that the verifier sees the same state at each level.
 """
 from __future__ import annotations
 
-from asm import U32, Program, r0, r1, r2, r3, r4, r5, r6, r7, r8, r9
+from asm import U32, U64, Program, r0, r1, r2, r3, r4, r5, r6, r7, r8, r9
 
 from .body import Body, begin
 from .kernel import Kernel, Options
@@ -27,6 +27,8 @@ from .layout import (
 from .maps import WALKS, Maps
 
 LEVELS = 32             # of directories and mounts a program; with 31 tail calls more than 1,000
+LOOP_LEVELS = 4096      # of them in a loop: no path has more names than bytes, but mounts may be stacked
+AT_ROOT, TOO_LONG = 1, 2        # how a walk in a loop ended
 BPF_F_CURRENT_CPU = 0xFFFFFFFF
 
 
@@ -40,11 +42,18 @@ def walk(kernel: Kernel, options: Options, maps: Maps, scratch: int) -> Program:
     a.jeq(r0, 0, "out")
     a.mov(r7, r0)
     _file_system_name(b)
-    for level in range(LEVELS):
-        _level(b, f"level_{level + 1}")
-        a.label(f"level_{level + 1}")
-    a.tail_call(r6, maps.jumps, WALKS[scratch])
-    a.label("truncated")
+    if kernel.loops:
+        ended = a.slot("ended", U64)
+        a.st(ended, 0)
+        b.loop(LOOP_LEVELS, "step", lambda: _step(b, scratch), ended)
+        a.ldx(r1, ended)
+        a.jeq(r1, AT_ROOT, "root")
+    else:
+        for level in range(LEVELS):
+            _level(b, f"level_{level + 1}")
+            a.label(f"level_{level + 1}")
+        a.tail_call(r6, maps.jumps, WALKS[scratch])
+        a.label("truncated")
     b.lost(Lost.depth)
     a.ldx(r1, r7[Walk.event[PathEvent.kind]])
     a.or_(r1, EVENT_TRUNCATED)
@@ -73,7 +82,27 @@ def _file_system_name(b: Body) -> None:
     a.label("continued")
 
 
-def _level(b: Body, following: str) -> None:
+def _step(b: Body, scratch: int) -> None:
+    """One step in a loop; says at r2 how the walk has ended if it has."""
+    a, zero = b.a, b.a.slot("zero", U32)
+    a.mov(r6, r2)
+    a.st(zero, scratch)
+    a.lookup(b.maps.scratch, zero)
+    a.jeq(r0, 0, "end")
+    a.mov(r7, r0)
+    _level(b, "stepped", root="at_root", truncated="too_long")
+    a.label("stepped")
+    a.ret(0)
+    a.label("at_root")
+    a.st(r6.u64(0), AT_ROOT)
+    a.ja("end")
+    a.label("too_long")
+    a.st(r6.u64(0), TOO_LONG)
+    a.label("end")
+    a.ret(1)
+
+
+def _level(b: Body, following: str, root: str = "root", truncated: str = "truncated") -> None:
     """One step up: out of a mount at its root, or over one name."""
     a, o = b.a, b.kernel.offsets
     inside = a.unique("inside")
@@ -83,23 +112,23 @@ def _level(b: Body, following: str) -> None:
     a.jne(r1, r8, inside)
     b.load(r8, r9, o["mount.mountpoint"])
     b.load(r1, r9, o["mount.parent"])
-    a.jeq(r1, r9, "root", "the mount that all others are on")
+    a.jeq(r1, r9, root, "the mount that all others are on")
     a.stx(r7[Walk.dentry], r8, "go on where this is mounted")
     a.stx(r7[Walk.mnt], r1)
     a.ja(following)
     a.label(inside)
     b.load(r1, r8, o["dentry.parent"])
-    a.jeq(r1, r8, "root", "not connected to anything")
+    a.jeq(r1, r8, root, "not connected to anything")
     a.stx(r7[Walk.dentry], r1)
     b.load(r3, r8, o["dentry.name"])
     a.ldx(r8, r7[Walk.position])
-    a.jgt(r8, WALK_BYTES, "truncated")
+    a.jgt(r8, WALK_BYTES, truncated)
     a.mov(r1, r7)
     a.add(r1, Scratch.data.offset)
     a.add(r1, r8)
     a.mov(r2, NAME_BYTES)
     a.call("probe_read_str", "the name and its NUL")
-    a.jsle(r0, 0, "truncated")
+    a.jsle(r0, 0, truncated)
     a.add(r8, r0)
     a.stx(r7[Walk.position], r8)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from asm import U32, U64, Field, Mem, Program, r0, r1, r2, r3, r4, r6, r7, r8, r9
+from asm import U32, U64, Field, Mem, Program, Register, r0, r1, r2, r3, r4, r6, r7, r8, r9
 
 from . import account
 from .body import Body, begin
@@ -129,7 +129,7 @@ def sum_iovec(
     """Call.requested = the sum of iov_len over the iovec: the second and third argument unless others are given.
 
     Read at exit: the kernel has read it by then, so its pages are present.  One copy of the whole, its end rounded up
-    to a chunk with zeros, then a jump into an unrolled sum: 4.14 has no loops.
+    to a chunk with zeros, then chunk by chunk: in a loop where there is one, else by a jump into an unrolled sum.
     """
     a, argument = b.a, b.kernel.argument
     pointer = pointer or r9[Call.args[argument(1)]]
@@ -161,15 +161,63 @@ def sum_iovec(
     a.ja(end)
     a.label("iovec_read")
     a.ldx(r2, entries)
-    a.mov(r1, 0, "the sum")
-    _chunk_jump(b, 1, IOVECS // IOVEC_CHUNK)
-    for chunk in range(IOVECS // IOVEC_CHUNK, 0, -1):
-        a.label(f"chunk_{chunk}")
-        for entry in range((chunk - 1) * IOVEC_CHUNK, chunk * IOVEC_CHUNK):
-            a.ldx(r3, r7.u64(data + entry * IOVEC_BYTES + 8))
-            a.add(r1, r3)
+    if b.kernel.loops:
+        _sum_in_loop(b, scratch)
+    else:
+        _sum_unrolled(b)
     a.stx(r9[Call.requested], r1)
     a.label(end)
+
+
+def _sum_in_loop(b: Body, scratch: int) -> None:
+    """r1 = the sum over the r2 entries in the work space that r7 points to: mostly there is one chunk and no loop."""
+    a, total, one, done = b.a, b.a.slot("total", U64), b.a.unique("one_chunk"), b.a.unique("all_chunks")
+    a.mov(r1, 0, "the sum")
+    a.jle(r2, IOVEC_CHUNK, one)
+    a.stx(total, r1)
+    a.add(r2, IOVEC_CHUNK - 1)
+    a.rsh(r2, IOVEC_CHUNK.bit_length() - 1)
+    a.mov(r1, r2)
+    b.loop(r1, "chunk", lambda: _chunk(b, scratch), total)
+    a.ldx(r1, total)
+    a.ja(done)
+    a.label(one)
+    _add_chunk(b, r7, Scratch.data.offset)
+    a.label(done)
+
+
+def _chunk(b: Body, scratch: int) -> None:
+    """Adds the lengths of chunk r1 to the total that r2 points to."""
+    a, which = b.a, b.a.slot("which", U32)
+    a.mov(r6, r2)
+    a.mov(r7, r1)
+    a.st(which, scratch)
+    a.lookup(b.maps.scratch, which)
+    a.jeq(r0, 0, "no_chunk")
+    a.and_(r7, IOVECS // IOVEC_CHUNK - 1, "which the verifier cannot see by itself")
+    a.lsh(r7, (IOVEC_CHUNK * IOVEC_BYTES).bit_length() - 1)
+    a.add(r7, r0)
+    a.ldx(r1, r6.u64(0))
+    _add_chunk(b, r7, Scratch.data.offset)
+    a.stx(r6.u64(0), r1)
+    a.label("no_chunk")
+    a.ret(0)
+
+
+def _add_chunk(b: Body, base: Register, offset: int) -> None:
+    """Adds the lengths of a chunk of entries at ``base + offset`` to r1.  Clobbers r3."""
+    for entry in range(IOVEC_CHUNK):
+        b.a.ldx(r3, base.u64(offset + entry * IOVEC_BYTES + 8))
+        b.a.add(r1, r3)
+
+
+def _sum_unrolled(b: Body) -> None:
+    """The same as straight code, as 4.14 needs it."""
+    b.a.mov(r1, 0, "the sum")
+    _chunk_jump(b, 1, IOVECS // IOVEC_CHUNK)
+    for chunk in range(IOVECS // IOVEC_CHUNK, 0, -1):
+        b.a.label(f"chunk_{chunk}")
+        _add_chunk(b, r7, Scratch.data.offset + (chunk - 1) * IOVEC_CHUNK * IOVEC_BYTES)
 
 
 def _chunk_jump(b: Body, low: int, high: int) -> None:

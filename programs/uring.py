@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Dict, NamedTuple
 
-from asm import U32, U64, Mem, Program, Register, Slot, r0, r1, r2, r3, r6, r7, r8, r9
+from asm import U32, U64, Layout, Mem, Program, Register, Slot, field, r0, r1, r2, r3, r6, r7, r8, r9
 
 from . import account, asynchronous
 from .body import BPF_NOEXIST, Body, begin
@@ -166,32 +166,57 @@ def overflowed(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Pr
     b = begin("uring_overflowed", kernel, options, maps, task=True)
     a, o = b.a, uring.offsets
     a.mov(r6, r1)
-    key = a.slot("pending", PendingKey)
+    key, search = a.slot("pending", PendingKey), a.slot("search", Search)
     a.zero(key)
+    a.zero(search)
+    for place, at in ((Search.user_data, 8), (Search.result, 16)):
+        a.ldx(r1, r6[at])
+        a.stx(search[place], r1)
     a.ldx(r7, r6[0], "the ring")
     b.load(r7, r7, o["ring.completing"], of="io_ring_ctx")
-    a.mov(r8, COMPLETING)
-    a.label("next")
+    a.stx(search[Search.next], r7)
+    b.loop(COMPLETING, "look", lambda: _look(b, uring), search)
+    a.ldx(r7, search[Search.found])
     a.jeq(r7, 0, "out")
-    a.jeq(r8, 0, "out")
-    a.sub(r8, 1)
-    a.sub(r7, o["request.list"], "container_of()")
-    b.load(r1, r7, o["request.user_data"], of="io_kiocb")
-    a.ldx(r2, r6[8])
-    a.jne(r1, r2, "another")
-    b.load(r1, r7, o["request.result"], size=4, of="io_kiocb")
-    a.ldx(r2, r6[16])
-    a.mov32(r2, r2)
-    a.jne(r1, r2, "another")
     a.stx(key[PendingKey.request], r7)
-    a.lookup(maps.pending, key)
-    a.jne(r0, 0, "this_one", "the first of those alike that is not accounted for")
-    a.label("another")
-    b.load(r7, r7, o["request.list"], of="io_kiocb")
-    a.ja("next")
-    a.label("this_one")
     _complete(b, uring, key)
     return b.program()
+
+
+class Search(Layout):
+    """The search for a request on the list of those being completed: what is next there, and what it must have."""
+
+    next = field(U64)
+    user_data = field(U64)
+    result = field(U64)
+    found = field(U64)
+
+
+def _look(b: Body, uring: Uring) -> None:
+    """Whether the next one is it: the first of those alike that is not accounted for."""
+    a, o, key = b.a, uring.offsets, b.a.slot("pending", PendingKey)
+    a.mov(r6, r2)
+    a.ldx(r7, r6[Search.next])
+    a.jeq(r7, 0, "over")
+    b.load(r1, r7, 0, of="list_head")
+    a.stx(r6[Search.next], r1)
+    a.sub(r7, o["request.list"], "container_of()")
+    b.load(r1, r7, o["request.user_data"], of="io_kiocb")
+    a.ldx(r2, r6[Search.user_data])
+    a.jne(r1, r2, "another")
+    b.load(r1, r7, o["request.result"], size=4, of="io_kiocb")
+    a.ldx(r2, r6[Search.result])
+    a.mov32(r2, r2)
+    a.jne(r1, r2, "another")
+    a.zero(key)
+    a.stx(key[PendingKey.request], r7)
+    a.lookup(b.maps.pending, key)
+    a.jeq(r0, 0, "another")
+    a.stx(r6[Search.found], r7)
+    a.label("over")
+    a.ret(1)
+    a.label("another")
+    a.ret(0)
 
 
 def _complete(b: Body, uring: Uring, key: Slot) -> None:
