@@ -129,12 +129,11 @@ def requested(b: Body, op: Operation) -> None:
     """Call.requested into its histogram.  Sizes that no kernel transfers are rare and kept sparsely."""
     a = b.a
     large, done = a.unique("large"), a.unique("requested")
-    a.st(a.slot("bucket", U64), 0, "before 6.3 the verifier wants it written on every path")
     a.ldx(r1, r9[Call.unmeasured])
     a.jne(r1, 0, done, "the iovec could not be read")
     a.ldx(r2, r9[Call.requested])
     b.bucket(r1, r2, r3)
-    a.stx(a.slot("bucket", U64), r1)
+    a.stx(r9[Call.bucket], r1)
     a.jge(r1, SIZE_BUCKETS, large)
     offset = op.at(HEAD, r2)
     a.add(r2, offset + OpHead.requested.offset)
@@ -184,10 +183,10 @@ def completed(b: Body, op: Operation) -> None:
     a.ldx(r2, r9[Call.unmeasured])
     a.jne(r2, 0, other)
     a.ldx(r2, r9[Call.requested])
-    a.ldx(r1, a.slot("bucket", U64))
+    a.ldx(r1, r9[Call.bucket])
     a.jeq(r2, r8, same, "as mostly: all that was asked for")
     a.label(other)
-    a.mov(r2, r8)
+    a.ldx(r2, r9[Call.result])
     b.bucket(r1, r2, r3)
     a.label(same)
     a.jge(r1, SIZE_BUCKETS, skip, "cannot be: MAX_RW_COUNT")
@@ -267,13 +266,15 @@ def direct(b: Body, op: Operation) -> None:
 
 
 def transfer_result(b: Body, full: str) -> None:
-    """Everything that the transfer described in the Call record, with result r8, adds to its file and operation.
+    """Everything that the transfer described in the Call record, Call.result included, adds to its file and operation.
 
-    Jumps to ``full`` if there is no room for its counters.
+    Jumps to ``full`` if there is no room for its counters.  r8 = the result afterwards.  It is read from the record
+    wherever ways meet on which it was compared with 0, lest the verifier follows each of them to the end.
     """
     a, op = b.a, Operation(b, r9[Call.id])
     succeeded, counted, done = a.unique("succeeded"), a.unique("counted"), a.unique("transfer_done")
     op.find(full)
+    a.ldx(r8, r9[Call.result])
     entered_and_called(b, op)
     requested(b, op)
     direct(b, op)
@@ -288,7 +289,9 @@ def transfer_result(b: Body, full: str) -> None:
     run_ended(b, op)
     _durable(b, op)
     a.label(counted)
+    a.ldx(r8, r9[Call.result])
     _show_activity(b)
+    a.ldx(r8, r9[Call.result])
     a.jsle(r8, 0, done)
     a.ldx(r1, r9[Call.direction])
     a.jeq(r1, READ, done)

@@ -139,6 +139,7 @@ def complete(b: Body, key: Slot, unknown: str, full: str) -> None:
     a = b.a
     sync, done = a.unique("sync"), a.unique("completed")
     claim(b, key, unknown)
+    a.stx(r9[Call.result], r8)
     a.call("ktime_get_ns")
     a.stx(r9[Call.now], r0)
     a.ldx(r1, r9[Call.direction])

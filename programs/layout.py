@@ -43,9 +43,11 @@ class Call(Layout):
     checked = field(U64)    # generation of the targets, plus one, in which this thread was found to be one
     args = field(U64, ARGUMENT_WORDS)
     # From here on: what the exit works out about one transfer, kept here to leave the stack to keys and new records.
+    result = field(U64)     # what the call, or the request, returned
     op = field(U64)         # operation code
     direction = field(U64)  # READ or WRITE
     requested = field(U64)  # bytes asked for
+    bucket = field(U64)     # of ``requested``
     unmeasured = field(U64) # 1: the iovec could not be read, nobody knows ``requested``
     explicit = field(U64)   # 1: at ``offset``, 0: at the file position
     offset = field(U64)     # as the caller gave it

@@ -17,8 +17,7 @@ def exit_sync(kernel: Kernel, options: Options, maps: Maps) -> Program:
     b = begin_exit("exit_sync", kernel, options, maps)
     a = b.a
     set_operation(b, 16)
-    result = a.slot("result", U64)
-    a.stx(result, r8)
+    a.stx(r9[Call.result], r8)
     a.call("ktime_get_ns")
     a.stx(r9[Call.now], r0)
     for place in (Call.moved, Call.walk):
@@ -30,7 +29,7 @@ def exit_sync(kernel: Kernel, options: Options, maps: Maps) -> Program:
     a.label("slow")
     identify(b, scratch=SCRATCH_EXIT, skip="out")
     a.label("found")
-    a.ldx(r8, result)
+    a.ldx(r8, r9[Call.result])
     a.ldx(r1, r7[OpenFile.id])
     a.stx(r9[Call.id], r1)
     account.sync_result(b, "full")
@@ -40,7 +39,7 @@ def exit_sync(kernel: Kernel, options: Options, maps: Maps) -> Program:
     a.label("name")
     send_name(b, SCRATCH_EXIT)
     a.label("no_file")
-    a.ldx(r8, result)
+    a.ldx(r8, r9[Call.result])
     a.jsge(r8, 0, "late")
     account.failed(b, None)
     a.ja("out")
