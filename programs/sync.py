@@ -1,7 +1,7 @@
 """Durability: fsync, fdatasync and sync_file_range."""
 from __future__ import annotations
 
-from asm import U64, Program, r0, r1, r7, r8, r9
+from asm import Program, r0, r1, r7, r8, r9
 
 from . import account
 from .entry import begin_exit

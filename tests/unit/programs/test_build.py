@@ -321,7 +321,7 @@ def test_requirement_sees_what_a_form_uses() -> None:
     """The check above would pass on anything if it did not: the newest form calls a function of the kernel."""
     exits = GOLDEN_SETS["raw"].programs["exit"]
     assert requirement(exits.kind, exits.instructions).version == (5, 13)
-    assert GOLDEN_SETS["raw"].programs["walk_0"].requires().version == (5, 8)
+    assert GOLDEN_SETS["raw"].programs["walk_0"].requires().version == (5, 17)
 
 
 # -- io_uring ----------------------------------------------------------------------------------------------------------
