@@ -138,7 +138,7 @@ class Collector:
             file = self._files.get(file_id)
             if file is None:
                 continue
-            opens, closes, rewrites, _last, unsynced, synced, flags = FileState.struct.unpack(raw)
+            opens, closes, rewrites, _first, _last, unsynced, synced, _sync, flags, _operations = FileState.struct.unpack(raw)
             file.opens += opens
             file.closes += closes
             file.rewrites += rewrites

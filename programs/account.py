@@ -76,6 +76,8 @@ class Operation:
         else:
             fresh = self.b.fresh(record)
             a.update(spec, self.key, fresh, BPF_NOEXIST)
+        if name == "head":
+            self._enter_in_state()
         a.lookup(spec, self.key)
         a.jeq(r0, 0, full)
         a.label(have)
@@ -93,6 +95,20 @@ class Operation:
         a.mov(r4, BPF_NOEXIST)
         a.call("map_update_elem", "a record of zeros")
         a.label(none)
+
+    def _enter_in_state(self) -> None:
+        """FileState.operations, if r0 says that the record has just been made: nobody else makes it again."""
+        a, file_id, theirs = self.b.a, self.b.a.slot("id", U64), self.b.a.unique("theirs")
+        a.jne(r0, 0, theirs)
+        a.ldx(r1, self.key[OpKey.id])
+        a.stx(file_id, r1)
+        a.lookup(self.b.maps.states, file_id)
+        a.jeq(r0, 0, theirs)
+        a.ldx(r2, self.key[OpKey.op])
+        a.mov(r1, 1)
+        a.lsh(r1, r2)
+        a.xadd(r0[FileState.operations], r1)
+        a.label(theirs)
 
     def _pointer(self, name: str) -> Slot:
         return self.b.a.slot("at_" + name, U64)
@@ -302,7 +318,7 @@ def transfer_result(b: Body, full: str) -> None:
 def sync_result(b: Body, full: str) -> None:
     """The same for a sync: a successful one covers every byte written to the file before."""
     a, op = b.a, Operation(b, r9[Call.id])
-    succeeded, done = a.unique("succeeded"), a.unique("sync_done")
+    succeeded, again, done = a.unique("succeeded"), a.unique("synced_before"), a.unique("sync_done")
     op.find(full)
     entered_and_called(b, op)
     a.jsge(r8, 0, succeeded)
@@ -317,6 +333,12 @@ def sync_result(b: Body, full: str) -> None:
     a.mov(r1, 0)
     b.swap(r4[FileState.unsynced], r1, r2)
     a.xadd(r4[FileState.synced], r2)
+    a.ldx(r1, r4[FileState.first_sync])
+    a.jne(r1, 0, again)
+    a.mov(r1, r2)
+    a.add(r1, 1)
+    a.stx(r4[FileState.first_sync], r1)
+    a.label(again)
     b.bucket(r1, r2, r3)
     a.mov(r3, r1)
     b.tally(file=r9[Call.id], op=None, kind=TALLY_BETWEEN_SYNCS, item=r3)
@@ -335,12 +357,15 @@ def _state(b: Body, missing: str) -> None:
 def _written(b: Body) -> None:
     """What a write changes in its file's state: bytes to be synced, and whether it began where the last one did."""
     a = b.a
-    elsewhere, done = a.unique("elsewhere"), a.unique("written")
+    not_first, elsewhere, done = a.unique("not_first"), a.unique("elsewhere"), a.unique("written")
     _state(b, done)
     a.xadd(r0[FileState.unsynced], r8)
     a.ldx(r2, r9[Call.start])
     a.add(r2, 1)
     a.ldx(r3, r0[FileState.last_write])
+    a.jne(r3, 0, not_first)
+    a.stx(r0[FileState.first_write], r2)
+    a.label(not_first)
     a.jne(r3, r2, elsewhere)
     b.count(r0[FileState.rewrites])
     a.label(elsewhere)

@@ -210,15 +210,22 @@ class FileId(Layout):
 
 
 class FileState(Layout):
-    """Per-file totals that no single operation owns (key: id)."""
+    """Per-file totals that no single operation owns (key: id).
+
+    The first write and the first sync are kept apart, so that two such records of one file, one after the other, can
+    be added up to what a single one would have come to.
+    """
 
     opens = field(U64)
     closes = field(U64)         # successful ones
     rewrites = field(U64)
-    last_write = field(U64)     # offset of the previous write, plus one; 0: none yet
+    first_write = field(U64)    # offset of the first write, plus one; 0: none yet
+    last_write = field(U64)     # the same of the previous one
     unsynced = field(U64)       # bytes written since the last successful sync
     synced = field(U64)         # bytes that successful syncs covered
+    first_sync = field(U64)     # bytes that the first of them covered, plus one; 0: none yet
     flags = field(U64)          # FILE_*
+    operations = field(U64)     # 1 << code of each operation that has a record
 
 
 FILE_DELETED, FILE_MAPPED = 1, 2

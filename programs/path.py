@@ -171,6 +171,9 @@ def _mark_named(b: Body) -> None:
         a.stx(key.at(offset, 8), r1)
     a.lookup(b.maps.files, key)
     a.jeq(r0, 0, "after")
+    a.ldx(r1, r0[FileId.id])
+    a.ldx(r2, r7[Walk.event[PathEvent.id]])
+    a.jne(r1, r2, "after", "the file was moved out meanwhile, and this is its next id")
     for place, value in ((FileId.parent, Walk.parent), (FileId.name, Walk.name)):
         a.ldx(r1, r7[value])
         a.stx(r0[place], r1)
