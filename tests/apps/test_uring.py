@@ -13,7 +13,9 @@ import pytest
 from . import observe
 from .observe import Command
 from .ring import trace_ring
-from .traced import data_calls, histogram, made
+from .rings import SCENARIOS
+from .scenario import errors_of
+from .traced import data_calls, histogram, made, trace
 
 pytestmark = pytest.mark.skipif(observe.missing() is not None, reason=str(observe.missing()))
 
@@ -24,38 +26,18 @@ def place() -> Iterator[Path]:
         yield Path(directory)
 
 
-def test_every_kind_of_request(place: Path) -> None:
-    found = trace_ring(
-        place,
-        """
-        fd = create("data", 1 << 20)
-        ring, at = Ring(), memory(65536)
-        parts = iovec((at, 100), (at + 200, 0), (at + 4096, 1000))
-        ring.register(REGISTER_BUFFERS, iovec((at, 65536)), 1)
-        assert ring.one(READ, fd, at, 4096, 0) == 4096
-        assert ring.one(READV, fd, parts, 3, 8192) == 1100
-        assert ring.one(READ_FIXED, fd, at, 512, 1024) == 512
-        assert ring.one(WRITE, fd, at, 16384, 0) == 16384
-        assert ring.one(WRITEV, fd, parts, 3, 65536) == 1100
-        assert ring.one(WRITE_FIXED, fd, at, 300, 70000) == 300
-        assert ring.one(FSYNC, fd) == 0
-        assert ring.one(FSYNC, fd, rw_flags=DATASYNC) == 0
-        os.close(fd)
-        """,
-    )
-    file = found["data"]
-    assert data_calls(file) == {
-        "uring_read": made(1, 4096, {4096: 1}),
-        "uring_readv": made(1, 1100, {1024: 1}),
-        "uring_read_fixed": made(1, 512, {512: 1}),
-        "uring_write": made(1, 16384, {16384: 1}),
-        "uring_writev": made(1, 1100, {1024: 1}),
-        "uring_write_fixed": made(1, 300, {256: 1}),
-    }
-    assert (file["syscalls"]["uring_fsync"]["calls"], file["syscalls"]["uring_fsync"]["errors"]) == (2, {})
-    assert histogram(file, "bytes_between_syncs") == {16384: 1, 0: 1}
-    assert (file["bytes_synced"], file["bytes_unsynced"]) == (17784, 0)
-    assert (file["lowest_offset"], file["highest_offset"]) == (0, 70299)
+ways_in = pytest.mark.parametrize("attach", ["raw", "perf"])
+
+
+@ways_in
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_scenario(place: Path, name: str, attach: str) -> None:
+    scenario = SCENARIOS[name]
+    found = trace(place, scenario.text, ["--attach", attach])
+    if found.lacks is not None:
+        pytest.skip(f"this kernel lacks {found.lacks}")
+    assert not list(scenario.differences(found))
+    assert errors_of(found, "uring_") == scenario.unattributed
     assert found.document["coverage"]["io_uring"] == "full"
 
 
@@ -73,61 +55,6 @@ def test_vectors_with_registered_buffers(place: Path) -> None:
     if found.said != [40, 40]:
         pytest.skip("this kernel has no vectors with registered buffers (6.15)")
     assert data_calls(found["data"]) == {"uring_writev": made(1, 40, {32: 1}), "uring_readv": made(1, 40, {32: 1})}
-
-
-@pytest.mark.parametrize("flags", ["0", "SQPOLL", "SINGLE_ISSUER | DEFER_TASKRUN"])
-@pytest.mark.parametrize("options", ["0", "ASYNC"])
-@pytest.mark.parametrize("registered", [False, True])
-def test_a_deep_queue(place: Path, flags: str, options: str, registered: bool) -> None:
-    """Requests by thread or kernel thread, worked on here or in workers, with plain and registered descriptors."""
-    file = trace_ring(
-        place,
-        f"""
-        fd = create("data", 64 * 4096)
-        ring, at = Ring(flags={flags}), memory(1 << 18)
-        if {registered}:
-            ring.register_files(-1, fd)
-        for op, size in (READ, 4096), (WRITE, 4096), (READ, 100):
-            for i in range(64):
-                ring.add(op, 1 if {registered} else fd, at + 4096 * i, size, 4096 * i, data=i,
-                         flags=({options}) | {registered} * FIXED_FILE)
-            ring.submit()
-            assert ring.all(64) == dict.fromkeys(range(64), size)
-        """,
-    )["data"]
-    assert data_calls(file) == {
-        "uring_read": made(128, 64 * 4196, {4096: 64, 64: 64}),
-        "uring_write": made(64, 64 * 4096, {4096: 64}),
-    }
-    # Runs are made in the order of submission, whatever the order of the completions.
-    assert histogram(file, "sequential_write") == {1 << 18: 1}
-    assert histogram(file, "sequential_read") == {1 << 18: 1, 64: 64}
-
-
-def test_the_file_position(place: Path) -> None:
-    file = trace_ring(
-        place,
-        """
-        fd = create("data", 100000)
-        ring, at = Ring(), memory(65536)
-        for size in 1000, 2000:
-            assert ring.one(READ, fd, at, size, HERE) == size
-        assert os.lseek(fd, 0, os.SEEK_CUR) == 3000
-        assert ring.one(WRITE, fd, at, 50, HERE) == 50
-        log = create("log", 5000, RW | os.O_APPEND)
-        for size in 10, 20, 40:
-            assert ring.one(WRITE, log, at, size, 0) == size
-        """,
-    )
-    data, log = file["data"], file["log"]
-    assert histogram(data, "sequential_read") == {2048: 1}
-    assert histogram(data, "sequential_write") == {32: 1}
-    assert (data["lowest_offset"], data["highest_offset"]) == (0, 3049)
-    assert histogram(log, "sequential_write") == {64: 1}
-    assert (log["lowest_offset"], log["highest_offset"]) == (5000, 5069)
-
-
-ways_in = pytest.mark.parametrize("attach", ["raw", "perf"])
 
 
 @ways_in
@@ -159,103 +86,6 @@ def test_short_transfers_and_errors(place: Path, attach: str) -> None:
     assert found.document["unattributed"]["uring_read"] == {"EBADF": 2}
     assert found.document["unattributed"]["uring_fsync"] == {"EBADF": 1}
     assert histogram(found["data"], "sequential_read") == {512: 1}
-
-
-def test_chains(place: Path) -> None:
-    """What comes after a failure in a chain is cancelled, hard links go on; chains also run in the drained order."""
-    file = trace_ring(
-        place,
-        """
-        fd = create("data", 1 << 16)
-        ring, at = Ring(), memory(65536)
-        ring.add(WRITE, fd, at, 4096, 0, flags=LINK, data=1)
-        ring.add(FSYNC, fd, flags=LINK, data=2)
-        ring.add(READ, fd, at, 100, 0, data=3)
-        ring.submit(3)
-        assert ring.all(3) == {1: 4096, 2: 0, 3: 100}
-        ring.add(READ, fd, 1, 8, 0, flags=LINK, data=1)
-        ring.add(WRITE, fd, at, 16, 0, flags=LINK, data=2)
-        ring.add(FSYNC, fd, data=3)
-        ring.submit(3)
-        assert ring.all(3) == {1: -errno.EFAULT, 2: -errno.ECANCELED, 3: -errno.ECANCELED}
-        ring.add(READ, fd, 1, 8, 0, flags=HARDLINK, data=1)
-        ring.add(WRITE, fd, at, 16, 0, flags=DRAIN, data=2)
-        ring.submit(2)
-        assert ring.all(2) == {1: -errno.EFAULT, 2: 16}
-        """,
-    )["data"]
-    assert data_calls(file) == {
-        "uring_write": made(3, 4112, {4096: 1, 16: 2}, {4096: 1, 16: 1}, {"ECANCELED": 1}),
-        "uring_read": made(3, 100, {64: 1, 8: 2}, {64: 1}, {"EFAULT": 2}),
-    }
-    assert file["syscalls"]["uring_fsync"]["calls"] == 2
-    assert file["syscalls"]["uring_fsync"]["errors"] == {"ECANCELED": 1}
-
-
-@ways_in
-def test_completions_that_are_not_shown(place: Path, attach: str) -> None:
-    """IOSQE_CQE_SKIP_SUCCESS: only a failure or a short transfer is posted."""
-    found = trace_ring(
-        place,
-        """
-        fd = create("data", 1 << 16)
-        ring, at = Ring(), memory(65536)
-        for _ in range(50):
-            ring.add(WRITE, fd, at, 4096, 0, flags=CQE_SKIP | LINK)
-            assert ring.one(FSYNC, fd) == 0
-        for _ in range(50):
-            ring.add(READ, fd, at, 100, 0, flags=CQE_SKIP)
-            assert ring.submit() == 1
-        assert ring.one(READ, fd, at, 4096, 65000, flags=CQE_SKIP) == 536
-        assert ring.one(READ, fd, 1, 4096, 0, flags=CQE_SKIP) == -errno.EFAULT
-        """,
-        ["--attach", attach],
-    )
-    file = found["data"]
-    assert data_calls(file) == {
-        "uring_read": made(52, 5536, {64: 50, 4096: 2}, {64: 50, 512: 1}, {"EFAULT": 1}),
-        "uring_write": made(50, 50 * 4096, {4096: 50}),
-    }
-    assert (file["syscalls"]["uring_fsync"]["calls"], file["syscalls"]["uring_fsync"]["errors"]) == (50, {})
-    assert found.document["coverage"]["io_uring"] == "full"
-
-
-@ways_in
-def test_more_completions_than_the_ring_holds(place: Path, attach: str) -> None:
-    file = trace_ring(
-        place,
-        """
-        fd = create("data", 1 << 16)
-        ring, at = Ring(32, completions=32), memory(65536)
-        for batch in range(4):
-            for i in range(32):
-                ring.add(READ, fd, at, 128, 128 * i, data=32 * batch + i)
-            ring.submit()
-        assert ring.all(128) == dict.fromkeys(range(128), 128)
-        """,
-        ["--attach", attach],
-    )["data"]
-    assert data_calls(file) == {"uring_read": made(128, 16384, {128: 128})}
-
-
-def test_many_rings_and_threads_on_one_file(place: Path) -> None:
-    file = trace_ring(
-        place,
-        """
-        fd = create("data", 1 << 20)
-        def work(number):
-            ring, at = Ring(16), memory(65536)
-            for turn in range(50):
-                for i in range(16):
-                    ring.add(WRITE if i % 2 else READ, fd, at + 512 * i, 512, 4096 * number, data=i)
-                ring.submit(16)
-                assert ring.all(16) == dict.fromkeys(range(16), 512)
-        threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-        for thread in threads: thread.start()
-        for thread in threads: thread.join()
-        """,
-    )["data"]
-    assert data_calls(file) == {key: made(3200, 3200 * 512, {512: 3200}) for key in ("uring_read", "uring_write")}
 
 
 def test_a_file_that_a_chain_opens(place: Path) -> None:

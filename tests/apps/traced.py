@@ -45,6 +45,12 @@ def say(value):
     with open("said.json", "w") as stream:
         json.dump(value, stream)
 
+def lacks(what):
+    """Ends a script that this kernel cannot run."""
+    with open("lacks", "w") as stream:
+        stream.write(what)
+    os._exit(0)
+
 RW = os.O_RDWR | os.O_CREAT
 
 def create(name, size=0, flags=RW):
@@ -54,7 +60,7 @@ def create(name, size=0, flags=RW):
     return fd
 
 '''
-_OWN = ("workload.py", "said.json")
+_OWN = ("workload.py", "said.json", "lacks")
 
 
 @dataclass
@@ -82,6 +88,12 @@ class Traced:
         paths = [path_of(file) for file in self.document["files"]]
         names = [path[len(below) :].decode("utf-8", "surrogateescape") for path in paths if path.startswith(below)]
         return sorted(name for name in names if name not in _OWN)
+
+    @property
+    def lacks(self) -> Optional[str]:
+        """What this kernel lacks, if the script found it to."""
+        path = self.place / "lacks"
+        return path.read_text() if path.exists() else None
 
     @property
     def said(self) -> Any:

@@ -4,7 +4,8 @@
     python3 guest.py IOTRACE --attach raw --case calls          a part of it
     python3 guest.py --work CASE                                the workload itself, in the current directory
 
-A result is {"attach", "offsets", "case", "status", "reason", "release", "machine"}; status is
+A result is {"attach", "offsets", "case", "status", "reason", "coverage", "release", "machine"}; coverage is what
+iotrace says of the case, if that is a family of calls of its own; status is
 
     ok           everything is as it was done
     failed       something is not
@@ -22,12 +23,16 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+import requests
+import workloads
 from apps import strace
-from workloads import CASES, Document
+from workloads import Document
 
+CASES = {**workloads.CASES, **requests.CASES}
 RESULT = "RESULT "  # what a line with a result starts with
+TIMEOUT = 600  # seconds that one run of iotrace may take, on a host that has other things to do
 
 
 def choices(iotrace: Sequence[str]) -> Tuple[List[str], List[str]]:
@@ -57,7 +62,12 @@ def preempts_programs() -> bool:
     return " trace_call_bpf_faultable" in Path("/proc/kallsyms").read_text()
 
 
-Verdict = Tuple[str, List[str]]  # status, and every disagreement
+class Verdict(NamedTuple):
+    """What a case came to: its status, every disagreement, what iotrace says that it covers."""
+
+    status: str
+    lines: Sequence[str]
+    coverage: str = ""
 
 
 def observe(iotrace: Sequence[str], how: Sequence[str], names: Sequence[str]) -> Dict[str, Verdict]:
@@ -72,7 +82,7 @@ def observe(iotrace: Sequence[str], how: Sequence[str], names: Sequence[str]) ->
         if case.strace:
             work = ["strace", *strace.options(base / "trace"), *work]
         command = [*iotrace, "run", "-q", *how, *case.options, "-o", str(base / "profile"), "--", *work]
-        ran = subprocess.run(command, cwd=base, capture_output=True, text=True, errors="replace", timeout=300)
+        ran = subprocess.run(command, cwd=base, capture_output=True, text=True, errors="replace", timeout=TIMEOUT)
         if ran.returncode != 0:
             raise GuestError(f"exit status {ran.returncode}: {ran.stderr.strip()}")
         export = [*iotrace, "export", str(base / "profile")]
@@ -95,16 +105,22 @@ def knows_stand_in_alone(document: Document) -> bool:
 
 def judge(place: Path, document: Document, name: str) -> Verdict:
     """What one case's part of a document is worth."""
+    own = CASES[name].judge
+    if own is not None:
+        status, found = own(place, document)
+        if status == "failed" and document["lost"]["events"] and preempts_programs():
+            status = "incomplete"
+        return Verdict(status, found, document["coverage"][name])
     lost = {key: n for key, n in document["lost"].items() if n and key != "calls_of_32_bit_tasks"}
     lines = [*([f"lost: {lost}"] if lost else []), *CASES[name].check(place, document)]
     if lost.get("events") and preempts_programs():
-        return "incomplete", [f"{lost['events']} events lost to preemption", *lines]
+        return Verdict("incomplete", [f"{lost['events']} events lost to preemption", *lines])
     if document["attach"] == "fentry" and knows_stand_in_alone(document):
         others = [line for line in lines if not re.search(r"\b(source|target)\b", line)]  # the files that it is used on
         if lines and not others:
-            return "incomplete", ["no copy_file_range: the kernel's BTF has not its type"]
+            return Verdict("incomplete", ["no copy_file_range: the kernel's BTF has not its type"])
         lines = others
-    return "failed" if lines else "ok", lines
+    return Verdict("failed" if lines else "ok", lines)
 
 
 def examine(iotrace: Sequence[str], attach: str, offsets: str, cases: Sequence[str]) -> None:
@@ -113,17 +129,18 @@ def examine(iotrace: Sequence[str], attach: str, offsets: str, cases: Sequence[s
     system = os.uname()
     groups: Dict[object, List[str]] = {}
     for name in cases:
-        groups.setdefault((CASES[name].options, CASES[name].strace), []).append(name)
+        groups.setdefault((CASES[name].options, CASES[name].strace, CASES[name].group), []).append(name)
     for names in groups.values():
         try:
             how = ["--attach", attach, "--offsets", offsets]
-            verdicts = dict.fromkeys(names, ("impossible", [reason])) if reason else observe(iotrace, how, names)
+            no = Verdict("impossible", [reason or ""])
+            verdicts = dict.fromkeys(names, no) if reason else observe(iotrace, how, names)
         except Exception as error:  # whatever breaks is one cell of the table
-            verdicts = dict.fromkeys(names, ("failed", [f"{type(error).__name__}: {error}"]))
-        for name, (status, lines) in verdicts.items():
+            verdicts = dict.fromkeys(names, Verdict("failed", [f"{type(error).__name__}: {error}"]))
+        for name, (status, lines, coverage) in verdicts.items():
             result = {
                 "attach": attach, "offsets": offsets, "case": name, "status": status, "reason": "\n".join(lines),
-                "release": system.release, "machine": system.machine,
+                "coverage": coverage, "release": system.release, "machine": system.machine,
             }  # fmt: skip
             print(RESULT + json.dumps(result), flush=True)
 

@@ -395,6 +395,8 @@ class Case(NamedTuple):
     check: Callable[[Path, Document], Iterator[str]]
     options: Sequence[str] = ()
     strace: bool = False
+    group: str = ""  # those of one group are done under one iotrace, if they also have the same options
+    judge: Optional[Callable[[Path, Document], Tuple[str, List[str]]]] = None  # where there is more than right or wrong
 
 
 CASES: Dict[str, Case] = {

@@ -1,0 +1,111 @@
+"""Asynchronous I/O in the guest: the scripts of `tests/apps`, held against what iotrace says it covers."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import traceback
+from functools import partial
+from pathlib import Path
+from typing import Dict, Iterator, List, Mapping, NamedTuple, Tuple
+
+from apps import aio, rings
+from apps.scenario import Scenario, calls_of, differing, errors_of, expected_calls
+from apps.traced import PRELUDE, Traced
+from workloads import Case, Document, child
+
+SECONDS = 120  # that a script may take
+BROKEN = "broken"
+
+
+class Family(NamedTuple):
+    """A kind of asynchronous I/O: its operations' first letters, and the scripts that use it."""
+
+    prefix: str
+    scenarios: Mapping[str, Scenario]
+
+
+FAMILIES = {"aio": Family("aio_", aio.SCENARIOS), "io_uring": Family("uring_", rings.SCENARIOS)}
+
+
+def work(family: str) -> None:
+    for name, scenario in FAMILIES[family].scenarios.items():
+        os.mkdir(name)
+        child(partial(_script, name, scenario))
+
+
+def _script(name: str, scenario: Scenario) -> None:
+    """One script in its directory.  A file tells what broke, so that the others have their turn all the same."""
+    os.chdir(name)
+    signal.alarm(SECONDS)
+    signal.signal(signal.SIGALRM, _too_long)
+    try:
+        exec(compile(PRELUDE + scenario.text, name, "exec"), {"__name__": "__main__"})
+    except BaseException:
+        Path(BROKEN).write_text(traceback.format_exc())
+
+
+def _too_long(number: int, frame: object) -> None:
+    raise TimeoutError(f"not done after {SECONDS} s")
+
+
+class Count(NamedTuple):
+    """Calls that were made, and that were counted."""
+
+    made: int
+    counted: int
+
+
+def check(family: str, place: Path, document: Document) -> Iterator[str]:
+    """A line for each thing that is not as it was done."""
+    prefix, scenarios = FAMILIES[family]
+    unattributed: Dict[str, Dict[str, int]] = {}
+    for name, scenario in scenarios.items():
+        directory = place / name
+        if (directory / BROKEN).exists():
+            last = (directory / BROKEN).read_text().strip().splitlines()
+            yield f"{name}: the script failed: {' '.join(last[-3:])}"
+            continue
+        found = Traced(directory, document, 0, "")
+        unattributed.update(scenario.unattributed if found.lacks is None else {})
+        yield from (f"{name}: {line}" for line in scenario.differences(found))
+    whole = Traced(place, document, 0, "")
+    yield from differing("on no file", unattributed, errors_of(whole, prefix))
+
+
+def count(family: str, place: Path, document: Document) -> Count:
+    """Over all scripts, but what belongs to no file."""
+    prefix, scenarios = FAMILIES[family]
+    found = {name: Traced(place / name, document, 0, "") for name in scenarios}
+    made = sum(expected_calls(scenario, found[name]) for name, scenario in scenarios.items())
+    return Count(made, sum(calls_of(one, prefix) for one in found.values()))
+
+
+def judge(family: str, place: Path, document: Document) -> Tuple[str, List[str]]:
+    """What iotrace's account is worth, given what it says of itself.
+
+    If that is "none" there must be nothing, if it is "full" everything; and where requests are said to be missing,
+    there must be as many.
+    """
+    covered = document["coverage"][family]
+    lines = list(check(family, place, document))
+    broken = [line for line in lines if "the script failed" in line]
+    made, counted = count(family, place, document)
+    if broken:
+        return "failed", broken
+    if covered.startswith("none"):
+        return ("failed", [f"{counted} calls counted"]) if counted else ("ok", [])
+    if not lines:
+        return "ok", []
+    told = sum(map(int, re.findall(r"(\d+) requests", covered))) + document["lost"]["calls"]
+    kinds = re.match(r"partial: no ", covered)
+    if covered.startswith("partial") and made - counted > 0 and (kinds or told >= made - counted):
+        return "incomplete", [f"{counted} of {made} requests counted", *lines]
+    return "failed", lines
+
+
+CASES: Dict[str, Case] = {
+    family: Case(partial(work, family), partial(check, family), group="requests", judge=partial(judge, family))
+    for family in FAMILIES
+}
