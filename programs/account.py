@@ -281,11 +281,12 @@ def direct(b: Body, op: Operation) -> None:
     a.label(no)
 
 
-def transfer_result(b: Body, full: str) -> None:
+def transfer_result(b: Body, full: str, *, submitted: bool = False) -> None:
     """Everything that the transfer described in the Call record, Call.result included, adds to its file and operation.
 
-    Jumps to ``full`` if there is no room for its counters.  r8 = the result afterwards.  It is read from the record
-    wherever ways meet on which it was compared with 0, lest the verifier follows each of them to the end.
+    Jumps to ``full`` if there is no room for its counters.  ``submitted``: ``write_submitted`` has seen it.
+    r8 = the result afterwards.  It is read from the record wherever ways meet on which it was compared with 0, lest
+    the verifier follows each of them to the end.
     """
     a, op = b.a, Operation(b, r9[Call.id])
     succeeded, counted, done = a.unique("succeeded"), a.unique("counted"), a.unique("transfer_done")
@@ -311,7 +312,7 @@ def transfer_result(b: Body, full: str) -> None:
     a.jsle(r8, 0, done)
     a.ldx(r1, r9[Call.direction])
     a.jeq(r1, READ, done)
-    _written(b)
+    _written(b, submitted)
     a.label(done)
 
 
@@ -354,7 +355,7 @@ def _state(b: Body, missing: str) -> None:
     a.jeq(r0, 0, missing)
 
 
-def _written(b: Body) -> None:
+def _written(b: Body, submitted: bool) -> None:
     """What a write changes in its file's state: bytes to be synced, and whether it began where the last one did."""
     a = b.a
     not_first, elsewhere, done = a.unique("not_first"), a.unique("elsewhere"), a.unique("written")
@@ -362,14 +363,50 @@ def _written(b: Body) -> None:
     a.xadd(r0[FileState.unsynced], r8)
     a.ldx(r2, r9[Call.start])
     a.add(r2, 1)
-    a.ldx(r3, r0[FileState.last_write])
-    a.jne(r3, 0, not_first)
-    a.stx(r0[FileState.first_write], r2)
-    a.label(not_first)
+    if submitted:
+        a.ldx(r3, r9[Call.previous])
+    else:
+        a.ldx(r3, r0[FileState.last_write])
+        a.jne(r3, 0, not_first)
+        a.stx(r0[FileState.first_write], r2)
+        a.label(not_first)
     a.jne(r3, r2, elsewhere)
     b.count(r0[FileState.rewrites])
     a.label(elsewhere)
-    a.stx(r0[FileState.last_write], r2)
+    if not submitted:
+        a.stx(r0[FileState.last_write], r2)
+    a.label(done)
+
+
+def write_submitted(b: Body, start: Field) -> None:
+    """A write to the file Call.id at ``start``, a field of Call, is its last one from now on, whenever it completes.
+
+    Call.previous = the one before.
+    """
+    a, done = b.a, b.a.unique("not_first")
+    _state(b, done)
+    a.mov(r4, r0)
+    a.ldx(r1, r9[start])
+    a.add(r1, 1)
+    b.swap(r4[FileState.last_write], r1, r2)
+    a.stx(r9[Call.previous], r2)
+    a.jne(r2, 0, done)
+    a.stx(r4[FileState.first_write], r1)
+    a.label(done)
+
+
+def write_taken_back(b: Body) -> None:
+    """The write that was submitted at Call.start has not come to be: unless others came after it, all is as before."""
+    a, done = b.a, b.a.unique("not_the_last")
+    _state(b, done)
+    a.ldx(r2, r9[Call.start])
+    a.add(r2, 1)
+    a.ldx(r3, r0[FileState.last_write])
+    a.jne(r3, r2, done)
+    a.ldx(r3, r9[Call.previous])
+    a.stx(r0[FileState.last_write], r3)
+    a.jne(r3, 0, done)
+    a.st(r0[FileState.first_write], 0)
     a.label(done)
 
 

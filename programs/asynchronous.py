@@ -1,8 +1,8 @@
 """Requests that are submitted by one call and completed by another: what Linux AIO and io_uring have in common.
 
 A request is noted when it is submitted, under whatever identifies it until its completion, and is accounted for when
-that is seen.  Runs are the exception: they grow in the order of submission, as if all of each request will be
-transferred, because the completions of a deep queue come in any order; a completion that fell short corrects them.
+that is seen.  Runs and rewrites are the exception: they follow the order of submission, as if all of each request will
+be transferred, because the completions of a deep queue come in any order; a completion that fell short corrects them.
 Whoever deletes the note has the request, so that none counts twice, whichever way its completion shows up.
 
 A completion needs nothing but the note: neither the ``struct file``, which may be gone, nor the thread that submitted.
@@ -23,9 +23,10 @@ EEXIST = 17
 # What the note takes from the Call record at submission and gives back to it, another one as a rule, at completion.
 NOTED = (
     (Pending.id, Call.id), (Pending.entered, Call.entered), (Pending.requested, Call.requested),
-    (Pending.offset, Call.offset), (Pending.broken, Call.broken), (Pending.ended, Call.ended), (Pending.op, Call.op),
-    (Pending.direction, Call.direction), (Pending.flags, Call.flags), (Pending.rw_flags, Call.rw_flags),
-    (Pending.unmeasured, Call.unmeasured), (Pending.explicit, Call.explicit),
+    (Pending.offset, Call.offset), (Pending.broken, Call.broken), (Pending.ended, Call.ended),
+    (Pending.previous, Call.previous), (Pending.op, Call.op), (Pending.direction, Call.direction),
+    (Pending.flags, Call.flags), (Pending.rw_flags, Call.rw_flags), (Pending.unmeasured, Call.unmeasured),
+    (Pending.explicit, Call.explicit),
 )
 # What it takes of the open file description: the key that OpenFile was found by is on the stack.
 OPENED = ((Pending.file, OpenKey.file), (Pending.mnt_ns, OpenKey.mnt_ns))
@@ -49,12 +50,14 @@ def submit(b: Body, key: Slot, full: str) -> None:
     """
     a = b.a
     noted, there = a.unique("noted"), a.unique("stale_note")
-    for place in (Call.broken, Call.ended):
+    for place in (Call.broken, Call.ended, Call.previous):
         a.st(r9[place], 0)
-    _extend_run(b)
-    fresh = b.fresh(Pending)
     a.ldx(r1, r7[OpenFile.id])
     a.stx(r9[Call.id], r1)
+    _extend_run(b)
+    fresh = b.overlay("note", Pending)
+    for note in (Pending.silent, Pending.pad):
+        a.st(fresh[note], 0)
     for note, own in NOTED:
         a.ldx(r1, r9[own])
         a.stx(fresh[note], r1)
@@ -86,6 +89,8 @@ def _extend_run(b: Body) -> None:
     a.ja(done)
     a.label(write)
     _append(b)
+    a.jeq(r8, 0, done)
+    account.write_submitted(b, Call.offset)
     _extend(b, WRITE)
     a.label(done)
 
@@ -145,7 +150,7 @@ def complete(b: Body, key: Slot, unknown: str, full: str) -> None:
     a.ldx(r1, r9[Call.direction])
     a.jeq(r1, SYNC, sync)
     correct(b)
-    account.transfer_result(b, full)
+    account.transfer_result(b, full, submitted=True)
     a.ja(done)
     a.label(sync)
     account.sync_result(b, full)
@@ -160,6 +165,7 @@ def take_back(b: Body, key: Slot, unknown: str) -> None:
     a, done = b.a, b.a.unique("taken_back")
     claim(b, key, unknown)
     a.mov(r8, 0)
+    a.stx(r9[Call.result], r8)
     a.ldx(r1, r9[Call.direction])
     a.jeq(r1, SYNC, done)
     correct(b)
@@ -184,10 +190,11 @@ def claim(b: Body, key: Slot, unknown: str) -> None:
 
 
 def correct(b: Body) -> None:
-    """Takes out of the run what the request, with result r8, did not transfer.
+    """Takes out of the run what the request, with result r8 and in Call.result, did not transfer.
 
     If nothing came after it, the run ends where the transfer did; and if it moved nothing at all, the run that it
     seemed to end goes on.  If others came after it, the run is left in one piece, shorter by what is missing.
+    A write that wrote nothing is none that another one could repeat.
     """
     a = b.a
     short, tell, done = a.unique("short"), a.unique("not_in_a_run"), a.unique("corrected")
@@ -200,8 +207,14 @@ def correct(b: Body) -> None:
     a.jsle(r1, 0, done)
     a.ldx(r2, r9[Call.explicit])
     a.jeq(r2, 0, done)
-    missing = a.slot("missing", U64)
+    missing, moved = a.slot("missing", U64), a.unique("some_or_none_written")
     a.stx(missing, r1)
+    a.ldx(r1, r9[Call.result])
+    a.jsgt(r1, 0, moved)
+    a.ldx(r1, r9[Call.direction])
+    a.jeq(r1, READ, moved)
+    account.write_taken_back(b)
+    a.label(moved)
     a.lookup(b.maps.opens, a.slot("open", OpenKey))
     a.jeq(r0, 0, tell, "closed meanwhile")
     a.mov(r7, r0)

@@ -60,6 +60,7 @@ class Call(Layout):
     walk = field(U64)       # 1: the path must still be sent
     inode = field(U64)      # struct inode *
     ended = field(U64)      # where the run before this request ended
+    previous = field(U64)   # FileState.last_write before this request
     # Linux AIO: many requests or events in one call, dealt with one after the other.
     space = field(U64)      # aio_context_t
     iocb = field(U64)       # address of the request that is looked at
@@ -125,6 +126,7 @@ class Pending(Layout):
     offset = field(U64)
     broken = field(U64)     # bytes of the run that it ended
     ended = field(U64)      # and where that had come to
+    previous = field(U64)   # FileState.last_write before a write
     op = field(U32)
     direction = field(U32)  # READ, WRITE or SYNC
     flags = field(U32)

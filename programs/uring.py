@@ -474,7 +474,7 @@ def _note_without_file(b: Body, key: Slot) -> None:
     a = b.a
     fresh = b.fresh(Pending)
     for note, own in asynchronous.NOTED:
-        if note not in (Pending.id, Pending.broken, Pending.ended, Pending.flags):
+        if note not in (Pending.id, Pending.broken, Pending.ended, Pending.previous, Pending.flags):
             a.ldx(r1, r9[own])
             a.stx(fresh[note], r1)
     a.ldx(r1, r9[Call.mnt_ns])
@@ -503,6 +503,8 @@ def _place(b: Body) -> None:
     extend_at_offset(b, READ)
     a.ja(done)
     a.label(write)
+    account.write_submitted(b, Call.start)
+    a.ldx(r1, r9[Call.start])
     extend_at_offset(b, WRITE)
     a.label(done)
 
@@ -512,7 +514,7 @@ def _account(b: Body) -> None:
     a, done = b.a, b.a.unique("accounted")
     a.ldx(r1, r9[Call.direction])
     a.jeq(r1, SYNC, "sync")
-    account.transfer_result(b, "full")
+    account.transfer_result(b, "full", submitted=True)
     a.ja(done)
     a.label("sync")
     account.sync_result(b, "full")

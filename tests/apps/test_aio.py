@@ -62,6 +62,32 @@ def test_failures_that_complete(place: Path) -> None:
     assert histogram(file, "sequential_read") == {4096: 1}
 
 
+def test_rewrites_follow_the_order_of_submission(place: Path, options: Sequence[str]) -> None:
+    """Written directly, a small request overtakes a large one; what failed was no write that another could repeat."""
+    file = trace_aio(
+        place,
+        """
+        fd, context = create("data", 1 << 20, RW | os.O_DIRECT), Context()
+        for _ in range(40):
+            sizes_and_places = (1 << 20, 0), (4096, 4096), (4096, 4096), (1 << 18, 0), (4096, 0), (4096, 8192)
+            assert context.submit(*[request(PWRITE, fd, size, place) for size, place in sizes_and_places]) == 6
+            context.reap(6)
+        assert context.one(PWRITE, fd, 4096, 0, buffer=4096) == -errno.EFAULT
+        assert context.one(PWRITE, fd, 4096, 8192) == 4096
+        assert context.submit(request(PWRITE, fd, 4096, 0), request(PWRITE, 999)) == 1
+        context.reap(1)
+        assert context.submit(request(PWRITE, 999, 4096, 0)) == -errno.EBADF
+        assert context.one(PWRITE, fd, 4096, 0) == 4096
+        assert context.submit(request(PWRITE, fd, 4096, 0), request(PWRITE, fd, 4096, 8192, reserved=1)) == 1
+        context.reap(1)
+        assert context.one(PWRITE, fd, 4096, 0) == 4096
+        """,
+        options,
+    )["data"]
+    # Two in each round; then the one after the failure, and three at 0.
+    assert file["rewrites"] == 2 * 40 + 1 + 3
+
+
 def test_events_and_priorities(place: Path) -> None:
     file = trace_aio(
         place,
