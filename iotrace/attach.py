@@ -6,7 +6,8 @@ from contextlib import ExitStack
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from iotrace.errors import Failure
-from programs.build import FUNCTION_PREFIX, Hook, ProgramSet
+from iotrace.plan import Form
+from programs.hooks import FUNCTION_PREFIX, Hook
 from pybpf import features, links
 from pybpf.btf import Btf
 from pybpf.maps import Map as BpfMap
@@ -38,7 +39,7 @@ class Attachment:
     """The loaded programs of a form, and what they are attached to; `missing` names calls that cannot be traced."""
 
     def __init__(
-        self, form: ProgramSet, machine: str, maps: Mapping[str, BpfMap[Any]], tracefs: Optional[Tracefs]
+        self, form: Form, machine: str, maps: Mapping[str, BpfMap[Any]], tracefs: Optional[Tracefs]
     ) -> None:
         """Load everything. Raises BpfError and Failure."""
         self.form = form
@@ -63,9 +64,7 @@ class Attachment:
     def _load(
         self, name: str, group: int, maps: Mapping[str, BpfMap[Any]], kind: Optional[int] = None, target: int = 0
     ) -> None:
-        spec = self.form.programs[name]
-        own = {wanted: maps[wanted] for wanted in spec.maps}
-        program = load(spec, own, expected_attach_type=kind, attach_btf_id=target)
+        program = load(self.form.programs[name], maps, expected_attach_type=kind, attach_btf_id=target)
         self._by_name[(name, group)] = self._stack.enter_context(program)
         self.programs.append(program)
 

@@ -21,8 +21,9 @@ from contextlib import suppress
 from itertools import repeat
 from typing import Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
-from asm import Assembler, ProgramType
+from asm import ProgramType
 from pybpf import features, programs
+from pybpf.binary import Binary
 from pybpf.descriptor import Descriptor
 from pybpf.programs import LoadedProgram
 from pybpf.syscalls import BpfError
@@ -30,6 +31,10 @@ from pybpf.syscalls import BpfError
 FIRST, WINDOW = 0.05, 0.01  # seconds that the kernel keeps time, at first and later
 SHORTEST, LONGEST = 0.05, 2.0  # pause between two windows; a quarter of the run so far lies in between
 FEW = 10  # with fewer data calls than one in so many runs, time tells more
+# r0 = 0; exit
+NOTHING = Binary(
+    "nothing", ProgramType.SOCKET_FILTER, "Dual BSD/GPL", bytes.fromhex("b700000000000000 9500000000000000"), ()
+)
 _RUNS = 1000  # of the program that does nothing
 _BLOCKS, _CALLS = 20, 100  # of system calls; the quickest block counts
 
@@ -56,9 +61,7 @@ def system_call_ns() -> float:
 
 def reading_ns() -> float:
     """What the kernel makes of a run that takes no time. Raises BpfError."""
-    a = Assembler("nothing", ProgramType.SOCKET_FILTER)
-    a.ret(0)
-    with programs.load(a.program(), {}, btf=False) as nothing, programs.enable_stats():
+    with programs.load(NOTHING, {}) as nothing, programs.enable_stats():
         nothing.repeat(_RUNS)
         status = nothing.info()
     return status.run_time_ns / max(status.run_cnt, 1)

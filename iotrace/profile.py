@@ -12,7 +12,6 @@ rows, slower to write and several times slower to read back. The views `histogra
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import functools
 import heapq
 import itertools
@@ -30,6 +29,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Op
 
 from iotrace.atomic import PathLike, replacing
 from iotrace.errors import Failure, UserError
+from iotrace.globs import glob_matcher
 from iotrace.model import (
     HEADER_FIELDS,
     HISTOGRAMS,
@@ -348,12 +348,6 @@ def _file_row_of(row: Tuple[Any, ...]) -> FileRow:
 
 
 _SYSCALL_COLUMNS = "name, calls, bytes, first_ns, last_ok_ns, errors, requested, completed, latency_ns"
-
-
-def glob_matcher(pattern: bytes) -> Callable[[bytes], bool]:
-    """Whether a path matches a shell glob; `*` also matches slashes, a character that is not UTF-8 counts as one."""
-    expression = re.compile(fnmatch.translate(pattern.decode("utf-8", "surrogateescape")))
-    return lambda path: expression.match(path.decode("utf-8", "surrogateescape")) is not None
 
 
 class Selection(NamedTuple):

@@ -10,23 +10,24 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import re
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Type, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple, Type, Union
 
 import asm
-from iotrace import __version__, aio, attach, facts, processes, uring
+from iotrace import __version__, aio, attach, cache, plan, processes, uring
 from iotrace.attach import Attachment
 from iotrace.collector import Clock, Collector
 from iotrace.errors import Failure, UserError
+from iotrace.globs import glob_matcher
 from iotrace.model import Profile
 from iotrace.names import Names
-from iotrace.profile import glob_matcher
-from programs import build, layout, maps, targets
+from programs import layout, maps, patterns
 from programs.kernel import Options
 from programs.layout import TARGET_COMM, TARGET_DESCENT, TARGET_FOLLOW, TARGET_PID
 from programs.operations import SWITCH
@@ -37,6 +38,9 @@ from pybpf.programs import VerifierError
 from pybpf.ring_buffer import RingBuffer
 from pybpf.syscalls import BpfError
 from pybpf.tracefs import Tracefs, TracefsError
+
+if TYPE_CHECKING:
+    from iotrace import facts
 
 DEFAULT_FILES, DEFAULT_FILES_AT_ONCE = 131072, 16384
 PERF_PAGES = 128
@@ -97,37 +101,69 @@ class Session:
     # -- loading ----------------------------------------------------------------------------------------------------
 
     def _load(self, found: Optional[facts.Facts]) -> None:
-        settings = self.settings
         # Where this is refused so is all else, and no feature can be told: the reason is what the user has to hear.
         create(asm.Map("trial", asm.MapType.ARRAY, asm.U32, asm.U32, 1), name=False, btf=False).close()
-        self.attach_method = attach.choose(settings.attach)
-        self._tracefs: Optional[Tracefs] = None
-        if self.attach_method == "perf":
-            self._tracefs = self._stack.enter_context(open_tracefs())
-        found = found or facts.gather(self._tracefs, settings.offsets, settings.vmlinux)
-        self.kernel = found.kernel
-        self.options = Options(
-            attach=self.attach_method,
+        settings = self.settings
+        options = Options(
+            attach=settings.attach,
             everything=settings.everything,
             comm=bool(settings.comms),
             follow=settings.follow,
             include_pseudo=settings.include_pseudo,
         )
-        self.default_files = DEFAULT_FILES_AT_ONCE if found.preallocate else DEFAULT_FILES
-        self.max_files = settings.max_files or self.default_files
-        specs = maps.declare(self.kernel, self.max_files, preallocate=found.preallocate)
-        self.set = build.build(self.kernel, self.options, specs)
-        rings = build.io_uring(self.kernel, self.options, specs)
-        every = [*self.set.programs.values(), *(rings.programs.values() if rings is not None else ())]
-        used = {name for program in every for name in program.maps}
+        identity = self._identity(options) if found is None else None
+        if identity is not None and self._load_kept(identity):
+            return
+        planning = importlib.import_module("iotrace.planning")
+        options = planning.choose(options)
+        made: plan.Plan = planning.make(
+            options, self._open_tracefs(options), settings.offsets, settings.vmlinux, found
+        )
+        self._load_plan(made)
+        if identity is not None:
+            cache.store(identity, made.packed())
+
+    def _identity(self, options: Options) -> Optional[Tuple[str, ...]]:
+        """What a plan is kept under; None if what it is made from cannot be told to be the same another time."""
+        settings = self.settings
+        if settings.vmlinux is not None or settings.offsets not in plan.SOURCES:
+            return None
+        return plan.identity(options, settings.offsets)
+
+    def _load_kept(self, identity: Tuple[str, ...]) -> bool:
+        """Load what an earlier run has left, if there is something and the kernel takes it."""
+        raw = cache.load(identity)
+        if raw is None:
+            return False
+        try:
+            kept = plan.unpacked(raw)
+            self._open_tracefs(kept.options)
+            self._load_plan(kept)
+        except (ValueError, BpfError):
+            self._stack.close()
+            return False
+        return True
+
+    def _open_tracefs(self, options: Options) -> Optional[Tracefs]:
+        self._tracefs = self._stack.enter_context(open_tracefs()) if options.attach == "perf" else None
+        return self._tracefs
+
+    def _load_plan(self, made: plan.Plan) -> None:
+        self.plan = made
+        self.kernel = made.kernel
+        self.attach_method = made.options.attach
+        self.default_files = DEFAULT_FILES_AT_ONCE if made.preallocate else DEFAULT_FILES
+        self.max_files = self.settings.max_files or self.default_files
+        specs = maps.declare(self.kernel, self.max_files, preallocate=made.preallocate)
+        used = made.form.map_names | (made.rings.map_names if made.rings is not None else frozenset())
         self.maps: Dict[str, BpfMap[Any]] = {}
         for name, spec in specs.all().items():
             if name in used:
                 self.maps[name] = self._stack.enter_context(create(spec))
         self._fill_comm_table()
-        self.attachment = Attachment(self.set, self.kernel.machine, self.maps, self._tracefs)
+        self.attachment = Attachment(made.form, self.kernel.machine, self.maps, self._tracefs)
         self._stack.callback(self.attachment.close)
-        self.rings = self._load_rings(rings, specs.jumps) if rings is not None else None
+        self.rings = self._load_rings(made.rings, specs.jumps) if made.rings is not None else None
         self.programs = self.attachment.programs + (self.rings.programs if self.rings is not None else [])
         self.names = Names()
         ring: Any = self.maps["events"]
@@ -137,7 +173,7 @@ class Session:
         self._before = (time.monotonic(), 0, 0)
         self.clock = Clock()
 
-    def _load_rings(self, form: build.ProgramSet, jumps: asm.Map) -> Optional[Attachment]:
+    def _load_rings(self, form: plan.Form, jumps: asm.Map) -> Optional[Attachment]:
         """The programs for io_uring, loaded if the kernel takes them, as what they read changes often.
 
         They have a tail-call table of their own: all that such a table holds are of one kind.
@@ -155,8 +191,8 @@ class Session:
         if not self.settings.comms:
             return
         try:
-            table = targets.comm_table(self.settings.comms)
-        except targets.PatternError as error:
+            table = patterns.comm_table(self.settings.comms)
+        except patterns.PatternError as error:
             raise UserError(f"--comm: {error}") from None
         for number, words in enumerate(table):
             self.maps["comm"].update(number.to_bytes(4, "little"), layout.CommWords.pack(words=words))
@@ -188,7 +224,7 @@ class Session:
     def _switch(self, *, on: bool) -> None:
         """Have the programs take or refuse new calls: all system calls at once, which attaching or detaching dozens of
         tracepoints would not be.  Closing a perf tracepoint takes the kernel a tenth of a second."""
-        for number, descriptor in self.set.syscalls.items():
+        for number, descriptor in self.plan.form.syscalls.items():
             row = descriptor | on << SWITCH
             self.maps["syscalls"].update(number.to_bytes(4, "little"), row.to_bytes(8, "little"))
 
@@ -211,7 +247,7 @@ class Session:
         roots = list(settings.pids)
         for pid in processes.names() if settings.comms else ():
             name = processes.comm(pid)
-            if name is not None and pid != os.getpid() and targets.matches(settings.comms, name):
+            if name is not None and pid != os.getpid() and patterns.matches(settings.comms, name):
                 self._set_target(pid, TARGET_COMM | follow)
                 roots.append(pid)
                 found += 1

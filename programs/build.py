@@ -2,11 +2,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Dict, FrozenSet, List, NamedTuple, Optional, Tuple
+from typing import Dict, FrozenSet, List, Optional, Tuple
 
 from asm import Program
 
 from . import aio, copies, entry, lifetime, path, renames, sync, targets, transfer, uring
+from .hooks import Hook
 from .identify import SCRATCH_ENTER, SCRATCH_EXIT
 from .kernel import Kernel, Options
 from .maps import (
@@ -29,17 +30,6 @@ from .maps import (
 from .operations import NUMBERS, SYSTEM_CALLS, Kind, SystemCall, descriptor
 
 
-class Hook(NamedTuple):
-    """Where a program is attached: "raw_tracepoint", "tracepoint", "fentry" or "fexit", and the name there.
-
-    For fentry and fexit the name is that of the system call's function without the machine's prefix.
-    """
-
-    kind: str
-    category: str
-    name: str
-
-
 @dataclass(frozen=True)
 class ProgramSet:
     """Programs by name, what is attached where (in this order), and the tail-call table.
@@ -59,9 +49,6 @@ class ProgramSet:
         """Every (program, hook), in the order to attach: exits first, as an entry must not lack its exit."""
         return [(name, hook) for name, hooks in self.attach.items() for hook in hooks]
 
-
-# Where the kernel's functions for system calls are: SYSCALL_DEFINEx in arch/*/include/asm/syscall_wrapper.h.
-FUNCTION_PREFIX = {"x86_64": "__x64_sys_", "aarch64": "__arm64_sys_"}
 
 # What is tail-called at the entry of a call.
 ENTERING = ("enter_other", "walk_0", "enter_aio", "aio_ring", "aio_note", "aio_new", "aio_vector")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 import struct
-from typing import Dict, List, NamedTuple, Tuple
+from typing import TYPE_CHECKING, Dict, List, NamedTuple, Tuple
 
-from asm import Map, Program
-from asm.instruction import slots
 from asm.layout import DataType, Field, Scalar
+
+if TYPE_CHECKING:
+    from asm import Map, Program
 
 __all__ = ["FUNCTION_SIZE", "LINE_SIZE", "BtfWriter", "ProgramInfo", "program_info"]
 
@@ -122,6 +123,8 @@ def program_info(spec: Program) -> ProgramInfo:
 
     A line is recorded where a note or a source line begins, and at each function's start.
     """
+    from asm.instruction import slots  # noqa: PLC0415 - whoever has a program has it imported
+
     writer = BtfWriter()
     functions = spec.functions
     records = b"".join(struct.pack("<II", start, writer.function(name)) for start, name in functions)

@@ -17,8 +17,8 @@ from enum import Enum
 from functools import lru_cache
 from typing import Callable, Dict, Optional, Tuple
 
+import asm
 from asm import MapType, ProgramType
-from asm.requirements import HELPERS, MAP_TYPES, PROGRAM_TYPES
 from pybpf.descriptor import Descriptor
 from pybpf.privileges import Capability, capabilities
 from pybpf.syscalls import (
@@ -107,6 +107,15 @@ class Feature:
     def supported(self) -> bool:
         """Whether the kernel certainly has it."""
         return self.state is State.SUPPORTED
+
+    @property
+    def known(self) -> Optional[bool]:
+        """The answer of a probe that was made, None if there was none."""
+        return self._answer
+
+    def assume(self, answer: bool) -> None:
+        """Take `answer` for that of a probe, which another process made on the same kernel."""
+        self._answer = answer
 
     def __repr__(self) -> str:
         return f"<Feature {self.name}, Linux {self.since[0]}.{self.since[1]}>"
@@ -360,16 +369,16 @@ def map_type(kind: MapType) -> Feature:
     page = os.sysconf("SC_PAGE_SIZE")
     shapes = {MapType.RINGBUF: (0, 0, page), MapType.LPM_TRIE: (8, 8, 1), MapType.STACK_TRACE: (4, 8, 1)}
     if kind is MapType.TASK_STORAGE:
-        return Feature("TASK_STORAGE maps", MAP_TYPES[kind], "values kept with their threads", _task_storage)
+        return Feature("TASK_STORAGE maps", asm.MAP_TYPES[kind], "values kept with their threads", _task_storage)
     if kind in (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS):
-        return Feature(f"{kind.name} maps", MAP_TYPES[kind], "maps of maps", lambda: _map_of_maps(kind))
+        return Feature(f"{kind.name} maps", asm.MAP_TYPES[kind], "maps of maps", lambda: _map_of_maps(kind))
     if kind > MapType.LPM_TRIE and kind is not MapType.RINGBUF:
         raise ValueError(f"no probe for maps of kind {kind.name}")
     key, value, entries = shapes.get(kind, (4, 4, 1))
     flags = 1 if kind is MapType.LPM_TRIE else 0
     return Feature(
         f"{kind.name} maps",
-        MAP_TYPES[kind],
+        asm.MAP_TYPES[kind],
         f"maps of kind {kind.name}",
         lambda: _attempt(lambda: _create(kind, key, value, entries, flags=flags)),
     )
@@ -417,7 +426,7 @@ def program_type(kind: ProgramType) -> Feature:
         raise ValueError(f"no probe for programs of kind {kind.name}")
     return Feature(
         f"{kind.name} programs",
-        PROGRAM_TYPES[kind],
+        asm.PROGRAM_TYPES[kind],
         f"programs of kind {kind.name}",
         lambda: _attempt(lambda: _load(_MOV_R0_0 + _EXIT, kind), _refused_for(kind)),
     )
@@ -431,7 +440,7 @@ def helper(kind: ProgramType, name: str) -> Feature:
     """
     if kind not in _PROBED_KINDS:
         raise ValueError(f"no probe for programs of kind {kind.name}")
-    number, since = HELPERS[name]
+    number, since = asm.HELPERS[name]
 
     def probe() -> bool:
         # EACCES: its arguments have no value, so it is known. EINVAL: it is not, or not for this kind of program.

@@ -59,6 +59,7 @@ ANY, NOEXIST, EXIST = 0, 1, 2  # flags of update
 NO_PREALLOC, MMAPABLE = 1 << 0, 1 << 10  # flags of create: BPF_F_NO_PREALLOC (4.6), BPF_F_MMAPABLE (5.5)
 
 _BATCH_BYTES = 1 << 22  # as much as a batch may hold
+_FIRST_BATCH = 128  # entries, as most maps hold few; later batches are larger
 _WITH_BTF = frozenset(
     (
         MapType.HASH,
@@ -234,7 +235,8 @@ class Map(Descriptor, Generic[Value]):
 
     def _batch(self, command: Command) -> Iterator[Tuple[bytes, Value]]:
         size, wire = self.key_size, self._wire_size
-        room = max(1, min(self.max_entries, _BATCH_BYTES // (size + wire)))
+        most = max(1, min(self.max_entries, _BATCH_BYTES // (size + wire)))
+        room = min(most, _FIRST_BATCH)
         # A hash map writes four bytes of position, an array a whole key.
         position, following = (ctypes.create_string_buffer(max(size, 8)) for _ in range(2))
         keys = values = ctypes.create_string_buffer(0)
@@ -270,6 +272,7 @@ class Map(Descriptor, Generic[Value]):
                 )
             position, following = following, position
             started = True
+            room = max(room, min(most, room * 4))
 
     def id(self) -> int:
         """The number by which `bpftool map` knows the map (4.13)."""

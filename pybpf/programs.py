@@ -6,14 +6,14 @@ import ctypes
 import errno
 import re
 import struct
+from bisect import bisect_right
 from ctypes import c_char, c_uint8, c_uint32, c_uint64
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, List, Mapping, NamedTuple, Optional, Union
 
-import asm
-from asm import Instruction, ProgramType
-from asm.instruction import slots
+from asm import EncodeError, ProgramType
 from pybpf import features
-from pybpf.btf_build import FUNCTION_SIZE, LINE_SIZE, ProgramInfo, program_info
+from pybpf.binary import Binary, binary
+from pybpf.btf_build import FUNCTION_SIZE, LINE_SIZE
 from pybpf.descriptor import Descriptor
 from pybpf.maps import Map, kernel_name
 from pybpf.syscalls import (
@@ -28,6 +28,9 @@ from pybpf.syscalls import (
     bpf,
     kernel_version_code,
 )
+
+if TYPE_CHECKING:
+    import asm
 
 __all__ = ["LoadedProgram", "ProgramStatus", "VerifierError", "enable_stats", "load"]
 
@@ -44,11 +47,11 @@ class VerifierError(BpfError):
     `program` is its name, `log` all that the verifier said; the text holds the end of that, with our notes.
     """
 
-    def __init__(self, number: int, spec: asm.Program, log: str, hint: str = "") -> None:
-        super().__init__(number, str(Command.PROG_LOAD), f"program {spec.name}", hint)
-        self.program = spec.name
+    def __init__(self, number: int, program: Binary, log: str, hint: str = "") -> None:
+        super().__init__(number, str(Command.PROG_LOAD), f"program {program.name}", hint)
+        self.program = program.name
         self.log = log
-        self._excerpt = excerpt(spec, log)
+        self._excerpt = excerpt(program, log)
 
     def __str__(self) -> str:
         return f"{super().__str__()}\n{self._excerpt}" if self._excerpt else super().__str__()
@@ -61,9 +64,10 @@ _STATISTICS = re.compile(
 )
 
 
-def excerpt(spec: asm.Program, log: str, lines: int = _TAIL_LINES) -> str:
+def excerpt(program: Binary, log: str, lines: int = _TAIL_LINES) -> str:
     """The last useful lines of a verifier's log, each instruction with its note and the Python line that emitted it."""
-    by_slot: Dict[int, Instruction] = dict(slots(spec.instructions))
+    remarks = program.remarks()
+    slots = sorted(remarks)
     useful = [line for line in log.replace("\0", "").splitlines() if line.strip() and not _STATISTICS.match(line)]
     shown = useful[-lines:]
     text: List[str] = []
@@ -71,19 +75,17 @@ def excerpt(spec: asm.Program, log: str, lines: int = _TAIL_LINES) -> str:
         text.append(f"  ({len(useful) - len(shown)} lines omitted)")
     for line in shown:
         match = _LOG_LINE.match(line)
-        text.append("  " + (_annotate(line, by_slot.get(int(match[1]))) if match else line))
+        slot = int(match[1]) if match else len(program.code)
+        before = bisect_right(slots, slot) if slot < len(program.code) // 8 else 0
+        text.append("  " + _annotate(line, *remarks[slots[before - 1]]) if before else line)
     return "\n".join(text)
 
 
-def _annotate(line: str, instruction: Optional[Instruction]) -> str:
-    if instruction is None:
-        return line
-    remark = "; " + instruction.note if instruction.note else ""
-    if instruction.where:
-        remark += f"   {instruction.where[0]}:{instruction.where[1]}"
+def _annotate(line: str, note: str, place: str) -> str:
+    remark = f"; {note}   {place}" if note else place
     # Newer kernels print the registers that an instruction changed behind it, as "; R0=..."; ours go before them.
     code, semicolon, state = line.partition(" ; ")
-    return f"{code.rstrip():<44} {remark.strip()}" + (f"  [{state.strip()}]" if semicolon else "")
+    return f"{code.rstrip():<44} {remark}" + (f"  [{state.strip()}]" if semicolon else "")
 
 
 class _ProgInfo(ctypes.Structure):
@@ -154,10 +156,9 @@ class LoadedProgram(Descriptor):
     It stays loaded as long as this descriptor or something it is attached to is open.
     """
 
-    def __init__(self, fd: int, spec: asm.Program) -> None:
+    def __init__(self, fd: int, name: str) -> None:
         super().__init__(fd)
-        self.spec = spec
-        self.name = spec.name
+        self.name = name
 
     def info(self) -> ProgramStatus:
         """BPF_OBJ_GET_INFO_BY_FD (4.13, 1e270976908686). Raises BpfError."""
@@ -204,82 +205,85 @@ def enable_stats() -> Descriptor:
 
 
 def load(
-    spec: asm.Program,
+    program: Union[asm.Program, Binary],
     maps: Mapping[str, Map[Any]],
     *,
     btf: Optional[bool] = None,
     expected_attach_type: Optional[int] = None,
     attach_btf_id: Optional[int] = None,
 ) -> LoadedProgram:
-    """Load the program that `spec` describes, with the maps that it names.
+    """Load a program, with the maps that it names.
 
     The name goes along where the kernel takes names (4.15), notes and source lines where it takes BTF for programs
     (5.0, c454a46b5efd; `btf` False leaves them out). `expected_attach_type` (4.17) and `attach_btf_id` (5.5) are for
     TRACING programs. Raises VerifierError for a program that is refused, asm.EncodeError for a map that is missing.
     """
-    code = spec.encode({name: bpf_map.fileno() for name, bpf_map in maps.items()})
-    license_text = spec.license.encode() + b"\0"
+    made = program if isinstance(program, Binary) else binary(program)
+    missing = [name for name in made.map_names if name not in maps]
+    if missing:
+        raise EncodeError(f"program {made.name}: no map {missing[0]} is given")
+    code = made.bound({name: maps[name].fileno() for name in made.map_names})
+    license_text = made.license.encode() + b"\0"
     attr = ProgramLoadAttr(
-        prog_type=spec.kind,
+        prog_type=made.kind,
         insn_cnt=len(code) // 8,
         insns=address(code),
         license=address(license_text),
-        kern_version=kernel_version_code() if spec.kind is ProgramType.KPROBE else 0,
+        kern_version=kernel_version_code() if made.kind == ProgramType.KPROBE else 0,
         expected_attach_type=expected_attach_type or 0,
         attach_btf_id=attach_btf_id or 0,
     )
     if features.FEATURES["program_names"].supported():
-        attr.prog_name = kernel_name(spec.name)
+        attr.prog_name = kernel_name(made.name)
     fd = None
-    if btf is not False and features.FEATURES["line_info"].supported():
-        fd = _load_with_notes(spec, attr)
+    if btf is not False and made.btf and features.FEATURES["line_info"].supported():
+        fd = _load_with_notes(made, attr)
     if fd is None:
-        fd = _load_or_explain(spec, attr)
-    return LoadedProgram(fd, spec)
+        fd = _load_or_explain(made, attr)
+    return LoadedProgram(fd, made.name)
 
 
-def _load_with_notes(spec: asm.Program, attr: ProgramLoadAttr) -> Optional[int]:
+def _load_with_notes(made: Binary, attr: ProgramLoadAttr) -> Optional[int]:
     """Load with BTF, None if that does not go.
 
     Then the program or its notes are at fault, which loading without tells.
     """
-    info: ProgramInfo = program_info(spec)
-    btf_attr = BtfLoadAttr(btf=address(info.btf), btf_size=len(info.btf))
+    btf_attr = BtfLoadAttr(btf=address(made.btf), btf_size=len(made.btf))
     try:
-        types = Descriptor(bpf(Command.BTF_LOAD, btf_attr, subject=f"notes of program {spec.name}"))
+        types = Descriptor(bpf(Command.BTF_LOAD, btf_attr, subject=f"notes of program {made.name}"))
     except BpfError:
         return None
     with types:
         with_notes = ProgramLoadAttr.from_buffer_copy(attr)
         with_notes.prog_btf_fd = types.fileno()
         with_notes.func_info_rec_size, with_notes.line_info_rec_size = FUNCTION_SIZE, LINE_SIZE
-        with_notes.func_info, with_notes.line_info = address(info.functions), address(info.lines)
-        with_notes.func_info_cnt = len(info.functions) // FUNCTION_SIZE
-        with_notes.line_info_cnt = len(info.lines) // LINE_SIZE
+        with_notes.func_info, with_notes.line_info = address(made.functions), address(made.lines)
+        with_notes.func_info_cnt = len(made.functions) // FUNCTION_SIZE
+        with_notes.line_info_cnt = len(made.lines) // LINE_SIZE
         try:
-            return bpf(Command.PROG_LOAD, with_notes, subject=f"program {spec.name}")
+            return bpf(Command.PROG_LOAD, with_notes, subject=f"program {made.name}")
         except BpfError:
             return None
 
 
-def _load_or_explain(spec: asm.Program, attr: ProgramLoadAttr) -> int:
+def _load_or_explain(program: Binary, attr: ProgramLoadAttr) -> int:
     """Load without a log, which costs nothing and cannot overflow; if the program is refused, once more to hear why."""
     try:
-        return bpf(Command.PROG_LOAD, attr, subject=f"program {spec.name}")
+        return bpf(Command.PROG_LOAD, attr, subject=f"program {program.name}")
     except BpfError as error:
-        return _load_with_log(spec, attr, error)
+        return _load_with_log(program, attr, error)
 
 
-def _load_with_log(spec: asm.Program, attr: ProgramLoadAttr, first: BpfError) -> int:
+def _load_with_log(program: Binary, attr: ProgramLoadAttr, first: BpfError) -> int:
     size = _LOG_START
     while True:
         log = ctypes.create_string_buffer(size)
         attr.log_level, attr.log_size, attr.log_buf = 1, size, ctypes.addressof(log)
         try:
-            return bpf(Command.PROG_LOAD, attr, subject=f"program {spec.name}")
+            return bpf(Command.PROG_LOAD, attr, subject=f"program {program.name}")
         except BpfError as error:
             if error.errno == errno.ENOSPC and size < _LOG_LIMIT:
                 size = min(size * 4, _LOG_LIMIT)
                 continue
             said = log.value.decode("utf-8", "replace")
-            raise VerifierError(first.errno or 0, spec, said, "" if said else first.hint) from None
+            raise VerifierError(first.errno or 0, program, said, "" if said else first.hint) from None

@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Iterator, List, Optional, Union
 
-from iotrace import processes, profile, report, text
+from iotrace import processes, text
 from iotrace.errors import UserError
 from iotrace.model import Profile
 from iotrace.overhead import Meter
@@ -184,6 +184,9 @@ class Run:
             if command is not None:
                 session.trace_process(command.pid, follow=session.settings.follow)
                 command.release()
+            # While the command runs there is time for what only its end needs.
+            from iotrace import profile, report  # noqa: PLC0415
+
             self.status.begin(session)
             if self.args.duration:
                 self.deadline = time.monotonic() + self.args.duration
@@ -199,7 +202,9 @@ class Run:
         result.overhead = meter.result()
         profile.write(self.output, result, result.files)
         if not self.args.quiet:
-            self._summary(result)
+            with profile.open(self.output) as reader:
+                report.show(sys.stderr, [reader], limit=10)
+            self._last_words(result)
         return self._exit_status()
 
     @contextlib.contextmanager
@@ -258,9 +263,7 @@ class Run:
             return 128 + self.signals[0]
         return 0
 
-    def _summary(self, result: Profile) -> None:
-        with profile.open(self.output) as reader:
-            report.show(sys.stderr, [reader], limit=10)
+    def _last_words(self, result: Profile) -> None:
         left = self.command is not None and self.command.status is None
         if left:
             print(f"{text.safe_text(self.args.command[0])} goes on without being traced", file=sys.stderr)

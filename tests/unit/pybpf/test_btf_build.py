@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from asm import S32, U8, U16, U32, U64, Assembler, Layout, Map, MapType, ProgramType, field, r1
+from pybpf.binary import binary
 from pybpf.btf import Btf
 from pybpf.btf_build import FUNCTION_SIZE, LINE_SIZE, BtfWriter, program_info
 from pybpf.programs import excerpt
@@ -107,11 +108,11 @@ def test_excerpt_of_a_log() -> None:
             "\0",
         ]
     )
-    lines = excerpt(spec, log).splitlines()
+    lines = excerpt(binary(spec), log).splitlines()
     where = [instruction.where or ("", 0) for instruction in spec.instructions]
     assert lines[0] == "  (22 lines omitted)"
     assert lines[-1] == "  R9 !read_ok"
     assert lines[-2] == "  77: (b7) r9 = 1"  # not one of ours
     assert lines[-3].split() == ["1:", "(b7)", "r1", "=", "1", f"{where[1][0]}:{where[1][1]}"]
     assert f"; zero it   {where[0][0]}:{where[0][1]}  [R1_w=0]" in lines[-4]
-    assert excerpt(spec, "") == ""
+    assert excerpt(binary(spec), "") == ""

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from programs.layout import COMM_ACCEPT, COMM_LOOP, COMM_ROWS, COMM_START, COMM_WORDS
-from programs.targets import PatternError, comm_table, matches
+from programs.patterns import PatternError, comm_table, matches
 
 # Few letters, so that patterns match often; the special ones, and a byte that is not UTF-8.
 NAME_BYTES = st.sampled_from([bytes([byte]) for byte in b"abc-]!^\\[*?.\n \xff"])

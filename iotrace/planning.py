@@ -1,0 +1,52 @@
+"""Making a plan: asking the kernel, and assembling the programs for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Optional
+
+from iotrace import attach, facts
+from iotrace.plan import Form, Plan
+from programs import build, maps
+from programs.kernel import Options
+from pybpf.binary import binary
+from pybpf.tracefs import Tracefs
+
+
+def make(
+    options: Options,
+    tracefs: Optional[Tracefs],
+    source: str,
+    vmlinux: Optional[str],
+    found: Optional[facts.Facts] = None,
+) -> Plan:
+    """The plan for `options`, whose way in is chosen; for this kernel as `found` describes it, or as it turns out.
+
+    `tracefs` is for the perf form; `source` and `vmlinux` say where offsets come from (`offsets.find`). Raises
+    Failure, UserError, BpfError.
+    """
+    found = found or facts.gather(tracefs, source, vmlinux)
+    specs = maps.declare(found.kernel, 1, preallocate=found.preallocate)
+    rings = build.io_uring(found.kernel, options, specs)
+    return Plan(
+        kernel=found.kernel,
+        options=options,
+        preallocate=found.preallocate,
+        form=_form(build.build(found.kernel, options, specs)),
+        rings=None if rings is None else _form(rings),
+    )
+
+
+def choose(options: Options) -> Options:
+    """With the way in that is best here, if it was left open. Raises Failure."""
+    return replace(options, attach=attach.choose(options.attach))
+
+
+def _form(made: build.ProgramSet) -> Form:
+    return Form(
+        programs={name: binary(program) for name, program in made.programs.items()},
+        hooks=made.hooks,
+        jumps=made.jumps,
+        syscalls=made.syscalls,
+        entering=made.entering,
+    )
