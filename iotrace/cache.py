@@ -1,4 +1,4 @@
-"""What one run leaves for the next, so that it need not be found out again: one file for each thing, by what it depends on.
+"""What one run leaves for the next, so that it need not be found out again: files, by what their content depends on.
 
 Whatever is kept here is executed in the kernel later on. A directory or a file that anybody but root and this user
 could have written is therefore not looked at, and one that is incomplete, or of other sources than these, counts as

@@ -138,7 +138,8 @@ class Collector:
             file = self._files.get(file_id)
             if file is None:
                 continue
-            opens, closes, rewrites, _first, _last, unsynced, synced, _sync, flags, _operations = FileState.struct.unpack(raw)
+            (opens, closes, rewrites, _first, _last,
+             unsynced, synced, _sync, flags, _operations) = FileState.struct.unpack(raw)  # fmt: skip
             file.opens += opens
             file.closes += closes
             file.rewrites += rewrites

@@ -77,7 +77,7 @@ def excerpt(program: Binary, log: str, lines: int = _TAIL_LINES) -> str:
         match = _LOG_LINE.match(line)
         slot = int(match[1]) if match else len(program.code)
         before = bisect_right(slots, slot) if slot < len(program.code) // 8 else 0
-        text.append("  " + _annotate(line, *remarks[slots[before - 1]]) if before else line)
+        text.append("  " + (_annotate(line, *remarks[slots[before - 1]]) if before else line))
     return "\n".join(text)
 
 
