@@ -1,20 +1,16 @@
-"""Linux AIO: every kind of request by raw system calls, with the answers of arithmetic; and fio's own account."""
+"""Linux AIO: every kind of request by raw system calls, with the answers of arithmetic."""
 
 from __future__ import annotations
 
-import json
-import shutil
 import tempfile
 import textwrap
-from collections import Counter
 from pathlib import Path
-from typing import Dict, Iterator, Sequence
+from typing import Iterator, Sequence
 
 import pytest
 
 from . import observe
 from .aio import PRELUDE, SCENARIOS
-from .observe import Command, path_of
 from .scenario import errors_of
 from .traced import Traced, data_calls, histogram, made, trace
 
@@ -116,43 +112,3 @@ def test_requests_in_flight_at_the_end_are_told(place: Path) -> None:
     )
     # Of the context made last the end of the process tells.
     assert found.document["coverage"]["aio"] == "partial: 2 requests were not seen to complete"
-
-
-# --- fio --------------------------------------------------------------------------------------------------------------
-
-JOBS: Dict[str, str] = {
-    "one": "iodepth=1",
-    "direct": "direct=1\niodepth=32",
-    "deep": "direct=1\niodepth=256\niodepth_batch=64",
-    "batches": "iodepth=256\niodepth_batch=256\niodepth_batch_complete_min=32\niodepth_batch_complete_max=256",
-    "buffered": "iodepth=32\niodepth_batch=8",
-    "synced": "iodepth=8\nfsync=8",
-    "reaped": "direct=1\niodepth=64\niodepth_batch=8\nuserspace_reap=1",
-    "threads": "thread=1\nnumjobs=2\niodepth=16\nuserspace_reap=1",
-}
-
-
-@pytest.mark.skipif(not shutil.which("fio"), reason="not installed: fio")
-@pytest.mark.parametrize("job", JOBS)
-def test_fio_counts_the_same(place: Path, job: str, options: Sequence[str]) -> None:
-    text = f"[global]\nioengine=libaio\nrw=randrw\nsize=2m\nbssplit=4k/50:8k/30:16k/20\n{JOBS[job]}\n[job]\n"
-    (place / "jobs.fio").write_text(text)
-    for number in range(2):
-        (place / f"job.{number}.0").write_bytes(bytes(2 << 20))
-    found = observe.alone(Command(["fio", "--output-format=json", "--output=fio.json", "jobs.fio"], place), options)
-    assert found.status == 0, found.stderr
-    assert not any(found.document["lost"].values())
-    assert found.document["coverage"]["aio"] == "full"
-    ours: Counter[str] = Counter()
-    for file in found.document["files"]:
-        if path_of(file).startswith(bytes(place) + b"/job."):
-            for key, call in file["syscalls"].items():
-                ours[key + " calls"] += call["calls"]
-                ours[key + " bytes"] += call["bytes"] if key.startswith("aio") else 0
-                assert not call["errors"]
-    theirs = json.loads((place / "fio.json").read_text())["jobs"]
-    for ours_key, key in (("aio_pread", "read"), ("aio_pwrite", "write")):
-        assert ours[ours_key + " calls"] == sum(part[key]["total_ios"] for part in theirs)
-        assert ours[ours_key + " bytes"] == sum(part[key]["io_bytes"] for part in theirs)
-    if job == "synced":
-        assert ours["fsync calls"] == sum(part["sync"]["total_ios"] for part in theirs)

@@ -1,9 +1,7 @@
-"""io_uring: every kind of request by raw system calls, with the answers of arithmetic; and fio's own account."""
+"""io_uring: every kind of request by raw system calls, with the answers of arithmetic."""
 
 from __future__ import annotations
 
-import json
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Iterator
@@ -11,7 +9,6 @@ from typing import Iterator
 import pytest
 
 from . import observe
-from .observe import Command
 from .ring import trace_ring
 from .rings import SCENARIOS
 from .scenario import errors_of
@@ -171,35 +168,3 @@ def test_requests_that_outlive_the_tracing(place: Path) -> None:
     )
     assert data_calls(found["data"]) == {}
     assert found.document["coverage"]["io_uring"] == "partial: 3 requests were not seen to complete"
-
-
-# --- fio's own account ------------------------------------------------------------------------------------------------
-
-FIO = ["--name=job", "--filename=data", "--size=8m", "--io_size=12m", "--ioengine=io_uring", "--rw=randrw", "--fsync=8",
-       "--bssplit=4k/50:8k/30:64k/20,4k/20:16k/80", "--blockalign=64k",
-       "--output-format=json", "--output=out.json"]  # fmt: skip
-
-
-@pytest.mark.skipif(shutil.which("fio") is None, reason="not installed: fio")
-@pytest.mark.parametrize("direct", ["--direct=0", "--direct=1"])
-@pytest.mark.parametrize(
-    "options",
-    ["--iodepth=1", "--iodepth=32", "--iodepth=256", "--iodepth=32 --registerfiles=1 --fixedbufs=1",
-     "--iodepth=32 --sqthread_poll=1", "--iodepth=32 --nonvectored=0", "--iodepth=32 --force_async=4"],
-)  # fmt: skip
-def test_fio(place: Path, direct: str, options: str) -> None:
-    found = observe.alone(Command(["fio", *FIO, direct, *options.split()], place))
-    text = (place / "out.json").read_text()
-    (job,) = json.loads(text[text.index("{") :])["jobs"]
-    if job["error"]:
-        pytest.skip(f"fio failed: {job['error']}")
-    assert not any(found.document["lost"].values())
-    (file,) = [file for file in found.document["files"] if observe.path_of(file) == bytes(place / "data")]
-    calls = {key: call for key, call in file["syscalls"].items() if key.startswith("uring_")}
-    for kind in "read", "write":
-        mine = [call for key, call in calls.items() if key.startswith(f"uring_{kind}")]
-        assert sum(call["calls"] for call in mine) == job[kind]["total_ios"]
-        assert sum(call["bytes"] for call in mine) == job[kind]["io_bytes"]
-        sizes = {int(size) for call in mine for size in call["requested"]}
-        assert sizes == ({4096, 8192, 65536} if kind == "read" else {4096, 16384})
-    assert calls["uring_fsync"]["calls"] == job["sync"]["total_ios"]
