@@ -6,13 +6,14 @@ from contextlib import suppress
 from typing import Dict, List, Optional, Sequence
 
 from programs.kernel import URING_EVENTS, URING_MEMBERS, Uring
-from programs.layout import Pending, PendingKey
+from programs.layout import NOTE_ABSENT, NOTE_SILENT, Pending, PendingKey
+from programs.requests import OPCODES, Shape, known, needed
 from pybpf import features
 from pybpf.btf import Btf, MissingMember
 from pybpf.maps import Map
 from pybpf.programs import LoadedProgram
 
-_MAY_LACK = ("node.file", "ring.completing", "request.list")
+_MAY_LACK = {"node.file", "ring.completing", "request.list", *(m for kind in OPCODES.values() for m in needed(kind))}
 _NEEDED = ("taken", "refused", "completed")
 _UNSEEN = "uring_unseen"
 _OVERFLOW_ARGUMENTS = 5  # ring, user data, result, flags, the entry on the list
@@ -77,20 +78,28 @@ def settle(pending: Map[bytes], programs: Sequence[LoadedProgram]) -> int:
     How many others are still in flight. Call it when nothing is traced any more, and once.
     """
     settler = next((program for program in programs if program.name == _UNSEEN), None)
-    left = 0
+    left = set()
     for raw_key, raw in list(pending.items()):
         key, note = PendingKey.unpack(raw_key), Pending.unpack(raw)
         if key["owner"]:
             continue  # Linux AIO's
-        if note["silent"] and settler is not None:
+        if note["marks"] & NOTE_SILENT and settler is not None:
             settler.run(key["request"])
-        else:
-            left += 1
-    return left
+        elif not note["marks"] & NOTE_ABSENT:
+            left.add(key["request"])  # a splice has two notes
+    return len(left)
+
+
+# What requests of a shape do, that a kernel may show too little of.
+_DONE_BY = {Shape.SPLICE: "splices", Shape.OPEN: "opens", Shape.CLOSE: "closes"}
 
 
 def coverage(shown: Optional[Uring], in_flight: int = 0) -> str:
     """What a run sees of io_uring, for its profile; `in_flight` are requests whose completion it did not see."""
     if shown is None:
         return "none: this kernel does not show its requests"
-    return f"partial: {in_flight} requests were not seen to complete" if in_flight else "full"
+    seen = {kind.shape for kind in known(shown).values()}
+    lacks = [f"no {what}" for shape, what in _DONE_BY.items() if shape not in seen]
+    if in_flight:
+        lacks.append(f"{in_flight} requests were not seen to complete")
+    return f"partial: {', '.join(lacks)}" if lacks else "full"

@@ -328,7 +328,8 @@ def sync_result(b: Body, full: str) -> None:
     a.label(succeeded)
     returned(b, op)
     a.ldx(r1, r9[Call.op])
-    a.jeq(r1, BY_NAME["sync_file_range"].code, done, "starts writing, promises nothing")
+    for name in "sync_file_range", "uring_sync_file_range":
+        a.jeq(r1, BY_NAME[name].code, done, "starts writing, promises nothing")
     _state(b, done)
     a.mov(r4, r0)
     a.mov(r1, 0)

@@ -26,7 +26,7 @@ NOTED = (
     (Pending.offset, Call.offset), (Pending.broken, Call.broken), (Pending.ended, Call.ended),
     (Pending.previous, Call.previous), (Pending.op, Call.op), (Pending.direction, Call.direction),
     (Pending.flags, Call.flags), (Pending.rw_flags, Call.rw_flags), (Pending.unmeasured, Call.unmeasured),
-    (Pending.explicit, Call.explicit),
+    (Pending.explicit, Call.explicit), (Pending.marks, Call.marks),
 )
 # What it takes of the open file description: the key that OpenFile was found by is on the stack.
 OPENED = ((Pending.file, OpenKey.file), (Pending.mnt_ns, OpenKey.mnt_ns))
@@ -56,8 +56,7 @@ def submit(b: Body, key: Slot, full: str) -> None:
     a.stx(r9[Call.id], r1)
     _extend_run(b)
     fresh = b.overlay("note", Pending)
-    for note in (Pending.silent, Pending.pad):
-        a.st(fresh[note], 0)
+    a.st(fresh[Pending.pad], 0)
     for note, own in NOTED:
         a.ldx(r1, r9[own])
         a.stx(fresh[note], r1)

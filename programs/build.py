@@ -6,10 +6,10 @@ from typing import Dict, FrozenSet, List, Optional, Tuple
 
 from asm import Program
 
-from . import aio, copies, entry, lifetime, path, renames, sync, targets, transfer, uring
+from . import aio, copies, entry, lifetime, path, renames, sync, targets, transfer, uring, uring_files, uring_splice
 from .hooks import Hook
 from .identify import SCRATCH_ENTER, SCRATCH_EXIT
-from .kernel import Kernel, Options
+from .kernel import Kernel, Options, Uring
 from .maps import (
     AIO_ENTER,
     AIO_EVENTS,
@@ -22,12 +22,25 @@ from .maps import (
     ENTER_OTHER,
     EXIT,
     NEW_NAME,
+    URING_BAD_CLOSE,
+    URING_BAD_FROM,
+    URING_BAD_INTO,
+    URING_BAD_UNSEEN,
+    URING_CLOSE,
+    URING_CLOSE_DONE,
+    URING_FROM,
+    URING_FROM_DONE,
+    URING_INTO,
+    URING_INTO_DONE,
+    URING_OPEN_DONE,
+    URING_REFUSED,
     URING_TAKEN,
     URING_UNSEEN,
     WALKS,
     Maps,
 )
 from .operations import NUMBERS, SYSTEM_CALLS, Kind, SystemCall, descriptor
+from .requests import CLOSE, OPEN, TARGET, known
 
 
 @dataclass(frozen=True)
@@ -122,18 +135,42 @@ def io_uring(kernel: Kernel, options: Options, maps: Maps) -> Optional[ProgramSe
     hooked = {"completed": uring.completed(*facts), "refused": uring.refused(*facts), "taken": uring.taken(*facts)}
     if "overflowed" in shown.events and kernel.loops:
         hooked["overflowed"] = uring.overflowed(*facts)
-    made = [*hooked.values(), uring.unseen(*facts), path.walk(*facts[:3], SCRATCH_EXIT)]
+    made = [*hooked.values(), path.walk(*facts[:3], SCRATCH_EXIT)]
+    jumps = {
+        URING_TAKEN: "uring_taken", URING_REFUSED: "uring_refused", WALKS[SCRATCH_EXIT]: f"walk_{SCRATCH_EXIT}",
+    }
+    for index, program in _io_uring_parts(*facts).items():
+        made.append(program)
+        jumps[index] = program.name
     return ProgramSet(
         programs={program.name: program for program in made},
         attach={
             program.name: [Hook("raw_tracepoint", "io_uring", shown.events[event])] for event, program in hooked.items()
         },
-        jumps={
-            URING_TAKEN: "uring_taken", URING_UNSEEN: "uring_unseen", WALKS[SCRATCH_EXIT]: f"walk_{SCRATCH_EXIT}",
-        },
+        jumps=jumps,
         syscalls={},
         entering=frozenset(),
     )
+
+
+def _io_uring_parts(kernel: Kernel, options: Options, maps: Maps, shown: Uring) -> Dict[int, Program]:
+    """What the programs on io_uring's events go on with, by the index in their tail-call table."""
+    facts, kinds = (kernel, options, maps, shown), known(shown).values()
+    parts = {URING_UNSEEN: uring.unseen(*facts, "taken"), URING_BAD_UNSEEN: uring.unseen(*facts, "refused")}
+    if TARGET in kinds:
+        parts.update({
+            URING_INTO: uring_splice.into(*facts), URING_BAD_INTO: uring_splice.into(*facts, entry=True),
+            URING_FROM: uring_splice.out_of(*facts), URING_BAD_FROM: uring_splice.out_of(*facts, entry=True),
+            URING_INTO_DONE: uring_splice.into_done(*facts), URING_FROM_DONE: uring_splice.out_of_done(*facts),
+        })
+    if OPEN in kinds:
+        parts[URING_OPEN_DONE] = uring_files.open_done(*facts)
+    if CLOSE in kinds:
+        parts.update({
+            URING_CLOSE: uring_files.close(*facts), URING_BAD_CLOSE: uring_files.close(*facts, entry=True),
+            URING_CLOSE_DONE: uring_files.close_done(*facts),
+        })
+    return parts
 
 
 def _ways_in(

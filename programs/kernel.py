@@ -69,6 +69,14 @@ URING_MEMBERS: Dict[str, Tuple[str, ...]] = {
     "rw.address": ("io_rw.addr",),
     "rw.length": ("io_rw.len",),
     "rw.flags": ("io_rw.flags",),
+    "splice.source": ("io_splice.splice_fd_in",),
+    "splice.source_offset": ("io_splice.off_in",),
+    "splice.target_offset": ("io_splice.off_out",),
+    "splice.length": ("io_splice.len",),
+    "splice.flags": ("io_splice.flags",),
+    "open.slot": ("io_open.file_slot",),
+    "close.fd": ("io_close.fd",),
+    "close.slot": ("io_close.file_slot",),
     "ring.files": ("io_ring_ctx.file_table.data.nodes", "io_ring_ctx.file_table.files"),
     "ring.file_count": ("io_ring_ctx.file_table.data.nr", "io_ring_ctx.nr_user_files"),
     "ring.completing": ("io_ring_ctx.submit_state.compl_reqs",),
@@ -112,7 +120,9 @@ TYPED: Tuple[str, ...] = ("task_struct", "files_struct", "fdtable", "file", "lis
 
 
 # The same, but a kernel may do without.
-TYPED_OPTIONAL: Tuple[str, ...] = ("io_kiocb", "io_rw", "io_ring_ctx", "io_rsrc_node")
+TYPED_OPTIONAL: Tuple[str, ...] = (
+    "io_kiocb", "io_rw", "io_ring_ctx", "io_rsrc_node", "io_splice", "io_open", "io_close",
+)
 
 
 @dataclass(frozen=True)
@@ -123,7 +133,7 @@ class Uring:
     ``request``, which says where each presents the ``struct io_kiocb *``: the position among the arguments of a raw
     tracepoint, the offset of the field of a perf tracepoint.  A kernel may lack "overflowed", which has none: its
     request must be searched for.  ``offsets`` has the keys of URING_MEMBERS; "node.file" is missing where registered
-    files are no nodes.
+    files are no nodes, others where a kind of request cannot be followed.
     """
 
     events: Mapping[str, str]

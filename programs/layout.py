@@ -71,7 +71,7 @@ class Call(Layout):
     measured = field(U64)   # 1: ``requested`` of the next request is known already
     stuck = field(U64)      # index of the program that must deal with the next request, 0: none
     flags = field(U32)      # O_*
-    pad = field(U32)
+    marks = field(U32)      # NOTE_*
 
 
 class OpenKey(Layout):
@@ -104,14 +104,15 @@ OPEN_UNNAMED = 1            # the path has not reached user space yet
 class PendingKey(Layout):
     """What identifies a request from its submission to its completion.
 
-    Linux AIO: the context and the address of the iocb, both of a process.  io_uring: kernel addresses.
+    Linux AIO: the context and the address of the iocb, both of a process.  io_uring: a kernel address.
     """
 
-    space = field(U64)      # aio_context_t, or struct io_ring_ctx *
+    space = field(U64)      # aio_context_t; io_uring: OWN, or OTHER for the source of a splice
     request = field(U64)    # struct iocb * in user memory, or struct io_kiocb *
     owner = field(U64)      # tgid; io_uring: 0
 
 
+OWN, OTHER = 0, 1
 SYNC = 2                    # a request's direction where it is neither READ nor WRITE
 
 
@@ -133,8 +134,31 @@ class Pending(Layout):
     rw_flags = field(U32)
     unmeasured = field(U32)
     explicit = field(U32)
-    silent = field(U32)     # 1: io_uring shows no completion if it succeeds
+    marks = field(U32)      # NOTE_*
     pad = field(U32)
+
+
+# What io_uring's programs note of a request.
+NOTE_SILENT = 1             # no completion is shown if it succeeds
+NOTE_SELECTS = 2            # its size is that of the buffer which the kernel will choose
+NOTE_ABSENT = 4             # its own file is no regular one: it is noted because another may be
+NOTE_LAST = 8               # what it closes has no other descriptor
+NOTE_OPCODE = 8             # the shift of its IORING_OP_*
+
+
+class RingKey(Layout):
+    """A place in the table of files registered with a ring."""
+
+    ring = field(U64)       # struct io_ring_ctx *
+    index = field(U64)
+
+
+class RingFile(Layout):
+    """The file that a request has opened into it."""
+
+    file = field(U64)       # struct file *
+    mnt_ns = field(U64)     # struct mnt_namespace *
+    id = field(U64)
 
 
 class Iocb(Layout):

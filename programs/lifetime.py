@@ -49,7 +49,7 @@ def _enter_close(b: Body) -> None:
     identify(b, scratch=SCRATCH_ENTER, skip="out")
     a.ldx(r1, r7[OpenFile.id])
     a.stx(r9[Call.id], r1)
-    _mark_deleted(b)
+    mark_deleted(b)
     b.load(r1, r8, o["file.ref"])
     a.jne(r1, b.kernel.one_reference, "still_open", "another descriptor, or a call in flight, keeps it")
     end_runs(b)
@@ -59,7 +59,7 @@ def _enter_close(b: Body) -> None:
     send_name(b, SCRATCH_ENTER)
 
 
-def _mark_deleted(b: Body) -> None:
+def mark_deleted(b: Body) -> None:
     """Sets FILE_DELETED in the state of the file of the OpenFile in r7 if no name is left."""
     a, done = b.a, b.a.unique("has_a_name")
     a.ldx(r3, r9[Call.inode])

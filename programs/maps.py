@@ -27,6 +27,8 @@ from .layout import (
     OpStats,
     Pending,
     PendingKey,
+    RingFile,
+    RingKey,
     Runs,
     Scratch,
     TallyKey,
@@ -39,6 +41,7 @@ TARGETS = 32768
 FALLBACK_CALLS = 8192       # threads whose record in the array is another's
 REQUESTS = 65536            # in flight at once
 AIO_CONTEXTS = 4096
+RING_FILES = 4096           # the latest ones
 RING_BYTES = 8 << 20
 BPF_F_NO_PREALLOC = 1
 
@@ -47,7 +50,11 @@ ENTER_OTHER, COPY_TARGET, NEW_NAME, EXIT = 20, 21, 22, 23
 URING_TAKEN, URING_UNSEEN = 24, 25
 AIO_ENTER, AIO_RING, AIO_NOTE, AIO_NEW, AIO_VECTOR, AIO_UNDO, AIO_EVENTS = 26, 27, 28, 29, 30, 31, 32
 WALKS = (33, 34)            # by work space
-JUMPS = 40
+URING_INTO, URING_FROM, URING_CLOSE = 35, 36, 37
+URING_BAD_INTO, URING_BAD_FROM, URING_BAD_CLOSE = 38, 39, 40
+URING_INTO_DONE, URING_FROM_DONE, URING_OPEN_DONE, URING_CLOSE_DONE = 41, 42, 43, 44
+URING_REFUSED, URING_BAD_UNSEEN = 45, 46
+JUMPS = 48
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,8 @@ class Maps:
     opens: Map
     pending: Map            # asynchronous requests in flight
     contexts: Map           # of Linux AIO
+    ring_files: Map         # opened into a ring's table
+    silence: Map            # 1 once a request has been noted that shows no completion
     borrowed: Map           # a CPU's own Call record
     files: Map
     states: Map
@@ -108,6 +117,8 @@ def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True)
         opens=table("opens", OpenKey, OpenFile, max_files),
         pending=table("pending", PendingKey, Pending, REQUESTS),
         contexts=table("contexts", AioKey, AioContext, AIO_CONTEXTS),
+        ring_files=Map("ring_files", MapType.LRU_HASH, RingKey, RingFile, RING_FILES),
+        silence=Map("silence", MapType.ARRAY, U32, U64, 1),
         borrowed=Map("borrowed", MapType.PERCPU_ARRAY, U32, Call, 1),
         files=table("files", FileKey, FileId, max_files),
         states=table("states", U64, FileState, max_files),

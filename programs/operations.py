@@ -75,11 +75,13 @@ class SystemCall:
 
 def _catalogue() -> List[Operation]:
     reads = ["read", "readv", "pread64", "preadv", "preadv2", "sendfile_read", "copy_file_range_read", "splice_read",
-             "aio_pread", "aio_preadv", "uring_read", "uring_readv", "uring_read_fixed"]
+             "aio_pread", "aio_preadv", "uring_read", "uring_readv", "uring_read_fixed", "uring_splice_read"]
     writes = ["write", "writev", "pwrite64", "pwritev", "pwritev2",
               "sendfile_write", "copy_file_range_write", "splice_write",
-              "aio_pwrite", "aio_pwritev", "uring_write", "uring_writev", "uring_write_fixed"]
-    others = ["fsync", "fdatasync", "sync_file_range", "aio_fsync", "aio_fdsync", "uring_fsync", "open", "close"]
+              "aio_pwrite", "aio_pwritev", "uring_write", "uring_writev", "uring_write_fixed",
+              "uring_splice_write"]
+    others = ["fsync", "fdatasync", "sync_file_range", "aio_fsync", "aio_fdsync", "uring_fsync",
+              "uring_sync_file_range", "open", "close"]
     found = [(name, READ) for name in reads] + [(name, WRITE) for name in writes]
     every: List[Tuple[str, Optional[int]]] = [*found, *((name, None) for name in others)]
     return [Operation(code, name, direction) for code, (name, direction) in enumerate(every, 1)]

@@ -7,151 +7,143 @@ position.  Sources: io_uring/io_uring.c, io_uring/rw.c; include/uapi/linux/io_ur
 """
 from __future__ import annotations
 
-from enum import IntEnum
-from typing import Dict, NamedTuple
+from typing import Dict
 
-from asm import U32, U64, Layout, Mem, Program, Register, Slot, field, r0, r1, r2, r3, r6, r7, r8, r9
+from asm import U32, U64, Layout, Mem, Program, Slot, field, r0, r1, r2, r3, r6, r7, r8, r9
 
 from . import account, asynchronous
 from .body import BPF_NOEXIST, Body, begin
 from .entry import only_targets, resolve
 from .identify import SCRATCH_EXIT, find_open, identify, send_name
 from .kernel import Kernel, Options, Uring
-from .layout import SYNC, Call, Lost, OpenFile, OpenKey, Pending, PendingKey
-from .maps import URING_TAKEN, URING_UNSEEN, Maps
+from .layout import (
+    NOTE_ABSENT,
+    NOTE_OPCODE,
+    NOTE_SELECTS,
+    NOTE_SILENT,
+    OTHER,
+    OWN,
+    SYNC,
+    Call,
+    Lost,
+    OpenFile,
+    OpenKey,
+    Pending,
+    PendingKey,
+)
+from .maps import (
+    URING_BAD_CLOSE,
+    URING_BAD_INTO,
+    URING_BAD_UNSEEN,
+    URING_CLOSE,
+    URING_CLOSE_DONE,
+    URING_INTO,
+    URING_INTO_DONE,
+    URING_OPEN_DONE,
+    URING_REFUSED,
+    URING_TAKEN,
+    URING_UNSEEN,
+    Maps,
+)
 from .operations import BY_NAME, NUMBERS, READ, SWITCH, WRITE
+from .requests import BUFFER_SELECT, CLOSING, CQE_SKIP, FROM, OPCODES, PLAIN, Shape, Source, known
+from .ring_files import end_close, note_last
 from .transfer import extend_at_offset, sum_iovec
 
-
-class Shape(IntEnum):
-    """What the length of a request counts."""
-
-    BYTES = 0       # bytes
-    VECTOR = 1      # entries of an iovec
-    NOTHING = 2     # it transfers nothing
-
-
-class Opcode(NamedTuple):
-    """A kind of request: the operation that it is counted as."""
-
-    operation: str
-    direction: int
-    shape: Shape
-
-    def pack(self) -> int:
-        """Operation in bits 0-7, direction in 8-15, shape in 16-23."""
-        return BY_NAME[self.operation].code | self.direction << 8 | self.shape << 16
-
-
-# IORING_OP_*: enum io_uring_op.
-OPCODES: Dict[int, Opcode] = {
-    1: Opcode("uring_readv", READ, Shape.VECTOR),
-    2: Opcode("uring_writev", WRITE, Shape.VECTOR),
-    3: Opcode("uring_fsync", SYNC, Shape.NOTHING),
-    4: Opcode("uring_read_fixed", READ, Shape.BYTES),
-    5: Opcode("uring_write_fixed", WRITE, Shape.BYTES),
-    22: Opcode("uring_read", READ, Shape.BYTES),
-    23: Opcode("uring_write", WRITE, Shape.BYTES),
-    60: Opcode("uring_readv", READ, Shape.VECTOR),      # READV_FIXED, WRITEV_FIXED: 6.15
-    61: Opcode("uring_writev", WRITE, Shape.VECTOR),
-}
-# IOSQE_*, which REQ_F_* equal
-FIXED_FILE, BUFFER_SELECT, CQE_SKIP = 1, 1 << 5, 1 << 6
 COMPLETING = 1024           # requests looked at for one whose completion found no room
 FILE_POINTER = ~7           # registered files carry flags in the lowest bits of their pointers
-
-
-class Entry(NamedTuple):
-    """Offsets in struct io_uring_sqe, of what is also in a request once that is prepared."""
-
-    opcode: int = 0
-    flags: int = 1
-    fd: int = 4
-    position: int = 8
-    address: int = 16
-    length: int = 24
-    rw_flags: int = 28
-
-
-class Source:
-    """Where to read a request from: its struct io_kiocb, or the entry of the ring where it could not be prepared.
-
-    ``base`` holds the address of that.  Reading clobbers r0 to r5.
-    """
-
-    def __init__(self, b: Body, uring: Uring, *, entry: bool) -> None:
-        self.b = b
-        self.offsets = uring.offsets
-        self.entry = entry
-
-    def opcode(self, dst: Register, base: Register) -> None:
-        self._read(dst, base, 1, Entry().opcode, "request.opcode")
-
-    def flags(self, dst: Register, base: Register) -> None:
-        """IOSQE_*: the lowest byte of the request's flags, which are of 4 bytes or 8."""
-        self._read(dst, base, 1 if self.entry else 4, Entry().flags, "request.flags")
-
-    def fd(self, dst: Register, base: Register) -> None:
-        self._read(dst, base, 4, Entry().fd, "request.fd")
-
-    def position(self, dst: Register, base: Register) -> None:
-        self._read(dst, base, 8, Entry().position, "rw.position")
-
-    def address(self, dst: Register, base: Register) -> None:
-        self._read(dst, base, 8, Entry().address, "rw.address")
-
-    def length(self, dst: Register, base: Register) -> None:
-        self._read(dst, base, 4, Entry().length, "rw.length")
-
-    def rw_flags(self, dst: Register, base: Register) -> None:
-        self._read(dst, base, 4, Entry().rw_flags, "rw.flags")
-
-    def _read(self, dst: Register, base: Register, size: int, in_entry: int, name: str) -> None:
-        if self.entry:
-            self.b.load(dst, base, in_entry, size=size)
-        elif name.startswith("rw."):
-            offset = self.offsets["request.command"] + self.offsets[name]
-            # Where the command lies at the start of the request, it can be read as what it is.
-            of = "" if self.offsets["request.command"] else "io_rw"
-            self.b.load(dst, base, offset, name, size=size, of=of)
-        else:
-            self.b.load(dst, base, self.offsets[name], name, size=size, of="io_kiocb")
+# Requests that are noted, and accounted for, by programs of their own.
+NOTED_BY = {Shape.SPLICE: URING_INTO, Shape.CLOSE: URING_CLOSE}
+REFUSED_BY = {Shape.SPLICE: URING_BAD_INTO, Shape.CLOSE: URING_BAD_CLOSE}
+DONE_BY = {Shape.SPLICE: URING_INTO_DONE, Shape.CLOSE: URING_CLOSE_DONE, Shape.OPEN: URING_OPEN_DONE}
 
 
 def taken(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Program:
     """io_uring_submit_req: the kernel has taken a request from the ring and prepared it."""
-    b = begin("uring_taken", kernel, options, maps, task=True)
+    b = begin("uring_taken", kernel, options, maps)
     a = b.a
     a.mov(r6, r1)
-    key = _key(b, uring, "taken")
-    _admit(b, Source(b, uring, entry=False))
+    key = event_key(b, uring, "taken")
+    _settle_silent(b, key, URING_UNSEEN)
+    source = Source(b, uring)
+    _admit(b, uring, source)
     a.lookup(maps.pending, key)
     a.jeq(r0, 0, "fresh")
     a.tail_call(r6, maps.jumps, URING_UNSEEN)
     a.label("fresh")
-    _note(b, uring, key, Source(b, uring, entry=False))
+    _hand_on(b, NOTED_BY)
+    note(b, uring, key, source)
     return b.program()
 
 
 def refused(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Program:
     """io_uring_req_failed (const struct io_uring_sqe *, ...): it could not be prepared, and completes with an error."""
-    b = begin("uring_refused", kernel, options, maps, task=True)
+    b = begin("uring_refused", kernel, options, maps)
     a = b.a
     a.mov(r6, r1)
-    key = _key(b, uring, "refused")
+    key = event_key(b, uring, "refused")
+    _settle_silent(b, key, URING_BAD_UNSEEN)
     a.ldx(r7, r6[0], "the entry")
     source = Source(b, uring, entry=True)
-    _admit(b, source)
-    _note(b, uring, key, source)
+    _admit(b, uring, source)
+    a.lookup(maps.pending, key)
+    a.jeq(r0, 0, "fresh")
+    a.tail_call(r6, maps.jumps, URING_BAD_UNSEEN)
+    a.label("fresh")
+    _hand_on(b, REFUSED_BY)
+    note(b, uring, key, source)
     return b.program()
+
+
+def _settle_silent(b: Body, key: Slot, program: int) -> None:
+    """On to ``program`` if the request whose struct is reused, by whomever, for whatever, was a silent one.
+
+    Of the others this is asked where they are noted, or completed: not of every request on the system.
+    """
+    a, zero, none = b.a, b.a.slot("zero", U32), b.a.unique("none_silent")
+    a.st(zero, 0)
+    a.lookup(b.maps.silence, zero)
+    a.jeq(r0, 0, none)
+    a.ldx(r1, r0.u64(0))
+    a.jeq(r1, 0, none, "nor was any other, so far")
+    a.lookup(b.maps.pending, key)
+    a.jeq(r0, 0, none)
+    a.tail_call(r6, b.maps.jumps, program)
+    a.label(none)
+
+
+def _tell_silent(b: Body) -> None:
+    """There is a silent request, if the one in the Call record is."""
+    a, zero, shown = b.a, b.a.slot("zero", U32), b.a.unique("shown")
+    a.ldx(r1, r9[Call.marks])
+    a.and_(r1, NOTE_SILENT)
+    a.jeq(r1, 0, shown)
+    a.st(zero, 0)
+    a.lookup(b.maps.silence, zero)
+    a.jeq(r0, 0, shown)
+    a.st(r0.u64(0), 1)
+    a.label(shown)
+
+
+def _hand_on(b: Body, programs: Dict[Shape, int]) -> None:
+    """To the program that notes requests of the shape in the slot "kind", if that has one of its own."""
+    a = b.a
+    a.ldx(r8, a.slot("kind", U64))
+    a.rsh(r8, 16)
+    for shape, program in programs.items():
+        other = a.unique("not_" + shape.name.lower())
+        a.jne(r8, shape, other)
+        a.tail_call(r6, b.maps.jumps, program)
+        a.ja("out")
+        a.label(other)
 
 
 def completed(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Program:
     """io_uring_complete: the result of a request is being posted to the ring."""
-    b = begin("uring_completed", kernel, options, maps, task=True)
+    b = begin("uring_completed", kernel, options, maps)
     a = b.a
     a.mov(r6, r1)
-    key = _key(b, uring, "completed")
+    key = event_key(b, uring, "completed")
     a.lookup(maps.pending, key)
     a.jeq(r0, 0, "out", "none that was noted")
     _complete(b, uring, key)
@@ -163,7 +155,7 @@ def overflowed(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Pr
 
     The event does not name the request, but that is on the ring's list of those that are just being completed.
     """
-    b = begin("uring_overflowed", kernel, options, maps, task=True)
+    b = begin("uring_overflowed", kernel, options, maps)
     a, o = b.a, uring.offsets
     a.mov(r6, r1)
     key, search = a.slot("pending", PendingKey), a.slot("search", Search)
@@ -179,6 +171,8 @@ def overflowed(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Pr
     a.ldx(r7, search[Search.found])
     a.jeq(r7, 0, "out")
     a.stx(key[PendingKey.request], r7)
+    a.lookup(maps.pending, key)
+    a.jeq(r0, 0, "out")
     _complete(b, uring, key)
     return b.program()
 
@@ -220,22 +214,73 @@ def _look(b: Body, uring: Uring) -> None:
 
 
 def _complete(b: Body, uring: Uring, key: Slot) -> None:
-    """Accounts for the request in r7, which is noted under ``key``.  Ends the program."""
-    a = b.a
+    """Accounts for the request in r7, which is noted under ``key``, with its note in r0.  Ends the program."""
+    a, source, stale = b.a, Source(b, uring), b.a.unique("stale")
+    a.ldx(r8, r0[Pending.marks])
+    a.rsh(r8, NOTE_OPCODE)
+    source.opcode(r1, r7)
+    a.jne(r1, r8, stale, "the completion of the one before was not shown")
     asynchronous.borrow_call(b, "out")
+    a.stx(r9[Call.iocb], r7)
+    for number, opcode in OPCODES.items():
+        if opcode.shape in DONE_BY:
+            other = a.unique("not_" + opcode.operation)
+            a.jne(r8, number, other)
+            a.tail_call(r6, b.maps.jumps, DONE_BY[opcode.shape])
+            a.ja("out")
+            a.label(other)
+    finish(b, uring, key, source)
+    a.label(stale)
+    a.delete(b.maps.pending, key)
+    b.lost(Lost.calls)
+    a.ret(0)
+
+
+def done(b: Body, side: int, missing: str) -> Slot:
+    """The beginning of a program that ``_complete`` goes on with: r7 = the request, r9 the borrowed record.
+
+    Returns the key of the note of that side of it; jumps to ``missing`` if there is none.  r0 = the note.
+    """
+    a, key = b.a, b.a.slot("pending", PendingKey)
+    a.mov(r6, r1)
+    asynchronous.borrow_call(b, missing)
+    a.ldx(r7, r9[Call.iocb])
+    a.zero(key)
+    a.st(key[PendingKey.space], side)
+    a.stx(key[PendingKey.request], r7)
+    a.lookup(b.maps.pending, key)
+    a.jeq(r0, 0, missing)
+    return key
+
+
+def load_result(b: Body, uring: Uring) -> None:
+    """Call.result = that of the request in r7."""
+    a = b.a
     b.load(r1, r7, uring.offsets["request.result"], size=4, of="io_kiocb")
     a.lsh(r1, 32)
     a.arsh(r1, 32, "an int")
     a.stx(r9[Call.result], r1)
-    b.load(r8, r7, uring.offsets["request.file"], of="io_kiocb")
-    Source(b, uring, entry=False).position(r1, r7)
-    a.stx(a.slot("end", U64), r1, "where it ended, if it was a transfer")
+
+
+def finish(b: Body, uring: Uring, key: Slot, source: Source, after: int = 0) -> None:
+    """Accounts for a transfer or a sync: the request in r7, noted under ``key``; r9 is the borrowed record.
+
+    Goes on with program ``after``, if there is one; ends this one.
+    """
+    a = b.a
+    load_result(b, uring)
+    if source.view is PLAIN:
+        source.position(r1, r7)
+        a.stx(a.slot("end", U64), r1, "where it ended, if it was a transfer")
     asynchronous.claim(b, key, "out")
     for place in (Call.walk, Call.moved):
         a.st(r9[place], 0)
     a.call("ktime_get_ns")
     a.stx(r9[Call.now], r0)
     opened = a.slot("open", OpenKey)
+    a.ldx(r1, opened[OpenKey.mnt_ns])
+    a.stx(r9[Call.mnt_ns], r1)
+    _file_of(b, uring, key, source)
     a.ldx(r1, r9[Call.id])
     a.jeq(r1, 0, "late", "not known before")
     a.ldx(r2, r9[Call.direction])
@@ -251,67 +296,151 @@ def _complete(b: Body, uring: Uring, key: Slot) -> None:
     a.ja("account")
     a.label("late")
     a.jeq(r8, 0, "no_file")
-    a.ldx(r1, opened[OpenKey.mnt_ns])
-    a.stx(r9[Call.mnt_ns], r1)
     find_open(b, "found", "slow")
     a.label("slow")
+    if source.view is FROM:
+        a.ldx(r1, r9[Call.id])
+        a.jne(r1, 0, "full", "closed meanwhile: nothing holds it any more")
     identify(b, scratch=SCRATCH_EXIT, skip="out")
     a.label("found")
+    if source.view is not PLAIN:
+        b.load(r1, r8, b.kernel.offsets["file.pos"], "f_pos", of="file")
+        a.stx(a.slot("end", U64), r1)
     a.ldx(r8, r9[Call.result])
     _place(b)
     a.label("account")
     _account(b)
-    send_name(b, SCRATCH_EXIT)
+    send_name(b, SCRATCH_EXIT, after)
     a.label("no_file")
     a.ldx(r8, r9[Call.result])
     a.jsge(r8, 0, "full", "done, on a file that nobody knows")
     account.failed(b, None)
-    a.ret(0)
+    a.ja("out")
     a.label("full")
     b.lost(Lost.calls)
     a.label("out")
-    a.ret(0)
+    go_on(b, after)
 
 
-def unseen(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Program:
+def _move(b: Body) -> None:
+    """The request is not on the file that was there when it was taken: takes it out of that one's runs.
+
+    Keeps r7, the request, and r8, its file.
+    """
+    a, request, file, result = b.a, b.a.slot("request", U64), b.a.slot("its_file", U64), b.a.slot("result", U64)
+    a.stx(request, r7)
+    a.stx(file, r8)
+    nothing = a.unique("not_in_runs")
+    a.ldx(r1, r9[Call.direction])
+    a.jeq(r1, SYNC, nothing)
+    a.ldx(r1, r9[Call.result])
+    a.stx(result, r1)
+    a.mov(r8, 0)
+    a.stx(r9[Call.result], r8)
+    asynchronous.correct(b)
+    a.ldx(r1, result)
+    a.stx(r9[Call.result], r1)
+    a.label(nothing)
+    a.st(r9[Call.id], 0)
+    a.ldx(r8, file)
+    a.ldx(r7, request)
+
+
+def go_on(b: Body, after: int) -> None:
+    """The end of a program: on to program ``after``, if there is one."""
+    if after:
+        b.a.tail_call(r6, b.maps.jumps, after)
+    b.a.ret(0)
+
+
+def _file_of(b: Body, uring: Uring, key: Slot, source: Source) -> None:
+    """r8 = the ``struct file *`` that the request in r7 has used; Call.requested, where that is known only now."""
+    a = b.a
+    opened = a.slot("open", OpenKey)
+    if source.view is FROM:
+        found = a.unique("source_found")
+        a.ldx(r8, opened[OpenKey.file])
+        a.ldx(r1, r9[Call.id])
+        a.jne(r1, 0, found)
+        find_file(b, uring, key, source)
+        a.label(found)
+        return
+    b.load(r8, r7, uring.offsets["request.file"], of="io_kiocb")
+    if source.view is not PLAIN:
+        return
+    same, fixed = a.unique("same_file"), a.unique("size_known")
+    a.jeq(r8, 0, same)
+    a.ldx(r1, r9[Call.id])
+    a.jeq(r1, 0, same)
+    a.ldx(r1, opened[OpenKey.file])
+    a.jeq(r1, r8, same)
+    _move(b)
+    a.label(same)
+    a.ldx(r1, r9[Call.marks])
+    a.and_(r1, NOTE_SELECTS)
+    a.jeq(r1, 0, fixed)
+    source.length(r1, r7)
+    a.stx(r9[Call.requested], r1)
+    a.label(fixed)
+
+
+def unseen(kernel: Kernel, options: Options, maps: Maps, uring: Uring, event: str) -> Program:
     """A request is reused whose completion was not shown: that of a silent one, which then has done all it should.
 
-    Nobody knows when: it has no latency.  Goes on with the request that is being taken.
+    Nobody knows when: it has no latency.  Goes on with the request that is being taken or refused.
     """
-    b = begin("uring_unseen", kernel, options, maps, task=True)
+    b = begin("uring_unseen" if event == "taken" else "uring_bad_unseen", kernel, options, maps)
     a = b.a
     a.mov(r6, r1)
-    key = _key(b, uring, "taken")
+    key = event_key(b, uring, event)
     asynchronous.borrow_call(b, "out")
-    a.lookup(maps.pending, key)
-    a.jeq(r0, 0, "out")
-    a.ldx(r8, r0[Pending.silent])
-    asynchronous.claim(b, key, "out")
-    a.jeq(r8, 0, "full", "lost in a way that is not understood")
-    a.ldx(r1, r9[Call.id])
-    a.jeq(r1, 0, "full", "its file has gone from the request")
-    a.ldx(r1, r9[Call.entered])
-    a.stx(r9[Call.now], r1)
-    a.mov(r8, 0)
-    a.ldx(r1, r9[Call.direction])
-    a.jeq(r1, SYNC, "account")
-    a.ldx(r1, r9[Call.explicit])
-    a.jeq(r1, 0, "full", "nor is it known where it was")
-    a.ldx(r8, r9[Call.requested])
-    a.label("account")
-    a.stx(r9[Call.result], r8)
-    _account(b)
-    a.tail_call(r6, maps.jumps, URING_TAKEN)
-    a.ret(0)
-    a.label("full")
-    b.lost(Lost.calls)
-    a.tail_call(r6, maps.jumps, URING_TAKEN)
+    _unseen(b, key, OTHER)
+    _unseen(b, key, OWN)
+    a.tail_call(r6, maps.jumps, URING_TAKEN if event == "taken" else URING_REFUSED)
     a.label("out")
     a.ret(0)
     return b.program()
 
 
-def _key(b: Body, uring: Uring, event: str) -> Slot:
+def _unseen(b: Body, key: Slot, side: int) -> None:
+    a = b.a
+    lost, accounted, done = a.unique("unseen_lost"), a.unique("unseen_sync"), a.unique("unseen_done")
+    a.st(key[PendingKey.space], side)
+    asynchronous.claim(b, key, done)
+    a.ldx(r8, r9[Call.marks])
+    a.mov(r1, r8)
+    a.and_(r1, NOTE_ABSENT)
+    a.jne(r1, 0, done)
+    a.and_(r8, NOTE_SILENT)
+    a.jeq(r8, 0, lost, "lost in a way that is not understood")
+    a.ldx(r1, r9[Call.op])
+    a.jeq(r1, BY_NAME["open"].code, lost, "nobody knows which descriptor it made")
+    if side == OWN:
+        closed = a.unique("not_a_close")
+        a.jne(r1, BY_NAME["close"].code, closed)
+        end_close(b)
+        a.ja(done)
+        a.label(closed)
+    a.ldx(r1, r9[Call.id])
+    a.jeq(r1, 0, lost, "its file has gone from the request")
+    a.ldx(r1, r9[Call.entered])
+    a.stx(r9[Call.now], r1)
+    a.mov(r8, 0)
+    a.ldx(r1, r9[Call.direction])
+    a.jeq(r1, SYNC, accounted)
+    a.ldx(r1, r9[Call.explicit])
+    a.jeq(r1, 0, lost, "nor is it known where it was")
+    a.ldx(r8, r9[Call.requested])
+    a.label(accounted)
+    a.stx(r9[Call.result], r8)
+    _account(b, lost)
+    a.ja(done)
+    a.label(lost)
+    b.lost(Lost.calls)
+    a.label(done)
+
+
+def event_key(b: Body, uring: Uring, event: str) -> Slot:
     """r7 = the request that the event is about, which is also the key of its note; a jump to ``out`` if it has none."""
     a, at = b.a, uring.request[event]
     key = a.slot("pending", PendingKey)
@@ -323,11 +452,11 @@ def _key(b: Body, uring: Uring, event: str) -> Slot:
     return key
 
 
-def _admit(b: Body, source: Source) -> None:
+def _admit(b: Body, uring: Uring, source: Source) -> None:
     """From the request in r7 to its packed Opcode in the slot "kind"; a jump to ``out`` if it is of no interest."""
     a, row = b.a, b.a.slot("number", U32)
     source.opcode(r1, r7)
-    for number, opcode in OPCODES.items():
+    for number, opcode in known(uring).items():
         a.mov(r8, opcode.pack(), opcode.operation)
         a.jeq(r1, number, "of_interest")
     a.ja("out")
@@ -344,8 +473,12 @@ def _admit(b: Body, source: Source) -> None:
     only_targets(b, r0, "out")
 
 
-def _note(b: Body, uring: Uring, key: Slot, source: Source) -> None:
-    """Notes the request that r7 points to.  Ends the program."""
+def note(b: Body, uring: Uring, key: Slot, source: Source, *, absent: str = "out", after: int = 0) -> None:
+    """Notes the request in r7, whose packed Opcode is in the slot "kind", under ``key``.
+
+    ``absent`` is "absent" if it must be noted too where its file is no regular one.  Goes on with program ``after``, if
+    there is one; ends this one.
+    """
     a, o = b.a, b.kernel.offsets
     asynchronous.borrow_call(b, "out")
     _describe(b, source)
@@ -354,34 +487,42 @@ def _note(b: Body, uring: Uring, key: Slot, source: Source) -> None:
     b.load(r8, r8, o["task.nsproxy"], of="task_struct")
     b.load(r8, r8, o["nsproxy.mnt_ns"], of="nsproxy")
     a.stx(r9[Call.mnt_ns], r8)
-    source.fd(r8, r7)
-    a.ldx(r1, a.slot("flags", U64))
-    a.and_(r1, FIXED_FILE)
-    a.jne(r1, 0, "registered")
-    resolve(b)
-    a.ja("resolved")
-    a.label("registered")
-    _registered_file(b, uring, key)
-    a.label("resolved")
+    if source.view is PLAIN:
+        a.ldx(r1, a.slot("kind", U64))
+        a.rsh(r1, 16)
+        a.jeq(r1, Shape.OPEN, "unknown_file")
+    elif source.view is CLOSING:
+        a.ldx(r8, key[PendingKey.request])
+        b.load(r8, r8, uring.offsets["request.ring"], of="io_kiocb")
+        a.stx(r9[Call.requested], r8)
+        source.slot(r8, r7, "close.slot")
+        a.stx(r9[Call.offset], r8)
+    find_file(b, uring, key, source)
     a.jeq(r8, 0, "unknown_file")
     find_open(b, "found", "slow")
     a.label("slow")
-    identify(b, scratch=SCRATCH_EXIT, skip="out")
+    identify(b, scratch=SCRATCH_EXIT, skip=absent)
     a.label("found")
+    if source.view is CLOSING:
+        note_last(b)
     asynchronous.submit(b, key, "full")
-    _note_silence(b, key)
-    send_name(b, SCRATCH_EXIT)
+    send_name(b, SCRATCH_EXIT, after)
+    if absent == "absent":
+        a.label("absent")
+        a.ldx(r1, r9[Call.marks])
+        a.or_(r1, NOTE_ABSENT)
+        a.stx(r9[Call.marks], r1)
     a.label("unknown_file")
-    _note_without_file(b, key)
+    note_without_file(b, key)
     a.jeq(r0, 0, "out")
     a.label("full")
     b.lost(Lost.calls)
     a.label("out")
-    a.ret(0)
+    go_on(b, after)
 
 
 def _describe(b: Body, source: Source) -> None:
-    """The Call record = what the request in r7 asks for, without its file."""
+    """The Call record = what the request in r7 asks for, without its file.  The slot "flags" = its IOSQE_*."""
     a, kind = b.a, b.a.slot("kind", U64)
     a.call("ktime_get_ns")
     a.stx(r9[Call.entered], r0)
@@ -389,6 +530,14 @@ def _describe(b: Body, source: Source) -> None:
         a.st(r9[place], 0)
     source.flags(r1, r7)
     a.stx(a.slot("flags", U64), r1)
+    source.opcode(r8, r7)
+    a.lsh(r8, NOTE_OPCODE)
+    a.ldx(r1, a.slot("flags", U64))
+    a.rsh(r1, CQE_SKIP.bit_length() - 1)
+    a.and_(r1, NOTE_SILENT)
+    a.or_(r8, r1)
+    a.stx(r9[Call.marks], r8)
+    _tell_silent(b)
     a.ldx(r1, kind)
     a.and_(r1, 0xFF)
     a.stx(r9[Call.op], r1)
@@ -397,8 +546,6 @@ def _describe(b: Body, source: Source) -> None:
     a.and_(r1, 0xFF)
     a.stx(r9[Call.direction], r1)
     a.jeq(r1, SYNC, "described")
-    source.rw_flags(r1, r7)
-    a.stx(r9[Call.rw_flags], r1)
     source.position(r1, r7)
     a.stx(r9[Call.offset], r1)
     if not source.entry:    # one that was refused belongs to no run
@@ -407,13 +554,33 @@ def _describe(b: Body, source: Source) -> None:
         a.label("at_position")
     source.length(r1, r7)
     a.stx(r9[Call.requested], r1)
-    a.ldx(r2, kind)
+    if source.view is PLAIN:
+        _describe_transfer(b, source)
+    a.label("described")
+
+
+def _describe_transfer(b: Body, source: Source) -> None:
+    """What a read or a write has, but no splice; a jump to ``described`` if there is nothing more."""
+    a = b.a
+    source.operation_flags(r1, r7)
+    a.stx(r9[Call.rw_flags], r1)
+    if not source.entry:
+        plain = a.unique("no_selection")
+        a.ldx(r1, a.slot("flags", U64))
+        a.and_(r1, BUFFER_SELECT)
+        a.jeq(r1, 0, plain)
+        a.ldx(r1, r9[Call.requested], "of a vector, the kernel has put the size of its only entry there")
+        a.jne(r1, 0, "described")
+        a.st(r9[Call.explicit], 0, "whatever the buffer holds: it is placed when it is done")
+        a.ldx(r1, r9[Call.marks])
+        a.or_(r1, NOTE_SELECTS)
+        a.stx(r9[Call.marks], r1)
+        a.ja("described")
+        a.label(plain)
+    a.ldx(r2, a.slot("kind", U64))
     a.rsh(r2, 16)
     a.jne(r2, Shape.VECTOR, "described")
-    if not source.entry:
-        a.ldx(r2, a.slot("flags", U64))
-        a.and_(r2, BUFFER_SELECT)
-        a.jne(r2, 0, "described", "the kernel has put the size of the only entry there")
+    a.ldx(r1, r9[Call.requested])
     a.stx(_argument(b, 2), r1)
     source.address(r1, r7)
     a.stx(_argument(b, 1), r1)
@@ -421,14 +588,32 @@ def _describe(b: Body, source: Source) -> None:
     a.stx(base, r7)
     sum_iovec(b)
     a.ldx(r7, base)
-    a.label("described")
 
 
 def _argument(b: Body, number: int) -> Mem:
     return r9[Call.args[b.kernel.argument(number)]]
 
 
-def _registered_file(b: Body, uring: Uring, key: Slot) -> None:
+def find_file(b: Body, uring: Uring, key: Slot, source: Source) -> None:
+    """r8 = the ``struct file *`` that the request in r7 is about, by its descriptor or as a registered one; 0: none."""
+    a = b.a
+    registered, found = a.unique("registered_file"), a.unique("file_found")
+    if source.view is CLOSING:
+        a.ldx(r8, r9[Call.offset])
+        a.sub(r8, 1)
+        a.jsge(r8, 0, registered)
+    source.fd(r8, r7)
+    if source.view is not CLOSING:
+        source.registered(r1, r7)
+        a.jne(r1, 0, registered)
+    resolve(b)
+    a.ja(found)
+    a.label(registered)
+    registered_file(b, uring, key)
+    a.label(found)
+
+
+def registered_file(b: Body, uring: Uring, key: Slot) -> None:
     """r8 = the ``struct file *`` registered with the ring under the index in r8, 0 if there is none.
 
     io_uring/filetable.h: io_file_get_fixed(); io_uring/rsrc.h: io_rsrc_node_lookup().
@@ -458,18 +643,7 @@ def _registered_file(b: Body, uring: Uring, key: Slot) -> None:
     a.label(end)
 
 
-def _note_silence(b: Body, key: Slot) -> None:
-    a, shown = b.a, b.a.unique("completion_shown")
-    a.ldx(r1, a.slot("flags", U64))
-    a.and_(r1, CQE_SKIP)
-    a.jeq(r1, 0, shown)
-    a.lookup(b.maps.pending, key)
-    a.jeq(r0, 0, shown)
-    a.st(r0[Pending.silent], 1)
-    a.label(shown)
-
-
-def _note_without_file(b: Body, key: Slot) -> None:
+def note_without_file(b: Body, key: Slot) -> None:
     """Notes the request; who it belongs to is found at its completion.  r0 = 0, or there is no room."""
     a = b.a
     fresh = b.fresh(Pending)
@@ -509,13 +683,13 @@ def _place(b: Body) -> None:
     a.label(done)
 
 
-def _account(b: Body) -> None:
+def _account(b: Body, full: str = "full") -> None:
     """Counts the request of the Call record, whose result r8 holds too; a jump to ``full`` if there is no room."""
-    a, done = b.a, b.a.unique("accounted")
+    a, sync, done = b.a, b.a.unique("sync"), b.a.unique("accounted")
     a.ldx(r1, r9[Call.direction])
-    a.jeq(r1, SYNC, "sync")
-    account.transfer_result(b, "full", submitted=True)
+    a.jeq(r1, SYNC, sync)
+    account.transfer_result(b, full, submitted=True)
     a.ja(done)
-    a.label("sync")
-    account.sync_result(b, "full")
+    a.label(sync)
+    account.sync_result(b, full)
     a.label(done)

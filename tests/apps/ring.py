@@ -13,6 +13,8 @@ RING = '''
 import struct
 NOP, READV, WRITEV, FSYNC, READ_FIXED, WRITE_FIXED, CANCEL, READ, WRITE = 0, 1, 2, 3, 4, 5, 14, 22, 23
 SPLICE, READV_FIXED, WRITEV_FIXED = 30, 60, 61
+OPENAT, CLOSE, OPENAT2 = 18, 19, 28
+FD_IN_FIXED, ANY_SLOT, AT_FDCWD = 1 << 31, 0xFFFFFFFF, -100     # SPLICE_F_FD_IN_FIXED, IORING_FILE_INDEX_ALLOC
 FIXED_FILE, DRAIN, LINK, HARDLINK, ASYNC, BUFFER_SELECT, CQE_SKIP = 1, 2, 4, 8, 16, 32, 64     # IOSQE_*
 SQPOLL, CQSIZE, SINGLE_ISSUER, DEFER_TASKRUN = 2, 8, 1 << 12, 1 << 13                          # IORING_SETUP_*
 REGISTER_BUFFERS, REGISTER_FILES, UNREGISTER_FILES, FILES_UPDATE = 0, 2, 3, 6
@@ -36,6 +38,12 @@ def iovec(*parts):
     return ctypes.addressof(words)
 
 keep = []
+
+def path(name):
+    """The address of a path."""
+    text = ctypes.create_string_buffer(os.fsencode(name))
+    keep.append(text)
+    return ctypes.addressof(text)
 
 def memory(size):
     """The address of so many zeros, aligned to a page."""
@@ -66,11 +74,30 @@ class Ring:
         tail = self.word(self.sq[1])
         index = tail & self.word(self.sq[2])
         self.sqes[64 * index:64 * index + 64] = struct.pack(
-            "<BBHiQQIIQHHiQQ", op, flags, ioprio, fd, offset & HERE, address, size, rw_flags, data, buffer,
-            personality, second, 0, 0)
+            "<BBHiQQIIQHHIQQ", op, flags, ioprio, fd, offset & HERE, address & HERE, size, rw_flags, data, buffer,
+            personality, second & 0xFFFFFFFF, 0, 0)
         self.word(self.sq[6] + 4 * index, index)
         self.word(self.sq[1], tail + 1)
         self.queued += 1
+
+    def add_splice(self, source, target, size, source_offset=HERE, target_offset=HERE, splice_flags=0, **options):
+        self.add(SPLICE, target, source_offset, size, target_offset, splice_flags, second=source, **options)
+
+    def add_open(self, name, mode=os.O_RDONLY, slot=0, **options):
+        """`slot` is the place in the ring's table, plus one; 0: a descriptor."""
+        self.add(OPENAT, AT_FDCWD, path(name), 0o644, 0, mode, second=slot, **options)
+
+    def add_close(self, fd, slot=0, **options):
+        self.add(CLOSE, fd, second=slot, **options)
+
+    def splice(self, *arguments, **options):
+        return self.result(self.add_splice, arguments, options)
+
+    def open(self, *arguments, **options):
+        return self.result(self.add_open, arguments, options)
+
+    def close(self, *arguments, **options):
+        return self.result(self.add_close, arguments, options)
 
     def submit(self, wait=0):
         """Submits what is queued; returns once so many have completed."""
@@ -98,15 +125,22 @@ class Ring:
 
     def all(self, count):
         """The results of the next so many requests that were submitted, by their data."""
+        return dict(self.list(count))
+
+    def list(self, count):
+        """The same, (data, result) of each."""
         found = []
         while len(found) < count:
             invoke(ENTER, self.fd, 0, 1, GETEVENTS, 0, 0)
             found += self.reap()
-        return dict(found)
+        return found
 
     def one(self, op, fd, *arguments, **options):
         """The result of a request of its own."""
-        self.add(op, fd, *arguments, **options)
+        return self.result(self.add, (op, fd, *arguments), options)
+
+    def result(self, add, arguments, options):
+        add(*arguments, **options)
         self.submit(1)
         (_, result), = self.reap()
         return result

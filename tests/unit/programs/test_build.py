@@ -60,7 +60,9 @@ URING = Uring(
         "request.file": 0, "request.opcode": 64, "request.flags": 72, "request.fd": 92, "request.result": 88,
         "request.user_data": 80, "request.ring": 96, "request.list": 120, "request.command": 0, "rw.position": 8,
         "rw.address": 48, "rw.length": 56, "rw.flags": 60, "ring.files": 152, "ring.file_count": 144,
-        "ring.completing": 248, "node.file": 16,
+        "ring.completing": 248, "node.file": 16, "splice.source": 32, "splice.source_offset": 16,
+        "splice.target_offset": 8, "splice.length": 24, "splice.flags": 36, "open.slot": 12, "close.fd": 8,
+        "close.slot": 12,
     },
 )  # fmt: skip
 URING_TYPES = {**TYPES, **{name: number for number, name in enumerate(TYPED_OPTIONAL, 100)}}
@@ -332,6 +334,9 @@ URING_SHOWN = {
     "6.1": replace(URING, events={**URING.events, "taken": "io_uring_submit_sqe"}, offsets={
         name: offset for name, offset in URING.offsets.items()
         if name not in ("node.file", "ring.completing", "request.list")
+    }),
+    "no more than transfers": replace(URING, offsets={
+        name: offset for name, offset in URING.offsets.items() if not name.startswith(("splice", "open", "close"))
     }),
     "without an overflow": replace(URING, events={n: e for n, e in URING.events.items() if n != "overflowed"}),
 }
