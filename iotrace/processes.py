@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import struct
-from typing import Callable, Dict, Iterator, List, Optional
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
 from iotrace.errors import Failure, UserError
 
@@ -48,6 +48,19 @@ def thread_group(pid: int) -> Optional[int]:
     except OSError:
         pass
     return None
+
+
+def under_way(pid: int) -> Iterator[Tuple[int, int, List[int]]]:
+    """The threads of a process that wait within a system call: thread id, number of the call, and its arguments.
+
+    None where the kernel does not let us look (that takes what ptrace takes).
+    """
+    with contextlib.suppress(OSError):
+        for entry in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{entry}/syscall", "rb") as source:
+                words = source.read().split()  # number, six arguments, stack pointer, program counter
+                if len(words) == 9:
+                    yield int(entry), int(words[0]), [int(word, 16) for word in words[1:7]]
 
 
 def descendants(roots: List[int]) -> List[int]:

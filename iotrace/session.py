@@ -217,6 +217,8 @@ class Session:
             self.attachment.attach()
             if self.rings is not None:
                 self.rings.attach()
+            for pid in processes.names() if self.settings.everything else ():
+                self._note_reapers(pid)
             self._switch(on=True)
         except BpfError as error:
             raise Failure(str(error)) from error
@@ -236,9 +238,21 @@ class Session:
                 raise Failure(f"more than {maps.TARGETS} processes to trace at once") from error
             raise
 
+    def _note_reapers(self, pid: int) -> None:
+        """Note the waits for completions that a process is in, before its calls are traced."""
+        where = self.maps["slots" if self.kernel.tid_direct else "calls"]
+        for tid, record in aio.reapers(pid, self.kernel, self.plan.form.syscalls):
+            where.update(tid.to_bytes(4, "little"), record)
+
+    def _add_target(self, pid: int, flags: int) -> None:
+        """Make a process that may run already a target. What its threads note is their own once it is one."""
+        if self.maps["targets"].lookup(pid.to_bytes(4, "little")) is None:
+            self._note_reapers(pid)
+        self._set_target(pid, flags)
+
     def trace_process(self, pid: int, *, follow: bool) -> None:
         """Make a process a target, with its descendants from now on if ``follow``."""
-        self._set_target(pid, TARGET_PID | (TARGET_FOLLOW if follow else 0))
+        self._add_target(pid, TARGET_PID | (TARGET_FOLLOW if follow else 0))
 
     def trace_running(self) -> int:
         """Make those targets that run already and match; how many.  Call it after ``attach``, so that none slips by."""
@@ -248,12 +262,12 @@ class Session:
         for pid in processes.names() if settings.comms else ():
             name = processes.comm(pid)
             if name is not None and pid != os.getpid() and patterns.matches(settings.comms, name):
-                self._set_target(pid, TARGET_COMM | follow)
+                self._add_target(pid, TARGET_COMM | follow)
                 roots.append(pid)
                 found += 1
         if follow and roots:
             for pid in processes.descendants(roots):
-                self._set_target(pid, TARGET_DESCENT | TARGET_FOLLOW)
+                self._add_target(pid, TARGET_DESCENT | TARGET_FOLLOW)
         return found
 
     def step(self, timeout: float) -> None:

@@ -13,9 +13,7 @@ from .body import Body, begin
 from .kernel import COMPAT, Kernel, Options
 from .layout import Call, Lost, OpenFile, OpenKey
 from .maps import AIO_ENTER, ENTER_OTHER, EXIT, Maps
-from .operations import NUMBERS, SWITCH, Kind, Position, SystemCall
-
-KIND_MASK = 0xFF
+from .operations import KIND_MASK, NUMBERS, SWITCH, Kind, Position, SystemCall
 
 
 def find_call(b: Body, missing: str) -> None:

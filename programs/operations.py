@@ -151,6 +151,7 @@ _AARCH64 = {
 NUMBERS: Dict[str, Dict[str, int]] = {"x86_64": _X86_64, "aarch64": _AARCH64}
 
 
+KIND_MASK = 0xFF    # of a packed descriptor
 SWITCH = 40     # the bit of a row of the ``syscalls`` map that says whether the call is traced now
 
 

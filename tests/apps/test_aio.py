@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import tempfile
 import textwrap
 from pathlib import Path
@@ -11,8 +13,9 @@ import pytest
 
 from . import observe
 from .aio import PRELUDE, SCENARIOS
+from .observe import Run, iotrace
 from .scenario import errors_of
-from .traced import Traced, data_calls, histogram, made, trace
+from .traced import Traced, data_calls, histogram, made, script, trace
 
 pytestmark = pytest.mark.skipif(observe.missing() is not None, reason=str(observe.missing()))
 
@@ -97,6 +100,43 @@ def test_events_and_priorities(place: Path) -> None:
         """,
     )["data"]
     assert data_calls(file) == {"aio_pread": made(8, 512, {64: 8})}
+
+
+@pytest.mark.parametrize(("whom", "attach"), [("--pid", "raw"), ("--pid", "perf"), ("--all", "perf")])
+def test_a_wait_that_began_before_tracing(place: Path, whom: str, attach: str) -> None:
+    """The thread that reaps is in its io_getevents when tracing starts, and no call after that one tells of them."""
+    text = """
+        fd, context = create("data", 65536), Context()
+        reaper = threading.Thread(target=context.reap, args=(3,))
+        reaper.start()
+        create("ready")
+        while not os.path.exists("go"):
+            time.sleep(0.01)
+        assert context.submit(*[request(PREAD, fd, 512, n * 512) for n in range(3)]) == 3
+        reaper.join()
+        create("reaped")
+        while not os.path.exists("end"):
+            time.sleep(0.01)
+    """
+    with Run() as run:
+        process = run.start("script", script(place, PRELUDE + textwrap.dedent(text)), cwd=place)
+        run.until("it was ready", (place / "ready").exists, process, "script")
+        switch = run.gate()
+        options = ["--attach", attach, whom, *([str(process.pid)] if whom == "--pid" else [])]
+        tool = run.start("iotrace", iotrace("run", "-o", str(run.profile), *options, "--", switch))
+        waiting = run.stopped_gate(switch, tool, "iotrace")
+        (place / "go").touch()
+        run.until("it had reaped", (place / "reaped").exists, process, "script")
+        os.kill(waiting, signal.SIGCONT)
+        if whom == "--pid":
+            tool.send_signal(signal.SIGINT)  # as its process is not going to end
+        run.finish(tool, "iotrace")
+        (place / "end").touch()
+        assert run.finish(process, "script") == 0, run.said("script")
+        found = Traced(place, observe.export(run.profile), 0, run.said("iotrace"))
+    assert data_calls(found["data"]) == {"aio_pread": made(3, 1536, {512: 3})}
+    assert not any(found.document["lost"].values()), found.document["lost"]
+    assert found.document["coverage"]["aio"] == "full"
 
 
 def test_requests_in_flight_at_the_end_are_told(place: Path) -> None:

@@ -6,8 +6,9 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
-from typing import Iterator, List
+from typing import Dict, Iterator, List, Tuple
 
 import pytest
 
@@ -196,3 +197,27 @@ def test_a_thread_belongs_to_its_process() -> None:
     assert processes.thread_group(numbers[0]) == os.getpid()
     done.set()
     thread.join()
+
+
+def test_a_call_that_a_thread_waits_in() -> None:
+    numbers: List[int] = []
+    out, into = os.pipe()
+
+    def work() -> None:
+        numbers.append(threading.get_native_id())
+        os.read(out, 4097)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    found: Dict[int, Tuple[int, List[int]]] = {}
+    deadline = time.monotonic() + 60
+    while not numbers or found.get(numbers[0], (0, [0, 0, 0]))[1][2] != 4097:
+        assert time.monotonic() < deadline, found
+        found = {tid: (number, words) for tid, number, words in processes.under_way(os.getpid())}
+    os.write(into, b"x")
+    thread.join()
+    number, words = found[numbers[0]]
+    assert number == {"x86_64": 0, "aarch64": 63}[os.uname().machine]  # read
+    assert words[0] == out
+    assert numbers[0] not in [tid for tid, _, _ in processes.under_way(os.getpid())]
+    assert list(processes.under_way(1 << 22)) == []  # beyond the greatest process id
