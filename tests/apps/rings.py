@@ -47,6 +47,56 @@ def deep_queue(flags: str = "0", options: str = "0", registered: bool = False) -
     )
 
 
+def spliced(flags: str) -> Scenario:
+    """From a registered file through a pipe to another, in workers, as splices always are."""
+    return scenario(
+        f"""
+        source, target = create("source", 64 * 100), create("target")
+        try:
+            ring, (out, into) = Ring(flags={flags}), os.pipe()
+        except OSError as error:
+            assert error.errno == errno.EINVAL
+            lacks("{flags}")
+        ring.register_files(target, -1, source)
+        for i in range(64):
+            last = i % 16 == 15
+            ring.add_splice(2, into, 100, 100 * i, flags=ASYNC | LINK, data=1, splice_flags=FD_IN_FIXED)
+            ring.add_splice(out, 0, 100, HERE, 100 * i, flags=ASYNC | FIXED_FILE | (0 if last else LINK), data=2)
+            if last:
+                ring.submit()
+                assert sorted(ring.list(32)) == [(1, 100)] * 16 + [(2, 100)] * 16
+        """,
+        source=File({"uring_splice_read": made(64, 6400, {64: 64})}, more={"sequential_read": {4096: 1}}),
+        target=File({"uring_splice_write": made(64, 6400, {64: 64})}, more={"sequential_write": {4096: 1}}),
+    )
+
+
+def opened(options: str) -> Scenario:
+    """Each open begins at the start of the file, and each close ends what was read or written."""
+    return scenario(
+        f"""
+        os.close(create("data", 5000))
+        ring, at = Ring(), memory(65536)
+        ring.register_files(-1, -1, -1)
+        for _ in range(3):
+            fd = ring.open("data", flags={options})
+            assert fd > 0 and ring.one(READ, fd, at, 100, HERE) == 100
+            assert ring.close(fd, flags={options}) == 0
+        for slot in (2, ANY_SLOT):
+            index = ring.open("data", os.O_RDWR, slot=slot, flags={options})
+            if index < 0:
+                lacks("files opened into the ring's table")
+            index = 1 if slot == 2 and index == 0 else index
+            assert ring.one(WRITE, index, at, 100, 0, flags=FIXED_FILE) == 100
+            assert ring.close(0, slot=index + 1, flags={options}) == 0
+        """,
+        data=File(
+            {"uring_read": made(3, 300, {64: 3}), "uring_write": made(2, 200, {64: 2})},
+            more={"opens": 6, "closes": 6, "sequential_read": {64: 3}, "sequential_write": {64: 2}},
+        ),
+    )
+
+
 SCENARIOS: Dict[str, Scenario] = {
     "every kind of request": scenario(
         """
@@ -197,5 +247,59 @@ SCENARIOS: Dict[str, Scenario] = {
         for thread in threads: thread.join()
         """,
         data=File({key: made(640, 640 * 512, {512: 640}) for key in ("uring_read", "uring_write")}),
+    ),
+    # At offsets and at the position, which each side has of its own; a pipe counts nothing.
+    "splices": scenario(
+        """
+        source, target = create("source", 100000), create("target")
+        ring, (out, into) = Ring(), os.pipe()
+        assert ring.splice(source, into, 1000, 5000) == 1000
+        assert ring.splice(out, target, 1000, HERE, 70000) == 1000
+        assert ring.splice(source, into, 2000, 6000) == 2000        # goes on where the first ended
+        assert ring.splice(out, target, 2000, HERE, 71000) == 2000
+        for size in 300, 40:
+            assert ring.splice(source, into, size) == size
+            assert ring.splice(out, target, size) == size
+        assert (os.lseek(source, 0, os.SEEK_CUR), os.lseek(target, 0, os.SEEK_CUR)) == (340, 340)
+        """,
+        source=File(
+            {"uring_splice_read": made(4, 3340, {512: 1, 1024: 1, 256: 1, 32: 1})},
+            more={
+                "sequential_read": {2048: 1, 256: 1}, "lowest_offset": 0, "highest_offset": 7999, "bytes_read": 3340,
+            },
+        ),
+        target=File(
+            {"uring_splice_write": made(4, 3340, {512: 1, 1024: 1, 256: 1, 32: 1})},
+            more={
+                "sequential_write": {2048: 1, 256: 1}, "lowest_offset": 0, "highest_offset": 72999,
+                "bytes_unsynced": 3340,
+            },
+        ),
+    ),
+    "splices, registered files": spliced("0"),
+    "splices, polled, registered files": spliced("SQPOLL"),
+    "splices, deferred, registered files": spliced("SINGLE_ISSUER | DEFER_TASKRUN"),
+    # Into descriptors and into the ring's table, at a place of the caller's choice and of the kernel's.
+    "opens and closes": opened("0"),
+    "opens and closes, by workers": opened("ASYNC"),
+    # When the last request of a chain is taken, nothing is there yet; when that is done, nothing is there any more.
+    "a chain that opens, uses and closes": scenario(
+        """
+        os.close(create("data", 5000))
+        ring, at = Ring(), memory(65536)
+        ring.register_files(-1, -1)
+        for _ in range(10):
+            ring.add_open("data", slot=1, flags=LINK, data=1)
+            ring.add(READ, 0, at, 1000, HERE, flags=FIXED_FILE | LINK, data=2)
+            ring.add(READ, 0, at, 1000, HERE, flags=FIXED_FILE | LINK, data=3)
+            ring.add_close(0, slot=1, data=4)
+            ring.submit(4)
+            if ring.all(4) != {1: 0, 2: 1000, 3: 1000, 4: 0}:
+                lacks("chains that open files")
+        """,
+        data=File(
+            {"uring_read": made(20, 20000, {512: 20})},
+            more={"opens": 11, "closes": 11, "sequential_read": {1024: 10}},
+        ),
     ),
 }  # fmt: skip
