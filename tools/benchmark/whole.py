@@ -1,0 +1,254 @@
+"""iotrace as a process: how it starts and stops, with how many files, and what it takes while it traces."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List, NamedTuple
+
+from benchmark.machine import ROOT, BenchError, Measured, Skipped, iotrace_command, measured
+from benchmark.rows import Row
+from benchmark.variants import running_bpftrace
+from iotrace import profile
+from iotrace.model import FileStats, Header, SyscallStats
+from iotrace.session import Session, Settings
+from programs.operations import SYSTEM_CALLS
+from pybpf.tracefs import Tracefs
+
+START_S, OF_BPFTRACE = 0.25, 0.5
+STOP_S, STOP_MIB = 3.0, 150.0
+FIRST_LINE_S, FLAT = 1.0, 1.5  # peak memory with 100 times the files
+OWN_SHARE = 0.01
+BYTES = 100
+
+
+@dataclass
+class Plan:
+    """How much of everything: as in earnest, or quickly."""
+
+    directory: Path
+    progress: Callable[[str], None]
+    starts: int = 5
+    stop_files: int = 100_000
+    many_files: int = 1_000_000
+    room: int = 65_536
+    shown_files: int = 1_000_000
+    seconds: float = 10.0
+
+    def quick(self) -> None:
+        self.starts, self.stop_files, self.many_files, self.room = 2, 20_000, 100_000, 8192
+        self.shown_files, self.seconds = 100_000, 4.0
+
+
+def _iotrace(plan: Plan, *arguments: object, terminal: bool = False) -> Measured:
+    """Run iotrace to its end. Raises BenchError if it fails."""
+    done = measured(plan.directory, iotrace_command(*arguments), terminal=terminal)
+    if done.status:
+        raise BenchError(f"iotrace {arguments[0]} ended with status {done.status}: {done.stderr.strip()[-300:]}")
+    return done
+
+
+def _workplace(plan: Plan) -> Path:
+    place = plan.directory / "made"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    return place
+
+
+# -- start ---------------------------------------------------------------------------------------------------------
+
+
+def start(plan: Plan) -> Iterator[Row]:
+    """The whole of `iotrace run -- true`, and bpftrace up to the moment when as many probes are attached."""
+    took: Dict[str, List[float]] = {}
+    probes = {attach: _probes(attach) for attach in ("raw", "perf")}
+    for number in range(plan.starts):
+        for attach, count in probes.items():
+            plan.progress(f"start: {number + 1} of {plan.starts}, {attach}")
+            done = _iotrace(plan, "run", "-q", "-o", plan.directory / "start", "--attach", attach, "--", "true")
+            took.setdefault(attach, []).append(done.seconds)
+            with contextlib.suppress(Skipped):
+                took.setdefault(f"bpftrace {count}", []).append(_bpftrace_start(count))
+    for attach, count in probes.items():
+        ours, theirs = statistics.median(took[attach]), took.get(f"bpftrace {count}")
+        peer = f"bpftrace {statistics.median(theirs):.2f} s" if theirs else "no bpftrace"
+        met = ours <= START_S and (not theirs or ours <= OF_BPFTRACE * statistics.median(theirs))
+        yield Row("start", f"iotrace run --attach {attach} -- true, {count} probes", f"{ours:.2f} s, {peer}",
+                  f"{START_S} s and {OF_BPFTRACE} of bpftrace", met,
+                  {"seconds": ours, **({"bpftrace": statistics.median(theirs)} if theirs else {})})  # fmt: skip
+
+
+def _probes(attach: str) -> int:
+    with Session(Settings(attach=attach)) as session:
+        return sum(len(part.form.hooks) for part in (session.attachment, session.rings) if part is not None)
+
+
+def _bpftrace_start(count: int) -> float:
+    """Seconds until bpftrace has attached so many tracepoints. Raises Skipped."""
+    if shutil.which("bpftrace") is None:
+        raise Skipped("bpftrace is not installed")
+    events = [f"tracepoint:syscalls:sys_{side}_{call.event}" for call in SYSTEM_CALLS for side in ("enter", "exit")]
+    with Tracefs.open() as tracefs:
+        known = [event for event in events if tracefs.exists("syscalls", event.rpartition(":")[2])]
+    script = ",".join(known[:count]) + " { @[probe] = count(); }"
+    begun = time.monotonic()
+    with running_bpftrace("-e", script) as (_, ready):
+        return ready - begun
+
+
+# -- many files ----------------------------------------------------------------------------------------------------
+
+
+class Accounted(NamedTuple):
+    """What a profile says of files of BYTES bytes."""
+
+    files: int
+    bytes: int
+    lost: Dict[str, int]
+
+
+def _accounted(path: Path) -> Accounted:
+    with profile.open(path) as reader:
+        lost = {what: count for what, count in reader.header.lost.items() if count}
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        files, moved = database.execute("SELECT count(*), sum(bytes_written) FROM file").fetchone()
+    return Accounted(files, moved or 0, lost)
+
+
+class Made(NamedTuple):
+    """A traced run that made files."""
+
+    rate: float  # files a second
+    end: float  # seconds from the last of them to the end of the run
+    peak_mib: float
+    seen: Accounted
+
+
+def _make(plan: Plan, files: int, *options: object) -> Made:
+    place, output = _workplace(plan), plan.directory / "many"
+    command = [plan.directory / "files", "make", place, files, BYTES, "unlink", 0]
+    done = _iotrace(plan, "run", "-q", "-o", output, "--path", f"{place}/*", *options, "--", *command)
+    made, begun, ended = map(int, done.stdout.split())
+    return Made(made / (ended - begun) * 1e9, (done.ended_ns - ended) / 1e9, done.peak_kib / 1024, _accounted(output))
+
+
+def _complaint(files: int, seen: Accounted) -> str:
+    lost = ", ".join(f"{count:,} {what}" for what, count in seen.lost.items())
+    wrong = "" if seen.bytes == files * BYTES else f"; {seen.bytes:,} of {files * BYTES:,} bytes"
+    return f"{seen.files:,} accounted for{wrong}; lost: {lost or 'nothing'}"
+
+
+def stop(plan: Plan) -> Iterator[Row]:
+    """From the last event to a complete profile."""
+    files = plan.stop_files
+    plan.progress(f"stop: {files:,} files")
+    made = _make(plan, files, "--max-files", max(131_072, files))
+    whole = made.seen == (files, files * BYTES, {})
+    yield Row("stop", f"end of a run with {files:,} files",
+              f"{made.end:.2f} s, {made.peak_mib:.0f} MiB; {_complaint(files, made.seen)}",
+              f"{STOP_S:.0f} s, {STOP_MIB:.0f} MiB, all accounted for",
+              whole and made.end <= STOP_S and made.peak_mib <= STOP_MIB,
+              {"seconds": made.end, "peak_mib": made.peak_mib, "files": made.seen.files})  # fmt: skip
+
+
+def many(plan: Plan) -> Iterator[Row]:
+    """More files than there is room for in the kernel."""
+    files = plan.many_files
+    plan.progress(f"many: {files:,} files")
+    made = _make(plan, files, "--max-files", plan.room)
+    yield Row("many", f"{files:,} files with --max-files {plan.room}",
+              f"made {made.rate:,.0f} a second; {_complaint(files, made.seen)}; {made.end:.1f} s to end, "
+              f"{made.peak_mib:.0f} MiB", "all accounted for, nothing lost", made.seen == (files, files * BYTES, {}),
+              {"files": made.seen.files, "rate": made.rate, "seconds": made.end, "peak_mib": made.peak_mib,
+               **{f"lost_{what}": count for what, count in made.seen.lost.items()}})  # fmt: skip
+
+
+# -- showing a profile -----------------------------------------------------------------------------------------------
+
+
+def synthetic(path: Path, files: int) -> None:
+    """A profile of so many files, written by iotrace's own writer."""
+    calls = {"read": SyscallStats(3, 8192, {}, {4096: 3}, {0: 1, 4096: 2}, {512: 3}, 5, 9),
+             "close": SyscallStats(1)}  # fmt: skip
+
+    def each() -> Iterator[FileStats]:
+        for number in range(files):
+            yield FileStats(
+                4026531841, b"/srv/%d/%d.dat" % (number // 1000, number), device="8:1", inode=number + 1, fstype="ext4",
+                opens=1, closes=1, bytes_read=number * 7919 % 1_000_003, syscalls=calls, sequential_read={8192: 1},
+                first_read_ns=5, last_read_ns=9, lowest_offset=0, highest_offset=8191,
+            )  # fmt: skip
+
+    profile.write(path, Header(version="0", host="bench", kernel="0", machine="none", ended_ns=10**9), each())
+
+
+class Shown(NamedTuple):
+    first: float  # seconds to the first line
+    file: float  # to the first line about a file
+    end: float
+    peak_kib: int
+
+
+def show(plan: Plan) -> Iterator[Row]:
+    """report and export of a profile with a million files, and of one with a hundredth."""
+    large, small = plan.directory / "large", plan.directory / "small"
+    plan.progress(f"show: a profile of {plan.shown_files:,} files")
+    synthetic(large, plan.shown_files)
+    synthetic(small, plan.shown_files // 100)
+    commands = {"report": ["report"], "export --format json": ["export"]}
+    for name, words in commands.items():
+        plan.progress(f"show: {name}")
+        base, shown = _shown(plan, [*words, str(small)]), _shown(plan, [*words, str(large)])
+        grown = shown.peak_kib / base.peak_kib
+        yield Row("show", f"{name}, {plan.shown_files:,} files",
+                  f"first line {shown.first:.2f} s, first file {shown.file:.2f} s, all {shown.end:.1f} s; "
+                  f"{shown.peak_kib / 1024:.0f} MiB, {grown:.1f} times that of {plan.shown_files // 100:,}",
+                  f"first line {FIRST_LINE_S:.0f} s, memory flat", shown.first <= FIRST_LINE_S and grown <= FLAT,
+                  {**shown._asdict(), "grown": grown})  # fmt: skip
+
+
+def _shown(plan: Plan, words: List[str]) -> Shown:
+    result = plan.directory / "measured"
+    command = [str(plan.directory / "measure"), str(result), *iotrace_command(*words)]
+    begun = time.monotonic()
+    first = file = 0.0
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            first = first or time.monotonic() - begun
+            if not file and b"/srv/" in line:
+                file = time.monotonic() - begun
+    started, ended, peak, _, status = map(int, result.read_text().split())
+    if status:
+        raise BenchError(f"iotrace {words[0]} ended with status {status}")
+    return Shown(first, file, (ended - started) / 1e9, peak)
+
+
+# -- while tracing ---------------------------------------------------------------------------------------------------
+
+
+def own(plan: Plan) -> Iterator[Row]:
+    """iotrace's own use of a CPU, its status line shown."""
+    place, output, files, rate = _workplace(plan), plan.directory / "own", 1000, 1_000_000
+    plan.progress("own: a million calls a second")
+    command = [plan.directory / "files", "read", place, files, rate, plan.seconds]
+    done = _iotrace(plan, "run", "-o", output, "--", *command, terminal=True)
+    with profile.open(output) as reader:
+        share = reader.header.overhead["own_share"]
+    assert isinstance(share, float)
+    calls, begun, ended = map(int, done.stdout.split())
+    rate_made = calls / (ended - begun) * 1e9
+    yield Row("own", f"iotrace's own CPU, {files:,} files", f"{share:.2%} of a CPU at {rate_made:,.0f} calls a second",
+              f"{OWN_SHARE:.0%} at {rate:,}", share <= OWN_SHARE,
+              {"share": share, "calls_per_second": rate_made})  # fmt: skip
+
+
+ROWS: Dict[str, Callable[[Plan], Iterator[Row]]] = {
+    "start": start, "stop": stop, "many": many, "show": show, "own": own,
+}  # fmt: skip
