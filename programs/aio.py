@@ -510,9 +510,8 @@ def _iovec_callback(b: Body) -> None:
 
 def exit_submit(kernel: Kernel, options: Options, maps: Maps) -> Program:
     """The exit of io_submit: requests that it did not accept, and those that there was no way to note."""
-    b = begin("exit_aio_submit", kernel, options, maps)
+    b = begin_exit("exit_aio_submit", kernel, options, maps)
     a, zero = b.a, b.a.slot("zero", U32)
-    _begin_exit(b)
     a.jslt(r8, 0, "refused")
     a.ldx(r7, r9[Call.next], "so far they were noted")
     a.jlt(r8, r7, "refused")
@@ -528,16 +527,6 @@ def exit_submit(kernel: Kernel, options: Options, maps: Maps) -> Program:
     a.label("out")
     a.ret(0)
     return b.program()
-
-
-def _begin_exit(b: Body) -> None:
-    a = b.a
-    a.mov(r6, r1)
-    find_call(b, "out")
-    a.ldx(r1, r9[Call.call])
-    a.jeq(r1, 0, "out")
-    a.st(r9[Call.call], 0)
-    load_result(b)
 
 
 def undo(kernel: Kernel, options: Options, maps: Maps) -> Program:
@@ -603,9 +592,8 @@ def _failed(b: Body) -> None:
 
 def exit_reap(kernel: Kernel, options: Options, maps: Maps) -> Program:
     """The exit of io_getevents and io_pgetevents: the events that it handed over."""
-    b = begin("exit_aio_reap", kernel, options, maps)
+    b = begin_exit("exit_aio_reap", kernel, options, maps)
     a, key = b.a, b.a.slot("context", AioKey)
-    _begin_exit(b)
     a.jslt(r8, 1, "out")
     for place, argument in ((Call.space, 0), (Call.base, 3)):
         a.ldx(r1, r9[Call.args[kernel.argument(argument)]])
