@@ -21,7 +21,7 @@ from .body import Body, begin
 from .entry import begin_exit, find_call, load_result, resolve
 from .identify import SCRATCH_ENTER, find_open, identify, read_file, regular_only, send_name
 from .kernel import RWF_APPEND, RWF_DSYNC, RWF_SYNC, Kernel, Options
-from .layout import SYNC, AioContext, AioEvent, AioKey, AioRing, Call, Iocb, Lost, PendingKey
+from .layout import IOVECS, SYNC, AioContext, AioEvent, AioKey, AioRing, Call, Iocb, Lost, PendingKey
 from .maps import AIO_EVENTS, AIO_NEW, AIO_NOTE, AIO_RING, AIO_UNDO, AIO_VECTOR, Maps
 from .operations import BY_NAME, READ, WRITE, Kind
 from .transfer import sum_iovec
@@ -443,8 +443,11 @@ def _operation(b: Body, none: str) -> None:
 def _sum(b: Body, done: str, over: str) -> None:
     """Call.requested = the sum of the iovec; without loops a long one is for another program.  Ends in a jump."""
     a, iocb, word = b.a, _iocb(b), b.a.slot("word", U64)
-    unreadable = a.unique("no_iovec")
+    unreadable, allowed = a.unique("no_iovec"), a.unique("entries")
     a.ldx(r1, iocb[Iocb.nbytes], "entries")
+    a.jle(r1, IOVECS, allowed)
+    a.mov(r1, IOVECS, "the kernel refuses more")
+    a.label(allowed)
     a.ldx(r2, iocb[Iocb.buffer])
     a.stx(r9[Call.moved], r1)
     a.stx(r9[Call.start], r2)

@@ -172,9 +172,13 @@ def sum_iovec(
 def _sum_in_loop(b: Body, scratch: int) -> None:
     """r1 = the sum over the r2 entries in the work space that r7 points to: mostly there is one chunk and no loop."""
     a, total, one, done = b.a, b.a.slot("total", U64), b.a.unique("one_chunk"), b.a.unique("all_chunks")
+    few = b.a.unique("all_copied")
     a.mov(r1, 0, "the sum")
     a.jle(r2, IOVEC_CHUNK, one)
     a.stx(total, r1)
+    a.jle(r2, IOVECS, few)
+    a.mov(r2, IOVECS)
+    a.label(few)
     a.add(r2, IOVEC_CHUNK - 1)
     a.rsh(r2, IOVEC_CHUNK.bit_length() - 1)
     a.mov(r1, r2)

@@ -220,6 +220,7 @@ CUT_SIZES = [(1 << power) - less for power in (31, 32, 33, 34) for less in (1, 0
 FAULTY_SIZES = [1 << 62, (1 << 63) - 1, 1 << 63, (1 << 64) - 1]
 VECTOR_LENGTHS = [1, 2, 15, 16, 17, 31, 32, 33, 1008, 1009, 1023, 1024]
 VECTOR_SUMS = [4095, 4096]
+TOO_MANY = 3000  # entries: more than UIO_MAXIOV, of which the sum is that of the first 1024
 THREADS, THREAD_CALLS = 6, 400
 DEEP = Path(*(f"level-{number:03}" for number in range(100)))
 
@@ -269,6 +270,9 @@ def vectors(place: Path) -> None:
     fd = os.open(place / "none", os.O_RDWR | os.O_CREAT, 0o600)
     os.writev(fd, [])
     os.readv(fd, [])
+    fd = os.open(place / "too many", os.O_RDWR | os.O_CREAT, 0o600)
+    with contextlib.suppress(OSError):
+        os.readv(fd, [bytearray(1)] * TOO_MANY)
 
 
 def mistakes(place: Path) -> None:
@@ -386,6 +390,7 @@ def test_vectors_of_every_length_are_summed_exactly(counted: Counted) -> None:
             expected = {"writev": made([total]), "readv": made([total])}
             assert data(counted.profile, counted.place / f"{entries}-{total}") == expected, entries
     assert data(counted.profile, counted.place / "none") == {"writev": made([0]), "readv": made([0])}
+    assert data(counted.profile, counted.place / "too many") == {"readv": made([1024], [], {"EINVAL": 1})}
 
 
 def test_errors_go_to_their_file_or_to_none(counted: Counted) -> None:
