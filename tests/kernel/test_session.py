@@ -275,6 +275,77 @@ def vectors(place: Path) -> None:
         os.readv(fd, [bytearray(1)] * TOO_MANY)
 
 
+class Iocb(ctypes.Structure):
+    """struct iocb, include/uapi/linux/aio_abi.h."""
+
+    _fields_ = [
+        ("data", ctypes.c_uint64), ("key", ctypes.c_uint32), ("rw_flags", ctypes.c_int32), ("opcode", ctypes.c_uint16),
+        ("priority", ctypes.c_int16), ("fd", ctypes.c_uint32), ("buffer", ctypes.c_uint64), ("size", ctypes.c_uint64),
+        ("offset", ctypes.c_int64), ("reserved", ctypes.c_uint64), ("flags", ctypes.c_uint64),
+    ]  # fmt: skip
+
+
+class Aio:
+    """A context of Linux AIO, by raw system calls."""
+
+    PREAD, PWRITE, FSYNC, FDSYNC, PREADV, PWRITEV = 0, 1, 2, 3, 7, 8
+    SETUP, SUBMIT, GETEVENTS = {"x86_64": (206, 209, 208), "aarch64": (0, 2, 4)}[os.uname().machine]
+
+    def __init__(self) -> None:
+        self.area = ctypes.create_string_buffer(1 << 16)
+        context = ctypes.c_ulong()
+        assert LIBC.syscall(self.SETUP, 64, ctypes.byref(context)) == 0
+        self.context = context
+
+    def vector(self, lengths: List[int]) -> Any:
+        """An iovec, all of whose entries are the same memory."""
+        words = [word for length in lengths for word in (ctypes.addressof(self.area), length)]
+        return (ctypes.c_uint64 * len(words))(*words)
+
+    def submit(self, fd: int, *requests: Tuple[int, int, int, Any]) -> int:
+        """Requests by opcode, offset, size or number of entries, and iovec; how many were taken, or -errno."""
+        self.kept = [
+            Iocb(opcode=opcode, fd=fd, offset=offset, size=size,
+                 buffer=0 if opcode in (self.FSYNC, self.FDSYNC) else ctypes.addressof(vector or self.area))
+            for opcode, offset, size, vector in requests
+        ]  # fmt: skip
+        pointers = (ctypes.c_void_p * len(requests))(*map(ctypes.addressof, self.kept))
+        taken: int = LIBC.syscall(self.SUBMIT, self.context, ctypes.c_long(len(requests)), pointers)
+        return taken if taken >= 0 else -ctypes.get_errno()
+
+    def reap(self, count: int) -> None:
+        events, wanted = ctypes.create_string_buffer(32 * count), ctypes.c_long(count)
+        assert LIBC.syscall(self.GETEVENTS, self.context, wanted, wanted, events, None) == count
+
+    def take(self, count: int) -> None:
+        """As `reap`, out of the ring that the kernel shares with the process: without a system call."""
+        head = (ctypes.c_uint32 * 8).from_address(self.context.value)  # struct aio_ring, fs/aio.c
+        while (head[3] - head[2]) % head[1] < count:
+            time.sleep(0.001)
+        head[2] = (head[2] + count) % head[1]
+
+
+SUBMISSIONS = 30
+
+
+def asynchronous(path: Path) -> None:
+    """All kinds of requests, many a call, with one call in three reaped without any."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    os.ftruncate(fd, 1 << 16)
+    aio = Aio()
+    short, long = aio.vector([100, 0, 1000]), aio.vector([7] * 20)
+    for number in range(SUBMISSIONS):
+        batch = [(Aio.PREAD, 512 * place, 512, None) for place in range(8)]
+        batch += [(Aio.PREADV, 8192, 3, short), (Aio.PWRITEV, 4096, 20, long)]
+        batch += [(Aio.PWRITE, 16384, 4096, None)] * 3 + [(Aio.FSYNC, 0, 0, None), (Aio.FDSYNC, 0, 0, None)]
+        assert aio.submit(fd, *batch) == len(batch)
+        (aio.reap if number % 3 else aio.take)(len(batch))
+    assert aio.submit(fd, (Aio.PREADV, 0, TOO_MANY, aio.vector([1] * TOO_MANY))) == -errno.EINVAL
+    assert aio.submit(fd, (Aio.PREAD, 0, 100, None), (99, 0, 0, None), (Aio.PREAD, 100, 100, None)) == 1
+    aio.reap(1)
+    assert aio.submit(1 << 20, (Aio.PWRITE, 0, 100, None)) == -errno.EBADF
+
+
 def mistakes(place: Path) -> None:
     fd = os.open(place / "data", os.O_WRONLY | os.O_CREAT, 0o600)
     for size in (100, 5):
@@ -325,6 +396,7 @@ def counted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         huge_requests(place / "huge")
         vectors(place)
         threads_on_one_descriptor(place / "threads")
+        asynchronous(place / "asynchronous")
         write_calls(place / DEEP / "data")
 
     before = time.time_ns()
@@ -396,7 +468,8 @@ def test_vectors_of_every_length_are_summed_exactly(counted: Counted) -> None:
 def test_errors_go_to_their_file_or_to_none(counted: Counted) -> None:
     expected = {"pread64": made([100, 5], [], {"EBADF": 2})}
     assert data(counted.profile, counted.place / "data") == expected
-    assert counted.profile.unattributed == {"open": {"ENOENT": 1}, "pwrite64": {"EBADF": CALLS}}
+    expected_of_none = {"open": {"ENOENT": 1}, "pwrite64": {"EBADF": CALLS}, "aio_pwrite": {"EBADF": 1}}
+    assert counted.profile.unattributed == expected_of_none
 
 
 def test_threads_on_one_file(counted: Counted) -> None:
@@ -405,6 +478,25 @@ def test_threads_on_one_file(counted: Counted) -> None:
     sizes = [number + 1 for number in range(THREADS) for _ in range(THREAD_CALLS)]
     assert data(counted.profile, path) == {"pwrite64": made(sizes)}
     assert file_of(counted.profile, path).highest_offset == (THREADS * THREAD_CALLS - 1) * 16 + THREADS - 1
+
+
+def test_requests_that_complete_later(counted: Counted) -> None:
+    path, times = counted.place / "asynchronous", SUBMISSIONS
+    file = file_of(counted.profile, path)
+    assert data(counted.profile, path) == {
+        "aio_pread": made([512] * 8 * times + [100]),
+        "aio_preadv": made([1100] * times + [1024], [1100] * times, {"EINVAL": 1}),
+        "aio_pwrite": made([4096] * 3 * times),
+        "aio_pwritev": made([140] * times),
+        "aio_fsync": (times, 0, {}, {}, {}),
+        "aio_fdsync": (times, 0, {}, {}, {}),
+    }
+    # In the order of submission: the reads from 0, the vectored one behind them, the one of 100 bytes at the end.
+    assert file.sequential_read == histogram([8 * 512, 1100] * times + [100])
+    assert file.sequential_write == histogram([140, 4096, 4096, 4096] * times)
+    assert file.rewrites == 2 * times
+    assert sum(file.bytes_between_syncs.values()) == 2 * times
+    assert counted.profile.coverage["aio"] == "full"
 
 
 def test_a_deep_path_is_walked_by_several_programs(counted: Counted) -> None:
