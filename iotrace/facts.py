@@ -14,7 +14,7 @@ from iotrace import offsets, uring
 from iotrace.casts import typed_reads
 from iotrace.errors import Failure
 from iotrace.loops import has_loops
-from programs.kernel import FIELDS, REGISTERS, Kernel
+from programs.kernel import FIELDS, REGISTERS, TYPED_MEMBERS, Kernel
 from pybpf import features
 from pybpf.btf import Btf, MissingMember
 from pybpf.tracefs import Tracefs, TracefsError
@@ -77,6 +77,9 @@ def gather(tracefs: Optional[Tracefs], source: str = "auto", vmlinux: Optional[s
     members, one_reference = found.for_programs(name)
     fetch_atomics = features.FEATURES["fetch_atomics"].supported()
     direct = pid_max() <= MAX_DIRECT_SLOTS
+    types = typed_reads(btf) if btf is not None and found.source == offsets.BTF else {}
+    if types and btf is not None:
+        members.update({key: btf.offsets(names)[names[0]].offset for key, names in TYPED_MEMBERS.items()})
     kernel = Kernel(
         machine=name,
         offsets=members,
@@ -88,7 +91,7 @@ def gather(tracefs: Optional[Tracefs], source: str = "auto", vmlinux: Optional[s
         tid_slots=MAX_DIRECT_SLOTS if direct else SHARED_SLOTS if fetch_atomics else 0,
         tid_direct=direct,
         spares=SPARES if btf is not None and _preempts_programs(btf) else 0,
-        types=typed_reads(btf) if btf is not None and found.source == offsets.BTF else {},
+        types=types,
         loops=has_loops(),
         uring=uring.find(btf) if btf is not None else None,
     )

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 DEFAULT_FILES, DEFAULT_FILES_AT_ONCE = 131072, 16384
 PERF_PAGES = 128
+GENERATIONS = 1 << 20
 _SPARE = re.compile(r"_s\d+$")
 ELEMENT_OVERHEAD = 64  # struct htab_elem and its share of the bucket array, about
 
@@ -88,6 +89,7 @@ class Session:
         self.settings = settings
         self._stack = ExitStack()
         self._misses = 0
+        self._all_stacks = False
         self.ended_ns = 0
         try:
             self._load(found)
@@ -238,11 +240,29 @@ class Session:
                 raise Failure(f"more than {maps.TARGETS} processes to trace at once") from error
             raise
 
+    def _new_generation(self) -> None:
+        """Have every thread look again whether it is a target's: to be called after the targets were changed.
+
+        Programs count on at the same time, one by one: a step that is larger than all they can count between the two
+        calls leaves a number that was never there before.
+        """
+        generation = int.from_bytes(self.maps["generation"].at(0), "little")  # type: ignore[attr-defined]
+        self.maps["generation"].set(0, (generation + GENERATIONS).to_bytes(8, "little"))  # type: ignore[attr-defined]
+
     def _note_reapers(self, pid: int) -> None:
         """Note the waits for completions that a process is in, before its calls are traced."""
         where = self.maps["slots" if self.kernel.tid_direct else "calls"]
         for tid, record in aio.reapers(pid, self.kernel, self.plan.form.syscalls):
             where.update(tid.to_bytes(4, "little"), record)
+            self._mark_stacks()
+
+    def _mark_stacks(self) -> None:
+        """Have no exit turned away by its stack: nobody tells here on which ones the calls are that were noted here."""
+        stacks = self.maps.get("stacks")
+        if stacks is not None and not self._all_stacks:
+            for row in range(maps.STACKS):
+                stacks.update(row.to_bytes(4, "little"), (1).to_bytes(8, "little"))
+            self._all_stacks = True
 
     def _add_target(self, pid: int, flags: int) -> None:
         """Make a process that may run already a target. What its threads note is their own once it is one."""
@@ -253,6 +273,7 @@ class Session:
     def trace_process(self, pid: int, *, follow: bool) -> None:
         """Make a process a target, with its descendants from now on if ``follow``."""
         self._add_target(pid, TARGET_PID | (TARGET_FOLLOW if follow else 0))
+        self._new_generation()
 
     def trace_running(self) -> int:
         """Make those targets that run already and match; how many.  Call it after ``attach``, so that none slips by."""
@@ -268,6 +289,7 @@ class Session:
         if follow and roots:
             for pid in processes.descendants(roots):
                 self._add_target(pid, TARGET_DESCENT | TARGET_FOLLOW)
+        self._new_generation()
         return found
 
     def step(self, timeout: float) -> None:

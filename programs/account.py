@@ -144,12 +144,17 @@ def entered_and_called(b: Body, op: Operation) -> None:
 def requested(b: Body, op: Operation) -> None:
     """Call.requested into its histogram.  Sizes that no kernel transfers are rare and kept sparsely."""
     a = b.a
-    large, done = a.unique("large"), a.unique("requested")
+    large, same, done = a.unique("large"), a.unique("same_request"), a.unique("requested")
     a.ldx(r1, r9[Call.unmeasured])
     a.jne(r1, 0, done, "the iovec could not be read")
     a.ldx(r2, r9[Call.requested])
+    a.ldx(r1, r9[Call.bucket])
+    a.ldx(r3, r9[Call.bucketed])
+    a.jeq(r2, r3, same)
+    a.stx(r9[Call.bucketed], r2)
     b.bucket(r1, r2, r3)
     a.stx(r9[Call.bucket], r1)
+    a.label(same)
     a.jge(r1, SIZE_BUCKETS, large)
     offset = op.at(HEAD, r2)
     a.add(r2, offset + OpHead.requested.offset)

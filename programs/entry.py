@@ -11,9 +11,11 @@ from asm import U32, U64, Program, Register, Slot, r0, r1, r2, r3, r6, r7, r8, r
 
 from .body import Body, begin
 from .kernel import COMPAT, Kernel, Options
-from .layout import Call, Lost, OpenFile, OpenKey
-from .maps import AIO_ENTER, ENTER_OTHER, EXIT, Maps
+from .layout import STRANGER_TGID, STRANGER_TID, Call, Lost, OpenFile, OpenKey
+from .maps import AIO_ENTER, ENTER_OTHER, EXIT, STACKS, STRANGERS, Maps
 from .operations import KIND_MASK, NUMBERS, SWITCH, Kind, Position, SystemCall
+
+STACK_SHIFT = 14        # no thread's stack is smaller than 16 KiB (THREAD_SIZE), nor aligned to less
 
 
 def find_call(b: Body, missing: str) -> None:
@@ -208,10 +210,10 @@ def _note_shared(b: Body) -> None:
 def _admit(b: Body) -> None:
     """From the system call's number in r7 to its descriptor in r7 and the Call record in r9; turns all others away.
 
-    A thread that was found to be traced stays so until some process ceases to be a target: that is quicker to see than
-    to look the process up again.
+    Whether a process is a target is looked up once for each thread and generation of targets: a target's thread is
+    known by its Call record afterwards, any other by its entry in ``strangers``.
     """
-    a, number, word = b.a, b.a.slot("number", U32), b.a.slot("pid_tgid", U64)
+    a, number, generation = b.a, b.a.slot("number", U32), b.a.slot("generation", U64)
     a.stx(number, r7)
     a.lookup(b.maps.syscalls, number)
     a.jeq(r0, 0, "out")
@@ -219,35 +221,113 @@ def _admit(b: Body) -> None:
     a.mov(r1, r8)
     a.rsh(r1, SWITCH)
     a.jeq(r1, 0, "out", "a call of no interest, or not now")
-    a.call("get_current_pid_tgid")
-    a.stx(word, r0)
-    a.mov32(r7, r0, "tid")
+    _who(b)
     a.st(number, 0)
+    a.lookup(b.maps.generation, number)
+    a.jeq(r0, 0, "out")
+    a.ldx(r1, r0.u64(0))
+    a.add(r1, 1, "read before the targets are, lest a change goes unnoticed")
+    a.stx(generation, r1)
     if b.kernel.tid_slots:
         _slot(b, "no_room")
         a.jne(r1, r7, "look_up")
-        a.lookup(b.maps.generation, number)
-        a.jeq(r0, 0, "look_up")
-        a.ldx(r1, r0.u64(0))
-        a.add(r1, 1)
+        a.ldx(r1, generation)
         a.ldx(r2, r9[Call.checked])
         a.jeq(r1, r2, "admitted")
         a.label("look_up")
-    a.ldx(r1, word)
+    _not_strangers(b)
+    a.ldx(r1, a.slot("pid_tgid", U64))
     a.rsh(r1, 32, "tgid")
-    only_targets(b, r1, "out")
+    only_targets(b, r1, "stranger")
     claim_call(b, "no_room")
-    a.lookup(b.maps.generation, number)
-    a.jeq(r0, 0, "admitted")
-    a.ldx(r1, r0.u64(0))
-    a.add(r1, 1)
+    a.ldx(r1, generation)
     a.stx(r9[Call.checked], r1)
+    if b.options.attach == "raw":
+        _mark_stack(b)
     a.label("admitted")
     a.mov(r7, r8)
-    a.call("get_current_task")
-    a.stx(a.slot("task", U64), r0)
+    if not b.typed("task_struct"):
+        a.call("get_current_task")
+        a.stx(a.slot("task", U64), r0)
     if b.options.attach == "raw":
         _reject_compat(b)
+
+
+def _who(b: Body) -> None:
+    """r7 = the thread's id, the slot "pid_tgid" = that with the process's above it; and the slot "task" if it is
+    quicker to read them there."""
+    a, word = b.a, b.a.slot("pid_tgid", U64)
+    if not b.typed("task_struct"):
+        a.call("get_current_pid_tgid")
+        a.stx(word, r0)
+        a.mov32(r7, r0, "tid")
+        return
+    a.call("get_current_task")
+    a.stx(a.slot("task", U64), r0)
+    b.cast(r0, "task_struct")
+    a.ldx(r7, r0.u32(b.kernel.offsets["task.pid"]), "tid")
+    a.ldx(r1, r0.u32(b.kernel.offsets["task.tgid"]))
+    a.lsh(r1, 32)
+    a.or_(r1, r7)
+    a.stx(word, r1)
+
+
+def _not_strangers(b: Body) -> None:
+    """Turns a thread away that was found to be no target's in this generation; the slot "mark" = what tells so.
+
+    The tid is in r7, the generation plus one in its slot.
+    """
+    a, mark, row = b.a, b.a.slot("mark", U64), b.a.slot("row", U32)
+    a.ldx(r1, a.slot("generation", U64))
+    a.lsh(r1, 64 - STRANGER_TGID)
+    a.rsh(r1, 64 - STRANGER_TGID)
+    a.ldx(r2, a.slot("pid_tgid", U64))
+    a.rsh(r2, 32)
+    a.lsh(r2, STRANGER_TGID)
+    a.or_(r1, r2)
+    a.mov(r2, r7)
+    a.rsh(r2, STRANGERS.bit_length() - 1)
+    a.lsh(r2, STRANGER_TID)
+    a.or_(r1, r2)
+    a.stx(mark, r1)
+    a.mov(r1, r7)
+    a.and_(r1, STRANGERS - 1)
+    a.stx(row, r1)
+    a.lookup(b.maps.strangers, row)
+    a.jeq(r0, 0, "out")
+    a.ldx(r1, r0.u64(0))
+    a.ldx(r2, mark)
+    a.jeq(r1, r2, "out")
+
+
+def _mark_stack(b: Body) -> None:
+    """Says that the exits on this stack may be a target's."""
+    a, unmarked = b.a, b.a.unique("unmarked")
+    _stack_row(b, unmarked)
+    a.st(r0.u64(0), 1)
+    a.label(unmarked)
+
+
+def only_marked_stacks(b: Body) -> None:
+    """Turns the exits of all other threads away, by the cheapest test that there is: where their registers lie.
+
+    A stack holds its thread's registers at one place from its first call to its last.  A mark stays for whoever has the
+    stack next, whom a closer look then turns away.  For the raw form, whose context r6 points to.
+    """
+    a = b.a
+    _stack_row(b, "out")
+    a.ldx(r1, r0.u64(0))
+    a.jeq(r1, 0, "out")
+
+
+def _stack_row(b: Body, missing: str) -> None:
+    a, row = b.a, b.a.slot("stack", U32)
+    a.ldx(r1, r6[0], "struct pt_regs *")
+    a.rsh(r1, STACK_SHIFT)
+    a.and_(r1, STACKS - 1)
+    a.stx(row, r1)
+    a.lookup(b.maps.stacks, row)
+    a.jeq(r0, 0, missing)
 
 
 def _reject_compat(b: Body) -> None:
@@ -266,6 +346,11 @@ def _reject_compat(b: Body) -> None:
 
 def _reject(b: Body) -> None:
     a = b.a
+    a.label("stranger")
+    a.lookup(b.maps.strangers, a.slot("row", U32))
+    a.jeq(r0, 0, "out")
+    a.ldx(r1, a.slot("mark", U64))
+    a.stx(r0.u64(0), r1)
     a.label("out")
     a.ret(0)
     if b.options.attach == "raw":

@@ -119,6 +119,8 @@ CAST = "bpf_rdonly_cast"
 TYPED: Tuple[str, ...] = ("task_struct", "files_struct", "fdtable", "file", "list_head", "pt_regs", "nsproxy")
 
 
+# Members that are read by plain loads or not at all.
+TYPED_MEMBERS: Dict[str, Tuple[str, ...]] = {"task.tgid": ("task_struct.tgid",)}
 # The same, but a kernel may do without.
 TYPED_OPTIONAL: Tuple[str, ...] = (
     "io_kiocb", "io_rw", "io_ring_ctx", "io_rsrc_node", "io_splice", "io_open", "io_close",

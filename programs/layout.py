@@ -29,6 +29,11 @@ class Target(Layout):
 TARGET_PID, TARGET_COMM, TARGET_DESCENT, TARGET_FOLLOW = 1, 2, 4, 8
 
 
+# An entry of ``strangers``: the generation plus one in the lowest bits, above it the process, and above that those bits
+# of the thread's id that are not in the index.  No id has more than 22 bits (PID_MAX_LIMIT).
+STRANGER_TGID, STRANGER_TID = 36, 58
+
+
 class Call(Layout):
     """A thread's system call between entry and exit (key: tid).  Only the thread itself writes it: no atomics."""
 
@@ -47,7 +52,8 @@ class Call(Layout):
     op = field(U64)         # operation code
     direction = field(U64)  # READ or WRITE
     requested = field(U64)  # bytes asked for
-    bucket = field(U64)     # of ``requested``
+    bucket = field(U64)     # of ``bucketed``
+    bucketed = field(U64)   # what was requested last, which mostly is requested again
     unmeasured = field(U64) # 1: the iovec could not be read, nobody knows ``requested``
     explicit = field(U64)   # 1: at ``offset``, 0: at the file position
     offset = field(U64)     # as the caller gave it

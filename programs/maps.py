@@ -38,6 +38,7 @@ from .operations import Kind
 
 SYSCALL_ROWS = 512          # numbers beyond are none of ours
 TARGETS = 32768
+STRANGERS, STACKS = 65536, 4096     # powers of two
 FALLBACK_CALLS = 8192       # threads whose record in the array is another's
 REQUESTS = 65536            # in flight at once
 AIO_CONTEXTS = 4096
@@ -62,7 +63,9 @@ class Maps:
     """Every map by its role."""
 
     targets: Map
-    generation: Map         # counts the processes that have ceased to be targets
+    generation: Map         # counts the changes of ``targets``
+    strangers: Map          # by thread id: who was found to be no target, in which generation
+    stacks: Map             # by the address of a stack: whether a target's thread may be on it
     slots: Map
     calls: Map
     opens: Map
@@ -112,6 +115,8 @@ def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True)
     return Maps(
         targets=Map("targets", MapType.HASH, U32, Target, TARGETS),
         generation=Map("generation", MapType.ARRAY, U32, U64, 1),
+        strangers=Map("strangers", MapType.ARRAY, U32, U64, STRANGERS),
+        stacks=Map("stacks", MapType.ARRAY, U32, U64, STACKS),
         slots=Map("slots", MapType.ARRAY, U32, Call, max(kernel.tid_slots, 1)),
         calls=table("calls", U32, Call, FALLBACK_CALLS),
         opens=table("opens", OpenKey, OpenFile, max_files),

@@ -64,9 +64,7 @@ def new_task(kernel: Kernel, options: Options, maps: Maps) -> Program:
     a.ldx(r1, flags[Target.flags])
     a.jeq(r1, 0, "out")
     _read_pid(b, "task_newtask.pid", 0)
-    a.update(maps.targets, tgid, flags)
-    a.jeq(r0, 0, "out")
-    b.lost(Lost.targets)
+    _make_target(b)
     a.label("out")
     a.ret(0)
     return b.program()
@@ -100,9 +98,7 @@ def rename(kernel: Kernel, options: Options, maps: Maps) -> Program:
     a.ldx(r1, flags[Target.flags])
     a.or_(r1, _by_name(options))
     a.stx(flags[Target.flags], r1)
-    a.update(maps.targets, tgid, flags)
-    a.jeq(r0, 0, "out")
-    b.lost(Lost.targets)
+    _make_target(b)
     a.ja("out")
     a.label("other_name")
     a.ldx(r1, flags[Target.flags])
@@ -117,14 +113,32 @@ def rename(kernel: Kernel, options: Options, maps: Maps) -> Program:
     a.ja("out")
     a.label("left")
     a.delete(maps.targets, tgid)
-    zero = a.slot("zero", U32)
-    a.st(zero, 0)
-    a.lookup(maps.generation, zero)
-    a.jeq(r0, 0, "out")
-    b.count(r0.u64(0), "threads that were found to be targets look again")
+    _new_generation(b)
     a.label("out")
     a.ret(0)
     return b.program()
+
+
+def _make_target(b: Body) -> None:
+    """The process in the slot "tgid" is a target, as the slot "flags" says."""
+    a, no_room, done = b.a, b.a.unique("no_room"), b.a.unique("target_made")
+    a.update(b.maps.targets, a.slot("tgid", U32), a.slot("flags", Target))
+    a.jne(r0, 0, no_room)
+    _new_generation(b)
+    a.ja(done)
+    a.label(no_room)
+    b.lost(Lost.targets)
+    a.label(done)
+
+
+def _new_generation(b: Body) -> None:
+    """Every thread looks again whether it is a target's.  After the change, never before."""
+    a, zero, done = b.a, b.a.slot("zero", U32), b.a.unique("told")
+    a.st(zero, 0)
+    a.lookup(b.maps.generation, zero)
+    a.jeq(r0, 0, done)
+    b.count(r0.u64(0))
+    a.label(done)
 
 
 def exit_task(kernel: Kernel, options: Options, maps: Maps) -> Program:

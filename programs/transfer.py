@@ -11,7 +11,7 @@ from asm import U32, U64, Field, Mem, Program, Register, r0, r1, r2, r3, r4, r6,
 
 from . import account
 from .body import Body, begin
-from .entry import begin_exit, find_call, load_result, spare_name
+from .entry import begin_exit, find_call, load_result, only_marked_stacks, spare_name
 from .identify import SCRATCH_EXIT, find_open, identify, send_name
 from .kernel import O_APPEND, RWF_APPEND, RWF_DSYNC, RWF_SYNC, Kernel, Options
 from .layout import (
@@ -38,6 +38,7 @@ def exit_main(kernel: Kernel, options: Options, maps: Maps, copy: int = 0) -> Pr
     a = b.a
     a.mov(r6, r1)
     if options.attach == "raw":
+        only_marked_stacks(b)
         _only_ours(b)
     find_call(b, "out")
     a.ldx(r7, r9[Call.call])

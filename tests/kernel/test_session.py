@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import functools
 import json
 import os
 import shutil
@@ -792,6 +793,32 @@ def test_a_process_number_is_not_inherited(form: Form, tmp_path: Path) -> None:
             child.end()
         assert list(session.maps["targets"].items()) == []
         assert data(session.finish(), tmp_path / "data") == {"pwrite64": made([BLOCK] * CALLS)}
+
+
+@every_form
+def test_who_was_found_to_be_no_target_is_looked_at_again(form: Form, tmp_path: Path) -> None:
+    """A process and its threads make calls before it becomes a target, after, and once it is none any more."""
+
+    def work(pause: Pause) -> None:
+        own, fd = (os.open(tmp_path / name, os.O_RDWR | os.O_CREAT) for name in ("data", "other"))
+        for stage in range(5):
+            name_thread(b"iotr-wanted" if stage in (2, 3) else b"iotr-unwanted")
+            for number in range(CALLS):
+                os.pwrite(own, bytes(BLOCK), number)
+            in_thread(lambda: [os.pwrite(fd, bytes(BLOCK), number) for number in range(CALLS)])
+            in_child(functools.partial(write_calls, tmp_path / f"child {stage}"))
+            pause()
+
+    with Child(work) as child, form.session(comms=[b"iotr-wanted"], follow=True) as session:
+        session.trace_running()
+        for _ in range(5):
+            child.step()
+        profile = session.finish()
+        child.end()
+    assert nothing_lost(profile)
+    for name in ("data", "other"):
+        assert data(profile, tmp_path / name) == {"pwrite64": made([BLOCK] * CALLS * 2)}
+    assert paths(profile, tmp_path) == ["child 2", "child 3", "data", "other"]
 
 
 # -- names -------------------------------------------------------------------------------------------------------------

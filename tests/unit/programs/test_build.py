@@ -20,6 +20,7 @@ from programs.kernel import (
     MEMBERS,
     REGISTERS,
     TYPED,
+    TYPED_MEMBERS,
     TYPED_OPTIONAL,
     URING_MEMBERS,
     Kernel,
@@ -34,6 +35,7 @@ GOLDEN = Path(__file__).parent / "golden"
 # of the tracepoints, which have not moved since 4.14.
 OFFSETS = {
     "task.files": 1824, "task.nsproxy": 1840, "task.fs": 1816, "task.signal": 1848, "task.pid": 1264,
+    "task.tgid": 1268,
     "task.comm": 1752, "signal.live": 4, "fs.root.mnt": 24, "fs.root.dentry": 32, "fs.pwd.mnt": 40,
     "fs.pwd.dentry": 48, "files.count": 0, "files.fdt": 32, "fdt.max_fds": 0, "fdt.fd": 8, "file.mnt": 64,
     "file.dentry": 72, "file.inode": 32, "file.flags": 40, "file.pos": 112, "file.ref": 176, "inode.mode": 0,
@@ -267,7 +269,7 @@ def test_programs_agree_on_their_maps(form: Form) -> None:
 
 
 def test_the_facts_written_down_are_all_that_there_are() -> None:
-    assert set(OFFSETS) == {*MEMBERS, "compat"}
+    assert set(OFFSETS) == {*MEMBERS, *TYPED_MEMBERS, "compat"}
     assert set(URING.offsets) == set(URING_MEMBERS)
     assert set(TRACEPOINT_FIELDS) == set(FIELDS)
 
