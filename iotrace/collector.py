@@ -1,15 +1,23 @@
-"""From the records of the programs to a profile: names arrive as events while tracing, counters are read at the end."""
+"""From the records of the programs to the parts of a profile.
+
+Names arrive as events while tracing; counters are read when a file's record is not going to change any more, one file
+after the other, so that memory does not grow with what they hold. What is read goes straight into rows: histograms
+recur in most files, so the bytes of each are turned into text once.
+"""
 
 from __future__ import annotations
 
 import errno
+import functools
+import json
 import struct
 import time
 from collections import defaultdict
-from typing import Any, DefaultDict, Dict, List, Mapping, Optional, Set, Tuple
+from typing import Any, Callable, DefaultDict, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from iotrace.model import READS, WRITES, FileStats, SyscallStats, bucket, earliest, latest
+from iotrace.model import READS, SYNCS, WRITES, Histogram, bucket, earliest, latest
 from iotrace.names import Name, Names
+from iotrace.parts import Edges, Part, encode, signed
 from programs.layout import (
     FILE_DELETED,
     FILE_MAPPED,
@@ -35,12 +43,24 @@ from programs.layout import (
     Runs,
     TallyKey,
 )
-from programs.operations import BY_CODE
+from programs.operations import BY_CODE, OPERATIONS
 from pybpf.maps import Map as BpfMap
 
-_NO_SIZES = bytes(8 * SIZE_BUCKETS)
-_NO_RUNS = bytes(8 * RUN_BUCKETS)
 _ID = struct.Struct("<Q")
+_HEAD = struct.Struct("<8Q")
+_SIZES = struct.Struct(f"<{SIZE_BUCKETS}Q")
+_RUNS = struct.Struct(f"<{RUN_BUCKETS}Q")
+_LATENCIES = struct.Struct(f"<{LATENCY_BUCKETS}Q")
+_NO_RUNS = bytes(Runs.size)
+_COVERING = ("fsync", "fdatasync", "aio_fsync", "aio_fdsync", "uring_fsync")
+
+# Where the histograms are in OpStats.
+_REQUESTED = slice(_HEAD.size, OpHead.size)
+_COMPLETED, _LATENCY, _RUN = (
+    slice(part.offset, part.offset + record.size)
+    for part, record in ((OpStats.completed, Completed), (OpStats.latency, Latency), (OpStats.runs, Runs))
+)
+assert OpHead.requested.offset == _HEAD.size
 
 
 def lower_bound(number: int) -> int:
@@ -73,224 +93,281 @@ class Clock:
         return monotonic + self._offset if monotonic else None
 
 
+class _Kind(NamedTuple):
+    """What an operation means for its file."""
+
+    code: int
+    name: str
+    start: str  # of its JSON
+    reads: bool
+    writes: bool
+    syncs: bool
+    covers: bool  # a successful one makes durable what was written before
+
+
+_KINDS = [
+    _Kind(o.code, o.name, f'"{o.name}":[', o.name in READS, o.name in WRITES, o.name in SYNCS, o.name in _COVERING)
+    for o in OPERATIONS
+]
+
+
+@functools.lru_cache(maxsize=256)
+def _kinds(mask: int) -> List[_Kind]:
+    """The operations in `FileState.operations`."""
+    return [kind for kind in _KINDS if mask >> kind.code & 1]
+
+
+def _cells(raw: bytes, shape: struct.Struct) -> Histogram:
+    return {lower_bound(number): count for number, count in enumerate(shape.unpack(raw)) if count}
+
+
+@functools.lru_cache(maxsize=4096)
+def _sizes(raw: bytes) -> str:
+    """A histogram of sizes as JSON."""
+    return encode(_cells(raw, _SIZES)) or "null"
+
+
+@functools.lru_cache(maxsize=4096)
+def _latencies(raw: bytes) -> Tuple[str, int]:
+    """A histogram of latencies as JSON, and the least time that it stands for."""
+    cells = _cells(raw, _LATENCIES)
+    return encode(cells) or "null", sum(lower * count for lower, count in cells.items())
+
+
+Tally = Tuple[int, int, int, int]
+"""Operation, kind, item and count."""
+
+_TALLY = struct.Struct("<IIQQ")  # TallyKey without the file, and the count
+
+
+class Rest:
+    """What belongs to a file but is found under other keys than its own: sparse counters, runs in progress."""
+
+    def __init__(self) -> None:
+        self.tallies: Dict[int, bytes] = {}
+        self.runs: Dict[int, List[Tuple[int, int]]] = {}  # (0 for reads or 1 for writes, bytes)
+
+    def add_tally(self, key: bytes, count: bytes) -> None:
+        """A record of `tallies`."""
+        file_id = _ID.unpack_from(key)[0]
+        self.tallies[file_id] = self.tallies.get(file_id, b"") + key[_ID.size :] + count
+
+    def add_run(self, file_id: int, direction: int, run: int) -> None:
+        """A run that was in progress, if it had any bytes."""
+        if run:
+            self.runs.setdefault(file_id, []).append((direction, run))
+
+    def take(self, file_id: int) -> Tuple[List[Tally], List[Tuple[int, int]]]:
+        """What there is of one file."""
+        raw = self.tallies.pop(file_id, b"")
+        return (list(_TALLY.iter_unpack(raw)) if raw else []), self.runs.pop(file_id, [])
+
+
 class Collector:
-    """Reads the maps once the programs are detached and adds up what belongs to one path."""
+    """Reads the maps, and makes a part of the profile of each file's records."""
 
     def __init__(self, maps: Mapping[str, BpfMap[Any]], names: Names, clock: Clock, big_values: bool) -> None:
         self._maps = maps
         self._names = names
         self._clock = clock
-        self._big_values = big_values
         self.unattributed: DefaultDict[str, Dict[str, int]] = defaultdict(dict)
         self.unnamed = 0
-        self._files: Dict[int, FileStats] = {}
-        self._order: Dict[Tuple[int, bytes], FileStats] = {}
-        self._last: Dict[Tuple[int, bytes], int] = {}  # the id of the file that is, or was last, at a path
-        self._inodes: DefaultDict[Tuple[int, bytes], Set[Tuple[int, int, int]]] = defaultdict(set)
+        self._state = maps["states"].finder()
+        self._operation = maps["operations"].finder() if big_values else self._joined()
+
+    def _joined(self) -> Callable[[bytes], Optional[bytes]]:
+        """Finds an OpStats that the programs keep in parts."""
+        head = self._maps["operations"].finder()
+        parts = [(self._maps[name].finder(), bytes(record.size))
+                 for name, record in (("completed", Completed), ("latency", Latency), ("runs", Runs))]  # fmt: skip
+
+        def find(key: bytes) -> Optional[bytes]:
+            raw = head(key)
+            return None if raw is None else raw + b"".join(part(key) or none for part, none in parts)
+
+        return find
 
     def lost(self) -> Dict[str, int]:
         """The programs' own account of what they could not record."""
         return dict(zip(Lost.fields, Lost.struct.unpack(self._maps["lost"].at(0))))  # type: ignore[attr-defined]
 
-    def files(self) -> List[FileStats]:
-        """Every file that was seen, in the order of first sight."""
-        self._identify()
-        self._add_states()
-        self._add_operations()
-        self._end_runs()
-        self._add_tallies()
-        for file in self._order.values():
-            _total(file)
-        return list(self._order.values())
+    def finish(self) -> Iterator[Part]:
+        """What is left in the maps when tracing has ended: every file, in the order of first sight."""
+        rest = self._rest()
+        unnamed = self._unnamed()
+        for file_id, name in list(unnamed.items()):
+            self.unnamed += 1
+            self._names.first[file_id] = name
+        for file_id in list(self._names.first):
+            part = self._part(file_id, rest)
+            if part is not None:
+                yield part
 
-    # -- which file -------------------------------------------------------------------------------------------------
-
-    def _identify(self) -> None:
-        """Makes a FileStats for each path; ids that share one share it."""
-        keys = []
-        for raw_key, raw in self._maps["files"].items():
-            keys.append((FileId.struct.unpack(raw)[0], FileKey.struct.unpack(raw_key)))
-        keys.sort()  # ids grow with time: the last one's inode is the path's last
-        for file_id, (_dentry, _mnt, inode, device, generation, mnt_ns, _pad) in keys:
-            name = self._names.first.get(file_id)
-            dev = f"{device >> 20}:{device & 0xFFFFF}"
-            if name is None:
-                self.unnamed += 1
-                name = Name(b"/.../unresolved:%s:%d" % (dev.encode(), inode), "")
-            where = (mnt_ns, name.path)
-            file = self._order.get(where)
-            if file is None:
-                file = self._order[where] = FileStats(mnt_ns, name.path)
-            self._files[file_id] = file
-            self._last[where] = file_id
-            inodes = self._inodes[where]
-            inodes.add((device, inode, generation))
-            file.incarnations = len(inodes)
-            file.device, file.inode, file.fstype = dev, inode, name.fstype
-            file.renamed_to = self._names.renamed.get(file_id)
-            file.deleted = file_id in self._names.deleted
-
-    # -- counters ---------------------------------------------------------------------------------------------------
-
-    def _add_states(self) -> None:
-        for raw_key, raw in self._maps["states"].items():
-            file_id = _ID.unpack(raw_key)[0]
-            file = self._files.get(file_id)
-            if file is None:
-                continue
-            (opens, closes, rewrites, _first, _last,
-             unsynced, synced, _sync, flags, _operations) = FileState.struct.unpack(raw)  # fmt: skip
-            file.opens += opens
-            file.closes += closes
-            file.rewrites += rewrites
-            file.bytes_unsynced += unsynced
-            file.bytes_synced += synced
-            if self._last[(file.mnt_ns, file.path)] == file_id:
-                file.deleted |= bool(flags & FILE_DELETED)
-            file.mapped |= bool(flags & FILE_MAPPED)
-            for name, count in (("open", opens), ("close", closes)):
-                if count:
-                    _call(file, name).calls += count
-
-    def _add_operations(self) -> None:
-        if self._big_values:
-            head_at, completed_at = OpStats.head.offset, OpStats.completed.offset
-            latency_at, runs_at = OpStats.latency.offset, OpStats.runs.offset
-            for key, raw in self._maps["operations"].items():
-                self._add_head(key, raw[head_at : head_at + OpHead.size])
-                self._add_completed(key, raw[completed_at : completed_at + Completed.size])
-                self._add_latency(key, raw[latency_at : latency_at + Latency.size])
-                self._add_runs(key, raw[runs_at : runs_at + Runs.size])
-            return
-        for name, add in (("operations", self._add_head), ("completed", self._add_completed),
-                          ("latency", self._add_latency), ("runs", self._add_runs)):  # fmt: skip
-            for key, raw in self._maps[name].items():
-                add(key, raw)
-
-    def _of(self, key: bytes) -> Optional[Tuple[FileStats, str]]:
-        file_id, op, _ = OpKey.struct.unpack(key)
-        file = self._files.get(file_id)
-        return (file, BY_CODE[op].name) if file is not None and op in BY_CODE else None
-
-    def _add_head(self, key: bytes, raw: bytes) -> None:
-        found = self._of(key)
-        if found is None:
-            return
-        file, name = found
-        call = _call(file, name)
-        calls, moved, first, last, lowest, highest, direct, durable = _HEAD.unpack_from(raw)
-        call.calls += calls
-        call.bytes += moved
-        file.direct_calls += direct
-        file.durable_writes += durable
-        start, end = self._clock.unix(first), self._clock.unix(last)
-        call.first_ns = earliest(call.first_ns, start)
-        call.last_ok_ns = latest(call.last_ok_ns, end)
-        file.lowest_offset = earliest(file.lowest_offset, lowest - 1 if lowest else None)
-        file.highest_offset = latest(file.highest_offset, highest - 1 if highest else None)
-        if name in _SIZED:
-            _add(call.requested, raw[_HEAD.size :], _SIZES)
-
-    def _add_completed(self, key: bytes, raw: bytes) -> None:
-        found = self._of(key)
-        if found is not None and raw != _NO_SIZES:
-            _add(_call(*found).completed, raw, _SIZES)
-
-    def _add_latency(self, key: bytes, raw: bytes) -> None:
-        found = self._of(key)
-        if found is not None:
-            _add(_call(*found).latency_ns, raw, _LATENCIES)
-
-    def _add_runs(self, key: bytes, raw: bytes) -> None:
-        found = self._of(key)
-        if found is not None and raw != _NO_RUNS:
-            file, name = found
-            _add(file.sequential_write if name in _WRITES else file.sequential_read, raw, _RUNS)
-
-    def _end_runs(self) -> None:
-        """The runs that were in progress when tracing ended."""
+    def _rest(self) -> Rest:
+        """Sparse counters, and the runs that tracing has cut off."""
+        rest = Rest()
+        for key, count in self._maps["tallies"].items():
+            if _ID.unpack_from(key)[0]:
+                rest.add_tally(key, count)
+            else:
+                _file_id, op, _kind, item = TallyKey.struct.unpack(key)
+                self.unattributed[BY_CODE[op].name][errno_name(item)] = _ID.unpack(count)[0]
         for _, raw in self._maps["opens"].items():
             values = OpenFile.struct.unpack(raw)
-            file = self._files.get(values[OpenFile.id.index])
-            if file is None:
-                continue
-            read, write = values[OpenFile.run.index : OpenFile.run.index + 2]
-            for run, histogram in ((read, file.sequential_read), (write, file.sequential_write)):
-                _end_run(histogram, run)
+            for direction in (0, 1):
+                rest.add_run(values[OpenFile.id.index], direction, values[OpenFile.run.index + direction])
         for _, raw in self._maps["pending"].items():
             values = Pending.struct.unpack(raw)
-            file = self._files.get(values[Pending.id.index])
-            if file is not None:
-                name = BY_CODE[values[Pending.op.index]].name
-                runs = file.sequential_write if name in _WRITES else file.sequential_read
-                _end_run(runs, values[Pending.broken.index])
+            writes = BY_CODE[values[Pending.op.index]].name in WRITES
+            rest.add_run(values[Pending.id.index], int(writes), values[Pending.broken.index])
+        return rest
 
-    def _add_tallies(self) -> None:
-        for raw_key, raw in self._maps["tallies"].items():
-            file_id, op, kind, item = TallyKey.struct.unpack(raw_key)
-            count = _ID.unpack(raw)[0]
-            if not file_id:
-                self.unattributed[BY_CODE[op].name][errno_name(item)] = count
-                continue
-            file = self._files.get(file_id)
-            if file is None:
-                continue
-            if kind == TALLY_ERROR:
-                call = _call(file, BY_CODE[op].name)
-                name = errno_name(item)
-                call.errors[name] = call.errors.get(name, 0) + count
-                if BY_CODE[op].name == "close":
-                    call.calls += count  # of the others, the programs count every return
-                continue
-            if kind == TALLY_REQUESTED:
-                histogram = _call(file, BY_CODE[op].name).requested
-            else:
-                histogram = {TALLY_READ_RUN: file.sequential_read, TALLY_WRITE_RUN: file.sequential_write,
-                             TALLY_BETWEEN_SYNCS: file.bytes_between_syncs}[kind]  # fmt: skip
-            lower = lower_bound(item)
-            histogram[lower] = histogram.get(lower, 0) + count
+    def _unnamed(self) -> Dict[int, Name]:
+        """Files whose name has never arrived, under one that no file can have."""
+        found: Dict[int, Name] = {}
+        for key, raw in self._maps["files"].items():
+            file_id = FileId.struct.unpack(raw)[0]
+            if file_id not in self._names.first:
+                _dentry, _mnt, inode, device, *_ = FileKey.struct.unpack(key)
+                path = b"/.../unresolved:%s:%d" % (_device(device).encode(), inode)
+                found[file_id] = Name(path, "", key)
+        return dict(sorted(found.items()))
 
+    # -- one file ---------------------------------------------------------------------------------------------------
 
-def _end_run(histogram: Dict[int, int], run: int) -> None:
-    if run:
-        histogram[bucket(run)] = histogram.get(bucket(run), 0) + 1
-
-
-_HEAD = struct.Struct("<8Q")
-_SIZES = struct.Struct(f"<{SIZE_BUCKETS}Q")
-_RUNS = struct.Struct(f"<{RUN_BUCKETS}Q")
-_LATENCIES = struct.Struct(f"<{LATENCY_BUCKETS}Q")
-_SIZED = frozenset(READS + WRITES)
-_READS, _WRITES = frozenset(READS), frozenset(WRITES)
-_COVERING = ("fsync", "fdatasync", "aio_fsync", "aio_fdsync", "uring_fsync")
-
-assert OpHead.requested.offset == _HEAD.size
-
-
-def _call(file: FileStats, name: str) -> SyscallStats:
-    call = file.syscalls.get(name)
-    if call is None:
-        call = file.syscalls[name] = SyscallStats()
-    return call
+    def _part(self, file_id: int, rest: Rest) -> Optional[Part]:
+        """All that is known of a file, which is then forgotten; None if the programs have no record of it."""
+        raw_state = self._state(_ID.pack(file_id))
+        tallies, runs = rest.take(file_id)
+        name = self._names.first[file_id]
+        renamed, deleted = self._names.renamed.get(file_id), file_id in self._names.deleted
+        self._names.forget(file_id)
+        if raw_state is None:
+            return None
+        (opens, closes, rewrites, first_write, last_write, unsynced, synced, first_sync, flags,
+         operations) = FileState.struct.unpack(raw_state)  # fmt: skip
+        found = _Found(self._clock, tallies, runs)
+        for number, call in ((opens, "open"), (closes, "close")):
+            if number or call in found.errors:
+                found.add_count(call, number)
+        for kind in _kinds(operations):
+            raw = self._operation(OpKey.struct.pack(file_id, kind.code, 0))
+            if raw is not None:
+                found.add(kind, raw)
+        found.add_rest()
+        _dentry, _mnt, inode, device, generation, mnt_ns, _pad = FileKey.struct.unpack(name.key)
+        columns = (
+            mnt_ns, name.path, renamed, _device(device), signed(inode), name.fstype, 1,
+            int(deleted or flags & FILE_DELETED != 0), int(flags & FILE_MAPPED != 0), opens, closes, found.bytes_read,
+            found.bytes_written, synced, unsynced, rewrites, found.lowest, found.highest, found.direct, found.durable,
+            found.first_read, found.last_read, found.first_write, found.last_write, found.last_sync,
+            encode(found.runs[0]), encode(found.runs[1]), encode(found.between_syncs), found.calls, found.error_count,
+            found.syncs, found.busy,
+        )  # fmt: skip
+        edges = Edges(file_id - (1 << 63), generation, first_write, last_write, first_sync)
+        return Part(columns, "{" + ",".join(found.json) + "}", edges)
 
 
-def _add(histogram: Dict[int, int], raw: bytes, shape: struct.Struct) -> None:
-    for number, count in enumerate(shape.unpack(raw)):
-        if count:
-            lower = lower_bound(number)
-            histogram[lower] = histogram.get(lower, 0) + count
+@functools.lru_cache(maxsize=256)
+def _device(number: int) -> str:
+    return f"{number >> 20}:{number & 0xFFFFF}"
 
 
-def _total(file: FileStats) -> None:
-    """What follows from the calls: bytes and times per direction."""
-    for name, call in file.syscalls.items():
-        if name in _READS:
-            file.bytes_read += call.bytes
-            file.first_read_ns = earliest(file.first_read_ns, call.first_ns)
-            file.last_read_ns = latest(file.last_read_ns, call.last_ok_ns)
-        elif name in _WRITES:
-            file.bytes_written += call.bytes
-            file.first_write_ns = earliest(file.first_write_ns, call.first_ns)
-            file.last_write_ns = latest(file.last_write_ns, call.last_ok_ns)
-        elif name in _COVERING:
-            file.last_sync_ns = latest(file.last_sync_ns, call.last_ok_ns)
+class _Found:
+    """What the operations on one file come to."""
+
+    __slots__ = ("_unix", "between_syncs", "busy", "bytes_read", "bytes_written", "calls", "direct", "durable",
+                 "error_count", "errors", "first_read", "first_write", "highest", "json", "large", "last_read",
+                 "last_sync", "last_write", "lowest", "runs", "syncs")  # fmt: skip
+
+    def __init__(self, clock: Clock, tallies: Iterable[Tally], runs: Iterable[Tuple[int, int]]) -> None:
+        self._unix = clock.unix
+        self.calls = self.error_count = self.syncs = self.busy = 0
+        self.bytes_read = self.bytes_written = self.direct = self.durable = 0
+        self.lowest: Optional[int] = None
+        self.highest: Optional[int] = None
+        self.first_read: Optional[int] = None
+        self.last_read: Optional[int] = None
+        self.first_write: Optional[int] = None
+        self.last_write: Optional[int] = None
+        self.last_sync: Optional[int] = None
+        self.runs: Tuple[Histogram, Histogram] = ({}, {})
+        self.between_syncs: Histogram = {}
+        self.errors: Dict[str, Dict[str, int]] = {}
+        self.large: Dict[str, Histogram] = {}  # requests that the dense histogram has no room for
+        self.json: List[str] = []
+        for op, kind, item, count in tallies:
+            self._tally(op, kind, item, count)
+        for direction, run in runs:
+            _count(self.runs[direction], bucket(run), 1)
+
+    def _tally(self, op: int, kind: int, item: int, count: int) -> None:
+        if kind == TALLY_ERROR:
+            self.errors.setdefault(BY_CODE[op].name, {})[errno_name(item)] = count
+            self.error_count += count
+        elif kind == TALLY_REQUESTED:
+            _count(self.large.setdefault(BY_CODE[op].name, {}), lower_bound(item), count)
+        elif kind in (TALLY_READ_RUN, TALLY_WRITE_RUN):
+            _count(self.runs[kind - TALLY_READ_RUN], lower_bound(item), count)
+        elif kind == TALLY_BETWEEN_SYNCS:
+            _count(self.between_syncs, lower_bound(item), count)
+
+    def add_count(self, name: str, number: int) -> None:
+        """Opens or closes: nothing more is known of them. Successful ones, to which those that failed are added."""
+        errors = self.errors.pop(name, None)
+        if errors:
+            number += sum(errors.values())
+            self.json.append(f'"{name}":[{number},0,null,null,{json.dumps(errors)}]')
+        else:
+            self.json.append(f'"{name}":[{number}]')
+        self.calls += number
+
+    def add_rest(self) -> None:
+        """Sparse counters of operations that have no record: there was no room for one."""
+        for name in {**self.errors, **self.large}:
+            errors, requested = self.errors.get(name), encode(self.large.get(name, {}))
+            self.json.append(f'"{name}":[0,0,null,null,{json.dumps(errors)},{requested or "null"}]')
+
+    def add(self, kind: _Kind, raw: bytes) -> None:
+        """One operation's OpStats."""
+        calls, moved, first, last, lowest, highest, direct, durable = _HEAD.unpack_from(raw)
+        self.calls += calls
+        start, end = self._unix(first), self._unix(last)
+        if kind.reads:
+            self.bytes_read += moved
+            self.first_read, self.last_read = earliest(self.first_read, start), latest(self.last_read, end)
+        elif kind.writes:
+            self.bytes_written += moved
+            self.first_write, self.last_write = earliest(self.first_write, start), latest(self.last_write, end)
+        elif kind.syncs:
+            self.syncs += calls
+            if kind.covers:
+                self.last_sync = latest(self.last_sync, end)
+        if lowest:
+            self.lowest = earliest(self.lowest, lowest - 1)
+        if highest:
+            self.highest = latest(self.highest, highest - 1)
+        self.direct += direct
+        self.durable += durable
+        runs = raw[_RUN]
+        if runs != _NO_RUNS:
+            for lower, count in _cells(runs, _RUNS).items():
+                _count(self.runs[kind.writes], lower, count)
+        latency, busy = _latencies(raw[_LATENCY])
+        self.busy += busy
+        errors = self.errors.pop(kind.name, None) if self.errors else None
+        requested = completed = "null"
+        if kind.reads or kind.writes:
+            requested, completed = self._requested(kind, raw[_REQUESTED]), _sizes(raw[_COMPLETED])
+        self.json.append(
+            f"{kind.start}{calls},{moved},{start or 'null'},{end or 'null'},"
+            f"{json.dumps(errors) if errors else 'null'},{requested},{completed},{latency}]"
+        )
+
+    def _requested(self, kind: _Kind, raw: bytes) -> str:
+        large = self.large.pop(kind.name, None) if self.large else None
+        return encode({**_cells(raw, _SIZES), **large}) or "null" if large else _sizes(raw)
+
+
+def _count(histogram: Histogram, lower: int, count: int) -> None:
+    histogram[lower] = histogram.get(lower, 0) + count

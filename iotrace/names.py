@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Dict, List, NamedTuple, Optional, Set, Tuple
+import struct
+from typing import Dict, NamedTuple, Optional, Set, Tuple
 
 from programs.layout import (
     EVENT_EXCHANGED,
@@ -26,7 +27,9 @@ from programs.layout import (
 _KEY = PathEvent.key.index
 _MNT_NS = _KEY + FileKey.mnt_ns.index
 _TID = _KEY + FileKey.device.index
-_FSTYPE = PathEvent.fstype.index
+_FSTYPE = slice(PathEvent.fstype.offset, PathEvent.fstype.offset + PathEvent.fstype.total)
+_NAMESPACE = struct.Struct(f"<{FileKey.mnt_ns.offset}xI")
+_KEY_BYTES = slice(PathEvent.key.offset, PathEvent.key.offset + FileKey.size)
 
 _NOWHERE = b"/\0"  # a path that no file can have: where one waits while two change places
 
@@ -39,6 +42,7 @@ class Name(NamedTuple):
 
     path: bytes
     fstype: str
+    key: bytes = b""  # the file's FileKey
 
 
 class Names:
@@ -49,13 +53,26 @@ class Names:
         self.renamed: Dict[int, bytes] = {}
         self.deleted: Set[int] = set()
         self.truncated = 0
-        self._current: Dict[Place, List[int]] = {}
+        self._current: Dict[int, Dict[bytes, Tuple[int, ...]]] = {}  # mount namespace -> path -> the files there
+        self._fstypes: Dict[bytes, str] = {}
+        self._resolved: Dict[bytes, bytes] = {}  # directories, within one batch of events
         self._directories: Set[Place] = set()  # every directory above a name, to tell when a rename moves many
         self._leaving: Dict[Tuple[int, int], bytes] = {}
         self._own_ns = _own_mount_namespace()
 
     def __len__(self) -> int:
         return len(self.first)
+
+    def forget(self, file_id: int) -> None:
+        """What is known of a file that is not going to be asked for again."""
+        known = self.first.pop(file_id)
+        (mnt_ns,) = _NAMESPACE.unpack_from(known.key)
+        self._forget(mnt_ns, self.renamed.pop(file_id, known.path), file_id)
+        self.deleted.discard(file_id)
+
+    def begin(self) -> None:
+        """A new batch of events: symbolic links may have changed since the last one."""
+        self._resolved.clear()
 
     def take(self, record: bytes) -> None:
         """One PathEvent, as the programs sent it."""
@@ -69,10 +86,9 @@ class Names:
         kind &= ~EVENT_TRUNCATED
         mnt_ns = head[_MNT_NS]
         if kind in (EVENT_NAMED, EVENT_RENAMED):
-            self._named(file_id, mnt_ns, path, head[_FSTYPE])
+            self._named(file_id, mnt_ns, path, record)
         elif kind == EVENT_UNLINKED:
-            for gone in self._current.pop((mnt_ns, self._resolve(mnt_ns, path)), ()):
-                self.deleted.add(gone)
+            self.deleted.update(self._at(mnt_ns).pop(self._resolve(mnt_ns, path), ()))
         elif kind == EVENT_OLD_NAME:
             self._leaving[(file_id, head[_TID])] = path
         elif kind in (EVENT_NEW_NAME, EVENT_EXCHANGED):
@@ -83,17 +99,31 @@ class Names:
                 for source, target in moves:
                     self._rename(mnt_ns, source, target)
 
-    def _named(self, file_id: int, mnt_ns: int, path: bytes, fstype: bytes) -> None:
+    def _at(self, mnt_ns: int) -> Dict[bytes, Tuple[int, ...]]:
+        found = self._current.get(mnt_ns)
+        if found is None:
+            found = self._current[mnt_ns] = {}
+        return found
+
+    def _named(self, file_id: int, mnt_ns: int, path: bytes, record: bytes) -> None:
         known = self.first.get(file_id)
         if known is None:
-            self.first[file_id] = Name(path, fstype.split(b"\0")[0].decode("ascii", "replace"))
+            self.first[file_id] = Name(path, self._file_system(record[_FSTYPE]), record[_KEY_BYTES])
         elif self.renamed.get(file_id, known.path) != path:
             self._forget(mnt_ns, self.renamed.get(file_id, known.path), file_id)
             self._now(file_id, path)
         else:
             return
-        self._current.setdefault((mnt_ns, path), []).append(file_id)
+        current = self._at(mnt_ns)
+        current[path] = (*current.get(path, ()), file_id)
         self._note_directories(mnt_ns, path)
+
+    def _file_system(self, raw: bytes) -> str:
+        """The type's name: one string for all files of that type."""
+        name = self._fstypes.get(raw)
+        if name is None:
+            name = self._fstypes[raw] = raw.split(b"\0")[0].decode("ascii", "replace")
+        return name
 
     def _now(self, file_id: int, path: bytes) -> None:
         if self.first[file_id].path == path:
@@ -102,33 +132,39 @@ class Names:
             self.renamed[file_id] = path
 
     def _forget(self, mnt_ns: int, path: bytes, file_id: int) -> None:
-        with contextlib.suppress(KeyError, ValueError):
-            self._current[(mnt_ns, path)].remove(file_id)
+        current = self._at(mnt_ns)
+        left = tuple(other for other in current.get(path, ()) if other != file_id)
+        if left:
+            current[path] = left
+        else:
+            current.pop(path, None)
 
     def _rename(self, mnt_ns: int, old: bytes, new: bytes) -> None:
         if old == new:
             return
+        self._resolved.clear()
+        current = self._at(mnt_ns)
         if (mnt_ns, old) in self._directories:
-            for ns, path in list(self._current):
-                if ns == mnt_ns and path.startswith(old + b"/"):
-                    self._move(mnt_ns, path, new + path[len(old) :])
-        if (mnt_ns, old) in self._current:
+            for path in [path for path in current if path.startswith(old + b"/")]:
+                self._move(mnt_ns, path, new + path[len(old) :])
+        if old in current:
             self._move(mnt_ns, old, new)
-        elif (mnt_ns, new) in self._current:
-            self.deleted.update(self._current.pop((mnt_ns, new)))
+        else:
+            self.deleted.update(current.pop(new, ()))
 
     def _move(self, mnt_ns: int, old: bytes, new: bytes) -> None:
         """The files at `old` are at `new` from now on; what was there has lost its name."""
-        self.deleted.update(self._current.pop((mnt_ns, new), ()))
-        moved = self._current.pop((mnt_ns, old))
+        current = self._at(mnt_ns)
+        self.deleted.update(current.pop(new, ()))
+        moved = current.pop(old)
         for file_id in moved:
             self._now(file_id, new)
         self._note_directories(mnt_ns, new)
-        self._current[(mnt_ns, new)] = moved
+        current[new] = moved
 
     def _note_directories(self, mnt_ns: int, path: bytes) -> None:
         while len(path) > 1:
-            path = os.path.dirname(path)
+            path = path.rpartition(b"/")[0] or b"/"
             if (mnt_ns, path) in self._directories:
                 return
             self._directories.add((mnt_ns, path))
@@ -137,9 +173,18 @@ class Names:
         """The absolute path without symbolic links in its directory; the last name stays, as rename does not follow."""
         directory, name = os.path.split(os.path.normpath(path) if b".." not in path else path.rstrip(b"/"))
         if mnt_ns == self._own_ns:
-            with contextlib.suppress(OSError, ValueError):
-                directory = os.path.realpath(directory)
+            directory = self._real(directory)
         return os.path.normpath(directory + b"/" + name).replace(b"//", b"/")
+
+
+    def _real(self, directory: bytes) -> bytes:
+        found = self._resolved.get(directory)
+        if found is None:
+            found = directory
+            with contextlib.suppress(OSError, ValueError):
+                found = os.path.realpath(directory)
+            self._resolved[directory] = found
+        return found
 
 
 def _own_mount_namespace() -> Optional[int]:

@@ -3,8 +3,9 @@
     with Session(settings) as session:
         session.attach()
         session.trace_process(pid)
+        session.write_to(Writer(path))
         while session.step(0.2): ...
-        profile = session.finish()
+        session.finish()
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from iotrace.attach import Attachment
 from iotrace.collector import Clock, Collector
 from iotrace.errors import Failure, UserError
 from iotrace.globs import glob_matcher
-from iotrace.model import Profile
+from iotrace.model import Header
 from iotrace.names import Names
+from iotrace.parts import Part
 from programs import layout, maps, patterns
 from programs.kernel import Options
 from programs.layout import TARGET_COMM, TARGET_DESCENT, TARGET_FOLLOW, TARGET_PID
@@ -41,6 +43,7 @@ from pybpf.tracefs import Tracefs, TracefsError
 
 if TYPE_CHECKING:
     from iotrace import facts
+    from iotrace.writing import Writer
 
 DEFAULT_FILES, DEFAULT_FILES_AT_ONCE = 131072, 16384
 PERF_PAGES = 128
@@ -173,7 +176,8 @@ class Session:
             ring, PERF_PAGES)  # fmt: skip
         self._stack.callback(self.events.close)
         self._before = (time.monotonic(), 0, 0)
-        self.clock = Clock()
+        self.collector = Collector(self.maps, self.names, Clock(), self.kernel.big_values)
+        self._selected = _selector(self.settings)
 
     def _load_rings(self, form: plan.Form, jumps: asm.Map) -> Optional[Attachment]:
         """The programs for io_uring, loaded if the kernel takes them, as what they read changes often.
@@ -209,6 +213,10 @@ class Session:
         )
 
     # -- tracing ----------------------------------------------------------------------------------------------------
+
+    def write_to(self, writer: Writer) -> None:
+        """Say where the profile goes.  The session gives the writer up when it ends without ``finish``."""
+        self.writer = self._stack.enter_context(writer)
 
     def attach(self) -> None:
         """Start tracing.  Raises Failure."""
@@ -295,6 +303,10 @@ class Session:
     def step(self, timeout: float) -> None:
         """Take the names that have arrived, waiting ``timeout`` seconds for some at most."""
         self.events.poll(timeout)
+        self._take_names()
+
+    def _take_names(self) -> None:
+        self.names.begin()
         self.events.read(self.names.take)
 
     def activity(self) -> Tuple[int, int]:
@@ -329,16 +341,22 @@ class Session:
 
     # -- the result -------------------------------------------------------------------------------------------------
 
-    def finish(self, command: Optional[List[str]] = None) -> Profile:
-        """Stop, and read everything."""
+    def finish(self, command: Optional[List[str]] = None, overhead: Optional[Dict[str, object]] = None) -> int:
+        """Stop, and put the profile in its place; how many files it has.  ``write_to`` has said where that is."""
         self.stop()
         in_flight = uring.settle(self.maps["pending"], self.programs)
-        self.events.read(self.names.take)
-        collector = Collector(self.maps, self.names, self.clock, self.kernel.big_values)
-        files = collector.files()
-        selected = _selector(self.settings)
+        self._take_names()
+        for part in self.collector.finish():
+            self._keep(part)
+        return self.writer.finish(self._header(command, in_flight, overhead or {}))
+
+    def _keep(self, part: Part) -> None:
+        if self._selected(part.path):
+            self.writer.add(part)
+
+    def _header(self, command: Optional[List[str]], in_flight: int, overhead: Dict[str, object]) -> Header:
         system = os.uname()
-        return Profile(
+        return Header(
             version=__version__,
             host=system.nodename,
             kernel=system.release,
@@ -354,17 +372,17 @@ class Session:
                 uring.coverage(self.kernel.uring, in_flight),
                 aio.coverage(aio.unfinished(self.maps["pending"])),
             ),
-            lost=self._lost(collector),
-            unattributed={name: dict(errors) for name, errors in sorted(collector.unattributed.items())},
-            files=[file for file in files if selected(file.path)],
+            lost=self._lost(),
+            unattributed={name: dict(errors) for name, errors in sorted(self.collector.unattributed.items())},
+            overhead=overhead,
         )
 
-    def _lost(self, collector: Collector) -> Dict[str, int]:
+    def _lost(self) -> Dict[str, int]:
         """What the user must know is missing; keys beyond the first three only where they are not zero."""
-        told = collector.lost()
+        told = self.collector.lost()
         result = {
             "events": self._misses + told["tallies"],
-            "files": told["files"] + collector.unnamed,
+            "files": told["files"] + self.collector.unnamed,
             "calls": told["calls"],
         }
         more = {"processes": told["targets"], "iovecs": told["iovecs"], "calls_of_32_bit_tasks": told["compat"],

@@ -138,6 +138,23 @@ class Map(Descriptor, Generic[Value]):
             raise
         return self._decode(value.raw)
 
+    def finder(self) -> Callable[[bytes], Optional[Value]]:
+        """A function that does what `lookup` does, several times as fast because it keeps what a call needs.
+
+        One thread may use it.
+        """
+        key, value = ctypes.create_string_buffer(self.key_size), ctypes.create_string_buffer(self._wire_size)
+        attr = MapElementAttr(map_fd=self.fileno(), key=ctypes.addressof(key), value=ctypes.addressof(value))
+        look = syscalls.prepare(Command.MAP_LOOKUP_ELEM, attr, 32)
+
+        def find(wanted: bytes) -> Optional[Value]:
+            key.raw = wanted
+            if look() >= 0:
+                return self._decode(value.raw)
+            return self.lookup(wanted)  # says whether there is none or something is wrong
+
+        return find
+
     def update(self, key: bytes, value: Value, flags: int = ANY) -> None:
         """Set the value of `key`.
 

@@ -14,7 +14,7 @@ import platform
 import re
 from ctypes import c_char, c_uint32, c_uint64
 from enum import IntEnum
-from typing import Dict, NamedTuple, Optional
+from typing import Callable, Dict, NamedTuple, Optional
 
 from pybpf import privileges
 
@@ -42,6 +42,7 @@ __all__ = [
     "mount_detached",
     "perf_event_open",
     "pidfd_open",
+    "prepare",
     "ptrace",
     "rename_thread",
     "unshare",
@@ -308,6 +309,20 @@ def bpf(
                 continue
             raise BpfError(code, str(command), subject, privileges.explain_eperm())
         raise BpfError(code, str(command), subject, _MISSING["bpf"] if code == errno.ENOSYS else "")
+
+
+def prepare(command: Command, attr: ctypes.Structure, size: int) -> Callable[[], int]:
+    """bpf(2) with these arguments, to be called many times: -1 for any error. What `attr` points to is the caller's."""
+    call = ctypes.CDLL(None).syscall  # a function of its own: without errno and conversions it takes half the time
+    call.restype = ctypes.c_long
+    numbers = ctypes.c_long(_numbers().bpf), ctypes.c_long(command)
+    where, length = ctypes.c_void_p(ctypes.addressof(attr)), ctypes.c_long(size)
+
+    def again(_keep: ctypes.Structure = attr) -> int:
+        result: int = call(*numbers, where, length)
+        return result
+
+    return again
 
 
 # What a kernel was built without if it does not have a system call, or its filter (seccomp) hides.

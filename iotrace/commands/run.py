@@ -14,7 +14,6 @@ from typing import Iterator, List, Optional, Union
 
 from iotrace import processes, text
 from iotrace.errors import UserError
-from iotrace.model import Profile
 from iotrace.overhead import Meter
 from iotrace.session import Session, Settings
 from pybpf.perf_buffer import PerfBuffer
@@ -185,8 +184,9 @@ class Run:
                 session.trace_process(command.pid, follow=session.settings.follow)
                 command.release()
             # While the command runs there is time for what only its end needs.
-            from iotrace import profile, report  # noqa: PLC0415
+            from iotrace import profile, report, writing  # noqa: PLC0415
 
+            session.write_to(writing.Writer(self.output))
             self.status.begin(session)
             if self.args.duration:
                 self.deadline = time.monotonic() + self.args.duration
@@ -198,13 +198,11 @@ class Run:
             meter.end()
             session.stop()
         self.status.end()
-        result = session.finish(self.args.command)
-        result.overhead = meter.result()
-        profile.write(self.output, result, result.files)
+        files = session.finish(self.args.command, meter.result())
         if not self.args.quiet:
             with profile.open(self.output) as reader:
                 report.show(sys.stderr, [reader], limit=10)
-            self._last_words(result)
+            self._last_words(files)
         return self._exit_status()
 
     @contextlib.contextmanager
@@ -263,11 +261,11 @@ class Run:
             return 128 + self.signals[0]
         return 0
 
-    def _last_words(self, result: Profile) -> None:
+    def _last_words(self, files: int) -> None:
         left = self.command is not None and self.command.status is None
         if left:
             print(f"{text.safe_text(self.args.command[0])} goes on without being traced", file=sys.stderr)
-        print(f"profile: {text.safe_text(self.output)} ({len(result.files):,} files)", file=sys.stderr)
+        print(f"profile: {text.safe_text(self.output)} ({files:,} files)", file=sys.stderr)
 
 
 def _wait(events: Union[RingBuffer, PerfBuffer], wakeup: int, most: float) -> None:

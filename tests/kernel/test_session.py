@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -22,8 +23,10 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tu
 import pytest
 
 from iotrace import facts
+from iotrace import profile as profiles
 from iotrace.model import FileStats, Profile, bucket
 from iotrace.session import Session, Settings
+from iotrace.writing import Writer
 from programs.kernel import Kernel
 from pybpf import features
 from pybpf.tracefs import Tracefs
@@ -151,7 +154,7 @@ class Form:
         with Child(lambda _pause: work()) as child, self.session(**wanted) as session:
             session.trace_process(child.pid, follow=True)
             child.end()
-            return session.finish()
+            return finished(session)
 
 
 RAW, PERF = Form("raw"), Form("perf")
@@ -181,6 +184,17 @@ def histogram(sizes: List[int]) -> Dict[int, int]:
     for size in sizes:
         counts[bucket(size)] = counts.get(bucket(size), 0) + 1
     return counts
+
+
+def finished(session: Session) -> Profile:
+    """The session's profile, as it is read from its file."""
+    session.stop()
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "profile")
+        session.write_to(Writer(path))
+        session.finish()
+        with profiles.open(path) as reader:
+            return Profile(**vars(reader.header), files=list(reader.files()))
 
 
 def file_of(profile: Profile, path: Path) -> FileStats:
@@ -409,7 +423,7 @@ def counted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         }
         verified = {program.name: program.info().verified_insns for program in session.programs}
         child.end()
-        return Counted(form, place, session.finish(), (before, time.time_ns()), verified, ids)
+        return Counted(form, place, finished(session), (before, time.time_ns()), verified, ids)
 
 
 def test_nothing_is_lost(counted: Counted) -> None:
@@ -602,10 +616,10 @@ def test_two_sessions_do_not_disturb_each_other(form: Form, tmp_path: Path) -> N
                 second.trace_process(other.pid, follow=True)
                 shared.step()
                 other.step()
-                one = first.finish()
+                one = finished(first)
             shared.end()
             other.end()
-            two = second.finish()
+            two = finished(second)
     assert nothing_lost(one) and nothing_lost(two)
     assert data(one, tmp_path / "early") == {"pwrite64": made([BLOCK] * 3)}
     assert paths(one, tmp_path) == ["early"]
@@ -632,7 +646,7 @@ def by_name(form: Form, work: Callable[[], None], *, follow: bool = False) -> Pr
     with Child(lambda _pause: work()) as child, form.session(comms=[b"iotr-wanted"], follow=follow) as session:
         session.trace_running()
         child.end()
-        return session.finish()
+        return finished(session)
 
 
 @both_ways
@@ -741,7 +755,7 @@ def test_globs_choose_names(form: Form, tmp_path: Path) -> None:
     with Child(work) as child, form.session(comms=comms) as session:
         session.trace_running()
         child.end()
-        profile = session.finish()
+        profile = finished(session)
     wanted = [b"iotr-15-letters", b"iotr-a1", b"iotr-b1", b"iotr-c22", b"\xffx"]
     assert [os.fsencode(name) for name in paths(profile, tmp_path)] == sorted(wanted)
 
@@ -767,7 +781,7 @@ def test_a_process_that_runs_already_with_its_children(form: Form, follow: bool,
             session.trace_process(child.pid, follow=follow)
             session.trace_running()
             child.end()
-            profile = session.finish()
+            profile = finished(session)
     assert nothing_lost(profile)
     descent = ["child", "grandchild", "later one"] if follow else []
     assert paths(profile, tmp_path) == sorted(["itself", "thread", *descent])
@@ -779,7 +793,7 @@ def test_everything_but_the_tracer(form: Form, tmp_path: Path) -> None:
         with form.session(everything=True, max_files=16384) as session:
             child.end()
             write_calls(tmp_path / "ours")
-            profile = session.finish()
+            profile = finished(session)
     assert paths(profile, tmp_path) == ["theirs"]
     assert data(profile, tmp_path / "theirs") == {"pwrite64": made([BLOCK] * CALLS)}
 
@@ -792,7 +806,7 @@ def test_a_process_number_is_not_inherited(form: Form, tmp_path: Path) -> None:
             session.trace_process(child.pid, follow=True)
             child.end()
         assert list(session.maps["targets"].items()) == []
-        assert data(session.finish(), tmp_path / "data") == {"pwrite64": made([BLOCK] * CALLS)}
+        assert data(finished(session), tmp_path / "data") == {"pwrite64": made([BLOCK] * CALLS)}
 
 
 @every_form

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import errno
+import os
 import struct
+import tempfile
 import time
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import pytest
 
+from iotrace import profile
 from iotrace.collector import Clock, Collector, errno_name, lower_bound
-from iotrace.model import FileStats, bucket
+from iotrace.model import FileStats, Header, bucket
 from iotrace.names import Name, Names
+from iotrace.writing import Writer
 from programs.layout import (
     FILE_DELETED,
     FILE_MAPPED,
@@ -52,6 +56,9 @@ class Contents:
     def items(self) -> Iterator[Tuple[bytes, bytes]]:
         return iter(self.records)
 
+    def finder(self) -> Callable[[bytes], Optional[bytes]]:
+        return lambda key: dict(self.records).get(key)
+
     def at(self, index: int) -> bytes:
         return self.records[index][1]
 
@@ -73,20 +80,23 @@ class Kernel:
                  "lost")  # fmt: skip
         self.maps: Dict[str, Any] = {name: Contents() for name in names}
         self.names = Names()
+        self.states: Dict[int, Dict[str, int]] = {}
 
     def file(self, file_id: int, path: bytes = b"", *, inode: int = 1, generation: int = 0, mnt_ns: int = NS,
              device: int = 8 << 20 | 1, **state: int) -> None:  # fmt: skip
         key = FileKey.pack(dentry=file_id, mnt=1, inode=inode, device=device, generation=generation, mnt_ns=mnt_ns)
         self.maps["files"].records.append((key, FileId.pack(id=file_id, named=1)))
-        self.maps["states"].records.append((number(file_id), FileState.pack(**state)))
+        self.states[file_id] = {"operations": 0, **state}
         if path:
-            self.names.first[file_id] = Name(path, "ext4")
+            self.names.first[file_id] = Name(path, "ext4", key)
 
     def operation(
         self, file_id: int, name: str, *, sizes: Cells, latency: Cells, runs: Optional[Cells] = None, **head: int
     ) -> None:
         """Histograms map bucket numbers to counts; `sizes` are both requested and completed."""
         key = OpKey.pack(id=file_id, op=BY_NAME[name].code)
+        if file_id in self.states:
+            self.states[file_id]["operations"] |= 1 << BY_NAME[name].code
         requested = cells(sizes, SIZE_BUCKETS)
         parts: Dict[str, Dict[str, Any]] = {
             "head": {**head, "requested": requested},
@@ -110,10 +120,23 @@ class Kernel:
         self.maps["opens"].records.append((key, OpenFile.pack(id=file_id, run=(read_run, write_run))))
 
     def collector(self) -> Collector:
+        self.maps["states"].records += [(number(key), FileState.pack(**state)) for key, state in self.states.items()]
         return Collector(self.maps, self.names, Clock(), self.big_values)
 
     def files(self) -> Dict[bytes, FileStats]:
-        return {file.path: file for file in self.collector().files()}
+        return {file.path: file for file in written(self.collector())}
+
+
+def written(collector: Collector) -> List[FileStats]:
+    """The files of the profile that the collector's parts make."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "p")
+        with Writer(path) as writer:
+            for part in collector.finish():
+                writer.add(part)
+            writer.finish(Header())
+        with profile.open(path) as reader:
+            return list(reader.files())
 
 
 @pytest.fixture(params=[True, False], ids=["whole records", "records in parts"])
@@ -181,20 +204,20 @@ def test_the_last_file_of_a_path_is_the_one_that_is_deleted(kernel: Kernel) -> N
 def test_one_path_in_two_mount_namespaces_is_two_files(kernel: Kernel) -> None:
     kernel.file(1, b"/data", mnt_ns=NS, opens=1)
     kernel.file(2, b"/data", mnt_ns=NS + 1, opens=2)
-    assert [(file.mnt_ns, file.opens) for file in kernel.collector().files()] == [(NS, 1), (NS + 1, 2)]
+    assert [(file.mnt_ns, file.opens) for file in written(kernel.collector())] == [(NS, 1), (NS + 1, 2)]
 
 
 def test_a_file_without_a_name_is_counted_and_kept(kernel: Kernel) -> None:
     kernel.file(1, inode=77, device=259 << 20 | 1048575, opens=2)
     collector = kernel.collector()
-    (file,) = collector.files()
+    (file,) = written(collector)
     assert collector.unnamed == 1
     assert (file.path, file.device, file.opens) == (b"/.../unresolved:259:1048575:77", "259:1048575", 2)
 
 
 def test_what_belongs_to_no_known_file_is_left_out(kernel: Kernel) -> None:
     """A record may have been made for a file that found no room."""
-    kernel.maps["states"].records.append((number(9), FileState.pack(opens=1)))
+    kernel.states[9] = {"opens": 1, "operations": 0}
     kernel.operation(9, "read", sizes={1: 1}, latency={1: 1}, calls=1)
     kernel.opened(9, read_run=5)
     kernel.tally(9, "read", TALLY_ERROR, errno.EIO, 1)
@@ -215,7 +238,7 @@ def test_errors_and_other_rare_counts(kernel: Kernel) -> None:
     kernel.tally(0, "write", TALLY_ERROR, errno.EBADF, 23)
     kernel.tally(0, "write", TALLY_ERROR, errno.EFAULT, 1)
     collector = kernel.collector()
-    (file,) = collector.files()
+    (file,) = written(collector)
     assert file.syscalls["read"].errors == {"EIO": 6, "ERESTARTSYS": 2}
     assert file.syscalls["read"].calls == 0, "of all but close the programs count every return"
     assert (file.syscalls["close"].errors, file.syscalls["close"].calls) == ({"EINTR": 4}, 4)

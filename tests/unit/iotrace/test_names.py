@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iotrace.names import Name, Names
+from iotrace.names import Names
 from programs.layout import (
     EVENT_EXCHANGED,
     EVENT_NAMED,
@@ -54,7 +54,8 @@ COMPONENTS = st.binary(min_size=1, max_size=255).filter(
 def test_a_path_arrives_as_it_is(components: List[bytes]) -> None:
     path = b"/" + b"/".join(components)
     names = named(path)
-    assert names.first == {1: Name(path, "ext4")} and len(names) == 1
+    (name,) = names.first.values()
+    assert (name.path, name.fstype) == (path, "ext4") and len(names) == 1
     assert (names.renamed, names.deleted, names.truncated) == ({}, set(), 0)
 
 

@@ -67,7 +67,7 @@ def target(tmp_path: Path) -> Path:
 
 @settings(max_examples=60, deadline=None,
           suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])  # fmt: skip
-@given(headers, st.lists(files, max_size=3))
+@given(headers, st.lists(files, max_size=3, unique_by=lambda file: (file.mnt_ns, file.path)))
 def test_what_is_written_is_read(target: Path, header: Header, written: "list[FileStats]") -> None:
     profile.write(target, header, written)
     with profile.open(target) as reader:
@@ -241,14 +241,15 @@ def altered(target: Path, *statements: str) -> Path:
 
 
 def test_a_newer_schema_asks_for_an_upgrade(target: Path) -> None:
-    assert "newer iotrace (schema 2" in refused(altered(target, "PRAGMA user_version = 2"))
+    assert "newer iotrace (schema 3" in refused(altered(target, "PRAGMA user_version = 3"))
+    assert "older iotrace (schema 1" in refused(altered(target, "PRAGMA user_version = 1"))
 
 
 @pytest.mark.parametrize(
     "statements",
     [
-        ("DROP TABLE syscall",),
-        ("DROP TABLE file", "CREATE VIEW file AS SELECT * FROM syscall"),
+        ("DROP TABLE calls",),
+        ("DROP TABLE file", "CREATE VIEW file AS SELECT * FROM calls"),
         ("DROP TABLE lost", "CREATE TABLE lost (what TEXT PRIMARY KEY, count INTEGER NOT NULL)"),
         ("ALTER TABLE file ADD COLUMN more",),
         ("UPDATE file SET opens = 'many'",),
@@ -265,16 +266,40 @@ def test_a_newer_schema_asks_for_an_upgrade(target: Path) -> None:
         ("UPDATE file SET sequential_read = '{\"18446744073709551616\":1}'",),
         ("UPDATE file SET sequential_read = '{\"-1\":1}'",),
         ("UPDATE file SET sequential_read = 4",),
-        ("UPDATE syscall SET latency_ns = '[1]'",),
-        ("UPDATE syscall SET latency_ns = '{'",),
-        ("UPDATE syscall SET latency_ns = '{\"1\":-1}'",),
-        ("UPDATE syscall SET latency_ns = '{\"1\":true}'",),
-        ("UPDATE syscall SET latency_ns = '{\"1\":1e400}'",),
-        ("UPDATE syscall SET errors = printf('%.*c', 100000, '[')",),
-        ("UPDATE syscall SET errors = '{\"EIO\":{}}'",),
-        ("UPDATE syscall SET calls = 'x'",),
-        ("UPDATE syscall SET name = x'ff' WHERE name = 'open'",),
-        ("UPDATE syscall SET name = CAST(x'ff' AS TEXT) WHERE name = 'open'",),
+        *(
+            (f"UPDATE calls SET by_syscall = '{text}'",)
+            for text in (
+                "",
+                "{",
+                "[1]",
+                "null",
+                '{"read":1}',
+                '{"read":[]}',
+                '{"read":["x"]}',
+                '{"read":[-1]}',
+                '{"read":[1.5]}',
+                '{"read":[null]}',
+                '{"read":[true]}',
+                '{"read":[9223372036854775808]}',
+                '{"read":[1,0,9223372036854775808]}',
+                '{"read":[1,0,-1]}',
+                '{"read":[1,0,null,null,[]]}',
+                '{"read":[1,0,null,null,{"EIO":{}}]}',
+                '{"read":[1,0,null,null,null,null,null,[1]]}',
+                '{"read":[1,0,null,null,null,{"3":1}]}',
+                '{"read":[1,0,null,null,null,null,null,{"1":-1}]}',
+                '{"read":[1,0,null,null,null,null,null,{"1":true}]}',
+                '{"read":[1,0,null,null,null,null,null,{"1":1e400}]}',
+                '{"read":[1,0,null,null,null,null,null,{"1":9223372036854775808}]}',
+                '{"read":[1,0,null,null,null,null,null,null,null]}',
+            )
+        ),
+        ("UPDATE calls SET by_syscall = printf('%.*c', 100000, '[')",),
+        ("UPDATE calls SET by_syscall = printf('%.*c', 10000000, ' ')",),
+        ("UPDATE calls SET by_syscall = 7",),
+        ("UPDATE calls SET by_syscall = x'ff'",),
+        ("UPDATE calls SET by_syscall = CAST(x'ff' AS TEXT)",),
+        ("UPDATE file SET sequential_read = printf('%.*c', 100000, '[')",),
         ("UPDATE meta SET value = '5' WHERE key = 'host'",),
         ("UPDATE meta SET value = '[5]' WHERE key = 'command'",),
         ("UPDATE meta SET value = '{\"aio\": {}}' WHERE key = 'coverage'",),
@@ -333,7 +358,7 @@ def test_every_column_is_documented(target: Path) -> None:
         cells = re.findall(r"^\| ([a-z_, ]+) \|", sections[section], re.MULTILINE)
         return {name for cell in cells for name in cell.split(", ")} - {"column", "key"}
 
-    for table in ("file", "syscall"):
+    for table in ("file", "calls", "syscall"):
         assert documented(table) == {row[1] for row in database.execute(f"PRAGMA table_info({table})")}
     assert documented("meta") == {row[0] for row in database.execute("SELECT key FROM meta")}
 
