@@ -7,6 +7,7 @@ is wider. No name reaches the terminal unescaped (`iotrace.text`).
 from __future__ import annotations
 
 import heapq
+import itertools
 import os
 import shlex
 import shutil
@@ -207,18 +208,18 @@ _FLAG_MEANINGS = {
 }
 
 
-def _show_table(screen: Screen, title: str, columns: Sequence[Column], totals: Sequence[Total]) -> None:
-    flagged = any(total.flags for total in totals)
-    used = sum(column.width + 1 for column in columns) + (3 if flagged else 0)
+def _show_table(screen: Screen, title: str, columns: Sequence[Column], totals: Iterable[Total],
+                flags: str = "") -> None:  # fmt: skip
+    """Each line is written as it comes; `flags` are those that any of them may have."""
+    used = sum(column.width + 1 for column in columns) + (3 if flags else 0)
     titles = " ".join(f"{column.title:>{column.width}}" for column in columns)
-    screen.line(titles + (" F  " if flagged else " ") + title)
+    screen.line(titles + (" F  " if flags else " ") + title)
     for total in totals:
         cells = " ".join(f"{column.value(total):>{column.width}}" for column in columns)
-        flags = f" {total.flags:<2}" if flagged else ""
-        screen.line(f"{cells}{flags} {text.shorten(total.name, screen.columns - used)}")
-    for flag, meaning in _FLAG_MEANINGS.items():
-        if any(flag in total.flags for total in totals):
-            screen.line(meaning)
+        mark = f" {total.flags:<2}" if flags else ""
+        screen.line(f"{cells}{mark} {text.shorten(total.name, screen.columns - used)}")
+    for flag in flags:
+        screen.line(_FLAG_MEANINGS[flag])
 
 
 def _directory(path: bytes, depth: int) -> bytes:
@@ -231,14 +232,6 @@ def _directory(path: bytes, depth: int) -> bytes:
 
 def _extension(path: bytes) -> bytes:
     return os.path.splitext(path)[1] or b"(none)"
-
-
-def _group_files(screen: Screen, rows: Iterable[FileRow], whole: Total) -> Iterator[Total]:
-    for row in rows:
-        whole.add(row)
-        total = Total(screen.name(row.path), flags="d" * row.deleted + "m" * row.mapped)
-        total.add(row)
-        yield total
 
 
 def _group_by(screen: Screen, rows: Iterable[FileRow], whole: Total,
@@ -274,8 +267,6 @@ def _group_mounts(screen: Screen, rows: Iterable[FileRow], whole: Total) -> Iter
 
 def _group(screen: Screen, rows: Iterable[FileRow], whole: Total, by: str, depth: int) -> Iterator[Total]:
     """The lines of the table `by`; their sum goes to `whole`."""
-    if by == "file":
-        return _group_files(screen, rows, whole)
     if by == "mount":
         return _group_mounts(screen, rows, whole)
     if by == "directory":
@@ -346,28 +337,67 @@ def _show_syscalls(screen: Screen, readers: List[ProfileReader], selection: Sele
     _show_table(screen, "SYSTEM CALL", columns, _ordered(totals, sort, limit))
 
 
-def show(out: TextIO, readers: List[ProfileReader], *, by: str = "file", depth: int = 0, sort: str = "bytes",
-         limit: int = 20, selection: Selection = EVERYTHING, columns: Optional[int] = None) -> None:  # fmt: skip
-    """The header and one table of all profiles together. `depth` is that of directories; 0 for `limit` is no limit."""
-    screen = Screen(out, columns)
-    show_header(screen, _sum_headers(readers))
-    if by == "syscall":
-        _show_syscalls(screen, readers, selection, sort, limit)
-        return
-    whole, lines = Total(""), 0
+def _file_line(screen: Screen, row: FileRow) -> Total:
+    total = Total(screen.name(row.path), flags="d" * row.deleted + "m" * row.mapped)
+    total.add(row)
+    return total
 
-    def counting(totals: Iterable[Total]) -> Iterator[Total]:
+
+def _more(screen: Screen, lines: int) -> None:
+    if lines > 0:
+        screen.line(f"{lines:,} more lines: --limit 0 shows all")
+
+
+def _show_files(screen: Screen, reader: ProfileReader, selection: Selection, sort: str, limit: int) -> None:
+    """One line per file of one profile: SQLite sorts them and adds them up."""
+    sums = reader.totals(selection)
+    whole = Total(f"total, {sums.files:,} files", sums.files, *sums[3:])
+    lines: Iterable[Total] = (_file_line(screen, row) for row in reader.rows(sort, limit, selection))
+    flags = "d" * sums.deleted + "m" * sums.mapped
+    if limit:
+        lines = list(lines)
+        flags = "".join(flag for flag in flags if any(flag in total.flags for total in lines))
+    _show_table(screen, "FILE", _SUMS, itertools.chain(lines, (whole,)), flags)
+    _more(screen, sums.files - limit if limit else 0)
+
+
+def _show_groups(screen: Screen, readers: List[ProfileReader], selection: Selection, *, by: str, depth: int, sort: str,
+                 limit: int) -> None:  # fmt: skip
+    """One line per group, or per file of several profiles."""
+    whole, lines = Total(""), 0
+    rows = combined_rows(readers, selection) if len(readers) > 1 else readers[0].rows(selection=selection)
+
+    def files() -> Iterator[Total]:
+        for row in rows:
+            whole.add(row)
+            yield _file_line(screen, row)
+
+    def counted(totals: Iterable[Total]) -> Iterator[Total]:
         nonlocal lines
         for total in totals:
             lines += 1
             yield total
 
-    rows = combined_rows(readers, selection) if len(readers) > 1 else readers[0].rows(selection=selection)
-    shown = _ordered(counting(_group(screen, rows, whole, by, depth)), sort, limit)
+    groups = files() if by == "file" else _group(screen, rows, whole, by, depth)
+    shown = _ordered(counted(groups), sort, limit)
     whole.name = f"total, {whole.files:,} files"
-    _show_table(screen, by.upper(), _SUMS if by == "file" else (_FILES, *_SUMS), [*shown, whole])
-    if lines > len(shown):
-        screen.line(f"{lines - len(shown):,} more lines: --limit 0 shows all")
+    flags = "".join(flag for flag in _FLAG_MEANINGS if any(flag in total.flags for total in shown))
+    _show_table(screen, by.upper(), _SUMS if by == "file" else (_FILES, *_SUMS), [*shown, whole], flags)
+    _more(screen, lines - len(shown))
+
+
+def show(out: TextIO, readers: List[ProfileReader], *, by: str = "file", depth: int = 0, sort: str = "bytes",
+         limit: int = 20, selection: Selection = EVERYTHING, columns: Optional[int] = None) -> None:  # fmt: skip
+    """The header and one table of all profiles together. `depth` is that of directories; 0 for `limit` is no limit."""
+    screen = Screen(out, columns)
+    show_header(screen, _sum_headers(readers))
+    out.flush()  # a million files take their time
+    if by == "syscall":
+        _show_syscalls(screen, readers, selection, sort, limit)
+    elif by == "file" and len(readers) == 1:
+        _show_files(screen, readers[0], selection, sort, limit)
+    else:
+        _show_groups(screen, readers, selection, by=by, depth=depth, sort=sort, limit=limit)
 
 
 # --- one file --------------------------------------------------------------------------------------------------------

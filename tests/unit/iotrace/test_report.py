@@ -3,6 +3,8 @@
 import io
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Iterator, List
 
@@ -194,3 +196,35 @@ def test_bars_are_drawn_to_an_eighth(part: int, expected: str) -> None:
 
 def test_bars_in_ascii() -> None:
     assert [report.bar(part, 100, 10, unicode=False) for part in (0, 1, 50, 100)] == ["", "#", "#####", "##########"]
+
+
+def test_the_header_is_there_before_the_files_are_read(path: Path) -> None:
+    """A million files take a second: nobody should wonder that long whether anything happens."""
+    seen: List[str] = []
+
+    class Out(io.StringIO):
+        def flush(self) -> None:
+            seen.append(self.getvalue())
+
+    out = Out()
+    with profile.open(path) as reader:
+        report.show(out, [reader], columns=80)
+    assert seen[0] == out.getvalue().split("\n\n", 1)[0] + "\n\n"
+
+
+def test_all_lines_of_many_files_stream(tmp_path: Path) -> None:
+    """Sorted by SQLite, in a process whose memory does not grow with them."""
+    program = (
+        "import resource, sys; sys.path[:0] = sys.argv[2:]\n"
+        "from iotrace import cli, profile; from iotrace.model import *\n"
+        "files = (FileStats(1, b'/%d' % i, bytes_read=i * 7919 % 50021) for i in range(50000))\n"
+        "profile.write(sys.argv[1], Header(), files)\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "assert cli.main(['report', sys.argv[1], '--limit', '0', '--sort', 'read']) == 0\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, file=sys.stderr)\n"
+    )
+    root = str(Path(profile.__file__).parent.parent)
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "p"), root], capture_output=True, check=True)
+    names = [line.rpartition(b"/")[2] for line in done.stdout.splitlines() if b" /" in line]
+    assert [int(name) for name in names] == sorted(range(50000), key=lambda i: -(i * 7919 % 50021))
+    assert int(done.stderr) < 8 * 1024  # KiB; the lines' objects would take 15 MiB
