@@ -12,7 +12,7 @@ from pybpf import features, links
 from pybpf.btf import Btf
 from pybpf.maps import Map as BpfMap
 from pybpf.maps import create
-from pybpf.programs import LoadedProgram, VerifierError, load
+from pybpf.programs import LoadedProgram, VerifierError, load, load_all
 from pybpf.tracefs import Tracefs, TracefsError
 
 NAMES = {"raw": "raw_tracepoint", "perf": "tracepoint", "fentry": "fentry"}
@@ -69,8 +69,10 @@ class Attachment:
         self.programs.append(program)
 
     def _load_plain(self) -> None:
+        loaded = load_all(list(self.form.programs.values()), self._maps)
         for name in self.form.programs:
-            self._load(name, 0, self._maps)
+            self._by_name[(name, 0)] = self._stack.enter_context(loaded[name])
+            self.programs.append(loaded[name])
         self._fill(self._maps["jumps"], 0, self.form.jumps)
 
     def _fill(self, table: Any, group: int, jumps: Mapping[int, str]) -> None:

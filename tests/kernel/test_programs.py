@@ -17,6 +17,7 @@ import pytest
 
 from asm import U32, U64, Assembler, EncodeError, Map, MapType, Program, ProgramType, r0, r1, r2, r3, r4, r6
 from pybpf import features, links, maps, programs, syscalls
+from pybpf.binary import binary
 from pybpf.syscalls import BpfError
 from pybpf.tracefs import Tracefs
 
@@ -357,3 +358,24 @@ def test_loading_in_threads(only_us: Callable[[Assembler], None]) -> None:
         for thread in threads:
             thread.join()
     assert failures == []
+
+
+def test_loading_several_at_a_time(only_us: Callable[[Assembler], None]) -> None:
+    """All are there, each under its own name; and if one is refused, none."""
+    good = [
+        binary(counter(ProgramType.TRACEPOINT, only_us, index))._replace(name=f"number_{index}") for index in range(20)
+    ]
+    broken = good[7]._replace(name="broken", code=good[7].code[:-8])  # runs off its end
+    before = len(os.listdir("/proc/self/fd"))
+    with maps.create(COUNTS) as counts:
+        loaded = programs.load_all(good, {"counts": counts})
+        assert sorted(loaded) == sorted(program.name for program in good)
+        assert all(program.name == name for name, program in loaded.items())
+        tags = {program.info().tag for program in loaded.values()}
+        assert len(tags) == len(good)  # each counts in its own place
+        for program in loaded.values():
+            program.close()
+        with pytest.raises(programs.VerifierError) as caught:
+            programs.load_all([*good, broken], {"counts": counts})
+        assert caught.value.program == "broken"
+    assert len(os.listdir("/proc/self/fd")) == before
