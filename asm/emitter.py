@@ -143,6 +143,11 @@ class Emitter:
         self._slots[name] = slot
         return slot
 
+    @property
+    def stack(self) -> List[Slot]:
+        """What lies on the stack of the function so far."""
+        return list(self._slots.values())
+
     def memory(self, operand: Place, sizes: Sequence[int] = (1, 2, 4, 8)) -> Mem:
         """An operand that a load or store can take. Raises AssembleError for what is too large, far or misaligned."""
         mem = operand.mem if isinstance(operand, Slot) else operand

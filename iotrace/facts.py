@@ -93,9 +93,15 @@ def gather(tracefs: Optional[Tracefs], source: str = "auto", vmlinux: Optional[s
         spares=SPARES if btf is not None and _preempts_programs(btf) else 0,
         types=types,
         loops=has_loops(),
+        back_jumps=_has_back_jumps(),
         uring=uring.find(btf) if btf is not None else None,
     )
     return Facts(kernel, preallocate=btf is None or not _allocates_anywhere(btf), offsets_from=found.source)
+
+
+def _has_back_jumps() -> bool:
+    """Whether a program may loop, and the verifier follow it far enough: some kernels allow 131,072 steps alone."""
+    return all(features.FEATURES[name].supported() for name in ("bounded_loops", "large_programs"))
 
 
 def _preempts_programs(btf: Btf) -> bool:

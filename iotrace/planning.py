@@ -37,6 +37,12 @@ def make(
     )
 
 
+def without_back_jumps(made: Plan) -> Plan:
+    """The same with shorter programs, for a kernel whose verifier does not follow their loops to the end."""
+    kernel = replace(made.kernel, back_jumps=False)
+    return make(made.options, None, "", None, facts.Facts(kernel, made.preallocate, ""))
+
+
 def choose(options: Options) -> Options:
     """With the way in that is best here, if it was left open. Raises Failure."""
     return replace(options, attach=attach.choose(options.attach))

@@ -124,7 +124,15 @@ class Session:
         made: plan.Plan = planning.make(
             options, self._open_tracefs(options), settings.offsets, settings.vmlinux, found
         )
-        self._load_plan(made)
+        try:
+            self._load_plan(made)
+        except VerifierError:
+            if made.kernel.loops or not made.kernel.back_jumps:
+                raise
+            self._stack.close()
+            self._open_tracefs(options)
+            made = planning.without_back_jumps(made)
+            self._load_plan(made)
         if identity is not None:
             cache.store(identity, made.packed())
 

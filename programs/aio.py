@@ -7,13 +7,14 @@ the part of the ring that was reaped since the last look: at each io_submit, bef
 be that of one reaped there, and for the last time when the context or the process ends.
 
 One system call may bring any number of requests and events.  Where there is bpf_loop (5.17) a callback handles one;
-elsewhere a program handles a few and goes on with itself, as often as tail calls go.
+elsewhere a program handles a few, in a loop where the kernel allows one (5.3), and goes on with itself, as often as
+tail calls go.
 """
 from __future__ import annotations
 
 from typing import Callable, List, Tuple
 
-from asm import U32, U64, Program, Slot, r0, r1, r2, r3, r4, r6, r7, r8, r9
+from asm import U32, U64, Program, Slot, r0, r1, r2, r3, r6, r7, r8, r9
 
 from . import account
 from .asynchronous import complete, submit, take_back
@@ -30,6 +31,7 @@ RING_MAGIC = 0xA10A10A1     # fs/aio.c: AIO_RING_MAGIC
 EBADF = 9
 AIO_LIMIT = 1 << 16         # requests a call: fs.aio-max-nr is 65,536 unless somebody raised it
 EVENTS_AT_ONCE, NOTES_AT_ONCE, UNDONE_AT_ONCE = 2, 6, 8     # what 4,096 instructions hold
+LOOPED_AT_ONCE = 64         # of any, where the verifier follows a loop round by round
 ENTRIES = 8                 # of an iovec, summed in place
 
 # include/uapi/linux/aio_abi.h: IOCB_CMD_*
@@ -43,32 +45,38 @@ VECTORED = 7                # and above
 # -- many at once --------------------------------------------------------------------------------------------------
 
 
-def _repeat(b: Body, name: str, at_once: int, item: Callable[[str], None]) -> Callable[[], None]:
+def _repeat(b: Body, name: str, at_once: int, item: Callable[[str], None]) -> None:
     """Runs ``item`` again and again, with the Call record in r9, until it jumps to the label it is given.
 
-    Returns what emits the callback, if there is one: to be called when the program itself is complete.
+    With bpf_loop as often as need be, else a few times: ``at_once`` where all of it must be laid out.
     """
     a = b.a
-    if not b.kernel.loops:
-        for _ in range(at_once):
-            item("over")
-        a.label("over")
-        return lambda: None
-    a.mov(r1, AIO_LIMIT)
-    a.ld_function(r2, name)
-    a.mov(r3, 0)
-    a.mov(r4, 0)
-    a.call("loop")
 
     def callback() -> None:
-        a.function(name, 2)
         find_call(b, "over")
         item("over")
         a.ret(0)
         a.label("over")
         a.ret(1)
 
-    return callback
+    if b.kernel.loops:
+        b.loop(AIO_LIMIT, name, callback)
+        return
+    if b.kernel.back_jumps:
+        context = a.slot("context", U64)
+        a.stx(context, r6)
+        a.mov(r6, LOOPED_AT_ONCE)
+        a.label(name)
+        item("over")
+        b.forget(context)
+        a.sub(r6, 1)
+        a.jne(r6, 0, name)
+        a.label("over")
+        a.ldx(r6, context)
+        return
+    for _ in range(at_once):
+        item("over")
+    a.label("over")
 
 
 def _more(b: Body, done: str) -> None:
@@ -225,7 +233,7 @@ def events(kernel: Kernel, options: Options, maps: Maps, *, entering: bool) -> P
     a = b.a
     a.mov(r6, r1)
     find_call(b, "out")
-    callback = _repeat(b, "event", EVENTS_AT_ONCE, lambda over: _event(b, over))
+    _repeat(b, "event", EVENTS_AT_ONCE, lambda over: _event(b, over))
     if not kernel.loops:
         _more(b, "finished")
         a.tail_call(r6, maps.jumps, AIO_RING if entering else AIO_EVENTS)
@@ -234,7 +242,6 @@ def events(kernel: Kernel, options: Options, maps: Maps, *, entering: bool) -> P
         _go_on(b)
     a.label("out")
     a.ret(0)
-    callback()
     return b.program()
 
 
@@ -272,7 +279,7 @@ def note(kernel: Kernel, options: Options, maps: Maps) -> Program:
     a = b.a
     a.mov(r6, r1)
     find_call(b, "out")
-    callback = _repeat(b, "request", NOTES_AT_ONCE, lambda over: _note(b, over))
+    _repeat(b, "request", NOTES_AT_ONCE, lambda over: _note(b, over))
     _more(b, "out")
     if not kernel.loops:
         a.ldx(r1, r9[Call.stuck])
@@ -287,8 +294,6 @@ def note(kernel: Kernel, options: Options, maps: Maps) -> Program:
     a.tail_call(r6, maps.jumps, AIO_NEW)
     a.label("out")
     a.ret(0)
-    callback()
-    _iovec_callback(b)
     return b.program()
 
 
@@ -343,7 +348,6 @@ def note_new(kernel: Kernel, options: Options, maps: Maps) -> Program:
     a.tail_call(r6, maps.jumps, AIO_NOTE)
     a.label("out")
     a.ret(0)
-    _iovec_callback(b)
     return b.program()
 
 
@@ -452,10 +456,7 @@ def _sum(b: Body, done: str, over: str) -> None:
     a.stx(r9[Call.moved], r1)
     a.stx(r9[Call.start], r2)
     if b.kernel.loops:
-        a.ld_function(r2, "entry")
-        a.mov(r3, 0)
-        a.mov(r4, 0)
-        a.call("loop")
+        b.loop(r1, "entry", lambda: _entry(b))
         a.ja(done)
         return
     short = a.unique("short_iovec")
@@ -481,12 +482,9 @@ def _sum(b: Body, done: str, over: str) -> None:
     a.ja(done)
 
 
-def _iovec_callback(b: Body) -> None:
-    """Adds the length of one entry of the iovec at Call.start."""
-    if not b.kernel.loops:
-        return
+def _entry(b: Body) -> None:
+    """Adds the length of entry r1 of the iovec at Call.start."""
     a = b.a
-    a.function("entry", 2)
     a.mov(r8, r1)
     find_call(b, "stop")
     word = a.slot("word", U64)
@@ -547,7 +545,7 @@ def undo(kernel: Kernel, options: Options, maps: Maps) -> Program:
     a.mov(r1, 1)
     a.label("accepted")
     a.stx(r9[Call.count], r1, "those that stay")
-    callback = _repeat(b, "refused", UNDONE_AT_ONCE, lambda over: _undo(b, over))
+    _repeat(b, "refused", UNDONE_AT_ONCE, lambda over: _undo(b, over))
     if not kernel.loops:
         a.ldx(r1, r9[Call.next])
         a.ldx(r2, r9[Call.count])
@@ -559,7 +557,6 @@ def undo(kernel: Kernel, options: Options, maps: Maps) -> Program:
     _failed(b)
     a.label("out")
     a.ret(0)
-    callback()
     return b.program()
 
 

@@ -8,7 +8,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Callable, List, Optional, Tuple, Type, Union
 
-from asm import U32, U64, Assembler, Field, Layout, Mem, Program, ProgramType, Register, Slot, r0, r1, r2, r3, r4
+from asm import (
+    U32,
+    U64,
+    Assembler,
+    Field,
+    Layout,
+    Mem,
+    Program,
+    ProgramType,
+    Register,
+    Slot,
+    r0,
+    r1,
+    r2,
+    r3,
+    r4,
+    r7,
+    r8,
+    r10,
+)
 
 from .kernel import CAST, Kernel, Options
 from .layout import FileKey, Lost, TallyKey
@@ -60,6 +79,19 @@ class Body:
             a.addr(r3, context)
         a.mov(r4, 0)
         a.call("loop", note)
+
+    def forget(self, *keep: Slot) -> None:
+        """Makes r7, r8 and the stack the same whatever way led here, but for ``keep`` and the record being made.
+
+        At the end of a loop's round this leaves the verifier a single way through the next one.  It takes slots that
+        are not written 8 bytes at a time for live as long as any way reads them.
+        """
+        for register in (r7, r8):
+            self.a.mov(register, 0)
+        for slot in self.a.stack:
+            if slot not in keep and slot.name != "fresh":
+                for offset in range(0, slot.size, 8):
+                    self.a.st(Mem(r10, slot.offset + offset, 8), 0)
 
     # -- reading memory ------------------------------------------------------------------------------------------
 

@@ -172,6 +172,7 @@ class Kernel:
     # in the midst of it on this CPU: 7.2 runs them preemptibly, but keeps one flag a CPU.
     spares: int = 0
     loops: bool = False             # bpf_loop, in programs that make tail calls: 5.17
+    back_jumps: bool = False        # loops of a known number of rounds, which the verifier follows one by one: 5.3
     uring: Optional[Uring] = None   # None: this kernel does not show enough of io_uring's requests
 
     @property

@@ -104,9 +104,9 @@ class Ring:
         count, self.queued = self.queued, 0
         if not self.polled:
             return invoke(ENTER, self.fd, count, wait, GETEVENTS if wait else 0, 0, 0)
-        if self.word(self.sq[4]) & NEED_WAKEUP:
-            invoke(ENTER, self.fd, 0, 0, SQ_WAKEUP, 0, 0)
         while self.word(self.sq[0]) != self.word(self.sq[1]):
+            if self.word(self.sq[4]) & NEED_WAKEUP:     # again and again: Python has no memory barrier
+                invoke(ENTER, self.fd, 0, 0, SQ_WAKEUP, 0, 0)
             time.sleep(0.001)
         if wait:
             invoke(ENTER, self.fd, 0, wait, GETEVENTS, 0, 0)

@@ -150,5 +150,5 @@ def _cell(results: Sequence[Result]) -> str:
 def _covered(results: Sequence[Result]) -> str:
     """The first word of what iotrace says, and whether that is true."""
     said = [result.coverage.partition(":")[0] for result in results]
-    wrong = ["failed" for result in results if result.status == "failed"]
+    wrong = [result.status for result in results if result.status in ("failed", "incomplete")]
     return _impossible(results) or ", ".join([*filter(None, said), *wrong])

@@ -216,8 +216,8 @@ def test_each_instruction_is_what_llvm_makes_of_its_text(o: Operands) -> None:
 def test_every_mnemonic_is_tried() -> None:
     """A method that somebody adds has to be in the table above, or be a macro."""
     macros = {"addr", "call_function", "call_kernel", "delete", "function", "label", "ld_function", "ld_map",
-              "ld_map_value", "lookup", "memory", "program", "ret", "slot", "tail_call", "unique", "update",
-              "zero"}  # fmt: skip
+              "ld_map_value", "lookup", "memory", "program", "ret", "slot", "stack", "tail_call", "unique",
+              "update", "zero"}  # fmt: skip
     methods = {name for name in dir(Assembler) if not name.startswith(("_", "emit"))} - macros
     assert methods == {form.method for form in FORMS.values()}
 
