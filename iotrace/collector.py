@@ -69,11 +69,14 @@ def lower_bound(number: int) -> int:
 
 
 def errno_name(number: int) -> str:
-    """EIO for 5; the kernel's own numbers, which no libc names, as they are."""
-    return errno.errorcode.get(number, _INTERNAL.get(number, str(number)))
+    """EIO for 5: by the kernel's names, where libc has two for a number, or none."""
+    return _KERNEL.get(number, errno.errorcode.get(number, str(number)))
 
 
-_INTERNAL = {512: "ERESTARTSYS", 513: "ERESTARTNOINTR", 514: "ERESTARTNOHAND", 516: "ERESTART_RESTARTBLOCK"}
+_KERNEL = {
+    35: "EDEADLK", 95: "EOPNOTSUPP", 512: "ERESTARTSYS", 513: "ERESTARTNOINTR", 514: "ERESTARTNOHAND",
+    516: "ERESTART_RESTARTBLOCK",
+}  # fmt: skip
 
 
 class Clock:

@@ -281,6 +281,11 @@ def test_errors_have_names() -> None:
     assert [errno_name(n) for n in (5, 9, 512, 514, 4095)] == ["EIO", "EBADF", "ERESTARTSYS", "ERESTARTNOHAND", "4095"]
 
 
+def test_errors_with_two_names_have_the_kernels() -> None:
+    """uapi/asm-generic/errno.h; EWOULDBLOCK, EDEADLOCK and ENOTSUP are libc's."""
+    assert [errno_name(n) for n in (11, 35, 95)] == ["EAGAIN", "EDEADLK", "EOPNOTSUPP"]
+
+
 def test_the_clock_turns_monotonic_time_into_unix_time() -> None:
     clock = Clock()
     before, now, after = time.time_ns(), time.clock_gettime_ns(time.CLOCK_MONOTONIC), time.time_ns()
