@@ -88,7 +88,7 @@ def _extend_run(b: Body) -> None:
     a.ja(done)
     a.label(write)
     _append(b)
-    a.jeq(r8, 0, done)
+    a.jsle(r8, 0, done)
     account.write_submitted(b, Call.offset)
     _extend(b, WRITE)
     a.label(done)
@@ -96,7 +96,7 @@ def _extend_run(b: Body) -> None:
 
 def _extend(b: Body, direction: int) -> None:
     a, nothing = b.a, b.a.unique("no_bytes")
-    a.jeq(r8, 0, nothing)
+    a.jsle(r8, 0, nothing, "or a size that is refused: it is none in the kernel's eyes")
     _end(b, direction)
     a.stx(r9[Call.ended], r1)
     a.ldx(r1, r9[Call.offset])

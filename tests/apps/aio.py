@@ -12,7 +12,8 @@ from .traced import made
 PRELUDE = textwrap.dedent('''
 PREAD, PWRITE, FSYNC, FDSYNC, POLL, NOOP, PREADV, PWRITEV = 0, 1, 2, 3, 5, 6, 7, 8
 RESFD, IOPRIO = 1, 2
-SETUP, DESTROY, SUBMIT, GETEVENTS = {"x86_64": (206, 207, 209, 208), "aarch64": (0, 1, 2, 4)}[os.uname().machine]
+SETUP, DESTROY, SUBMIT, GETEVENTS, PGETEVENTS = {
+    "x86_64": (206, 207, 209, 208, 333), "aarch64": (0, 1, 2, 4, 292)}[os.uname().machine]
 U64 = ctypes.c_uint64
 
 class Iocb(ctypes.Structure):
@@ -58,6 +59,15 @@ class Context:
         found = call(GETEVENTS, self.id, least, most, ctypes.addressof(events), 0)
         assert found >= least, found
         return [event.result for event in events[:found]]
+
+    def reap_with(self, least, most, *, blocked=(), size=8, milliseconds=None):
+        """As `reap`, by io_pgetevents, with these signals blocked and all others let through; or -errno."""
+        events, mask = (Event * most)(), U64(sum(1 << number - 1 for number in blocked))
+        signals = (U64 * 2)(ctypes.addressof(mask), size)       # struct __aio_sigset
+        wait = (L * 2)(0, (milliseconds or 0) * 1000000)        # struct timespec
+        found = call(PGETEVENTS, self.id, least, most, ctypes.addressof(events),
+                     0 if milliseconds is None else ctypes.addressof(wait), ctypes.addressof(signals))
+        return found if found < 0 else [event.result for event in events[:found]]
 
     def one(self, *arguments, **more):
         assert self.submit(request(*arguments, **more)) == 1
@@ -219,6 +229,33 @@ SCENARIOS: Dict[str, Scenario] = {
             )
         },
         {"aio_pread": {"EBADF": 1}, "aio_fsync": {"EBADF": 1}},
+    ),
+    "every reason to refuse": scenario(
+        """
+        fd, context = create("data", 8192), Context()
+        parts = vector([1] * 2000)
+        def refuse(expected, *arguments, **more):
+            assert context.submit(request(*arguments, **more)) == -expected
+        refuse(errno.EBADF, PREAD, fd, 16, flags=RESFD, resfd=999)
+        refuse(errno.EINVAL, PREAD, fd, 32, flags=RESFD, resfd=fd)
+        refuse(errno.EINVAL, PREAD, fd, 64, flags=IOPRIO, priority=7 << 13)
+        refuse(errno.EOPNOTSUPP, PWRITE, fd, 128, rw_flags=1 << 30)
+        refuse(errno.EINVAL, PWRITE, fd, 1 << 63)
+        refuse(errno.EINVAL, PREADV, fd, 2000, buffer=ctypes.addressof(parts))
+        refuse(errno.EINVAL, PWRITEV, fd, 2000, buffer=ctypes.addressof(parts))
+        refuse(errno.EINVAL, FSYNC, fd, 1, buffer=0)
+        refuse(errno.EINVAL, FDSYNC, fd, buffer=0, rw_flags=1)
+        assert context.reap_with(0, 1, milliseconds=0) == []
+        """,
+        data=File(
+            {
+                "aio_pread": made(3, 0, {16: 1, 32: 1, 64: 1}, {}, {"EBADF": 1, "EINVAL": 2}),
+                "aio_pwrite": made(2, 0, {128: 1, 1 << 63: 1}, {}, {"EOPNOTSUPP": 1, "EINVAL": 1}),
+                "aio_preadv": made(1, 0, {1024: 1}, {}, {"EINVAL": 1}),
+                "aio_pwritev": made(1, 0, {1024: 1}, {}, {"EINVAL": 1}),
+            },
+            more={"sequential_read": {}, "sequential_write": {}, "rewrites": 0, "bytes_between_syncs": {}},
+        ),
     ),
     # What was refused is submitted again, and continues the run that it had been taken back from.
     "a queue that is full takes a part": scenario(
