@@ -257,6 +257,35 @@ SCENARIOS: Dict[str, Scenario] = {
             more={"sequential_read": {}, "sequential_write": {}, "rewrites": 0, "bytes_between_syncs": {}},
         ),
     ),
+    # With a signal that is blocked but for the wait, a wait that ends with nothing, and one that is refused.
+    "events by io_pgetevents": scenario(
+        """
+        fd, context = create("data", 1 << 16), Context()
+        parts = vector([100, 0, 1000])
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+        for n in range(10):
+            batch = [request(PREAD, fd, 512, 512 * place) for place in range(12)]
+            batch += [request(PWRITE, fd, 4096, 16384), request(PWRITEV, fd, 3, 32768, ctypes.addressof(parts))]
+            batch += [request(FSYNC, fd, buffer=0), request(FDSYNC, fd, buffer=0)]
+            assert context.submit(*batch) == 16
+            results = [result for _ in range(4) for result in context.reap_with(4, 4, blocked=[signal.SIGUSR1])]
+            assert sorted(results) == [0, 0] + [512] * 12 + [1100, 4096]
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert context.reap_with(1, 1) == -errno.EINTR
+        assert context.reap_with(1, 1, milliseconds=1) == []
+        assert context.reap_with(1, 1, size=4) == -errno.EINVAL
+        """,
+        data=File(
+            {
+                "aio_pread": made(120, 61440, {512: 120}),
+                "aio_pwrite": made(10, 40960, {4096: 10}),
+                "aio_pwritev": made(10, 11000, {1024: 10}),
+            },
+            {"aio_fsync": 10, "aio_fdsync": 10},
+            {"sequential_read": {4096: 10}, "sequential_write": {4096: 10, 1024: 10}, "rewrites": 0},
+        ),
+    ),
     # What was refused is submitted again, and continues the run that it had been taken back from.
     "a queue that is full takes a part": scenario(
         """
