@@ -830,7 +830,7 @@ def test_who_was_found_to_be_no_target_is_looked_at_again(form: Form, tmp_path: 
         session.trace_running()
         for _ in range(5):
             child.step()
-        profile = session.finish()
+        profile = finished(session)
         child.end()
     assert nothing_lost(profile)
     for name in ("data", "other"):
