@@ -113,6 +113,7 @@ def _matrix() -> Iterator[Tuple[str, Case]]:
                 ("fdatasync", {"fdatasync": 8}),
                 ("sequential", {"rw": "rw"}),
                 ("files", {"nrfiles": 4}),
+                ("reopened", {"nrfiles": 2, "filesize": 4 * 65536}),  # every round of fio's is one time through them
                 ("jobs", {"numjobs": 2}),
                 ("jobs-and-files", {"numjobs": 2, "nrfiles": 4}),
                 ("threads", {"numjobs": 2, "nrfiles": 4, "thread": 1}),
@@ -237,14 +238,14 @@ def _job_sums(report: Any, latencies: Path) -> _Sums:
 
 
 def _io_log(path: Path, sync_waits: bool) -> Dict[str, List[Request]]:
-    """Each file's requests in the order of submission."""
+    """Each file's requests in the order of submission, and its opens: fio does large jobs in several rounds."""
     found: Dict[str, List[Request]] = {}
     last = None
     for line in path.read_text().splitlines()[1:]:  # time, path, action, and for I/O offset and length
         _, name, action, *place = line.split()
         again = sync_waits and action in ("sync", "datasync") and last == (name, action)
-        if place and not again:
-            found.setdefault(name, []).append(Request(action, int(place[0]), int(place[1])))
+        if (place or action == "open") and not again:
+            found.setdefault(name, []).append(Request(action, *map(int, place or (0, 0))))
         last = (name, action)
     return found
 
@@ -310,8 +311,9 @@ def _about_split(where: str, way: str, requested: Mapping[int, int], moved: obje
     return lines
 
 
-def _about_file(case: Case, path: str, requests: List[Request], file: Mapping[str, Any]) -> List[str]:
+def _about_file(case: Case, path: str, logged: List[Request], file: Mapping[str, Any]) -> List[str]:
     """A file's own requests, what follows from their order, and what from their places."""
+    requests = [request for request in logged if request.action != "open"]
     expected: Dict[str, object] = {}
     found: Dict[str, object] = {}
     counts: CounterOf[str] = Counter()
@@ -327,7 +329,7 @@ def _about_file(case: Case, path: str, requests: List[Request], file: Mapping[st
     found["requested"] = {key: _added([call["requested"]]) for key, call in calls.items() if "requested" in call}
     for way, total in (("read", "bytes_read"), ("write", "bytes_written")):
         expected[total] = sum(request.size for request in requests if request.action == way)
-        expected[f"sequential_{way}"] = _buckets(Counter(_runs([r for r in requests if r.action == way])))
+        expected[f"sequential_{way}"] = _buckets(Counter(_runs(logged, way)))
         found[f"sequential_{way}"] = _added([file[f"sequential_{way}"]])
         found[total] = file[total]
     transfers = [request for request in requests if request.action in SPLIT]
@@ -341,15 +343,17 @@ def _about_file(case: Case, path: str, requests: List[Request], file: Mapping[st
     return _differences(path, expected, found)
 
 
-def _runs(requests: List[Request]) -> Iterator[int]:
-    """The bytes of maximal contiguous runs."""
+def _runs(logged: List[Request], way: str) -> Iterator[int]:
+    """The bytes of maximal contiguous runs of one direction: none goes beyond an open file description."""
     end, length = -1, 0
-    for request in requests:
-        if request.offset != end and length:
+    for action, offset, size in logged:
+        if action not in (way, "open"):
+            continue
+        if (action == "open" or offset != end) and length:
             yield length
             length = 0
-        length += request.size
-        end = request.offset + request.size
+        length += size
+        end = -1 if action == "open" else offset + size
     if length:
         yield length
 

@@ -50,6 +50,7 @@ def test_a_deep_queue(name: str, attach: str, place: Path) -> None:
         "libaio-buffered-1",
         "libaio-direct-batches",
         "libaio-direct-two",
+        "io_uring-buffered-reopened",
         "libaio-buffered-one-file",
         "libaio-direct-userspace-reap-deep",
         "io_uring-buffered-32",
