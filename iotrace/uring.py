@@ -7,13 +7,13 @@ from typing import Dict, List, Optional, Sequence
 
 from programs.kernel import URING_EVENTS, URING_MEMBERS, Uring
 from programs.layout import NOTE_ABSENT, NOTE_SILENT, Pending, PendingKey
-from programs.requests import OPCODES, Shape, known, needed
+from programs.requests import OPCODES, WORKER, Shape, known, needed
 from pybpf import features
 from pybpf.btf import Btf, MissingMember
 from pybpf.maps import Map
 from pybpf.programs import LoadedProgram
 
-_MAY_LACK = {"node.file", "ring.completing", "request.list", *(m for kind in OPCODES.values() for m in needed(kind))}
+_MAY_LACK = {"node.file", "ring.completing", "request.list", *WORKER, *(m for k in OPCODES.values() for m in needed(k))}
 _NEEDED = ("taken", "refused", "completed")
 _UNSEEN = "uring_unseen"
 _OVERFLOW_ARGUMENTS = 5  # ring, user data, result, flags, the entry on the list

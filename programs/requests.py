@@ -92,6 +92,9 @@ def needed(opcode: Opcode) -> Tuple[str, ...]:
     }.get(opcode.shape, ())
 
 
+WORKER = ("task.worker", "worker.work", "request.work")     # by which a worker's request is found
+
+
 def known(uring: Uring) -> Dict[int, Opcode]:
     """The kinds of requests that this kernel shows enough of."""
     return {number: kind for number, kind in OPCODES.items() if uring.offsets.keys() >= set(needed(kind))}

@@ -46,7 +46,7 @@ from .maps import (
     Maps,
 )
 from .operations import BY_NAME, NUMBERS, READ, SWITCH, WRITE
-from .requests import BUFFER_SELECT, CLOSING, CQE_SKIP, FROM, OPCODES, PLAIN, Shape, Source, known
+from .requests import BUFFER_SELECT, CLOSING, CQE_SKIP, FROM, OPCODES, PLAIN, WORKER, Shape, Source, known
 from .ring_files import end_close, note_last
 from .transfer import extend_at_offset, sum_iovec
 
@@ -153,7 +153,8 @@ def completed(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Pro
 def overflowed(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Program:
     """io_uring_cqe_overflow (ring, user data, result, ...): there was no room to post a completion.
 
-    The event does not name the request, but that is on the ring's list of those that are just being completed.
+    The event does not name the request, but that is on the ring's list of those that are just being completed, or
+    before 6.14 or so what the current worker works on.
     """
     b = begin("uring_overflowed", kernel, options, maps)
     a, o = b.a, uring.offsets
@@ -169,12 +170,44 @@ def overflowed(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Pr
     a.stx(search[Search.next], r7)
     b.loop(COMPLETING, "look", lambda: _look(b, uring), search)
     a.ldx(r7, search[Search.found])
-    a.jeq(r7, 0, "out")
+    a.jne(r7, 0, "this_one")
+    if uring.offsets.keys() >= set(WORKER):
+        _worker_request(b, uring)
+        a.ldx(r2, search[Search.user_data])
+        a.ldx(r3, search[Search.result])
+        _compare(b, uring, "out")
+    else:
+        a.ja("out")
+    a.label("this_one")
     a.stx(key[PendingKey.request], r7)
     a.lookup(maps.pending, key)
     a.jeq(r0, 0, "out")
     _complete(b, uring, key)
     return b.program()
+
+
+def _worker_request(b: Body, uring: Uring) -> None:
+    """r7 = what the current task works on, if it is one of io_uring's workers; otherwise, nothing that was noted."""
+    a, o = b.a, uring.offsets
+    a.call("get_current_task")
+    a.mov(r7, r0)
+    b.load(r7, r7, o["task.worker"], of="task_struct")
+    b.load(r7, r7, o["worker.work"])
+    a.sub(r7, o["request.work"], "container_of()")
+
+
+def _compare(b: Body, uring: Uring, other: str) -> None:
+    """A jump to ``other`` unless the request in r7 has the user data in r2 and the result in r3."""
+    a, o, user_data, result = b.a, uring.offsets, b.a.slot("user_data", U64), b.a.slot("wanted", U64)
+    a.stx(user_data, r2)
+    a.stx(result, r3)
+    b.load(r1, r7, o["request.user_data"], of="io_kiocb")
+    a.ldx(r2, user_data)
+    a.jne(r1, r2, other)
+    b.load(r1, r7, o["request.result"], size=4, of="io_kiocb")
+    a.ldx(r2, result)
+    a.mov32(r2, r2)
+    a.jne(r1, r2, other)
 
 
 class Search(Layout):
@@ -195,13 +228,9 @@ def _look(b: Body, uring: Uring) -> None:
     b.load(r1, r7, 0, of="list_head")
     a.stx(r6[Search.next], r1)
     a.sub(r7, o["request.list"], "container_of()")
-    b.load(r1, r7, o["request.user_data"], of="io_kiocb")
     a.ldx(r2, r6[Search.user_data])
-    a.jne(r1, r2, "another")
-    b.load(r1, r7, o["request.result"], size=4, of="io_kiocb")
-    a.ldx(r2, r6[Search.result])
-    a.mov32(r2, r2)
-    a.jne(r1, r2, "another")
+    a.ldx(r3, r6[Search.result])
+    _compare(b, uring, "another")
     a.zero(key)
     a.stx(key[PendingKey.request], r7)
     a.lookup(b.maps.pending, key)

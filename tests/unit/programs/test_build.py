@@ -64,7 +64,7 @@ URING = Uring(
         "rw.address": 48, "rw.length": 56, "rw.flags": 60, "ring.files": 152, "ring.file_count": 144,
         "ring.completing": 248, "node.file": 16, "splice.source": 32, "splice.source_offset": 16,
         "splice.target_offset": 8, "splice.length": 24, "splice.flags": 36, "open.slot": 12, "close.fd": 8,
-        "close.slot": 12,
+        "close.slot": 12, "request.work": 200, "task.worker": 1440, "worker.work": 64,
     },
 )  # fmt: skip
 URING_TYPES = {**TYPES, **{name: number for number, name in enumerate(TYPED_OPTIONAL, 100)}}
