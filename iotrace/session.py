@@ -363,6 +363,7 @@ class Session:
             self.writer.add(part)
 
     def _header(self, command: Optional[List[str]], in_flight: int, overhead: Dict[str, object]) -> Header:
+        told = self.collector.lost()
         system = os.uname()
         return Header(
             version=__version__,
@@ -377,7 +378,7 @@ class Session:
             coverage=coverage(
                 self.attach_method,
                 self.attachment.missing,
-                uring.coverage(self.kernel.uring, in_flight),
+                uring.coverage(self.kernel.uring, in_flight + told["requests"], told["rings"]),
                 aio.coverage(aio.unfinished(self.maps["pending"])),
             ),
             lost=self._lost(),

@@ -94,10 +94,14 @@ def settle(pending: Map[bytes], programs: Sequence[LoadedProgram]) -> int:
 _DONE_BY = {Shape.SPLICE: "splices", Shape.OPEN: "opens", Shape.CLOSE: "closes"}
 
 
-def coverage(shown: Optional[Uring], in_flight: int = 0) -> str:
-    """What a run sees of io_uring, for its profile; `in_flight` are requests whose completion it did not see."""
+def coverage(shown: Optional[Uring], in_flight: int = 0, rings: Optional[int] = None) -> str:
+    """What a run sees of io_uring, for its profile; `in_flight` are requests whose completion it did not see.
+
+    `rings` were made by what was traced, None if nothing was.
+    """
     if shown is None:
-        return "none: this kernel does not show its requests"
+        made = "" if rings is None else f"; {rings or 'no'} ring{'' if rings == 1 else 's'} made"
+        return f"none: this kernel does not show its requests{made}"
     seen = {kind.shape for kind in known(shown).values()}
     lacks = [f"no {what}" for shape, what in _DONE_BY.items() if shape not in seen]
     if in_flight:

@@ -335,6 +335,8 @@ class Lost(Layout):
     iovecs = field(U64)         # vectored calls whose iovec could not be read: requested size unknown
     compat = field(U64)         # system calls of 32-bit tasks
     depth = field(U64)          # paths too long or too deep to be resolved
+    requests = field(U64)       # of those calls: requests of io_uring whose completion was not seen
+    rings = field(U64)          # rings of io_uring that were made: no loss where their requests are shown
 
 
 class Activity(Layout):

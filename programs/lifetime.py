@@ -153,6 +153,17 @@ def exit_mmap(kernel: Kernel, options: Options, maps: Maps) -> Program:
     return b.program()
 
 
+def exit_ring(kernel: Kernel, options: Options, maps: Maps) -> Program:
+    """The exit of io_uring_setup: whether there is anything to be missed, where requests are not shown."""
+    b = begin_exit("exit_ring", kernel, options, maps)
+    a = b.a
+    a.jslt(r8, 0, "out")
+    b.lost(Lost.rings)
+    a.label("out")
+    a.ret(0)
+    return b.program()
+
+
 def exit_namespace(kernel: Kernel, options: Options, maps: Maps) -> Program:
     """The exit of unshare and setns: the thread's mount namespace must be looked up again."""
     b = begin_exit("exit_namespace", kernel, options, maps)

@@ -47,7 +47,7 @@ RING_BYTES = 8 << 20
 BPF_F_NO_PREALLOC = 1
 
 # Indexes of the tail-call table beyond those of Kind.
-ENTER_OTHER, COPY_TARGET, NEW_NAME, EXIT = 20, 21, 22, 23
+COPY_TARGET, NEW_NAME, EXIT = 21, 22, 23
 URING_TAKEN, URING_UNSEEN = 24, 25
 AIO_ENTER, AIO_RING, AIO_NOTE, AIO_NEW, AIO_VECTOR, AIO_UNDO, AIO_EVENTS = 26, 27, 28, 29, 30, 31, 32
 WALKS = (33, 34)            # by work space
@@ -55,6 +55,7 @@ URING_INTO, URING_FROM, URING_CLOSE = 35, 36, 37
 URING_BAD_INTO, URING_BAD_FROM, URING_BAD_CLOSE = 38, 39, 40
 URING_INTO_DONE, URING_FROM_DONE, URING_OPEN_DONE, URING_CLOSE_DONE = 41, 42, 43, 44
 URING_REFUSED, URING_BAD_UNSEEN = 45, 46
+ENTER_OTHER = 47
 JUMPS = 48
 
 
@@ -143,6 +144,6 @@ def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True)
     )
 
 
-assert max(Kind) < ENTER_OTHER, "the indexes of the tail-call table overlap"
+assert max(Kind) < COPY_TARGET, "the indexes of the tail-call table overlap"
 
 __all__ = ["COPY_TARGET", "ENTER_OTHER", "EXIT", "JUMPS", "NEW_NAME", "WALKS", "Maps", "Options", "declare"]

@@ -28,11 +28,12 @@ class Kind(IntEnum):
     RENAMEAT2 = 12  # the same, flags
     UNLINK = 13     # path
     UNLINKAT = 14   # directory, path
-    AIO_SETUP = 15  # _, context *
-    AIO_REAP = 16   # context, _, _, events
-    AIO_SUBMIT = 17     # context, requests, iocb **
-    AIO_DESTROY = 18    # context
-    AIO_EXIT = 19   # the end of the process, and of all its contexts
+    RING = 15       # makes one of io_uring, whose descriptor is the return value
+    AIO_SETUP = 16  # _, context *
+    AIO_REAP = 17   # context, _, _, events
+    AIO_SUBMIT = 18     # context, requests, iocb **
+    AIO_DESTROY = 19    # context
+    AIO_EXIT = 20   # the end of the process, and of all its contexts
 
 
 class Position(IntEnum):
@@ -123,6 +124,7 @@ SYSTEM_CALLS: List[SystemCall] = [
     SystemCall("renameat2", Kind.RENAMEAT2, 5, ()),
     SystemCall("unlink", Kind.UNLINK, 1, ()),
     SystemCall("unlinkat", Kind.UNLINKAT, 3, ()),
+    SystemCall("io_uring_setup", Kind.RING, 2, ()),
     SystemCall("io_setup", Kind.AIO_SETUP, 2, ()),
     SystemCall("io_destroy", Kind.AIO_DESTROY, 1, ()),
     SystemCall("io_submit", Kind.AIO_SUBMIT, 3, ()),
@@ -139,14 +141,15 @@ _X86_64 = {
     "io_destroy": 207, "io_getevents": 208, "io_submit": 209, "exit_group": 231, "openat": 257, "io_pgetevents": 333,
     "unlinkat": 263, "renameat": 264, "unshare": 272, "splice": 275, "sync_file_range": 277, "preadv": 295,
     "pwritev": 296, "open_by_handle_at": 304, "setns": 308, "renameat2": 316, "copy_file_range": 326, "preadv2": 327,
-    "pwritev2": 328, "openat2": 437,
+    "pwritev2": 328, "io_uring_setup": 425, "openat2": 437,
 }
 _AARCH64 = {
     "io_setup": 0, "io_destroy": 1, "io_submit": 2, "io_getevents": 4, "exit_group": 94, "io_pgetevents": 292,
     "unlinkat": 35, "renameat": 38, "openat": 56, "close": 57, "read": 63, "write": 64, "readv": 65, "writev": 66,
     "pread64": 67, "pwrite64": 68, "preadv": 69, "pwritev": 70, "sendfile": 71, "splice": 76, "fsync": 82,
     "fdatasync": 83, "sync_file_range": 84, "unshare": 97, "mmap": 222, "open_by_handle_at": 265, "setns": 268,
-    "renameat2": 276, "copy_file_range": 285, "preadv2": 286, "pwritev2": 287, "openat2": 437,
+    "renameat2": 276, "copy_file_range": 285, "preadv2": 286, "pwritev2": 287, "io_uring_setup": 425,
+    "openat2": 437,
 }
 NUMBERS: Dict[str, Dict[str, int]] = {"x86_64": _X86_64, "aarch64": _AARCH64}
 

@@ -262,6 +262,7 @@ def _complete(b: Body, uring: Uring, key: Slot) -> None:
     a.label(stale)
     a.delete(b.maps.pending, key)
     b.lost(Lost.calls)
+    b.lost(Lost.requests)
     a.ret(0)
 
 
@@ -466,6 +467,7 @@ def _unseen(b: Body, key: Slot, side: int) -> None:
     a.ja(done)
     a.label(lost)
     b.lost(Lost.calls)
+    b.lost(Lost.requests)
     a.label(done)
 
 

@@ -229,3 +229,25 @@ def test_the_rarer_kinds(place: Path) -> None:
     assert histogram(file, "bytes_between_syncs") == {4096: 1}
     errors = {-77: "EBADFD", -22: "EINVAL"}  # 6.7 and later; before
     assert data_calls(file)["uring_read"] == made(1, 0, {0: 1}, {}, {errors[found.said]: 1})
+
+
+# --- where nothing is shown -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rings", "told"), [(0, "no rings"), (1, "1 ring"), (3, "3 rings")])
+def test_a_kernel_that_does_not_show_requests(
+    place: Path, rings: int, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is missed is told by the number of rings; those that could not be made do not count."""
+    monkeypatch.setenv("PRETEND_KERNEL", "4.14")
+    found = trace_ring(
+        place,
+        f"""
+        fd = create("data", 4096)
+        for _ in range({rings}):
+            assert Ring().one(READ, fd, memory(4096), 4096, 0) == 4096
+        refused(errno.EINVAL, Ring, 0)
+        """,
+    )
+    assert found.document["coverage"]["io_uring"] == f"none: this kernel does not show its requests; {told} made"
+    assert data_calls(found["data"]) == {}
