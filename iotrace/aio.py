@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Mapping, Tuple
+from typing import Iterator, Mapping, Sequence, Tuple
 
 from iotrace import processes
 from programs.kernel import Kernel
@@ -25,12 +25,17 @@ def reapers(pid: int, kernel: Kernel, syscalls: Mapping[int, int]) -> Iterator[T
                 words[kernel.argument(place)] = value
             yield tid, Call.pack(owner=tid, call=descriptor, args=words)
 
+CALLS = ("io_setup", "io_destroy", "io_submit", "io_getevents", "io_pgetevents")
+
 
 def unfinished(pending: Map[bytes]) -> int:
     """How many requests were not seen to complete: still in flight, or reaped where no program looks."""
     return sum(1 for raw, _ in pending.items() if PendingKey.unpack(raw)["owner"])
 
 
-def coverage(left: int = 0) -> str:
-    """For the profile; `left` is what `unfinished` said."""
+def coverage(left: int = 0, missing: Sequence[str] = ()) -> str:
+    """For the profile; `left` is what `unfinished` said, `missing` are system calls that cannot be traced."""
+    absent = [name for name in missing if name in CALLS]
+    if absent:
+        return f"none: no {', '.join(absent)}"
     return f"partial: {left} requests were not seen to complete" if left else "full"

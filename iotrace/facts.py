@@ -90,7 +90,7 @@ def gather(tracefs: Optional[Tracefs], source: str = "auto", vmlinux: Optional[s
         ring_buffer=features.FEATURES["ring_buffer"].supported(),
         tid_slots=MAX_DIRECT_SLOTS if direct else SHARED_SLOTS if fetch_atomics else 0,
         tid_direct=direct,
-        spares=SPARES if btf is not None and _preempts_programs(btf) else 0,
+        spares=SPARES if _preempts_programs(btf) else 0,
         types=types,
         loops=has_loops(),
         back_jumps=_has_back_jumps(),
@@ -104,9 +104,16 @@ def _has_back_jumps() -> bool:
     return all(features.FEATURES[name].supported() for name in ("bounded_loops", "large_programs"))
 
 
-def _preempts_programs(btf: Btf) -> bool:
+def _preempts_programs(btf: Optional[Btf]) -> bool:
     """Whether programs on system calls run preemptibly (7.2), which shows as a function of this name."""
-    return bool(btf.functions(["trace_call_bpf_faultable"]))
+    name = "trace_call_bpf_faultable"
+    if btf is not None:
+        return bool(btf.functions([name]))
+    try:
+        with open("/proc/kallsyms", encoding="ascii", errors="replace") as symbols:
+            return features.pretended() is None and any(line.split()[2] == name for line in symbols)
+    except OSError:
+        return False
 
 
 def _allocates_anywhere(btf: Btf) -> bool:

@@ -379,7 +379,7 @@ class Session:
                 self.attach_method,
                 self.attachment.missing,
                 uring.coverage(self.kernel.uring, in_flight + told["requests"], told["rings"]),
-                aio.coverage(aio.unfinished(self.maps["pending"])),
+                aio.coverage(aio.unfinished(self.maps["pending"]), self.attachment.missing),
             ),
             lost=self._lost(),
             unattributed={name: dict(errors) for name, errors in sorted(self.collector.unattributed.items())},
@@ -424,8 +424,9 @@ def coverage(
 ) -> Dict[str, str]:
     """What a run sees of each family of calls; `missing` are system calls that it cannot see."""
     thirty_two = "none: left out; what was seen of them is counted in lost" if attach == "raw" else "none: left out"
+    absent = [name for name in missing if name not in aio.CALLS]
     return {
-        "synchronous": f"partial: no {', '.join(missing)}" if missing else "full",
+        "synchronous": f"partial: no {', '.join(absent)}" if absent else "full",
         "sendfile": "full",
         "aio": linux_aio,
         "io_uring": io_uring,

@@ -101,7 +101,9 @@ def coverage(shown: Optional[Uring], in_flight: int = 0, rings: Optional[int] = 
     """
     if shown is None:
         made = "" if rings is None else f"; {rings or 'no'} ring{'' if rings == 1 else 's'} made"
-        return f"none: this kernel does not show its requests{made}"
+        has_types = features.FEATURES["kernel_btf"].supported()
+        reason = "this kernel does not show its requests" if has_types else "this kernel has no type information (BTF)"
+        return f"none: {reason}{made}"
     seen = {kind.shape for kind in known(shown).values()}
     lacks = [f"no {what}" for shape, what in _DONE_BY.items() if shape not in seen]
     if in_flight:

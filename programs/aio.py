@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Callable, List, Tuple
 
-from asm import U32, U64, Program, Slot, r0, r1, r2, r3, r6, r7, r8, r9
+from asm import U32, U64, Field, Program, Slot, r0, r1, r2, r3, r6, r7, r8, r9
 
 from . import account
 from .asynchronous import complete, submit, take_back
@@ -23,7 +23,7 @@ from .entry import begin_exit, find_call, load_result, resolve
 from .identify import SCRATCH_ENTER, find_open, identify, read_file, regular_only, send_name
 from .kernel import RWF_APPEND, RWF_DSYNC, RWF_SYNC, Kernel, Options
 from .layout import IOVECS, SYNC, AioContext, AioEvent, AioKey, AioRing, Call, Iocb, Lost, PendingKey
-from .maps import AIO_EVENTS, AIO_NEW, AIO_NOTE, AIO_RING, AIO_UNDO, AIO_VECTOR, Maps
+from .maps import AIO_EVENTS, AIO_LAST, AIO_NEW, AIO_NOTE, AIO_RING, AIO_UNDO, AIO_VECTOR, Maps
 from .operations import BY_NAME, READ, WRITE, Kind
 from .transfer import sum_iovec
 
@@ -32,6 +32,7 @@ EBADF = 9
 AIO_LIMIT = 1 << 16         # requests a call: fs.aio-max-nr is 65,536 unless somebody raised it
 EVENTS_AT_ONCE, NOTES_AT_ONCE, UNDONE_AT_ONCE = 2, 6, 8     # what 4,096 instructions hold
 LOOPED_AT_ONCE = 64         # of any, where the verifier follows a loop round by round
+CONTEXTS_AT_ONCE = 16       # of a process that ends
 ENTRIES = 8                 # of an iovec, summed in place
 
 # include/uapi/linux/aio_abi.h: IOCB_CMD_*
@@ -118,82 +119,182 @@ def enter_aio(kernel: Kernel, options: Options, maps: Maps) -> Program:
     find_call(b, "out")
     for place in (Call.next, Call.count):
         a.st(r9[place], 0)
-    _find_context(b)
-    a.mov(r7, r0)
-    ring = _read_ring(b, "no_ring")
-    a.ldx(r2, ring[AioRing.entries])
-    a.ldx(r3, ring[AioRing.head])
-    a.ldx(r1, r9.u8(Call.call.offset), "kind")
-    a.jeq(r1, Kind.AIO_SUBMIT, "up_to_head")
-    a.ldx(r3, ring[AioRing.tail])
-    a.label("up_to_head")
-    a.ldx(r1, r7[AioContext.known])
-    a.jne(r1, 0, "known")
-    a.ldx(r1, ring[AioRing.head], "older than tracing: what was reaped so far is none of ours")
-    a.stx(r7[AioContext.seen], r1)
-    a.st(r7[AioContext.known], 1)
-    a.label("known")
-    a.ldx(r1, r7[AioContext.seen])
-    a.mod(r1, r2)
-    a.stx(r9[Call.next], r1)
-    a.stx(r7[AioContext.seen], r3)
-    a.stx(r9[Call.wrap], r2)
-    a.jge(r3, r1, "in_order")
-    a.add(r3, r2)
-    a.label("in_order")
-    a.stx(r9[Call.count], r3, "an index, which may lie behind the ring's end")
-    a.ldx(r1, r9[Call.space])
-    a.add(r1, AioRing.size)
-    a.stx(r9[Call.base], r1)
-    a.ldx(r1, r9[Call.next])
-    a.jeq(r1, r3, "no_ring")
-    a.tail_call(r6, maps.jumps, AIO_RING)
-    a.label("no_ring")
-    _go_on(b)
-    a.label("out")
-    a.ret(0)
-    return b.program()
-
-
-def _find_context(b: Body) -> None:
-    """Call.space = the context that the call is about, r0 = its AioContext.  Jumps to "out" if there is none."""
-    a, maps, key = b.a, b.maps, b.a.slot("context", AioKey)
-    a.call("get_current_pid_tgid")
-    a.rsh(r0, 32)
-    a.stx(key[AioKey.tgid], r0)
-    a.ldx(r1, r9[Call.args[b.kernel.argument(0)]])
+    key = _context_key(b)
     a.ldx(r2, r9.u8(Call.call.offset), "kind")
-    a.jne(r2, Kind.AIO_EXIT, "by_argument")
-    a.st(key[AioKey.context], 0)
-    a.lookup(maps.contexts, key)
-    a.jeq(r0, 0, "out", "no AIO here")
-    a.ldx(r1, r0[AioContext.seen], "the last one made")
-    a.label("by_argument")
+    a.jeq(r2, Kind.AIO_EXIT, "exit")
+    a.ldx(r1, r9[Call.args[kernel.argument(0)]])
     a.stx(r9[Call.space], r1)
     a.stx(key[AioKey.context], r1)
     a.lookup(maps.contexts, key)
     a.jne(r0, 0, "have_context")
     a.ldx(r2, r9.u8(Call.call.offset), "kind")
     a.jne(r2, Kind.AIO_SUBMIT, "out")
-    _new_context(b, key, known=0)
+    _link(b, key, known=0)
     a.lookup(maps.contexts, key)
-    a.jeq(r0, 0, "out")
+    a.jeq(r0, 0, "nothing", "no room: what io_getevents shows will still be seen")
     a.label("have_context")
+    a.mov(r7, r0)
+    ring = _read_ring(b, "nothing")
+    a.ldx(r3, ring[AioRing.head])
+    a.ldx(r1, r9.u8(Call.call.offset), "kind")
+    a.jeq(r1, Kind.AIO_SUBMIT, "up_to_head")
+    a.ldx(r3, ring[AioRing.tail])
+    a.label("up_to_head")
+    _take_unseen(b, "nothing")
+    a.tail_call(r6, maps.jumps, AIO_RING)
+    a.label("nothing")
+    _go_on(b)
+    a.ret(0)
+    a.label("exit")
+    a.st(key[AioKey.context], 0)
+    a.lookup(maps.contexts, key)
+    a.jeq(r0, 0, "out", "no AIO here")
+    a.ldx(r1, r0[AioContext.seen], "the last one made")
+    a.stx(r9[Call.older], r1)
+    a.delete(maps.contexts, key)
+    a.tail_call(r6, maps.jumps, AIO_LAST)
+    a.label("out")
+    a.ret(0)
+    return b.program()
 
 
-def _new_context(b: Body, key: Slot, *, known: int) -> None:
-    """A record for the context, and the process's last one is this."""
+def last(kernel: Kernel, options: Options, maps: Maps) -> Program:
+    """exit_group: every context of the process, from Call.older on; AIO_RING in between where there is something."""
+    b = begin("aio_last", kernel, options, maps)
     a = b.a
+    a.mov(r6, r1)
+    find_call(b, "out")
+    key = _context_key(b)
+    for _ in range(CONTEXTS_AT_ONCE):
+        nothing = a.unique("nothing")
+        a.ldx(r1, r9[Call.older])
+        a.jeq(r1, 0, "out")
+        a.stx(r9[Call.space], r1)
+        a.stx(key[AioKey.context], r1)
+        a.lookup(maps.contexts, key)
+        a.jeq(r0, 0, "out")
+        a.mov(r7, r0)
+        a.ldx(r1, r7[AioContext.older])
+        a.stx(r9[Call.older], r1)
+        ring = _read_ring(b, nothing)
+        a.ldx(r3, ring[AioRing.tail])
+        _take_unseen(b, nothing)
+        a.ja("unseen")
+        a.label(nothing)
+        a.delete(maps.contexts, key)
+    a.tail_call(r6, maps.jumps, AIO_LAST)
+    a.ret(0)
+    a.label("unseen")
+    a.delete(maps.contexts, key)
+    a.tail_call(r6, maps.jumps, AIO_RING)
+    a.label("out")
+    a.ret(0)
+    return b.program()
+
+
+def _context_key(b: Body) -> Slot:
+    """The key of this process's contexts, but for the context."""
+    a, key = b.a, b.a.slot("context", AioKey)
+    a.call("get_current_pid_tgid")
+    a.rsh(r0, 32)
+    a.stx(key[AioKey.tgid], r0)
+    return key
+
+
+def _link(b: Body, key: Slot, *, known: int) -> None:
+    """A record for the context of ``key``, the first in the list of its process's."""
+    a, context, older, first = b.a, b.a.slot("made", U64), b.a.slot("older", U64), b.a.unique("first_context")
+    _unlink(b, key)
+    a.ldx(r1, key[AioKey.context])
+    a.stx(context, r1)
+    a.st(key[AioKey.context], 0)
+    a.st(older, 0)
+    a.lookup(b.maps.contexts, key)
+    a.jeq(r0, 0, first)
+    a.ldx(r1, r0[AioContext.seen])
+    a.stx(older, r1)
+    a.label(first)
+    fresh = b.fresh(AioContext)
+    a.ldx(r1, context)
+    a.stx(fresh[AioContext.seen], r1)
+    a.update(b.maps.contexts, key, fresh)
+    _point(b, key, older, AioContext.newer, context)
     fresh = b.fresh(AioContext)
     a.st(fresh[AioContext.known], known)
-    a.update(b.maps.contexts, key, fresh)
-    fresh = b.fresh(AioContext)
-    a.ldx(r1, key[AioKey.context])
-    a.stx(fresh[AioContext.seen], r1)
-    a.st(key[AioKey.context], 0)
-    a.update(b.maps.contexts, key, fresh)
-    a.ldx(r1, fresh[AioContext.seen])
+    a.ldx(r1, older)
+    a.stx(fresh[AioContext.older], r1)
+    a.ldx(r1, context)
     a.stx(key[AioKey.context], r1)
+    a.update(b.maps.contexts, key, fresh)
+
+
+def _unlink(b: Body, key: Slot) -> None:
+    """No record any more for the context of ``key``, if there was one."""
+    a, context, none, linked = b.a, b.a.slot("made", U64), b.a.unique("no_record"), b.a.unique("unlinked")
+    older, newer = a.slot("older", U64), a.slot("newer", U64)
+    a.lookup(b.maps.contexts, key)
+    a.jeq(r0, 0, none)
+    for place, part in ((older, AioContext.older), (newer, AioContext.newer)):
+        a.ldx(r1, r0[part])
+        a.stx(place, r1)
+    a.ldx(r1, key[AioKey.context])
+    a.stx(context, r1)
+    a.delete(b.maps.contexts, key)
+    _point(b, key, older, AioContext.newer, newer)
+    a.ldx(r1, newer)
+    a.jeq(r1, 0, linked)
+    _point(b, key, newer, AioContext.older, older)
+    a.ja(none + "_restored")
+    a.label(linked)
+    a.st(key[AioKey.context], 0)
+    a.lookup(b.maps.contexts, key)
+    a.jeq(r0, 0, none + "_restored")
+    a.ldx(r1, older)
+    a.stx(r0[AioContext.seen], r1)
+    a.label(none + "_restored")
+    a.ldx(r1, context)
+    a.stx(key[AioKey.context], r1)
+    a.label(none)
+
+
+def _point(b: Body, key: Slot, context: Slot, place: Field, to: Slot) -> None:
+    """Lets ``place`` of the record of ``context``, if that has one, point to another context.  Overwrites ``key``."""
+    a, none = b.a, b.a.unique("no_neighbour")
+    a.ldx(r1, context)
+    a.stx(key[AioKey.context], r1)
+    a.lookup(b.maps.contexts, key)
+    a.jeq(r0, 0, none)
+    a.ldx(r1, to)
+    a.stx(r0[place], r1)
+    a.label(none)
+
+
+def _take_unseen(b: Body, nothing: str) -> None:
+    """Call.next, count, wrap and base = the events before index r3 that were not looked at; a jump without any.
+
+    r7 = the AioContext, the slot "ring" its ring's head.
+    """
+    a, ring, known, in_order = b.a, b.a.slot("ring", AioRing), b.a.unique("known"), b.a.unique("in_order")
+    a.ldx(r1, r7[AioContext.known])
+    a.jne(r1, 0, known)
+    a.ldx(r1, ring[AioRing.head], "older than tracing: what was reaped so far is none of ours")
+    a.stx(r7[AioContext.seen], r1)
+    a.st(r7[AioContext.known], 1)
+    a.label(known)
+    a.ldx(r2, ring[AioRing.entries])
+    a.ldx(r1, r7[AioContext.seen])
+    a.mod(r1, r2)
+    a.stx(r9[Call.next], r1)
+    a.stx(r7[AioContext.seen], r3)
+    a.stx(r9[Call.wrap], r2)
+    a.jge(r3, r1, in_order)
+    a.add(r3, r2)
+    a.label(in_order)
+    a.stx(r9[Call.count], r3, "an index, which may lie behind the ring's end")
+    a.ldx(r2, r9[Call.space])
+    a.add(r2, AioRing.size)
+    a.stx(r9[Call.base], r2)
+    a.jeq(r1, r3, nothing)
 
 
 def _read_ring(b: Body, unreadable: str) -> Slot:
@@ -211,10 +312,14 @@ def _read_ring(b: Body, unreadable: str) -> Slot:
 
 
 def _go_on(b: Body) -> None:
-    """After the ring: the requests of io_submit.  Ends the program unless that jumps away."""
-    a, out = b.a, b.a.unique("nothing_submitted")
+    """After the ring: the requests of io_submit, or the next ring.  Ends the program unless that jumps away."""
+    a, out, submits = b.a, b.a.unique("nothing_submitted"), b.a.unique("submits")
     a.ldx(r1, r9.u8(Call.call.offset), "kind")
-    a.jne(r1, Kind.AIO_SUBMIT, out)
+    a.jeq(r1, Kind.AIO_SUBMIT, submits)
+    a.jne(r1, Kind.AIO_EXIT, out)
+    a.tail_call(r6, b.maps.jumps, AIO_LAST)
+    a.ja(out)
+    a.label(submits)
     a.call("ktime_get_ns")
     a.stx(r9[Call.entered], r0)
     for place in (Call.next, Call.measured, Call.stuck):
@@ -593,7 +698,7 @@ def _failed(b: Body) -> None:
 def exit_reap(kernel: Kernel, options: Options, maps: Maps) -> Program:
     """The exit of io_getevents and io_pgetevents: the events that it handed over."""
     b = begin_exit("exit_aio_reap", kernel, options, maps)
-    a, key = b.a, b.a.slot("context", AioKey)
+    a = b.a
     a.jslt(r8, 1, "out")
     for place, argument in ((Call.space, 0), (Call.base, 3)):
         a.ldx(r1, r9[Call.args[kernel.argument(argument)]])
@@ -601,9 +706,7 @@ def exit_reap(kernel: Kernel, options: Options, maps: Maps) -> Program:
     a.st(r9[Call.next], 0)
     a.stx(r9[Call.count], r8)
     a.stx(r9[Call.wrap], r8)
-    a.call("get_current_pid_tgid")
-    a.rsh(r0, 32)
-    a.stx(key[AioKey.tgid], r0)
+    key = _context_key(b)
     a.ldx(r1, r9[Call.space])
     a.stx(key[AioKey.context], r1)
     a.lookup(maps.contexts, key)
@@ -628,20 +731,24 @@ def exit_reap(kernel: Kernel, options: Options, maps: Maps) -> Program:
 
 
 def exit_context(kernel: Kernel, options: Options, maps: Maps) -> Program:
-    """The exit of io_setup: a context whose ring is known from its beginning."""
+    """The exit of io_setup and io_destroy: a context whose ring is known from its beginning, or one less."""
     b = begin_exit("exit_aio_context", kernel, options, maps)
-    a, key, word = b.a, b.a.slot("context", AioKey), b.a.slot("word", U64)
-    a.and_(r7, 0xFF, "kind")
-    a.jne(r7, Kind.AIO_SETUP, "out")
+    a, word = b.a, b.a.slot("word", U64)
     a.jne(r8, 0, "out")
+    key = _context_key(b)
+    a.ldx(r1, r9[Call.args[kernel.argument(0)]])
+    a.stx(key[AioKey.context], r1)
+    a.and_(r7, 0xFF, "kind")
+    a.jeq(r7, Kind.AIO_DESTROY, "destroyed")
+    a.jne(r7, Kind.AIO_SETUP, "out")
     a.ldx(r3, r9[Call.args[kernel.argument(1)]])
     b.probe(word, 8, r3, 0, "the new context")
-    a.call("get_current_pid_tgid")
-    a.rsh(r0, 32)
-    a.stx(key[AioKey.tgid], r0)
     a.ldx(r1, word)
     a.stx(key[AioKey.context], r1)
-    _new_context(b, key, known=1)
+    _link(b, key, known=1)
+    a.ret(0)
+    a.label("destroyed")
+    _unlink(b, key)
     a.label("out")
     a.ret(0)
     return b.program()

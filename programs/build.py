@@ -13,6 +13,7 @@ from .kernel import Kernel, Options, Uring
 from .maps import (
     AIO_ENTER,
     AIO_EVENTS,
+    AIO_LAST,
     AIO_NEW,
     AIO_NOTE,
     AIO_RING,
@@ -64,7 +65,8 @@ class ProgramSet:
 
 
 # What is tail-called at the entry of a call.
-ENTERING = ("enter_other", "walk_0", "enter_aio", "aio_ring", "aio_note", "aio_new", "aio_vector")
+ENTERING = ("enter_other", "walk_0", "enter_aio", "aio_ring", "aio_last", "aio_note", "aio_new",
+            "aio_vector")
 
 
 def system_calls(machine: str) -> List[SystemCall]:
@@ -82,7 +84,8 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
         lifetime.exit_ring(*facts), path.walk(*facts, SCRATCH_ENTER), path.walk(*facts, SCRATCH_EXIT),
         renames.exit_old_name(*facts), renames.exit_new_name(*facts),
         targets.new_task(*facts), targets.exit_task(*facts),
-        aio.enter_aio(*facts), aio.events(*facts, entering=True), aio.note(*facts), aio.note_new(*facts),
+        aio.enter_aio(*facts), aio.events(*facts, entering=True), aio.last(*facts), aio.note(*facts),
+        aio.note_new(*facts),
         aio.exit_submit(*facts), aio.undo(*facts), aio.exit_reap(*facts), aio.events(*facts, entering=False),
         aio.exit_context(*facts),
     ]
@@ -105,7 +108,7 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
         Kind.AIO_SETUP: "exit_aio_context", Kind.AIO_DESTROY: "exit_aio_context", Kind.AIO_EXIT: "exit_aio_context",
         Kind.AIO_SUBMIT: "exit_aio_submit", Kind.AIO_REAP: "exit_aio_reap",
         AIO_ENTER: "enter_aio", AIO_RING: "aio_ring", AIO_NOTE: "aio_note", AIO_NEW: "aio_new",
-        AIO_UNDO: "aio_undo", AIO_EVENTS: "aio_events",
+        AIO_LAST: "aio_last", AIO_UNDO: "aio_undo", AIO_EVENTS: "aio_events",
     }
     if not kernel.loops:
         made.append(aio.measure(*facts))

@@ -78,6 +78,7 @@ class Call(Layout):
     stuck = field(U64)      # index of the program that must deal with the next request, 0: none
     flags = field(U32)      # O_*
     marks = field(U32)      # NOTE_*
+    older = field(U64)      # aio_context_t to look at next, of a process that ends; 0: none
 
 
 class OpenKey(Layout):
@@ -207,17 +208,19 @@ class AioRing(Layout):
 
 
 class AioKey(Layout):
-    """A context of a process; ``context`` 0: what the process made last."""
+    """A context of a process; ``context`` 0: the first in the list of them."""
 
     context = field(U64)
     tgid = field(U64)
 
 
 class AioContext(Layout):
-    """How far the ring of a context has been looked at."""
+    """How far the ring of a context has been looked at, and its neighbours in the list of the process's."""
 
     seen = field(U64)       # events, modulo the ring's size; of context 0: the context
     known = field(U64)      # 0: older than tracing, and its ring could not be read yet
+    older = field(U64)      # the context made before, 0: none
+    newer = field(U64)      # the one made after, 0: none
 
 
 class FileKey(Layout):

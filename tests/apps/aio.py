@@ -302,6 +302,19 @@ SCENARIOS: Dict[str, Scenario] = {
     ),
     "a ring read without a call, then destroyed": reaped("context.destroy()"),
     "a ring read without a call until exit_group": reaped("os._exit(0)"),
+    # Of twelve, four are destroyed before: the oldest, and some that lie between others.
+    "many contexts until exit_group": scenario(
+        """
+        fd, contexts = create("data", 65536), [Context(8) for _ in range(12)]
+        for context in contexts:
+            assert context.submit(*[request(PREAD, fd, 512, 512 * n) for n in range(3)]) == 3
+        for context in contexts[::3]:
+            context.destroy()
+        for context in contexts[1::3]:
+            context.reap(1, 1)
+        """,
+        data=File({"aio_pread": made(36, 36 * 512, {512: 36})}),
+    ),
     "one thread submits and others reap": scenario(
         """
         fd, context = create("data", 1 << 20), Context(256)

@@ -162,6 +162,8 @@ def main() -> None:
     iotrace = [sys.executable, os.path.abspath(args.iotrace)]
     ways, sources = choices(iotrace)
     for offsets in args.offsets or sources:
+        if offsets == "calibrate":  # as on a kernel that was built without type information
+            subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/sys/kernel/btf"], check=True)
         # Where offsets come from changes nothing about what strace would see.
         cases = args.case or [name for name in CASES if not CASES[name].strace or offsets == sources[0]]
         for attach in args.attach or ways:
