@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -91,6 +92,18 @@ def missing(*programs: str) -> Optional[str]:
         return "needs root"
     absent = [name for name in programs if shutil.which(name) is None]
     return f"not installed: {', '.join(absent)}" if absent else None
+
+
+def kernel() -> Tuple[int, ...]:
+    """The version of this kernel, or of the one that iotrace is to take it for."""
+    version = os.environ.get("PRETEND_KERNEL") or os.uname().release
+    return tuple(map(int, re.findall(r"\d+", version)[:2]))
+
+
+def admitted(document: Document) -> int:
+    """Requests of Linux AIO that iotrace says it has missed."""
+    unseen = re.search(r"(\d+) requests were not seen to complete", document["coverage"]["aio"])
+    return int(document["lost"]["calls"]) + (int(unseen.group(1)) if unseen else 0)
 
 
 def export(profile: Path) -> Document:

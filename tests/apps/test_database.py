@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Sequence
 
 import pytest
 
@@ -53,12 +52,6 @@ def server(request: pytest.FixtureRequest, template: Path) -> Iterator[Server]:
         yield Server(Path(directory), template, str(request.param))
 
 
-def kernel() -> Tuple[int, ...]:
-    """The version of this kernel, or of the one that iotrace is to take it for."""
-    version = os.environ.get("PRETEND_KERNEL") or os.uname().release
-    return tuple(map(int, re.findall(r"\d+", version)[:2]))
-
-
 def need(server: Server) -> None:
     """Wait for the server; skip the test where it cannot do its I/O as it was told to."""
     reason = server.wait()
@@ -95,12 +88,6 @@ def tablespaces(server: Server, document: Document) -> Dict[bytes, Dict[str, Any
     return found
 
 
-def admitted(document: Document) -> int:
-    """Requests that iotrace says it has missed."""
-    unseen = re.search(r"(\d+) requests were not seen to complete", document["coverage"]["aio"])
-    return int(document["lost"]["calls"]) + (int(unseen.group(1)) if unseen else 0)
-
-
 def check(server: Server, document: Document, account: Account) -> None:
     """Every file that is still there, all files together with those that are gone, and the log.
 
@@ -109,9 +96,9 @@ def check(server: Server, document: Document, account: Account) -> None:
     """
     files = tablespaces(server, document)
     ours = {path: traffic(server, file) for path, file in files.items()}
-    if server.implementation == "aio" and kernel() < (5, 3):
+    if server.implementation == "aio" and observe.kernel() < (5, 3):
         requests = account.status["innodb_data_reads"] + account.status["innodb_data_writes"]
-        assert sum(file.reads + file.writes for file in ours.values()) + admitted(document) == requests
+        assert sum(file.reads + file.writes for file in ours.values()) + observe.admitted(document) == requests
         return
     assert not any(document["lost"].values()), document["lost"]
     assert "seen to complete" not in document["coverage"][server.implementation]
@@ -173,6 +160,6 @@ def test_by_name_between_two_accounts(server: Server) -> None:
         process.kill()
         document = observe.export(run.profile)
     check(server, document, account)
-    if not admitted(document):
+    if not observe.admitted(document):
         read = sum(file["bytes_read"] for file in tablespaces(server, document).values())
         assert read == account.status["innodb_data_read"]
