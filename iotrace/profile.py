@@ -48,6 +48,12 @@ SORTS: Dict[str, str] = {
 
 
 _WHOLE_FILE = ", ".join((*SCALARS, *HISTOGRAMS, "id"))
+_MARKS = ("deleted", "mapped", "renamed")
+
+
+def _column(name: str) -> str:
+    """The SQL for a field of `FileRow` or `Totals`."""
+    return "(renamed_to IS NOT NULL)" if name == "renamed" else name
 
 
 class ProfileError(UserError):
@@ -60,6 +66,7 @@ class Totals(NamedTuple):
     files: int
     deleted: int  # 1 if any is
     mapped: int
+    renamed: int
     bytes_read: int
     bytes_written: int
     calls: int
@@ -186,15 +193,15 @@ class ProfileReader:
 
     def rows(self, sort: Optional[str] = None, limit: int = 0, selection: Selection = EVERYTHING) -> Iterator[FileRow]:
         """As `files`, but only what tables need: about ten times as fast."""
-        query = self._select(", ".join(FileRow._fields), sort, selection)
+        query = self._select(", ".join(map(_column, FileRow._fields)), sort, selection)
         with self._honest():
             yield from map(read_row, self._database.execute(query, (limit or -1,)))
 
     def totals(self, selection: Selection = EVERYTHING) -> Totals:
         """The sums over all files, which SQLite adds up a million of in a second."""
-        counts = Totals._fields[1:]
-        sums = ", ".join(f"coalesce({'max' if name in ('deleted', 'mapped') else 'sum'}({name}), 0)" for name in counts)
-        smallest = f"coalesce(min(min({', '.join(counts)})), 0)"
+        names = Totals._fields[1:]
+        sums = ", ".join(f"coalesce({'max' if name in _MARKS else 'sum'}({_column(name)}), 0)" for name in names)
+        smallest = f"coalesce(min(min({', '.join(map(_column, names))})), 0)"
         query = f"SELECT count(*), {sums}, {smallest} FROM file WHERE {self._where(selection)}"
         with self._honest():
             (row,) = self._database.execute(query)
@@ -259,8 +266,8 @@ def _same_file(row: Union[FileRow, FileStats]) -> Tuple[bytes, int]:
 
 
 def _add_rows(a: FileRow, b: FileRow) -> FileRow:
-    sums = (x + y for x, y in zip(a[6:], b[6:]))
-    return FileRow(a.path, a.mnt_ns, b.device, b.fstype, b.deleted, a.mapped | b.mapped, *sums)
+    sums = (x + y for x, y in zip(a[7:], b[7:]))
+    return FileRow(a.path, a.mnt_ns, b.device, b.fstype, b.deleted, a.mapped | b.mapped, b.renamed, *sums)
 
 
 def combined_rows(readers: List[ProfileReader], selection: Selection = EVERYTHING) -> Iterator[FileRow]:

@@ -33,6 +33,7 @@ class FileRow(NamedTuple):
     fstype: str
     deleted: int
     mapped: int
+    renamed: int
     bytes_read: int
     bytes_written: int
     calls: int

@@ -13,12 +13,12 @@ import shlex
 import shutil
 import time
 from dataclasses import dataclass
-from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, TextIO, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, TextIO, Tuple, Union
 
 from iotrace import text
 from iotrace.errors import UserError
 from iotrace.model import MAX_COUNTER, FileStats, Header, Histogram, SyscallStats, add_headers
-from iotrace.profile import EVERYTHING, FileRow, ProfileReader, Selection, combined_files, combined_rows
+from iotrace.profile import EVERYTHING, FileRow, ProfileReader, Selection, Totals, combined_files, combined_rows
 
 GROUPS = ("file", "directory", "mount", "extension", "syscall")
 
@@ -205,18 +205,20 @@ _SUMS = (
 _FLAG_MEANINGS = {
     "d": "d: deleted while open or since",
     "m": "m: also memory-mapped; what was read or written through memory is in no column",
+    "r": "r: renamed since; --file, with either name, shows both",
 }
 
 
 def _show_table(screen: Screen, title: str, columns: Sequence[Column], totals: Iterable[Total],
                 flags: str = "") -> None:  # fmt: skip
     """Each line is written as it comes; `flags` are those that any of them may have."""
-    used = sum(column.width + 1 for column in columns) + (3 if flags else 0)
+    wide = max(2, len(flags))
+    used = sum(column.width + 1 for column in columns) + (wide + 1 if flags else 0)
     titles = " ".join(f"{column.title:>{column.width}}" for column in columns)
-    screen.line(titles + (" F  " if flags else " ") + title)
+    screen.line(titles + (f" {'F':<{wide}} " if flags else " ") + title)
     for total in totals:
         cells = " ".join(f"{column.value(total):>{column.width}}" for column in columns)
-        mark = f" {total.flags:<2}" if flags else ""
+        mark = f" {total.flags:<{wide}}" if flags else ""
         screen.line(f"{cells}{mark} {text.shorten(total.name, screen.columns - used)}")
     for flag in flags:
         screen.line(_FLAG_MEANINGS[flag])
@@ -337,23 +339,28 @@ def _show_syscalls(screen: Screen, readers: List[ProfileReader], selection: Sele
     _show_table(screen, "SYSTEM CALL", columns, _ordered(totals, sort, limit))
 
 
+def _flags(of: Union[FileRow, Totals]) -> str:
+    marks = {"d": of.deleted, "m": of.mapped, "r": of.renamed}
+    return "".join(flag for flag, value in marks.items() if value)
+
+
 def _file_line(screen: Screen, row: FileRow) -> Total:
-    total = Total(screen.name(row.path), flags="d" * row.deleted + "m" * row.mapped)
+    total = Total(screen.name(row.path), flags=_flags(row))
     total.add(row)
     return total
 
 
 def _more(screen: Screen, lines: int) -> None:
     if lines > 0:
-        screen.line(f"{lines:,} more lines: --limit 0 shows all")
+        screen.line(f"{text.counted(lines, 'more line')}: --limit 0 shows all")
 
 
 def _show_files(screen: Screen, reader: ProfileReader, selection: Selection, sort: str, limit: int) -> None:
     """One line per file of one profile: SQLite sorts them and adds them up."""
     sums = reader.totals(selection)
-    whole = Total(f"total, {sums.files:,} files", sums.files, *sums[3:])
+    whole = Total(f"total, {text.counted(sums.files, 'file')}", sums.files, *sums[4:])
     lines: Iterable[Total] = (_file_line(screen, row) for row in reader.rows(sort, limit, selection))
-    flags = "d" * sums.deleted + "m" * sums.mapped
+    flags = _flags(sums)
     if limit:
         lines = list(lines)
         flags = "".join(flag for flag in flags if any(flag in total.flags for total in lines))
@@ -380,7 +387,7 @@ def _show_groups(screen: Screen, readers: List[ProfileReader], selection: Select
 
     groups = files() if by == "file" else _group(screen, rows, whole, by, depth)
     shown = _ordered(counted(groups), sort, limit)
-    whole.name = f"total, {whole.files:,} files"
+    whole.name = f"total, {text.counted(whole.files, 'file')}"
     flags = "".join(flag for flag in _FLAG_MEANINGS if any(flag in total.flags for total in shown))
     _show_table(screen, by.upper(), _SUMS if by == "file" else (_FILES, *_SUMS), [*shown, whole], flags)
     _more(screen, lines - len(shown))
@@ -458,7 +465,7 @@ def _facts(file: FileStats, start: int) -> Iterator[Tuple[str, str, str]]:
 def _show_syscall(screen: Screen, name: str, call: SyscallStats) -> None:
     errors = ", ".join(f"{errno} {count:,}" for errno, count in sorted(call.errors.items()))
     moved = f", {call.bytes:,} bytes" if call.bytes else ""
-    line = f"{name}: {call.calls:,} calls{moved}{', errors: ' + errors if errors else ''}"
+    line = f"{name}: {text.counted(call.calls, 'call')}{moved}{', errors: ' + errors if errors else ''}"
     screen.wrapped(screen.label(text.safe_text(line)))
     _show_histogram(screen, "bytes asked for, failed calls too", call.requested, text.size)
     _show_histogram(screen, "bytes moved by successful calls; 0 is the end of the file", call.completed, text.size)

@@ -119,6 +119,11 @@ def number(count: int) -> str:
     return str(count) if count < 100_000 else _scaled(count / 1000, 1000, ("k", "M", "G", "T", "P", "E"))
 
 
+def counted(count: int, noun: str) -> str:
+    """1 file, 1,234 files."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def duration(ns: int) -> str:
     """A time for a reader: 0, 17 ns, 4.10 us, 12.3 ms, 99.1 s, 3h07m, 42d. At most 7 columns up to 2^63."""
     if ns < 1000:

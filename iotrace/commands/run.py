@@ -265,7 +265,7 @@ class Run:
         left = self.command is not None and self.command.status is None
         if left:
             print(f"{text.safe_text(self.args.command[0])} goes on without being traced", file=sys.stderr)
-        print(f"profile: {text.safe_text(self.output)} ({files:,} files)", file=sys.stderr)
+        print(f"profile: {text.safe_text(self.output)} ({text.counted(files, 'file')})", file=sys.stderr)
 
 
 def _wait(events: Union[RingBuffer, PerfBuffer], wakeup: int, most: float) -> None:

@@ -228,3 +228,36 @@ def test_all_lines_of_many_files_stream(tmp_path: Path) -> None:
     names = [line.rpartition(b"/")[2] for line in done.stdout.splitlines() if b" /" in line]
     assert [int(name) for name in names] == sorted(range(50000), key=lambda i: -(i * 7919 % 50021))
     assert int(done.stderr) < 8 * 1024  # KiB; the lines' objects would take 15 MiB
+
+
+def test_a_renamed_file_is_marked_and_found_by_either_name(tmp_path: Path) -> None:
+    where = tmp_path / "p"
+    names = {b"/db/#sql-1.ibd": b"/db/orders.ibd", b"/db/gone.ibd": None}
+    profile.write(where, HEADER, [
+        FileStats(1, path, renamed_to=last, deleted=last is None, syscalls={"open": SyscallStats(1)})
+        for path, last in names.items()
+    ])  # fmt: skip
+    body = shown(where)
+    assert [line[-2:] for line in table(body)[1:3]] == [["r", "/db/#sql-1.ibd"], ["d", "/db/gone.ibd"]]
+    assert "r: renamed since" in body
+    assert table(body)[3][-2:] == ["2", "files"]
+    for name in ("/db/#sql-1.ibd", "/db/orders.ibd"):
+        detail = one(where, name)
+        assert "renamed to /db/orders.ibd" in detail and "open: 1 call\n" in detail
+
+
+def test_all_marks_of_one_file_fit(tmp_path: Path) -> None:
+    where = tmp_path / "p"
+    long = b"/" + b"x" * 200
+    profile.write(where, HEADER, [FileStats(1, long, renamed_to=b"/y", deleted=True, mapped=True)])
+    lines = shown(where).split("\n\n", 1)[1].splitlines()
+    assert " dmr /" in lines[1] and lines[0].endswith(" F   FILE")
+    assert all(len(line) <= 80 for line in lines)
+
+
+def one(path: Path, name: str) -> str:
+    """What is shown of a single file."""
+    out = io.StringIO()
+    with profile.open(path) as reader:
+        report.show_file(out, [reader], name, columns=80)
+    return out.getvalue()
