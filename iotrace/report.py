@@ -495,14 +495,27 @@ def _show_one(screen: Screen, file: FileStats, start: int) -> None:
         _show_syscall(screen, name, call)
 
 
+def _only_match(readers: List[ProfileReader], glob: str) -> bytes:
+    """The path that a glob matches. Raises `UserError` if there is none, or more than one."""
+    rows = combined_rows(readers, Selection(path=(os.fsencode(glob),)))
+    paths = itertools.groupby(rows, lambda row: row.path)
+    matches: List[bytes] = [path for path, _ in itertools.islice(paths, 4)]
+    if not matches:
+        raise UserError(f"{glob}: no such file in the profile; `iotrace report PROFILE --limit 0` lists those it has")
+    if len(matches) > 1:
+        names = ", ".join(text.safe(path) for path in matches[:3])
+        raise UserError(f"{glob}: more than one file matches: {names}{', ...' if len(matches) > 3 else ''}")
+    return matches[0]
+
+
 def show_file(out: TextIO, readers: List[ProfileReader], path: str, columns: Optional[int] = None) -> None:
-    """All that is known of one file. `path` is its name, or how the tables write it.
+    """All that is known of one file. `path` is its name, or how the tables write it, or a glob that it alone matches.
 
     Raises `UserError` if no profile has it.
     """
     files = combined_files(readers, os.fsencode(path)) or combined_files(readers, text.unescape(path))
     if not files:
-        raise UserError(f"{path}: no such file in the profile; `iotrace report PROFILE --limit 0` lists those it has")
+        files = combined_files(readers, _only_match(readers, path))
     screen = Screen(out, columns)
     header = _sum_headers(readers)
     show_header(screen, header)

@@ -31,7 +31,7 @@ def setup(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("profiles", metavar="PROFILE", nargs="+", help="what `iotrace run` wrote; several are added up")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--by", choices=report.GROUPS, default="file", help="what a line stands for; default: file")
-    what.add_argument("--file", metavar="PATH", help="everything about one file")
+    what.add_argument("--file", metavar="PATH", help="everything about one file (a glob will do that only one matches)")
     parser.add_argument("--depth", metavar="N", type=count, default=0,
                         help="with --by directory: N names deep; default: 0, where the files are")  # fmt: skip
     parser.add_argument("--sort", choices=tuple(profile.SORTS), default="bytes", help="default: %(default)s")

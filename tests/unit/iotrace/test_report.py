@@ -255,6 +255,16 @@ def test_all_marks_of_one_file_fit(tmp_path: Path) -> None:
     assert all(len(line) <= 80 for line in lines)
 
 
+def test_a_glob_names_a_file_that_it_alone_matches(path: Path) -> None:
+    assert "\n/srv/a/sub1/000022.log\n" in one(path, "*22.log")
+    with pytest.raises(UserError, match=re.escape("more than one file matches: /srv/a/sub0/000000.log, ")):
+        one(path, "*.log")
+    with pytest.raises(UserError, match=r"more than one file matches: [^,]*, [^,]*$"):
+        one(path, "*00[01].*")
+    with pytest.raises(UserError, match="no such file"):
+        one(path, "*.none")
+
+
 def one(path: Path, name: str) -> str:
     """What is shown of a single file."""
     out = io.StringIO()
