@@ -133,6 +133,11 @@ def _settings(args: argparse.Namespace) -> Settings:
     )  # fmt: skip
 
 
+def _waits_for_a_name(args: argparse.Namespace) -> bool:
+    """Whether all that is to be traced are processes by name: one mistyped would otherwise look like one at rest."""
+    return bool(args.comm) and not (args.command or args.pid or args.all or args.quiet)
+
+
 def _default_output(args: argparse.Namespace) -> str:
     if args.command:
         name = os.path.basename(args.command[0])
@@ -179,7 +184,8 @@ class Run:
             meter.begin()
             for pid in session.settings.pids:
                 session.trace_process(pid, follow=session.settings.follow)
-            session.trace_running()
+            if not session.trace_running() and _waits_for_a_name(self.args):
+                print("iotrace: no process matches --comm yet: waiting for one", file=sys.stderr)
             if command is not None:
                 session.trace_process(command.pid, follow=session.settings.follow)
                 command.release()

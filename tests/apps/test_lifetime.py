@@ -179,3 +179,12 @@ def test_the_profile_says_what_was_run(place: Path) -> None:
     assert document["command"][-1] == str(place / "workload.py")
     assert (document["host"], document["kernel"], document["machine"]) == (os.uname()[1], os.uname()[2], os.uname()[4])
     assert 0 < document["started_ns"] < document["ended_ns"]
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_a_name_that_no_process_has_is_told(place: Path, running: bool) -> None:
+    """It may be mistyped, and the run would only show no files."""
+    name = Path("/proc/self/comm").read_text().strip() if running else "no-such-name"
+    command = iotrace("run", "-o", str(place / "p.iotrace"), "--duration", "0.1", "--comm", name)
+    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=True)
+    assert ("no process matches --comm" in ended.stderr) != running
