@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional, Type
+from typing import List, Optional, Tuple, Type
 
 from asm import U32, U64, Field, Layout, Map, Mem, Register, Slot, r0, r1, r2, r3, r4, r8, r9
 
@@ -54,18 +54,34 @@ class Operation:
 
     def find(self, full: str) -> None:
         """Finds or makes the record; ``full``: there is no room."""
+        self._fill_key()
+        for name, spec, record in self._records():
+            self._find(spec, record, name, full)
+
+    def find_made(self, missing: str) -> None:
+        """Finds the record if somebody has made it."""
+        a = self.b.a
+        self._fill_key()
+        for name, spec, _ in self._records():
+            a.lookup(spec, self.key)
+            a.jeq(r0, 0, missing)
+            a.stx(self._pointer(name), r0)
+
+    def _fill_key(self) -> None:
         a = self.b.a
         a.ldx(r1, self.file_id)
         a.stx(self.key[OpKey.id], r1)
         a.ldx(r1, r9[Call.op])
         a.stx(self.key[OpKey.op], r1)
         a.st(self.key[OpKey.pad], 0)
+
+    def _records(self) -> List[Tuple[str, Map, Type[Layout]]]:
+        """What the record consists of: names, maps, layouts."""
+        maps = self.b.maps
         if self.b.kernel.big_values:
-            self._find(self.b.maps.heads, OpStats, "head", full)
-            return
-        for name, spec, part in (("head", self.b.maps.heads, HEAD), ("completed", self.b.maps.completed, COMPLETED),
-                                 ("latency", self.b.maps.latency, LATENCY), ("runs", self.b.maps.runs, RUNS)):
-            self._find(spec, part.record, name, full)
+            return [("head", maps.heads, OpStats)]
+        return [("head", maps.heads, OpHead), ("completed", maps.completed, Completed),
+                ("latency", maps.latency, Latency), ("runs", maps.runs, Runs)]
 
     def _find(self, spec: Map, record: Type[Layout], name: str, full: str) -> None:
         a, have = self.b.a, self.b.a.unique("have_" + name)
@@ -256,22 +272,26 @@ def _extreme(b: Body, mem: Mem, *, lowest: bool) -> None:
     a.label(done)
 
 
-def run_ended(b: Body, op: Operation) -> None:
-    """The run of Call.broken bytes that this call has ended, if it had any."""
+def run_ended(b: Body, op: Operation, *, long_too: bool = True) -> None:
+    """The run of Call.broken bytes that this call has ended, if it had any.
+
+    Unless ``long_too``, it is known to be one of those that have a bucket in the record.
+    """
     a = b.a
     long, done = a.unique("long_run"), a.unique("no_run")
     a.ldx(r2, r9[Call.broken])
     a.jeq(r2, 0, done)
     b.bucket(r1, r2, r3)
-    a.jge(r1, RUN_BUCKETS, long)
+    a.jge(r1, RUN_BUCKETS, long if long_too else done)
     offset = op.at(RUNS, r2)
     if offset:
         a.add(r2, offset)
     b.cell(r2, r1, RUN_BUCKETS)
-    a.ja(done)
-    a.label(long)
-    a.mov(r3, r1)
-    b.tally(file=r9[Call.id], op=None, kind=TALLY_READ_RUN, item=r3, beyond=r9[Call.direction])
+    if long_too:
+        a.ja(done)
+        a.label(long)
+        a.mov(r3, r1)
+        b.tally(file=r9[Call.id], op=None, kind=TALLY_READ_RUN, item=r3, beyond=r9[Call.direction])
     a.label(done)
 
 
@@ -318,6 +338,38 @@ def transfer_result(b: Body, full: str, *, submitted: bool = False) -> None:
     a.ldx(r1, r9[Call.direction])
     a.jeq(r1, READ, done)
     _written(b, submitted)
+    a.label(done)
+
+
+def whole_transfer(b: Body, op: Operation) -> None:
+    """The same, in fewer instructions, for a request that moved the r8 bytes it asked for, more than none.
+
+    Its record was found to be there, and the run that it ended is no longer than the histogram is.
+    """
+    a, sized = b.a, b.a.unique("sized")
+    entered_and_called(b, op)
+    a.xadd(op.head(r2, OpHead.bytes), r8)
+    a.mov(r2, r8)
+    b.bucket(r1, r2, r3)
+    a.jge(r1, SIZE_BUCKETS, sized, "cannot be: MAX_RW_COUNT")
+    a.mov(r4, r1)
+    a.mov(r3, r1)
+    for index, part, within in ((r3, HEAD, OpHead.requested.offset), (r4, COMPLETED, 0)):
+        offset = op.at(part, r2) + within
+        if offset:
+            a.add(r2, offset)
+        b.cell(r2, index, SIZE_BUCKETS)
+    a.label(sized)
+    direct(b, op)
+    returned(b, op)
+    extent(b, op)
+    run_ended(b, op, long_too=False)
+    _durable(b, op)
+    _show_activity(b)
+    done = a.unique("transfer_done")
+    a.ldx(r1, r9[Call.direction])
+    a.jeq(r1, READ, done)
+    _written(b, submitted=True)
     a.label(done)
 
 

@@ -17,23 +17,34 @@ from typing import Callable, List, Tuple
 from asm import U32, U64, Field, Program, Slot, r0, r1, r2, r3, r6, r7, r8, r9
 
 from . import account
-from .asynchronous import complete, submit, take_back
+from .asynchronous import complete, complete_whole, submit, take_back
 from .body import Body, begin
 from .entry import begin_exit, find_call, load_result, resolve
 from .identify import SCRATCH_ENTER, find_open, identify, read_file, regular_only, send_name
 from .kernel import RWF_APPEND, RWF_DSYNC, RWF_SYNC, Kernel, Options
 from .layout import IOVECS, SYNC, AioContext, AioEvent, AioKey, AioRing, Call, Iocb, Lost, PendingKey
-from .maps import AIO_EVENTS, AIO_LAST, AIO_NEW, AIO_NOTE, AIO_RING, AIO_UNDO, AIO_VECTOR, Maps
+from .maps import (
+    AIO_EVENTS,
+    AIO_LAST,
+    AIO_NEW,
+    AIO_NOTE,
+    AIO_RARE_EVENTS,
+    AIO_RARE_RING,
+    AIO_RING,
+    AIO_UNDO,
+    AIO_VECTOR,
+    Maps,
+)
 from .operations import BY_NAME, READ, WRITE, Kind
 from .transfer import sum_iovec
 
 RING_MAGIC = 0xA10A10A1     # fs/aio.c: AIO_RING_MAGIC
 EBADF = 9
 AIO_LIMIT = 1 << 16         # requests a call: fs.aio-max-nr is 65,536 unless somebody raised it
-EVENTS_AT_ONCE, NOTES_AT_ONCE, UNDONE_AT_ONCE = 2, 6, 8     # what 4,096 instructions hold
+EVENTS_AT_ONCE, PLAIN_EVENTS_AT_ONCE, NOTES_AT_ONCE, UNDONE_AT_ONCE = 2, 10, 9, 8   # what 4,096 instructions hold
 LOOPED_AT_ONCE = 64         # of any, where the verifier follows a loop round by round
 CONTEXTS_AT_ONCE = 16       # of a process that ends
-ENTRIES = 8                 # of an iovec, summed in place
+ENTRIES = 4                 # of an iovec, summed in place
 
 # include/uapi/linux/aio_abi.h: IOCB_CMD_*
 OPCODES: List[Tuple[int, str, int]] = [
@@ -333,14 +344,27 @@ def _go_on(b: Body) -> None:
 
 def events(kernel: Kernel, options: Options, maps: Maps, *, entering: bool) -> Program:
     """Accounts for the events Call.next to Call.count of those at Call.base: at entry from the ring, at exit from the
-    caller's buffer."""
+    caller's buffer.
+
+    In straight code only for what is plain, but for more of it; the rest is left to ``rare_events``.
+    """
     b = begin("aio_ring" if entering else "aio_events", kernel, options, maps)
     a = b.a
     a.mov(r6, r1)
     find_call(b, "out")
-    _repeat(b, "event", EVENTS_AT_ONCE, lambda over: _event(b, over))
+    if kernel.straight:
+        a.st(r9[Call.stuck], 0)
+        _repeat(b, "event", PLAIN_EVENTS_AT_ONCE, lambda over: _event(b, over, plain=True))
+    else:
+        _repeat(b, "event", 0, lambda over: _event(b, over))
     if not kernel.loops:
         _more(b, "finished")
+        if kernel.straight:
+            a.ldx(r1, r9[Call.stuck])
+            a.jeq(r1, 0, "again")
+            a.tail_call(r6, maps.jumps, AIO_RARE_RING if entering else AIO_RARE_EVENTS)
+            a.ret(0)
+            a.label("again")
         a.tail_call(r6, maps.jumps, AIO_RING if entering else AIO_EVENTS)
         a.label("finished")
     if entering:
@@ -350,9 +374,22 @@ def events(kernel: Kernel, options: Options, maps: Maps, *, entering: bool) -> P
     return b.program()
 
 
-def _event(b: Body, over: str) -> None:
+def rare_events(kernel: Kernel, options: Options, maps: Maps, *, entering: bool) -> Program:
+    """Two events of any kind, in straight code."""
+    b = begin("aio_rare_ring" if entering else "aio_rare_events", kernel, options, maps)
+    a = b.a
+    a.mov(r6, r1)
+    find_call(b, "out")
+    _repeat(b, "event", EVENTS_AT_ONCE, lambda over: _event(b, over))
+    a.tail_call(r6, maps.jumps, AIO_RING if entering else AIO_EVENTS)
+    a.label("out")
+    a.ret(0)
+    return b.program()
+
+
+def _event(b: Body, over: str, *, plain: bool = False) -> None:
     a, event = b.a, b.overlay("event", AioEvent)
-    within, full, counted = a.unique("within"), a.unique("no_room"), a.unique("next_event")
+    within, full, counted, rare = (a.unique(name) for name in ("within", "no_room", "next_event", "rare"))
     _more(b, over)
     a.ldx(r2, r9[Call.wrap])
     a.jlt(r1, r2, within)
@@ -361,13 +398,23 @@ def _event(b: Body, over: str) -> None:
     a.lsh(r1, AioEvent.size.bit_length() - 1)
     a.ldx(r3, r9[Call.base])
     a.add(r3, r1)
-    _advance(b)
+    if not plain:
+        _advance(b)
     b.probe(event, AioEvent.size, r3, 0)
     a.jne(r0, 0, counted, "nobody has looked at it: it was handed over by a call")
     a.ldx(r1, event[AioEvent.request])
     a.stx(r9[Call.iocb], r1)
     a.ldx(r8, event[AioEvent.result])
     key = _pending_key(b, b.overlay("pending", PendingKey))
+    if plain:
+        complete_whole(b, key, unknown=counted, rare=rare)
+        a.ja(counted)
+        a.label(rare)
+        a.st(r9[Call.stuck], 1)
+        a.ja(over)
+        a.label(counted)
+        _advance(b)
+        return
     complete(b, key, unknown=counted, full=full)
     a.ja(counted)
     a.label(full)
@@ -404,13 +451,15 @@ def note(kernel: Kernel, options: Options, maps: Maps) -> Program:
 
 def _note(b: Body, over: str) -> None:
     a = b.a
-    found, slow, skip = a.unique("found"), a.unique("slow"), a.unique("next_request")
+    found, slow, stale, skip = (a.unique(name) for name in ("found", "slow", "stale", "next_request"))
     _more(b, over)
     _read_request(b, skip, over)
-    find_open(b, found, slow)
+    find_open(b, found, slow, later=stale if b.kernel.straight else "")
     a.label(slow)
     read_file(b, r8)
     regular_only(b, skip)
+    if b.kernel.straight:
+        a.label(stale)
     a.st(r9[Call.stuck], AIO_NEW)
     a.ja(over)
     a.label(found)
@@ -444,6 +493,9 @@ def note_new(kernel: Kernel, options: Options, maps: Maps) -> Program:
     a.st(r9[Call.walk], 0)
     _read_request(b, "skip", "out")
     a.st(r9[Call.moved], 0)
+    if kernel.straight:
+        find_open(b, "slow", "slow")    # which ends what an earlier owner of the address has left
+        a.label("slow")
     identify(b, scratch=SCRATCH_ENTER, skip="skip")
     _submit(b)
     _next_request(b)

@@ -16,6 +16,8 @@ from .maps import (
     AIO_LAST,
     AIO_NEW,
     AIO_NOTE,
+    AIO_RARE_EVENTS,
+    AIO_RARE_RING,
     AIO_RING,
     AIO_UNDO,
     AIO_VECTOR,
@@ -66,7 +68,7 @@ class ProgramSet:
 
 # What is tail-called at the entry of a call.
 ENTERING = ("enter_other", "walk_0", "enter_aio", "aio_ring", "aio_last", "aio_note", "aio_new",
-            "aio_vector")
+            "aio_vector", "aio_rare_ring")
 
 
 def system_calls(machine: str) -> List[SystemCall]:
@@ -113,6 +115,9 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
     if not kernel.loops:
         made.append(aio.measure(*facts))
         jumps[AIO_VECTOR] = "aio_vector"
+    if kernel.straight:
+        made += [aio.rare_events(*facts, entering=entering) for entering in (True, False)]
+        jumps.update({AIO_RARE_RING: "aio_rare_ring", AIO_RARE_EVENTS: "aio_rare_events"})
     calls = system_calls(kernel.machine)
     enters, hooks = _ways_in(kernel, options, maps, calls)
     made += enters

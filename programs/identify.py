@@ -62,13 +62,14 @@ def read_file(b: Body, file: Register) -> None:
     b.copy(r9[Call.flags], file, o["file.flags"], "file", "O_* flags")
 
 
-def find_open(b: Body, known: str, slow: str) -> None:
+def find_open(b: Body, known: str, slow: str, *, later: str = "") -> None:
     """The quick way to r7: a jump to ``known`` with the OpenFile of the file in r8, or to ``slow`` without.
 
-    Call.inode, Call.flags and Call.pos are set.  A record left by an earlier owner of the address ends here.
+    Call.inode, Call.flags and Call.pos are set.  A record left by an earlier owner of the address ends here, or there
+    is a jump to ``later`` instead.
     """
     a = b.a
-    key, stale = a.slot("open", OpenKey), a.unique("stale")
+    key, stale = a.slot("open", OpenKey), later or a.unique("stale")
     a.stx(key[OpenKey.file], r8)
     a.ldx(r1, r9[Call.mnt_ns])
     a.stx(key[OpenKey.mnt_ns], r1)
@@ -84,6 +85,8 @@ def find_open(b: Body, known: str, slow: str) -> None:
     a.ldx(r1, r7[OpenFile.flags])
     a.jeq(r1, 0, known)
     a.ja(slow)
+    if later:
+        return
     a.label(stale)
     end_runs(b)
     a.delete(b.maps.opens, key)

@@ -179,6 +179,11 @@ class Kernel:
     uring: Optional[Uring] = None   # None: this kernel does not show enough of io_uring's requests
 
     @property
+    def straight(self) -> bool:
+        """Whether programs must do everything in straight code."""
+        return not self.loops and not self.back_jumps
+
+    @property
     def registers(self) -> Registers:
         return REGISTERS[self.machine]
 
