@@ -126,14 +126,11 @@ def identify(b: Body, *, scratch: int, skip: str, renew: bool = False) -> None:
 def regular_only(b: Body, skip: str) -> None:
     """Jumps to ``skip`` unless Call.inode, opened with Call.flags, is a regular file that has a name.  Clobbers r7."""
     a = b.a
-    mode = a.slot("word", U64)
     a.ldx(r1, r9[Call.flags])
     a.and_(r1, O_TMPFILE)
     a.jne(r1, 0, skip, "it never had a name")
     a.ldx(r7, r9[Call.inode])
-    a.st(mode, 0)
-    b.probe(mode.at(0, 2), 2, r7, b.kernel.offsets["inode.mode"])
-    a.ldx(r1, mode)
+    b.load(r1, r7, b.kernel.offsets["inode.mode"], size=2, of="inode")
     a.and_(r1, S_IFMT)
     a.jne(r1, S_IFREG, skip, "no regular file")
 
@@ -143,17 +140,18 @@ def _read_key(b: Body, skip: str) -> None:
     a, o, key = b.a, b.kernel.offsets, b.file_key()
     a.zero(key)
     a.ldx(r7, r9[Call.mnt_ns])
-    b.probe(key[FileKey.mnt_ns], 4, r7, o["mnt_ns.inum"], "mount namespace")
-    b.probe(key[FileKey.mnt], 8, r8, o["file.mnt"])
-    b.probe(key[FileKey.dentry], 8, r8, o["file.dentry"])
+    b.copy(key[FileKey.mnt_ns], r7, o["mnt_ns.inum"], "mnt_namespace", "mount namespace")
+    b.copy(key[FileKey.mnt], r8, o["file.mnt"], "file")
+    b.copy(key[FileKey.dentry], r8, o["file.dentry"], "file")
     a.ldx(r7, key[FileKey.mnt])
-    b.load(r1, r7, o["mount.ns"] - o["mount.mnt"], "real_mount(mnt)->mnt_ns")
+    a.sub(r7, o["mount.mnt"], "container_of(mnt, struct mount, mnt)")
+    b.load(r1, r7, o["mount.ns"], "the namespace that it is mounted in", of="mount")
     a.jeq(r1, MNT_NS_INTERNAL, skip, "no path leads there: a memfd, say")
     a.ldx(r7, r9[Call.inode])
-    b.probe(key[FileKey.inode], 8, r7, o["inode.ino"])
-    b.probe(key[FileKey.generation], 4, r7, o["inode.generation"])
-    b.load(r7, r7, o["inode.sb"])
-    b.probe(key[FileKey.device], 4, r7, o["sb.dev"])
+    b.copy(key[FileKey.inode], r7, o["inode.ino"], "inode")
+    b.copy(key[FileKey.generation], r7, o["inode.generation"], "inode")
+    b.load(r7, r7, o["inode.sb"], of="inode")
+    b.copy(key[FileKey.device], r7, o["sb.dev"], "super_block")
     if not b.options.include_pseudo:
         _real_file_systems_only(b, skip)
 
@@ -161,7 +159,7 @@ def _read_key(b: Body, skip: str) -> None:
 def _real_file_systems_only(b: Body, skip: str) -> None:
     """Jumps to ``skip`` if the super block in r7 is that of a file system which keeps no data."""
     a = b.a
-    b.load(r1, r7, b.kernel.offsets["sb.magic"])
+    b.load(r1, r7, b.kernel.offsets["sb.magic"], of="super_block")
     for name, magic in PSEUDO_FILE_SYSTEMS.items():
         if magic < 1 << 31:
             a.jeq(r1, magic, skip, name)
@@ -198,7 +196,8 @@ def _begin_walk(b: Body, scratch: int, skip: str) -> None:
     a.st(r7[event[PathEvent.kind]], EVENT_NAMED)
     for place, offset in ((Walk.parent, o["dentry.parent"]), (Walk.name, o["dentry.hash_len"])):
         a.ldx(r3, r7[Walk.dentry])
-        b.probe(r7[place], 8, r3, offset, "changes with a rename")
+        a.add(r3, offset)
+        b.copy(r7[place], r3, 0, "list_head", "changes with a rename")
 
 
 def _new_file(b: Body, full: str) -> None:
@@ -264,7 +263,7 @@ def _open_record(b: Body, *, renew: bool, full: str) -> None:
     else:
         a.jne(r0, 0, have)
     fresh = b.fresh(OpenFile)
-    b.probe(fresh[OpenFile.pos], 8, r8, o["file.pos"])
+    b.copy(fresh[OpenFile.pos], r8, o["file.pos"], "file")
     a.ldx(r1, fresh[OpenFile.pos])
     a.ldx(r2, r9[Call.moved])
     a.sub(r1, r2, "where it was before this transfer")

@@ -126,6 +126,7 @@ TYPED: Tuple[str, ...] = ("task_struct", "files_struct", "fdtable", "file", "lis
 TYPED_MEMBERS: Dict[str, Tuple[str, ...]] = {"task.tgid": ("task_struct.tgid",)}
 # The same, but a kernel may do without.
 TYPED_OPTIONAL: Tuple[str, ...] = (
+    "inode", "super_block", "mount", "mnt_namespace",
     "io_kiocb", "io_rw", "io_ring_ctx", "io_rsrc_node", "io_splice", "io_open", "io_close",
 )
 

@@ -7,7 +7,7 @@ from . import account
 from .body import Body, begin
 from .copies import enter_copy
 from .entry import begin_exit, find_call, resolve
-from .identify import SCRATCH_ENTER, SCRATCH_EXIT, end_runs, identify, send_name
+from .identify import SCRATCH_ENTER, SCRATCH_EXIT, end_runs, find_open, identify, send_name
 from .kernel import Kernel, Options
 from .layout import FILE_DELETED, FILE_MAPPED, Call, FileState, Lost, OpenFile, OpenKey
 from .maps import Maps
@@ -28,8 +28,14 @@ def enter_other(kernel: Kernel, options: Options, maps: Maps) -> Program:
     a.jeq(r7, Kind.MMAP, "mmap")
     enter_copy(b)
     a.label("mmap")
+    a.ldx(r1, r9.u32(Call.args.offset + 8 * kernel.argument(3)))
+    a.and_(r1, MAP_ANONYMOUS)
+    a.jne(r1, 0, "no_file", "whatever the descriptor")
     resolve(b, 4)
     a.stx(r9[Call.file], r8)
+    a.jne(r8, 0, "out")
+    a.label("no_file")
+    a.st(r9[Call.call], 0, "nothing to be done at its exit")
     a.ret(0)
     a.label("close")
     _enter_close(b)
@@ -50,7 +56,7 @@ def _enter_close(b: Body) -> None:
     a.ldx(r1, r7[OpenFile.id])
     a.stx(r9[Call.id], r1)
     mark_deleted(b)
-    b.load(r1, r8, o["file.ref"])
+    b.load(r1, r8, o["file.ref"], of="file")
     a.jne(r1, b.kernel.one_reference, "still_open", "another descriptor, or a call in flight, keeps it")
     end_runs(b)
     key = a.slot("open", OpenKey)
@@ -63,7 +69,7 @@ def mark_deleted(b: Body) -> None:
     """Sets FILE_DELETED in the state of the file of the OpenFile in r7 if no name is left."""
     a, done = b.a, b.a.unique("has_a_name")
     a.ldx(r3, r9[Call.inode])
-    b.load(r1, r3, b.kernel.offsets["inode.nlink"], "links", size=4)
+    b.load(r1, r3, b.kernel.offsets["inode.nlink"], "links", size=4, of="inode")
     a.jne(r1, 0, done)
     _set_flag(b, FILE_DELETED)
     a.label(done)
@@ -141,11 +147,11 @@ def exit_mmap(kernel: Kernel, options: Options, maps: Maps) -> Program:
     a.st(r9[Call.moved], 0)
     a.jslt(r8, 0, "out", "failed: no address of a user lies in the upper half")
     a.ldx(r8, r9[Call.file])
-    a.jeq(r8, 0, "out")
-    a.ldx(r1, r9.u32(Call.args.offset + 8 * kernel.argument(3)))
-    a.and_(r1, MAP_ANONYMOUS)
-    a.jne(r1, 0, "out", "no file, whatever the descriptor")
+    a.st(r9[Call.walk], 0)
+    find_open(b, "found", "slow")
+    a.label("slow")
     identify(b, scratch=SCRATCH_EXIT, skip="out")
+    a.label("found")
     _set_flag(b, FILE_MAPPED)
     send_name(b, SCRATCH_EXIT)
     a.label("out")
