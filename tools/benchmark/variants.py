@@ -21,6 +21,7 @@ from typing import Counter as Counts
 
 from asm import Assembler, ProgramType
 from benchmark.machine import HERE, BenchError, Loop
+from iotrace import profile, writing
 from iotrace.session import Session, Settings
 from pybpf import links
 from pybpf.programs import LoadedProgram, load
@@ -81,16 +82,19 @@ def iotrace(attach: str, file: Path) -> Variant:
 
     @contextlib.contextmanager
     def variant(target: Loop) -> Iterator[Attached]:
+        output = file.with_name(f"seen-{attach}")
         with Session(Settings(pids=[target.pid], follow=True, attach=attach)) as session:
+            session.write_to(writing.Writer(output))
             session.attach()
             session.trace_process(target.pid, follow=True)
             attached = Attached(session.programs)
             yield attached
+            session.finish()
+        with profile.open(output) as reader:
             counts: Counts[str] = Counter()
-            for seen in session.finish().files:
-                if seen.path == os.fsencode(file):
-                    counts.update({name: call.calls for name, call in seen.syscalls.items()})
-            attached.seen = counts
+            for seen in reader.find(os.fsencode(file)):
+                counts.update({name: call.calls for name, call in seen.syscalls.items()})
+        attached.seen = counts
 
     return variant
 

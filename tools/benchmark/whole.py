@@ -15,7 +15,7 @@ from typing import Callable, Dict, Iterator, List, NamedTuple
 from benchmark.machine import ROOT, BenchError, Measured, Skipped, iotrace_command, measured
 from benchmark.rows import Row
 from benchmark.variants import running_bpftrace
-from iotrace import profile
+from iotrace import profile, writing
 from iotrace.model import FileStats, Header, SyscallStats
 from iotrace.session import Session, Settings
 from programs.operations import SYSTEM_CALLS
@@ -185,7 +185,7 @@ def synthetic(path: Path, files: int) -> None:
                 first_read_ns=5, last_read_ns=9, lowest_offset=0, highest_offset=8191,
             )  # fmt: skip
 
-    profile.write(path, Header(version="0", host="bench", kernel="0", machine="none", ended_ns=10**9), each())
+    writing.write(path, Header(version="0", host="bench", kernel="0", machine="none", ended_ns=10**9), each())
 
 
 class Shown(NamedTuple):
