@@ -52,6 +52,7 @@ __all__ = [
     "RingBuf",
     "TaskStorage",
     "create",
+    "footprint",
     "kernel_name",
 ]
 
@@ -175,6 +176,25 @@ class Map(Descriptor, Generic[Value]):
             raise
         return True
 
+    def delete_all(self, keys: List[bytes]) -> None:
+        """Remove these keys; those that are not there do not matter. In batches from 5.6 on (aa2e93b8e58e)."""
+        left = keys if self._batches(Command.MAP_DELETE_BATCH) else []
+        while left:
+            raw = b"".join(left)
+            if len(raw) != len(left) * self.key_size:
+                raise ValueError(f"map {self.name}: a key is not of {self.key_size} bytes")
+            attr = MapBatchAttr(keys=address(raw), count=len(left), map_fd=self.fileno())
+            try:
+                bpf(Command.MAP_DELETE_BATCH, attr, ctypes.sizeof(attr), subject=self._subject, retry=False)
+                return
+            except BpfError as error:
+                if error.errno not in (errno.ENOENT, errno.EINTR):
+                    raise
+                left = left[attr.count + (error.errno == errno.ENOENT) :]  # it stops at a key that is not there
+        if not self._batches(Command.MAP_DELETE_BATCH):
+            for key in keys:
+                self.delete(key)
+
     def next_key(self, key: Optional[bytes]) -> Optional[bytes]:
         """The key after `key`; None behind the last.
 
@@ -219,6 +239,17 @@ class Map(Descriptor, Generic[Value]):
             if value is not None:
                 yield key, value
 
+    def blocks(self) -> Iterator[Tuple[bytes, bytes]]:
+        """What `items` gives, many keys and many values at a time, each joined: for who looks at one word of each.
+
+        Not for maps with a value per CPU.
+        """
+        if self._batches(Command.MAP_LOOKUP_BATCH):
+            yield from self._blocks(Command.MAP_LOOKUP_BATCH)
+            return
+        found: List[Tuple[bytes, Any]] = list(self.items())
+        yield b"".join(key for key, _ in found), b"".join(value for _, value in found)
+
     def drain(self) -> Iterator[Tuple[bytes, Value]]:
         """Every key with its value, removed from the map as it is read; to be consumed to the end.
 
@@ -252,6 +283,15 @@ class Map(Descriptor, Generic[Value]):
 
     def _batch(self, command: Command) -> Iterator[Tuple[bytes, Value]]:
         size, wire = self.key_size, self._wire_size
+        for keys, values in self._blocks(command):
+            for index in range(len(keys) // size):
+                yield (
+                    keys[index * size : (index + 1) * size],
+                    self._decode(values[index * wire : (index + 1) * wire]),
+                )
+
+    def _blocks(self, command: Command) -> Iterator[Tuple[bytes, bytes]]:
+        size, wire = self.key_size, self._wire_size
         most = max(1, min(self.max_entries, _BATCH_BYTES // (size + wire)))
         room = min(most, _FIRST_BATCH)
         # A hash map writes four bytes of position, an array a whole key.
@@ -281,12 +321,7 @@ class Map(Descriptor, Generic[Value]):
                     raise
                 finished = True  # ENOENT is the end, with what count says before it
             count = attr.count
-            raw_keys, raw_values = ctypes.string_at(keys, count * size), ctypes.string_at(values, count * wire)
-            for index in range(count):
-                yield (
-                    raw_keys[index * size : (index + 1) * size],
-                    self._decode(raw_values[index * wire : (index + 1) * wire]),
-                )
+            yield ctypes.string_at(keys, count * size), ctypes.string_at(values, count * wire)
             position, following = following, position
             started = True
             room = max(room, min(most, room * 4))
@@ -439,6 +474,31 @@ _CLASSES: Dict[MapType, Type[Map[Any]]] = {
     MapType.RINGBUF: RingBuf,
     MapType.TASK_STORAGE: TaskStorage,
 }
+
+
+_ELEMENT, _BUCKET, _SPARE_ELEMENTS = 48, 16, 128  # struct htab_elem, struct bucket; of each CPU, about
+_SLABS = (96, 192)  # besides powers of two: include/linux/slab.h, kmalloc_info
+
+
+def footprint(spec: asm.Map) -> int:
+    """Bytes of memory that a map takes at most, some pages and what the allocator keeps in reserve for each CPU aside.
+
+    An element that is allocated when it is needed is rounded up by kmalloc (6.1, kernel/bpf/memalloc.c), and has a link
+    of its own.
+    """
+    entries, value = spec.max_entries, (spec.value_size + 7) & ~7
+    if spec.type is MapType.RINGBUF:
+        return entries
+    if spec.type in (MapType.PERCPU_ARRAY, MapType.PERCPU_HASH, MapType.LRU_PERCPU_HASH):
+        value *= possible_cpus()
+    if spec.type not in (MapType.HASH, MapType.LRU_HASH, MapType.PERCPU_HASH, MapType.LRU_PERCPU_HASH):
+        return entries * max(value, 8)
+    element = _ELEMENT + ((spec.key_size + 7) & ~7) + value
+    if spec.flags & NO_PREALLOC:
+        element = min(size for size in (*_SLABS, 1 << (element + 7).bit_length()) if size >= element + 8)
+    else:
+        entries += _SPARE_ELEMENTS * possible_cpus()
+    return entries * element + (_BUCKET << (spec.max_entries - 1).bit_length())
 
 
 def create(

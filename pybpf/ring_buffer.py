@@ -23,6 +23,7 @@ from pybpf.syscalls import BpfError
 __all__ = ["RingBuffer"]
 
 _BUSY, _DISCARD = 1 << 31, 1 << 30
+_FREE_EVERY = 1 << 16  # bytes; the kernel looks at the consumer's position for each record
 _HEADER_SIZE = 8  # length with the two bits, offset of the page (kernel/bpf/ringbuf.c, struct bpf_ringbuf_hdr)
 
 
@@ -55,25 +56,31 @@ class RingBuffer:
     def read(self, callback: Callable[[bytes], None]) -> int:
         """Hand every finished record to `callback`, oldest first; how many there were."""
         count = 0
-        position = self._consumer[0]
+        size, lengths, data = self.size, self._lengths, self._data
+        position = freed = self._consumer[0]
         head = self._producer[0]
         barrier()
-        while position < head:
-            start = position % self.size
-            word = self._lengths[start // 4]
-            if word & _BUSY:
-                break
-            barrier()  # the record may be read once it is seen not to be busy
-            length = word & ~_DISCARD
-            if length > self.size - _HEADER_SIZE:
-                raise BpfError(errno.EIO, "reading events", "ring buffer", "the ring holds a record that cannot be")
-            record = bytes(self._data[start + _HEADER_SIZE : start + _HEADER_SIZE + length])
-            position += (_HEADER_SIZE + length + 7) & ~7
+        try:
+            while position < head:
+                start = position % size
+                word = lengths[start >> 2]
+                if word & _BUSY:
+                    break
+                barrier()  # the record may be read once it is seen not to be busy
+                length = word & ~_DISCARD
+                if length > size - _HEADER_SIZE:
+                    raise BpfError(errno.EIO, "reading events", "ring buffer", "the ring holds a record that cannot be")
+                record = data[start + _HEADER_SIZE : start + _HEADER_SIZE + length].tobytes()
+                position += (_HEADER_SIZE + length + 7) & ~7
+                if position - freed > _FREE_EVERY:
+                    barrier()
+                    self._consumer[0] = freed = position
+                if not word & _DISCARD:
+                    count += 1
+                    callback(record)
+        finally:  # a callback that raises has had its record
             barrier()
             self._consumer[0] = position
-            if not word & _DISCARD:
-                count += 1
-                callback(record)
         return count
 
     def close(self) -> None:

@@ -46,6 +46,7 @@ __all__ = [
     "ptrace",
     "rename_thread",
     "unshare",
+    "wait_for_programs",
 ]
 
 ENOTSUPP = 524  # internal to the kernel and in no libc, yet bpf(2) returns it
@@ -62,10 +63,11 @@ class _Numbers(NamedTuple):
     fsconfig: int = 431
     fsmount: int = 432
     exit: int = 93
+    membarrier: int = 283
 
 
 _MACHINES: Dict[str, _Numbers] = {
-    "x86_64": _Numbers(bpf=321, perf_event_open=298, exit=60),
+    "x86_64": _Numbers(bpf=321, perf_event_open=298, exit=60, membarrier=324),
     "aarch64": _Numbers(bpf=280, perf_event_open=241),
 }
 
@@ -103,6 +105,7 @@ class Command(IntEnum):
     BTF_LOAD = 18  # 4.18
     MAP_LOOKUP_BATCH = 24  # 5.6
     MAP_LOOKUP_AND_DELETE_BATCH = 25  # 5.6
+    MAP_DELETE_BATCH = 27  # 5.6
     ENABLE_STATS = 32  # 5.8
 
     def __str__(self) -> str:
@@ -330,6 +333,20 @@ _MISSING = {
     "bpf": "this kernel has no bpf(2): it needs CONFIG_BPF_SYSCALL (in a container, its filter may forbid it)",
     "perf_event_open": "this kernel has no perf events: it needs CONFIG_PERF_EVENTS (or a filter forbids them)",
 }
+
+
+_MEMBARRIER_GLOBAL = 1  # MEMBARRIER_CMD_GLOBAL, include/uapi/linux/membarrier.h
+
+
+def wait_for_programs() -> bool:
+    """Return once every BPF program that was running when this was called has ended; False where one cannot wait.
+
+    membarrier(2) waits for an RCU grace period (4.3, synchronize_rcu in kernel/sched/membarrier.c), some hundredths of
+    a second, and whatever runs a program that cannot sleep does so within rcu_read_lock. With one CPU it returns at
+    once; then no program is running unless programs can be preempted. It is refused with nohz_full, and by filters.
+    """
+    result: int = _libc.syscall(_numbers().membarrier, _MEMBARRIER_GLOBAL, 0, 0, 0, 0, 0)
+    return result >= 0
 
 
 def kernel_version_code() -> int:

@@ -19,7 +19,7 @@ from asm import Map as Spec
 from pybpf import maps, privileges
 from pybpf.cpus import possible_cpus
 from pybpf.maps import create
-from pybpf.syscalls import BpfError
+from pybpf.syscalls import BpfError, wait_for_programs
 
 KEY = struct.Struct("<I")
 
@@ -218,3 +218,62 @@ def test_eperm_without_capabilities_names_them() -> None:
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=os.getcwd(), check=True)
     assert b"lacks CAP_BPF and CAP_PERFMON" in done.stdout
     assert done.stdout.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("kernel", [(4, 14), (99, 0)], ids=["one by one", "in batches"])
+def test_many_keys_are_deleted_at_once(as_old_as: Callable[[int, int], None], kernel: List[int]) -> None:
+    """Keys that are not there, and the same one twice, are no obstacle to those that follow."""
+    as_old_as(*kernel)
+    with create(Spec("numbers", MapType.HASH, U32, U64, 100)) as numbers:
+        keys = list(fill(numbers, 100))
+        numbers.delete_all([keys[3], KEY.pack(1), keys[50], keys[3], KEY.pack(2), keys[99]])
+        assert sorted(numbers.keys()) == sorted(set(keys) - {keys[3], keys[50], keys[99]})
+        numbers.delete_all([])
+        numbers.delete_all(keys)
+        assert list(numbers.keys()) == []
+
+
+@pytest.mark.parametrize("kernel", [(4, 14), (99, 0)], ids=["one by one", "in batches"])
+def test_blocks_hold_what_items_gives(as_old_as: Callable[[int, int], None], kernel: List[int]) -> None:
+    as_old_as(*kernel)
+    with create(Spec("numbers", MapType.HASH, U32, U64, 8192)) as numbers:
+        content = fill(numbers, 5000)
+        found = {}
+        for keys, values in numbers.blocks():
+            found.update({keys[4 * n : 4 * n + 4]: values[8 * n : 8 * n + 8] for n in range(len(keys) // 4)})
+        assert found == content
+
+
+def test_a_finder_finds_what_a_lookup_does() -> None:
+    with create(Spec("numbers", MapType.HASH, U32, U64, 100)) as numbers:
+        content, find = fill(numbers, 50), numbers.finder()
+        assert {key: find(key) for key in content} == content
+        assert find(KEY.pack(1)) is None
+        numbers.delete(KEY.pack(0))
+        assert find(KEY.pack(0)) is None
+        with pytest.raises(ValueError):
+            find(b"longer than a key")
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value", "flags"),
+    [(MapType.HASH, U32, U64, 0), (MapType.HASH, U32, U64, maps.NO_PREALLOC), (MapType.HASH, Record, Record, 1),
+     (MapType.LRU_HASH, U64, Record, 0), (MapType.ARRAY, U32, Record, 0), (MapType.PERCPU_ARRAY, U32, Record, 0)],
+)  # fmt: skip
+def test_the_footprint_is_no_less_than_what_the_kernel_says(kind: MapType, key: Any, value: Any, flags: int) -> None:
+    """The kernel's own account (6.4: of what is there now, so the map is full), which knows nothing of rounding up."""
+    spec = Spec("filled", kind, key, value, 4096, flags)
+    with create(spec) as filled:
+        if kind is MapType.HASH:
+            for number in range(4096):
+                filled.update(KEY.pack(number).ljust(spec.key_size, b"\0"), bytes(spec.value_size))
+        with open(f"/proc/self/fdinfo/{filled.fileno()}") as source:
+            told = {name: rest.strip() for name, _, rest in (line.partition(":") for line in source)}
+    assert int(told["memlock"]) * 0.9 < maps.footprint(spec) < int(told["memlock"]) * 2 + 65536
+
+
+def test_programs_are_waited_for() -> None:
+    """A grace period with more than one CPU, which takes a while; the programs that were running are gone after it."""
+    begun = time.monotonic()
+    assert wait_for_programs()
+    assert time.monotonic() - begun < 5
