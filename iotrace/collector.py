@@ -202,7 +202,7 @@ class Collector:
             self.unnamed += 1
             self._names.first[file_id] = name
         for file_id in list(self._names.first):
-            part = self._part(file_id, rest)
+            part = self.part(file_id, rest)
             if part is not None:
                 yield part
 
@@ -238,8 +238,11 @@ class Collector:
 
     # -- one file ---------------------------------------------------------------------------------------------------
 
-    def _part(self, file_id: int, rest: Rest) -> Optional[Part]:
-        """All that is known of a file, which is then forgotten; None if the programs have no record of it."""
+    def part(self, file_id: int, rest: Rest, read: Optional[List[bytes]] = None) -> Optional[Part]:
+        """All that is known of a file, which is then forgotten; None if the programs have no record of it.
+
+        The keys of the operations' records that were read go to `read`.
+        """
         raw_state = self._state(_ID.pack(file_id))
         tallies, runs = rest.take(file_id)
         name = self._names.first[file_id]
@@ -254,9 +257,12 @@ class Collector:
             if number or call in found.errors:
                 found.add_count(call, number)
         for kind in _kinds(operations):
-            raw = self._operation(OpKey.struct.pack(file_id, kind.code, 0))
+            key = OpKey.struct.pack(file_id, kind.code, 0)
+            raw = self._operation(key)
             if raw is not None:
                 found.add(kind, raw)
+                if read is not None:
+                    read.append(key)
         found.add_rest()
         _dentry, _mnt, inode, device, generation, mnt_ns, _pad = FileKey.struct.unpack(name.key)
         columns = (
@@ -267,7 +273,7 @@ class Collector:
             encode(found.runs[0]), encode(found.runs[1]), encode(found.between_syncs), found.calls, found.error_count,
             found.syncs, found.busy,
         )  # fmt: skip
-        edges = Edges(file_id - (1 << 63), generation, first_write, last_write, first_sync)
+        edges = Edges(file_id - (1 << 63), generation, first_write, last_write, first_sync, self._names.changed)
         return Part(columns, "{" + ",".join(found.json) + "}", edges)
 
 
@@ -279,21 +285,18 @@ def _device(number: int) -> str:
 class _Found:
     """What the operations on one file come to."""
 
-    __slots__ = ("_unix", "between_syncs", "busy", "bytes_read", "bytes_written", "calls", "direct", "durable",
-                 "error_count", "errors", "first_read", "first_write", "highest", "json", "large", "last_read",
-                 "last_sync", "last_write", "lowest", "runs", "syncs")  # fmt: skip
+    calls = error_count = syncs = busy = 0
+    bytes_read = bytes_written = direct = durable = 0
+    lowest: Optional[int] = None
+    highest: Optional[int] = None
+    first_read: Optional[int] = None
+    last_read: Optional[int] = None
+    first_write: Optional[int] = None
+    last_write: Optional[int] = None
+    last_sync: Optional[int] = None
 
     def __init__(self, clock: Clock, tallies: Iterable[Tally], runs: Iterable[Tuple[int, int]]) -> None:
         self._unix = clock.unix
-        self.calls = self.error_count = self.syncs = self.busy = 0
-        self.bytes_read = self.bytes_written = self.direct = self.durable = 0
-        self.lowest: Optional[int] = None
-        self.highest: Optional[int] = None
-        self.first_read: Optional[int] = None
-        self.last_read: Optional[int] = None
-        self.first_write: Optional[int] = None
-        self.last_write: Optional[int] = None
-        self.last_sync: Optional[int] = None
         self.runs: Tuple[Histogram, Histogram] = ({}, {})
         self.between_syncs: Histogram = {}
         self.errors: Dict[str, Dict[str, int]] = {}

@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-from typing import Dict, NamedTuple, Optional, Set, Tuple
+import time
+from typing import Dict, List, NamedTuple, Optional, Set, Tuple
 
 from programs.layout import (
     EVENT_EXCHANGED,
@@ -24,13 +25,16 @@ from programs.layout import (
     PathEvent,
 )
 
-_KEY = PathEvent.key.index
-_MNT_NS = _KEY + FileKey.mnt_ns.index
-_TID = _KEY + FileKey.device.index
+_KEY = PathEvent.key.offset
+# Kind, length, id, and of the key: the device, which is a thread's id where there is no file, and the mount namespace.
+_EVENT = struct.Struct(
+    f"<IIQ{_KEY + FileKey.device.offset - 16}xI{FileKey.mnt_ns.offset - FileKey.device.offset - 4}xI"
+)
 _FSTYPE = slice(PathEvent.fstype.offset, PathEvent.fstype.offset + PathEvent.fstype.total)
 _NAMESPACE = struct.Struct(f"<{FileKey.mnt_ns.offset}xI")
-_KEY_BYTES = slice(PathEvent.key.offset, PathEvent.key.offset + FileKey.size)
+_KEY_BYTES = slice(_KEY, _KEY + FileKey.size)
 
+_RESOLVED_FOR = 0.1  # seconds; events are that late anyway
 _NOWHERE = b"/\0"  # a path that no file can have: where one waits while two change places
 
 Place = Tuple[int, bytes]
@@ -53,9 +57,14 @@ class Names:
         self.renamed: Dict[int, bytes] = {}
         self.deleted: Set[int] = set()
         self.truncated = 0
+        self.changes: List[Tuple[int, bytes, Optional[bytes]]] = []  # that may concern files which are forgotten
+        self.changed = 0  # how many such changes there were
+        self._newest_forgotten = -1
+        self._renamed_and_forgotten = False
         self._current: Dict[int, Dict[bytes, Tuple[int, ...]]] = {}  # mount namespace -> path -> the files there
         self._fstypes: Dict[bytes, str] = {}
-        self._resolved: Dict[bytes, bytes] = {}  # directories, within one batch of events
+        self._resolved: Dict[bytes, bytes] = {}  # directories, for a moment
+        self._resolved_at = 0.0
         self._directories: Set[Place] = set()  # every directory above a name, to tell when a rename moves many
         self._leaving: Dict[Tuple[int, int], bytes] = {}
         self._own_ns = _own_mount_namespace()
@@ -64,35 +73,52 @@ class Names:
         return len(self.first)
 
     def forget(self, file_id: int) -> None:
-        """What is known of a file that is not going to be asked for again."""
+        """A file that is not going to be asked for again: what happens to its name from now on goes to `changes`."""
         known = self.first.pop(file_id)
         (mnt_ns,) = _NAMESPACE.unpack_from(known.key)
-        self._forget(mnt_ns, self.renamed.pop(file_id, known.path), file_id)
+        renamed = self.renamed.pop(file_id, None)
+        self._forget(mnt_ns, known.path if renamed is None else renamed, file_id)
         self.deleted.discard(file_id)
+        self._newest_forgotten = max(self._newest_forgotten, file_id)
+        self._renamed_and_forgotten |= renamed is not None
+
+    def _change(self, mnt_ns: int, old: bytes, new: Optional[bytes]) -> None:
+        if self._newest_forgotten >= 0:
+            self.changes.append((mnt_ns, old, new))
+            self.changed += 1
+
+    def _unlink(self, mnt_ns: int, path: bytes) -> None:
+        gone = self._at(mnt_ns).pop(path, ())
+        self.deleted.update(gone)
+        # If what is forgotten at this path is older than what is not, it is a part of the same file, or gone already.
+        if max(gone, default=-1) < self._newest_forgotten or self._renamed_and_forgotten:
+            self._change(mnt_ns, path, None)
 
     def begin(self) -> None:
-        """A new batch of events: symbolic links may have changed since the last one."""
-        self._resolved.clear()
+        """A new batch of events: symbolic links may have changed since the last one, unless it was just now."""
+        now = time.monotonic()
+        if now - self._resolved_at > _RESOLVED_FOR:
+            self._resolved.clear()
+            self._resolved_at = now
 
     def take(self, record: bytes) -> None:
         """One PathEvent, as the programs sent it."""
-        head = PathEvent.struct.unpack_from(record)
-        kind, length, file_id = head[:3]
-        parts = record[PathEvent.size : PathEvent.size + length].split(b"\0")[:-1]
-        path = b"/" + b"/".join(reversed(parts))
+        kind, length, file_id, tid, mnt_ns = _EVENT.unpack_from(record)
+        parts = record[PathEvent.size : PathEvent.size + length].split(b"\0")
+        parts.reverse()  # what follows the last NUL, nothing, comes first
+        path = b"/".join(parts) if len(parts) > 1 else b"/"
         if kind & EVENT_TRUNCATED:
             path = b"/..." + path
             self.truncated += 1
         kind &= ~EVENT_TRUNCATED
-        mnt_ns = head[_MNT_NS]
         if kind in (EVENT_NAMED, EVENT_RENAMED):
             self._named(file_id, mnt_ns, path, record)
         elif kind == EVENT_UNLINKED:
-            self.deleted.update(self._at(mnt_ns).pop(self._resolve(mnt_ns, path), ()))
+            self._unlink(mnt_ns, self._resolve(mnt_ns, path))
         elif kind == EVENT_OLD_NAME:
-            self._leaving[(file_id, head[_TID])] = path
+            self._leaving[(file_id, tid)] = path
         elif kind in (EVENT_NEW_NAME, EVENT_EXCHANGED):
-            left = self._leaving.pop((file_id, head[_TID]), None)
+            left = self._leaving.pop((file_id, tid), None)
             if left is not None:
                 old, new = self._resolve(mnt_ns, left), self._resolve(mnt_ns, path)
                 moves = [(old, new)] if kind == EVENT_NEW_NAME else [(old, _NOWHERE), (new, old), (_NOWHERE, new)]
@@ -142,6 +168,8 @@ class Names:
     def _rename(self, mnt_ns: int, old: bytes, new: bytes) -> None:
         if old == new:
             return
+        self._change(mnt_ns, old, new)
+        self._renamed_and_forgotten |= self._newest_forgotten >= 0
         self._resolved.clear()
         current = self._at(mnt_ns)
         if (mnt_ns, old) in self._directories:
@@ -171,11 +199,16 @@ class Names:
 
     def _resolve(self, mnt_ns: int, path: bytes) -> bytes:
         """The absolute path without symbolic links in its directory; the last name stays, as rename does not follow."""
-        directory, name = os.path.split(os.path.normpath(path) if b".." not in path else path.rstrip(b"/"))
+        plain = path.replace(b"//", b"/")
+        if b"/." in plain or b"//" in plain or plain.endswith(b"/"):
+            directory, name = os.path.split(os.path.normpath(path) if b".." not in path else path.rstrip(b"/"))
+            if mnt_ns == self._own_ns:
+                directory = self._real(directory)
+            return os.path.normpath(directory + b"/" + name).replace(b"//", b"/")
+        directory, _, name = plain.rpartition(b"/")
         if mnt_ns == self._own_ns:
-            directory = self._real(directory)
-        return os.path.normpath(directory + b"/" + name).replace(b"//", b"/")
-
+            directory = self._real(directory or b"/")
+        return directory.rstrip(b"/") + b"/" + name
 
     def _real(self, directory: bytes) -> bytes:
         found = self._resolved.get(directory)

@@ -15,6 +15,7 @@ class Edges(NamedTuple):
     first_write: int = 0  # offset of the first write, plus one; 0: none
     last_write: int = 0
     first_sync: int = 0  # bytes that the first sync covered, plus one; 0: none
+    changes: int = 0  # of names, which the part had seen already: see `Writer.change`
 
 
 class Part(NamedTuple):

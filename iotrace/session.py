@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple, Type, Union
 
 import asm
-from iotrace import __version__, aio, attach, cache, plan, processes, uring
+from iotrace import __version__, aio, attach, cache, eviction, plan, processes, uring
 from iotrace.attach import Attachment
 from iotrace.collector import Clock, Collector
 from iotrace.errors import Failure, UserError
@@ -34,7 +34,7 @@ from programs.kernel import Options
 from programs.layout import TARGET_COMM, TARGET_DESCENT, TARGET_FOLLOW, TARGET_PID
 from programs.operations import SWITCH
 from pybpf.maps import Map as BpfMap
-from pybpf.maps import create
+from pybpf.maps import create, footprint
 from pybpf.perf_buffer import PerfBuffer
 from pybpf.programs import VerifierError
 from pybpf.ring_buffer import RingBuffer
@@ -49,7 +49,6 @@ DEFAULT_FILES, DEFAULT_FILES_AT_ONCE = 131072, 16384
 PERF_PAGES = 128
 GENERATIONS = 1 << 20
 _SPARE = re.compile(r"_s\d+$")
-ELEMENT_OVERHEAD = 64  # struct htab_elem and its share of the bucket array, about
 
 
 @dataclass
@@ -186,6 +185,7 @@ class Session:
         self._before = (time.monotonic(), 0, 0)
         self.collector = Collector(self.maps, self.names, Clock(), self.kernel.big_values)
         self._selected = _selector(self.settings)
+        self.eviction: Optional[eviction.Eviction] = None
 
     def _load_rings(self, form: plan.Form, jumps: asm.Map) -> Optional[Attachment]:
         """The programs for io_uring, loaded if the kernel takes them, as what they read changes often.
@@ -212,19 +212,20 @@ class Session:
             self.maps["comm"].update(number.to_bytes(4, "little"), layout.CommWords.pack(words=words))
 
     def memory_bound(self, max_files: int = 0) -> int:
-        """Bytes of kernel memory, about, that the maps of a run with `max_files` (default: this run's) take at most."""
-        specs = maps.declare(self.kernel, max_files or self.max_files)
-        return sum(
-            spec.max_entries * (spec.key_size + spec.value_size + ELEMENT_OVERHEAD)
-            for spec in specs.all().values()
-            if spec.name in self.maps
-        )
+        """Bytes of kernel memory that the maps of a run with `max_files` (default: this run's) take at most."""
+        specs = maps.declare(self.kernel, max_files or self.max_files, preallocate=self.plan.preallocate)
+        return sum(footprint(spec) for spec in specs.all().values() if spec.name in self.maps)
 
     # -- tracing ----------------------------------------------------------------------------------------------------
 
     def write_to(self, writer: Writer) -> None:
-        """Say where the profile goes.  The session gives the writer up when it ends without ``finish``."""
+        """Say where the profile goes: from now on idle files move there when the tables fill up.
+
+        The session gives the writer up when it ends without ``finish``.
+        """
         self.writer = self._stack.enter_context(writer)
+        if eviction.possible(preemptible=self.kernel.spares > 0):
+            self.eviction = eviction.Eviction(self.maps, self.collector, self.names, self.max_files, self._keep)
 
     def attach(self) -> None:
         """Start tracing.  Raises Failure."""
@@ -308,14 +309,18 @@ class Session:
         self._new_generation()
         return found
 
-    def step(self, timeout: float) -> None:
-        """Take the names that have arrived, waiting ``timeout`` seconds for some at most."""
+    def step(self, timeout: float) -> bool:
+        """Take the names that have arrived, waiting ``timeout`` seconds for some at most; whether to come back soon."""
         self.events.poll(timeout)
         self._take_names()
+        return self.eviction is not None and self.eviction.step()
 
     def _take_names(self) -> None:
         self.names.begin()
         self.events.read(self.names.take)
+        if self.names.changes:
+            self.writer.change(self.names.changes)
+            self.names.changes = []
 
     def activity(self) -> Tuple[int, int]:
         """Data calls and bytes so far."""

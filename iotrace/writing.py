@@ -140,12 +140,46 @@ def add_parts(parts: Iterable[Tuple[FileStats, Edges]]) -> FileStats:
     return total.file
 
 
+_EDGES = ("position", *Edges._fields[1:])  # as columns
 _INTO_FILE = f"INSERT INTO file VALUES ({', '.join('?' * (_COLUMNS + 1))})"
 _SAME_FILE = f"""\
-SELECT id, {", ".join((*SCALARS, *HISTOGRAMS))}, by_syscall, position, generation, first_write, last_write, first_sync
+SELECT id, {", ".join((*SCALARS, *HISTOGRAMS))}, by_syscall, {", ".join(_EDGES)}
 FROM file JOIN calls ON calls.file_id = id JOIN edges ON edges.file_id = id
 WHERE path = ? AND mnt_ns = ? ORDER BY position"""
-_EDGES = f"CREATE TEMP TABLE edges (file_id INTEGER PRIMARY KEY, {', '.join(('position', *Edges._fields[1:]))})"
+_TEMPORARY = (
+    f"CREATE TEMP TABLE edges (file_id INTEGER PRIMARY KEY, {', '.join(_EDGES)})",
+    "CREATE TEMP TABLE change (number INTEGER PRIMARY KEY, mnt_ns, old, new)",
+)
+_INTO_EDGES = f"INSERT INTO edges VALUES ({', '.join('?' * (1 + len(_EDGES)))})"
+
+# What a change of names means for the files that it found in the profile already.
+_CONCERNED = "mnt_ns = :mnt_ns AND NOT deleted AND (SELECT changes FROM edges WHERE file_id = file.id) <= :number"
+_BELOW = "CAST(:new || substr({0}, length(:old) + 1) AS BLOB)"
+_UNLINKED = (
+    f"UPDATE file SET deleted = 1 WHERE path = :old AND renamed_to IS NULL AND {_CONCERNED}",
+    f"UPDATE file SET deleted = 1 WHERE renamed_to = :old AND {_CONCERNED}",
+)
+_RENAMED = (
+    f"UPDATE file SET deleted = 1 WHERE path = :new AND renamed_to IS NULL AND {_CONCERNED}",
+    f"UPDATE file SET deleted = 1 WHERE renamed_to = :new AND {_CONCERNED}",
+    f"UPDATE file SET renamed_to = nullif(:new, path) WHERE renamed_to = :old AND {_CONCERNED}",
+    f"UPDATE file SET renamed_to = :new WHERE path = :old AND renamed_to IS NULL AND {_CONCERNED}",
+    f"UPDATE file SET renamed_to = nullif({_BELOW.format('renamed_to')}, path)"
+    f" WHERE renamed_to > :below AND renamed_to < :beyond AND {_CONCERNED}",
+    f"UPDATE file SET renamed_to = {_BELOW.format('path')}"
+    f" WHERE path > :below AND path < :beyond AND renamed_to IS NULL AND {_CONCERNED}",
+)
+
+
+_RENAMED_FILE = """\
+SELECT path, renamed_to, mnt_ns, device, inode, generation, position
+FROM file JOIN edges ON file_id = id WHERE id = ?"""
+_SAME_INODE = """mnt_ns = :mnt_ns AND inode = :inode AND device = :device AND EXISTS
+    (SELECT 1 FROM edges WHERE file_id = file.id AND generation = :generation AND position > :position)"""
+_LATER_PARTS = (
+    f"UPDATE file SET path = :first, renamed_to = :last WHERE path = :last AND renamed_to IS NULL AND {_SAME_INODE}",
+    f"UPDATE file SET path = :first WHERE renamed_to = :last AND path <> :first AND {_SAME_INODE}",
+)
 
 
 class _Abandoned(Exception):
@@ -195,7 +229,7 @@ class Writer:
             database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             database.execute("BEGIN")
-            for statement in (*TABLES.values(), *VIEWS.values(), _EDGES):
+            for statement in (*TABLES.values(), *VIEWS.values(), *_TEMPORARY):
                 database.execute(statement)
             self._opened = database
         return self._opened
@@ -219,8 +253,7 @@ class Writer:
             database.executemany(_INTO_FILE, [(key, *part.columns) for key, part in enumerate(parts, first)])
             database.executemany("INSERT INTO calls VALUES (?, ?)",
                                  [(key, part.by_syscall) for key, part in enumerate(parts, first)])  # fmt: skip
-            database.executemany("INSERT INTO edges VALUES (?, ?, ?, ?, ?, ?)",
-                                 [(key, *part.edges) for key, part in enumerate(parts, first)])  # fmt: skip
+            database.executemany(_INTO_EDGES, [(key, *part.edges) for key, part in enumerate(parts, first)])
         self.added += len(parts)
         self._parts = []
 
@@ -231,11 +264,42 @@ class Writer:
             database = self._database
             for statement in INDEXES.values():
                 database.execute(statement)
+            self._rename()
+            self._reunite()
             files = self.added - self._add_up()
             self._write_header(header)
             database.execute("COMMIT")
             self._opened = None
         return files
+
+    def change(self, changes: Iterable[Tuple[int, bytes, Optional[bytes]]]) -> None:
+        """Names that have changed: mount namespace, old path, new path or None if it was unlinked.
+
+        In the order in which it happened. The n-th, counted from 0, concerns the files that were at the old path or
+        below it, and those that the new path was taken from, in parts whose `Edges.changes` is n at most.
+        """
+        with self._refusing():
+            self._database.executemany("INSERT INTO change VALUES (NULL, ?, ?, ?)", changes)
+
+    def _rename(self) -> None:
+        """Does to the rows what was told by `change`."""
+        database = self._database
+        for number, mnt_ns, old, new in database.execute("SELECT number - 1, mnt_ns, old, new FROM change"):
+            names = {"number": number, "mnt_ns": mnt_ns, "old": old, "new": new,
+                     "below": old + b"/", "beyond": old + b"0"}  # fmt: skip
+            for statement in _UNLINKED if new is None else _RENAMED:
+                database.execute(statement, names)
+
+    def _reunite(self) -> None:
+        """Parts of a file that was renamed between them have its first name in common from now on."""
+        database = self._database
+        database.execute("CREATE TEMP TABLE renamed AS SELECT id FROM file JOIN edges ON file_id = id"
+                         " WHERE renamed_to IS NOT NULL ORDER BY position")  # fmt: skip
+        for key in database.execute("SELECT id FROM renamed"):
+            (found,) = database.execute(_RENAMED_FILE, key)
+            names = dict(zip(("first", "last", "mnt_ns", "device", "inode", "generation", "position"), found))
+            for statement in _LATER_PARTS:
+                database.execute(statement, names)
 
     def _add_up(self) -> int:
         """Makes one file of all that have the same path in the same mount namespace; how many rows that saved."""
@@ -244,7 +308,7 @@ class Writer:
                          " HAVING count(*) > 1")  # fmt: skip
         for place in database.execute("SELECT path, mnt_ns FROM repeated"):
             rows = database.execute(_SAME_FILE, place).fetchall()
-            file = add_parts((_stats(row), Edges(*row[-5:])) for row in rows)
+            file = add_parts((_stats(row), Edges(*row[-len(_EDGES) :])) for row in rows)
             keys = [(row[0],) for row in rows]
             database.executemany("DELETE FROM file WHERE id = ?", keys)
             database.executemany("DELETE FROM calls WHERE file_id = ?", keys)
@@ -264,8 +328,9 @@ class Writer:
 
 def _stats(row: Tuple[Any, ...]) -> FileStats:
     """A row of `_SAME_FILE`."""
-    file = read_file(row[1:-6])
-    file.syscalls = read_calls(row[-6])
+    *columns, calls = row[1 : -len(_EDGES)]
+    file = read_file(tuple(columns))
+    file.syscalls = read_calls(calls)
     return file
 
 

@@ -62,7 +62,8 @@ def setup(parser: argparse.ArgumentParser) -> None:
                           "tools/offsets made; default: what there is, in this order")  # fmt: skip
     how.add_argument("--vmlinux", metavar="FILE", help="take them from this kernel's image with debug information")
     how.add_argument("--max-files", metavar="N", type=_entries, default=0,
-                     help="bounds kernel memory: files of one run (default: as suits the kernel)")  # fmt: skip
+                     help="bounds kernel memory: files that are counted for at once; idle ones move to the profile "
+                          "(default: as suits the kernel)")  # fmt: skip
     how.add_argument("-q", "--quiet", action="store_true", help="no status line and no summary")
 
 
@@ -196,9 +197,10 @@ class Run:
             self.status.begin(session)
             if self.args.duration:
                 self.deadline = time.monotonic() + self.args.duration
+            more = False
             while not self._ended():
-                _wait(session.events, wakeup, meter.sampler.wait(POLL))
-                session.step(0)
+                _wait(session.events, wakeup, 0 if more else meter.sampler.wait(POLL))
+                more = session.step(0)
                 meter.sampler.step()
                 self.status.update(session)
             meter.end()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from iotrace import profile
+from iotrace.model import FileStats, Header
 from iotrace.names import Names
+from iotrace.parts import Edges, Part
+from iotrace.writing import Writer, as_part
 from programs.layout import (
     EVENT_EXCHANGED,
     EVENT_NAMED,
@@ -184,3 +188,75 @@ def test_an_exchange_gives_each_the_name_of_the_other() -> None:
         names.take(event(EVENT_OLD_NAME, 1000, old))
         names.take(event(EVENT_EXCHANGED, 1000, new))
     assert (names.renamed, names.deleted) == ({1: b"/b", 2: b"/d", 3: b"/a/x"}, set())
+
+
+HAPPENINGS = st.lists(
+    st.tuples(st.just("name"), st.sampled_from((b"/a", b"/b", b"/d/x", b"/d/y", b"/e/x")), st.just(b""))
+    | st.tuples(st.just("unlink"), st.sampled_from((b"/a", b"/b", b"/d/x", b"/e/x")), st.just(b""))
+    | st.tuples(st.just("rename"), st.sampled_from((b"/a", b"/b", b"/d/x")), st.sampled_from((b"/a", b"/b", b"/d/y")))
+    | st.tuples(st.just("rename"), st.sampled_from((b"/d", b"/e")), st.sampled_from((b"/d", b"/e")))
+    | st.tuples(st.just("forget"), st.integers(0, 9).map(lambda n: b"%d" % n), st.just(b"")),
+    max_size=14,
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(HAPPENINGS)
+def test_what_is_forgotten_comes_to_the_same(tmp_path: Path, happenings: List[Tuple[str, bytes, bytes]]) -> None:
+    """Files whose names are forgotten at any time, with the changes told to the profile, and files that are not."""
+    kept, forgetful = Names(), Names()
+
+    def part(names: Names, file_id: int) -> Part:
+        renamed, deleted = names.renamed.get(file_id), file_id in names.deleted
+        path = names.first[file_id].path
+        names.forget(file_id)
+        file = FileStats(NS, path, renamed, inode=file_id, deleted=deleted, opens=1)
+        return as_part(file, Edges(file_id, changes=names.changed))
+
+    with Writer(tmp_path / "p") as writer:
+        for file_id, (what, one, other) in enumerate(happenings, 1):
+            if one in (b"/d", b"/e") and any(path.startswith(other + b"/") for path in kept._at(NS)):
+                continue  # ENOTEMPTY
+            for names in (kept, forgetful):
+                if what == "name":
+                    key = {"mnt_ns": NS, "inode": file_id}
+                    walked = b"".join(name + b"\0" for name in reversed(one.split(b"/")[1:]))
+                    record = PathEvent.pack(kind=EVENT_NAMED, length=len(walked), id=file_id, key=key, fstype=b"ext4")
+                    names.take(record + walked)
+                elif what == "unlink":
+                    names.take(event(EVENT_UNLINKED, 1000, one))
+                elif what == "rename":
+                    rename(names, one, other)
+            if what == "forget" and forgetful.first:
+                known = list(forgetful.first)
+                writer.add(part(forgetful, known[int(one) % len(known)]))
+            writer.change(forgetful.changes)
+            forgetful.changes = []
+        for file_id in list(forgetful.first):
+            writer.add(part(forgetful, file_id))
+        writer.finish(Header())
+    with profile.open(tmp_path / "p") as reader:
+        found = {file.path: (file.renamed_to, file.deleted, file.opens) for file in reader.files()}
+    last = {name.path: file_id for file_id, name in kept.first.items()}
+    assert found == {
+        path: (kept.renamed.get(file_id), file_id in kept.deleted,
+               sum(name.path == path for name in kept.first.values()))
+        for path, file_id in last.items()
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("forgotten_first", [True, False])
+def test_a_file_that_was_renamed_and_comes_again_is_the_same(tmp_path: Path, forgotten_first: bool) -> None:
+    """It is known by its first path; an id of its own must not make another file of it."""
+    with Writer(tmp_path / "p") as writer:
+        before = FileStats(NS, b"/a", None if forgotten_first else b"/b", inode=9, opens=1)
+        writer.add(as_part(before, Edges(1, generation=5)))
+        if forgotten_first:
+            writer.change([(NS, b"/a", b"/b")])
+        so_far = int(forgotten_first)
+        writer.add(as_part(FileStats(NS, b"/b", None, inode=9, opens=2), Edges(2, generation=5, changes=so_far)))
+        writer.add(as_part(FileStats(NS, b"/b", b"/c", inode=9, opens=4), Edges(3, generation=5, changes=so_far + 1)))
+        writer.change([(NS, b"/b", b"/c")])
+        writer.finish(Header())
+    with profile.open(tmp_path / "p") as reader:
+        assert [(file.path, file.renamed_to, file.opens) for file in reader.files()] == [(b"/a", b"/c", 7)]
