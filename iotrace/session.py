@@ -383,7 +383,11 @@ class Session:
             coverage=coverage(
                 self.attach_method,
                 self.attachment.missing,
-                uring.coverage(self.kernel.uring, in_flight + told["requests"], told["rings"]),
+                uring.coverage(
+                    self.kernel.uring,
+                    in_flight + told["requests"],
+                    None if uring.SETUP in self.attachment.missing else told["rings"],
+                ),
                 aio.coverage(aio.unfinished(self.maps["pending"]), self.attachment.missing),
             ),
             lost=self._lost(),
@@ -429,7 +433,7 @@ def coverage(
 ) -> Dict[str, str]:
     """What a run sees of each family of calls; `missing` are system calls that it cannot see."""
     thirty_two = "none: left out; what was seen of them is counted in lost" if attach == "raw" else "none: left out"
-    absent = [name for name in missing if name not in aio.CALLS]
+    absent = [name for name in missing if name not in (*aio.CALLS, uring.SETUP)]
     return {
         "synchronous": f"partial: no {', '.join(absent)}" if absent else "full",
         "sendfile": "full",

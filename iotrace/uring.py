@@ -16,6 +16,7 @@ from pybpf.programs import LoadedProgram
 _MAY_LACK = {"node.file", "ring.completing", "request.list", *WORKER, *(m for k in OPCODES.values() for m in needed(k))}
 _NEEDED = ("taken", "refused", "completed")
 _UNSEEN = "uring_unseen"
+SETUP = "io_uring_setup"
 _OVERFLOW_ARGUMENTS = 5  # ring, user data, result, flags, the entry on the list
 _REQUEST = "io_kiocb"
 
@@ -97,7 +98,7 @@ _DONE_BY = {Shape.SPLICE: "splices", Shape.OPEN: "opens", Shape.CLOSE: "closes"}
 def coverage(shown: Optional[Uring], in_flight: int = 0, rings: Optional[int] = None) -> str:
     """What a run sees of io_uring, for its profile; `in_flight` are requests whose completion it did not see.
 
-    `rings` were made by what was traced, None if nothing was.
+    `rings` were made by what was traced, None if nobody knows.
     """
     if shown is None:
         made = "" if rings is None else f"; {rings or 'no'} ring{'' if rings == 1 else 's'} made"

@@ -15,6 +15,7 @@ from . import account
 from .body import BPF_NOEXIST, Body
 from .kernel import O_APPEND, RWF_APPEND
 from .layout import RUN_BUCKETS, SYNC, TALLY_READ_RUN, Call, Lost, OpenFile, OpenKey, Pending
+from .maps import BORROWED
 from .operations import READ, WRITE
 from .transfer import extend_at_offset
 
@@ -33,10 +34,18 @@ OPENED = ((Pending.file, OpenKey.file), (Pending.mnt_ns, OpenKey.mnt_ns))
 
 
 def borrow_call(b: Body, missing: str) -> None:
-    """r9 = this CPU's own Call record, for what happens where no traced thread is: in an interrupt, in a worker."""
-    a, zero = b.a, b.a.slot("zero", U32)
-    a.st(zero, 0)
-    a.lookup(b.maps.borrowed, zero)
+    """r9 = this CPU's own Call record, for what happens where no traced thread is: in an interrupt, in a worker.
+
+    Where programs are preempted, another thread's may run in the midst of this one: there are several then, by thread.
+    """
+    a, which = b.a, b.a.slot("zero", U32)
+    if b.kernel.spares:
+        a.call("get_current_pid_tgid")
+        a.and_(r0, BORROWED - 1)
+        a.stx(which, r0)
+    else:
+        a.st(which, 0)
+    a.lookup(b.maps.borrowed, which)
     a.jeq(r0, 0, missing)
     a.mov(r9, r0)
 

@@ -140,10 +140,15 @@ def io_uring(kernel: Kernel, options: Options, maps: Maps) -> Optional[ProgramSe
     if shown is None:
         return None
     facts = (kernel, replace(options, attach="raw"), maps, shown)
-    hooked = {"completed": uring.completed(*facts), "refused": uring.refused(*facts), "taken": uring.taken(*facts)}
+    makers = {"completed": uring.completed, "refused": uring.refused, "taken": uring.taken}
     if "overflowed" in shown.events and kernel.loops:
-        hooked["overflowed"] = uring.overflowed(*facts)
-    made = [*hooked.values(), path.walk(*facts[:3], SCRATCH_EXIT)]
+        makers["overflowed"] = uring.overflowed
+    attach = {}
+    made = [path.walk(*facts[:3], SCRATCH_EXIT)]
+    for event, maker in makers.items():
+        for copy in range(kernel.spares + 1):
+            made.append(maker(*facts, copy))
+            attach[made[-1].name] = [Hook("raw_tracepoint", "io_uring", shown.events[event])]
     jumps = {
         URING_TAKEN: "uring_taken", URING_REFUSED: "uring_refused", WALKS[SCRATCH_EXIT]: f"walk_{SCRATCH_EXIT}",
     }
@@ -152,9 +157,7 @@ def io_uring(kernel: Kernel, options: Options, maps: Maps) -> Optional[ProgramSe
         jumps[index] = program.name
     return ProgramSet(
         programs={program.name: program for program in made},
-        attach={
-            program.name: [Hook("raw_tracepoint", "io_uring", shown.events[event])] for event, program in hooked.items()
-        },
+        attach=attach,
         jumps=jumps,
         syscalls={},
         entering=frozenset(),

@@ -43,6 +43,7 @@ FALLBACK_CALLS = 8192       # threads whose record in the array is another's
 REQUESTS = 65536            # in flight at once
 AIO_CONTEXTS = 4096
 RING_FILES = 4096           # the latest ones
+BORROWED = 64               # Call records a CPU, by thread, where programs are preempted
 RING_BYTES = 8 << 20
 BPF_F_NO_PREALLOC = 1
 
@@ -125,7 +126,7 @@ def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True)
         contexts=table("contexts", AioKey, AioContext, AIO_CONTEXTS),
         ring_files=Map("ring_files", MapType.LRU_HASH, RingKey, RingFile, RING_FILES),
         silence=Map("silence", MapType.ARRAY, U32, U64, 1),
-        borrowed=Map("borrowed", MapType.PERCPU_ARRAY, U32, Call, 1),
+        borrowed=Map("borrowed", MapType.PERCPU_ARRAY, U32, Call, BORROWED if kernel.spares else 1),
         files=table("files", FileKey, FileId, max_files),
         states=table("states", U64, FileState, max_files),
         heads=table("operations", OpKey, OpHead if parts else OpStats, operations),

@@ -13,7 +13,7 @@ from asm import U32, U64, Layout, Mem, Program, Slot, field, r0, r1, r2, r3, r6,
 
 from . import account, asynchronous
 from .body import BPF_NOEXIST, Body, begin
-from .entry import only_targets, resolve
+from .entry import only_targets, resolve, spare_name
 from .identify import SCRATCH_EXIT, find_open, identify, send_name
 from .kernel import Kernel, Options, Uring
 from .layout import (
@@ -58,41 +58,49 @@ REFUSED_BY = {Shape.SPLICE: URING_BAD_INTO, Shape.CLOSE: URING_BAD_CLOSE}
 DONE_BY = {Shape.SPLICE: URING_INTO_DONE, Shape.CLOSE: URING_CLOSE_DONE, Shape.OPEN: URING_OPEN_DONE}
 
 
-def taken(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Program:
+def taken(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: int = 0) -> Program:
     """io_uring_submit_req: the kernel has taken a request from the ring and prepared it."""
-    b = begin("uring_taken", kernel, options, maps)
+    b = begin(spare_name("uring_taken", copy), kernel, options, maps)
     a = b.a
     a.mov(r6, r1)
     key = event_key(b, uring, "taken")
-    _settle_silent(b, key, URING_UNSEEN)
+    if not copy:
+        _settle_silent(b, key, URING_UNSEEN)
     source = Source(b, uring)
     _admit(b, uring, source)
-    a.lookup(maps.pending, key)
-    a.jeq(r0, 0, "fresh")
-    a.tail_call(r6, maps.jumps, URING_UNSEEN)
-    a.label("fresh")
+    _unless_noted(b, key, URING_UNSEEN, copy)
     _hand_on(b, NOTED_BY)
     note(b, uring, key, source)
     return b.program()
 
 
-def refused(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Program:
+def refused(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: int = 0) -> Program:
     """io_uring_req_failed (const struct io_uring_sqe *, ...): it could not be prepared, and completes with an error."""
-    b = begin("uring_refused", kernel, options, maps)
+    b = begin(spare_name("uring_refused", copy), kernel, options, maps)
     a = b.a
     a.mov(r6, r1)
     key = event_key(b, uring, "refused")
-    _settle_silent(b, key, URING_BAD_UNSEEN)
+    if not copy:
+        _settle_silent(b, key, URING_BAD_UNSEEN)
     a.ldx(r7, r6[0], "the entry")
     source = Source(b, uring, entry=True)
     _admit(b, uring, source)
-    a.lookup(maps.pending, key)
-    a.jeq(r0, 0, "fresh")
-    a.tail_call(r6, maps.jumps, URING_BAD_UNSEEN)
-    a.label("fresh")
+    _unless_noted(b, key, URING_BAD_UNSEEN, copy)
     _hand_on(b, REFUSED_BY)
     note(b, uring, key, source)
     return b.program()
+
+
+def _unless_noted(b: Body, key: Slot, program: int, copy: int) -> None:
+    """On to ``program`` if there is a note of an earlier request in the same place; a spare takes it for its own."""
+    a, fresh = b.a, b.a.unique("fresh")
+    a.lookup(b.maps.pending, key)
+    if copy:
+        a.jne(r0, 0, "out", "the program before was not skipped")
+        return
+    a.jeq(r0, 0, fresh)
+    a.tail_call(r6, b.maps.jumps, program)
+    a.label(fresh)
 
 
 def _settle_silent(b: Body, key: Slot, program: int) -> None:
@@ -138,9 +146,9 @@ def _hand_on(b: Body, programs: Dict[Shape, int]) -> None:
         a.label(other)
 
 
-def completed(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Program:
+def completed(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: int = 0) -> Program:
     """io_uring_complete: the result of a request is being posted to the ring."""
-    b = begin("uring_completed", kernel, options, maps)
+    b = begin(spare_name("uring_completed", copy), kernel, options, maps)
     a = b.a
     a.mov(r6, r1)
     key = event_key(b, uring, "completed")
@@ -150,13 +158,13 @@ def completed(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Pro
     return b.program()
 
 
-def overflowed(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Program:
+def overflowed(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: int = 0) -> Program:
     """io_uring_cqe_overflow (ring, user data, result, ...): there was no room to post a completion.
 
     The event does not name the request, but that is on the ring's list of those that are just being completed, or
     before 6.14 or so what the current worker works on.
     """
-    b = begin("uring_overflowed", kernel, options, maps)
+    b = begin(spare_name("uring_overflowed", copy), kernel, options, maps)
     a, o = b.a, uring.offsets
     a.mov(r6, r1)
     key, search = a.slot("pending", PendingKey), a.slot("search", Search)

@@ -249,5 +249,6 @@ def test_a_kernel_that_does_not_show_requests(
         refused(errno.EINVAL, Ring, 0)
         """,
     )
-    assert found.document["coverage"]["io_uring"] == f"none: this kernel does not show its requests; {told} made"
+    covered = found.document["coverage"]["io_uring"]
+    assert covered.startswith("none: this kernel ") and covered.endswith(f"; {told} made")
     assert data_calls(found["data"]) == {}

@@ -372,3 +372,14 @@ def test_io_uring_is_followed_alike_in_every_form() -> None:
 
 def test_io_uring_is_left_alone_where_it_is_not_shown() -> None:
     assert build.io_uring(NEWEST, Options(), maps.declare(NEWEST)) is None
+
+
+def test_spares_stand_behind_each_program_on_an_event_of_io_uring() -> None:
+    """Where programs are preempted; what they work in is then by thread."""
+    kernel = replace(NEWEST, types=URING_TYPES, uring=URING, spares=3)
+    made = rings(kernel, Options())
+    for event, name in URING.events.items():
+        attached = [program for program, hook in made.hooks if hook.name == name]
+        assert attached == [f"uring_{event}", *(f"uring_{event}_s{copy}" for copy in (1, 2, 3))]
+    assert maps.declare(kernel).borrowed.max_entries == maps.BORROWED > maps.declare(NEWEST).borrowed.max_entries == 1
+    assert all(len(encoded(p)) <= 4096 * 8 for p in made.programs.values())
