@@ -117,6 +117,12 @@ class Attachment:
                     self._load(name, prototype, maps, number, ids[hook.name])
             self._fill(table, prototype, {index: name for index, name in self.form.jumps.items() if name in side})
 
+    @property
+    def entered(self) -> List[LoadedProgram]:
+        """The programs that something is attached to: a run counts as theirs, whatever it goes on to by tail call."""
+        attached = {name for name, _ in self.form.hooks}
+        return [program for (name, _), program in self._by_name.items() if name in attached]
+
     # -- attaching --------------------------------------------------------------------------------------------------
 
     def attach(self) -> None:

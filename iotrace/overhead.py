@@ -175,12 +175,12 @@ class Sampler:
 class Meter:
     """The cost of one run, for `Header.overhead`: made before the programs are attached, begun after."""
 
-    def __init__(self, loaded: Sequence[LoadedProgram], calls: Callable[[], int]) -> None:
-        """`calls` tells how many data calls there have been."""
+    def __init__(self, entered: Sequence[LoadedProgram], calls: Callable[[], int]) -> None:
+        """`entered` are the programs that are attached; `calls` tells how many data calls there have been."""
 
         def look() -> Look:
             before, made = time.monotonic_ns(), calls()
-            told = [program.info() for program in loaded]  # takes a while, of which the middle is meant
+            told = [program.info() for program in entered]  # takes a while, of which the middle is meant
             return Look((before + time.monotonic_ns()) // 2, made, sum(program.run_cnt for program in told),
                         sum(program.run_time_ns for program in told))  # fmt: skip
 

@@ -177,6 +177,7 @@ class Session:
         self._stack.callback(self.attachment.close)
         self.rings = self._load_rings(made.rings, specs.jumps) if made.rings is not None else None
         self.programs = self.attachment.programs + (self.rings.programs if self.rings is not None else [])
+        self.entered = self.attachment.entered + (self.rings.entered if self.rings is not None else [])
         self.names = Names()
         ring: Any = self.maps["events"]
         self.events: Union[RingBuffer, PerfBuffer] = RingBuffer(ring) if self.kernel.ring_buffer else PerfBuffer(

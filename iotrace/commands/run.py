@@ -179,7 +179,7 @@ class Run:
     def run(self) -> int:
         """Trace until the end; the exit status."""
         session, command = self.session, self.command
-        meter = Meter(session.programs, lambda: session.activity()[0])
+        meter = Meter(session.entered, lambda: session.activity()[0])
         with self._catching_signals() as wakeup:
             session.attach()
             meter.begin()

@@ -27,7 +27,7 @@ def test_sampled_and_whole(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(bytes(4096))
     file = os.open(tmp_path / "file", os.O_RDONLY)
     with Session(Settings(pids=[os.getpid()])) as session, enable_stats():
-        meter = Meter(session.programs, lambda: session.activity()[0])
+        meter = Meter(session.entered, lambda: session.activity()[0])
         session.attach()
         session.trace_process(os.getpid(), follow=False)
         meter.begin()
