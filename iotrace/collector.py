@@ -339,22 +339,20 @@ class _Found:
         calls, moved, first, last, lowest, highest, direct, durable = _HEAD.unpack_from(raw)
         self.calls += calls
         start, end = self._unix(first), self._unix(last)
-        if kind.reads:
-            self.bytes_read += moved
-            self.first_read, self.last_read = earliest(self.first_read, start), latest(self.last_read, end)
-        elif kind.writes:
-            self.bytes_written += moved
-            self.first_write, self.last_write = earliest(self.first_write, start), latest(self.last_write, end)
-        elif kind.syncs:
+        requested = completed = "null"
+        if kind.syncs:
             self.syncs += calls
             if kind.covers:
                 self.last_sync = latest(self.last_sync, end)
-        if lowest:
-            self.lowest = earliest(self.lowest, lowest - 1)
-        if highest:
-            self.highest = latest(self.highest, highest - 1)
-        self.direct += direct
-        self.durable += durable
+        else:
+            requested, completed = self._requested(kind, raw[_REQUESTED]), _sizes(raw[_COMPLETED])
+            self._add_transfers(kind, moved, start, end)
+            self.direct += direct
+            self.durable += durable
+            if highest and (self.highest is None or self.highest < highest - 1):
+                self.highest = highest - 1
+            if lowest and (self.lowest is None or self.lowest > lowest - 1):
+                self.lowest = lowest - 1
         runs = raw[_RUN]
         if runs != _NO_RUNS:
             for lower, count in _cells(runs, _RUNS).items():
@@ -362,13 +360,18 @@ class _Found:
         latency, busy = _latencies(raw[_LATENCY])
         self.busy += busy
         errors = self.errors.pop(kind.name, None) if self.errors else None
-        requested = completed = "null"
-        if kind.reads or kind.writes:
-            requested, completed = self._requested(kind, raw[_REQUESTED]), _sizes(raw[_COMPLETED])
         self.json.append(
             f"{kind.start}{calls},{moved},{start or 'null'},{end or 'null'},"
             f"{json.dumps(errors) if errors else 'null'},{requested},{completed},{latency}]"
         )
+
+    def _add_transfers(self, kind: _Kind, moved: int, start: Optional[int], end: Optional[int]) -> None:
+        if kind.reads:
+            self.bytes_read += moved
+            self.first_read, self.last_read = earliest(self.first_read, start), latest(self.last_read, end)
+        else:
+            self.bytes_written += moved
+            self.first_write, self.last_write = earliest(self.first_write, start), latest(self.last_write, end)
 
     def _requested(self, kind: _Kind, raw: bytes) -> str:
         large = self.large.pop(kind.name, None) if self.large else None

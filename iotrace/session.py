@@ -365,7 +365,7 @@ class Session:
         return self.writer.finish(self._header(command, in_flight, overhead or {}))
 
     def _keep(self, part: Part) -> None:
-        if self._selected(part.path):
+        if self._selected is None or self._selected(part.path):
             self.writer.add(part)
 
     def _header(self, command: Optional[List[str]], in_flight: int, overhead: Dict[str, object]) -> Header:
@@ -445,8 +445,10 @@ def coverage(
     }
 
 
-def _selector(settings: Settings) -> Callable[[bytes], bool]:
-    """Whether a path is among those that the user wants."""
+def _selector(settings: Settings) -> Optional[Callable[[bytes], bool]]:
+    """Whether a path is among those that the user wants; None if all are."""
+    if not settings.paths and not settings.excludes:
+        return None
     wanted = [glob_matcher(glob) for glob in settings.paths]
     unwanted = [glob_matcher(glob) for glob in settings.excludes]
 

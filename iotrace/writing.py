@@ -141,6 +141,7 @@ def add_parts(parts: Iterable[Tuple[FileStats, Edges]]) -> FileStats:
 
 
 _EDGES = ("position", *Edges._fields[1:])  # as columns
+_NEXT_FILE = f"INSERT INTO file VALUES (NULL, {', '.join('?' * _COLUMNS)})"
 _INTO_FILE = f"INSERT INTO file VALUES ({', '.join('?' * (_COLUMNS + 1))})"
 _SAME_FILE = f"""\
 SELECT id, {", ".join((*SCALARS, *HISTOGRAMS))}, by_syscall, {", ".join(_EDGES)}
@@ -150,7 +151,7 @@ _TEMPORARY = (
     f"CREATE TEMP TABLE edges (file_id INTEGER PRIMARY KEY, {', '.join(_EDGES)})",
     "CREATE TEMP TABLE change (number INTEGER PRIMARY KEY, mnt_ns, old, new)",
 )
-_INTO_EDGES = f"INSERT INTO edges VALUES ({', '.join('?' * (1 + len(_EDGES)))})"
+_NEXT_EDGES = f"INSERT INTO edges VALUES (NULL, {', '.join('?' * len(_EDGES))})"
 
 # What a change of names means for the files that it found in the profile already.
 _CONCERNED = "mnt_ns = :mnt_ns AND NOT deleted AND (SELECT changes FROM edges WHERE file_id = file.id) <= :number"
@@ -247,13 +248,13 @@ class Writer:
         self.add(part)
 
     def _flush(self) -> None:
-        first, parts = self.added + 1, self._parts
+        """Each part becomes a row of three tables, which number their rows alike."""
+        parts = self._parts
         with self._refusing():
             database = self._database
-            database.executemany(_INTO_FILE, [(key, *part.columns) for key, part in enumerate(parts, first)])
-            database.executemany("INSERT INTO calls VALUES (?, ?)",
-                                 [(key, part.by_syscall) for key, part in enumerate(parts, first)])  # fmt: skip
-            database.executemany(_INTO_EDGES, [(key, *part.edges) for key, part in enumerate(parts, first)])
+            database.executemany(_NEXT_FILE, [part.columns for part in parts])
+            database.executemany("INSERT INTO calls VALUES (NULL, ?)", [(part.by_syscall,) for part in parts])
+            database.executemany(_NEXT_EDGES, [part.edges for part in parts])
         self.added += len(parts)
         self._parts = []
 

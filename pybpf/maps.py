@@ -148,10 +148,12 @@ class Map(Descriptor, Generic[Value]):
         attr = MapElementAttr(map_fd=self.fileno(), key=ctypes.addressof(key), value=ctypes.addressof(value))
         look = syscalls.prepare(Command.MAP_LOOKUP_ELEM, attr, 32)
 
+        decode = None if type(self)._decode is Map._decode else self._decode
+
         def find(wanted: bytes) -> Optional[Value]:
             key.raw = wanted
             if look() >= 0:
-                return self._decode(value.raw)
+                return cast(Value, value.raw) if decode is None else decode(value.raw)
             return self.lookup(wanted)  # says whether there is none or something is wrong
 
         return find
