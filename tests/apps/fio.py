@@ -97,6 +97,14 @@ class Case:
         return self.jobs[job].get(name, self.options.get(name, default))
 
     @property
+    def actions(self) -> List[str]:
+        """What it does, in the words of the I/O log."""
+        ways = ["write"] if self.options.get("rw") == "randwrite" else ["read", "write"]
+        if "fdatasync" in self.options:
+            return [*ways, "datasync"]
+        return [*ways, "sync"] if self.options.get("fsync", 1) else ways
+
+    @property
     def direct(self) -> bool:
         return bool(self.options.get("direct"))
 
@@ -136,12 +144,13 @@ def _matrix() -> Iterator[Tuple[str, Case]]:
                 ("fixed-both", FIXED, {"fixedbufs": 1, "registerfiles": 1}),
                 ("polled-submission", URING, {"sqthread_poll": 1}),
                 ("polled-all", FIXED, {"sqthread_poll": 1, "fixedbufs": 1, "registerfiles": 1}),
-                ("hipri", URING, {"hipri": 1}),
+                ("hipri", URING, {"hipri": 1, "fsync": 0}),  # a ring that is polled takes no syncs
+                ("hipri-writes", URING, {"hipri": 1, "fsync": 0, "rw": "randwrite"}),
                 ("vectored", VECTORED, {"nonvectored": 0}),
                 ("workers", URING, {"force_async": 4}),
                 ("priorities", URING, {"cmdprio_percentage": 50}),
             ):
-                if name != "hipri" or direct:
+                if "hipri" not in options or direct:
                     yield f"io_uring-{cached}-{name}", Case(kind, {**base, **options})
 
 
@@ -281,12 +290,12 @@ def _about_admitted(case: Case, place: Path, document: Document) -> List[str]:
 def _about_job(case: Case, where: str, sums: _Sums, files: List[Mapping[str, Any]]) -> List[str]:
     """The sums of the jobs on these files, and how they spread over the block sizes."""
     lines = []
-    seen = {key for file in files for key in file["syscalls"]} - {"open", "close"}
     operations = case.engine.operations
-    syncs = operations["datasync" if "fdatasync" in case.options else "sync"]
-    if seen != {operations["read"], operations["write"], syncs}:
-        lines.append(f"{where}: operations: {sorted(seen)}")
-    for way in ("read", "write"):
+    used = {operations[action] for action in case.actions}
+    seen = {key for file in files for key in file["syscalls"]} - {"open", "close"}
+    if seen != used:
+        return [f"{where}: operations: fio {sorted(used)}, iotrace {sorted(seen)}"]
+    for way in (way for way in SPLIT if way in case.actions):
         calls = [file["syscalls"][operations[way]] for file in files]
         expected: Dict[str, object] = {
             "calls": sums.values[way, "total_ios"], "bytes": sums.values[way, "io_bytes"],
@@ -301,11 +310,11 @@ def _about_job(case: Case, where: str, sums: _Sums, files: List[Mapping[str, Any
         }  # fmt: skip
         lines += _differences(f"{where}: {way}", expected, found)
         short = sums.values[way, "short_ios"]
-        if short and not (way == "read" and "fdatasync" in case.options):  # which fio 3.33 counts there
+        if short and not (way == "read" and "datasync" in case.actions):  # which fio 3.33 counts there
             lines.append(f"{where}: {way}: {short} short transfers, which fio does over again")
         lines += _about_split(f"{where}: {way}", way, _added(call["requested"] for call in calls), found["bytes"])
-    if "fdatasync" not in case.options:  # fio reports its fsyncs, but not its fdatasyncs
-        calls = [file["syscalls"][syncs] for file in files if syncs in file["syscalls"]]
+    if "sync" in case.actions:  # fio reports its fsyncs, but not its fdatasyncs
+        calls = [file["syscalls"][operations["sync"]] for file in files if operations["sync"] in file["syscalls"]]
         found = {"calls": sum(call["calls"] for call in calls)}
         lines += _differences(f"{where}: sync", {"calls": sums.values["sync", "total_ios"]}, found)
     return lines

@@ -63,6 +63,7 @@ def test_a_deep_queue(name: str, attach: str, place: Path) -> None:
         "io_uring-buffered-workers",
         "io_uring-direct-polled-all",
         "io_uring-direct-hipri",
+        "io_uring-direct-hipri-writes",
     ],
 )
 def test_one_of_each_kind(name: str, place: Path) -> None:
