@@ -49,6 +49,7 @@ class Call(Layout):
     args = field(U64, ARGUMENT_WORDS)
     # From here on: what the exit works out about one transfer, kept here to leave the stack to keys and new records.
     result = field(U64)     # what the call, or the request, returned
+    opcode = field(U64)     # of a request of io_uring: Opcode.pack()
     op = field(U64)         # operation code
     direction = field(U64)  # READ or WRITE
     requested = field(U64)  # bytes asked for

@@ -527,7 +527,7 @@ def note(b: Body, uring: Uring, key: Slot, source: Source, *, absent: str = "out
     b.load(r8, r8, o["nsproxy.mnt_ns"], of="nsproxy")
     a.stx(r9[Call.mnt_ns], r8)
     if source.view is PLAIN:
-        a.ldx(r1, a.slot("kind", U64))
+        a.ldx(r1, r9[Call.opcode])
         a.rsh(r1, 16)
         a.jeq(r1, Shape.OPEN, "unknown_file")
     elif source.view is CLOSING:
@@ -562,7 +562,9 @@ def note(b: Body, uring: Uring, key: Slot, source: Source, *, absent: str = "out
 
 def _describe(b: Body, source: Source) -> None:
     """The Call record = what the request in r7 asks for, without its file.  The slot "flags" = its IOSQE_*."""
-    a, kind = b.a, b.a.slot("kind", U64)
+    a = b.a
+    a.ldx(r1, a.slot("kind", U64))
+    a.stx(r9[Call.opcode], r1, "where the verifier does not know it, and follows one way for all of them")
     a.call("ktime_get_ns")
     a.stx(r9[Call.entered], r0)
     for place in (Call.requested, Call.unmeasured, Call.explicit, Call.offset, Call.rw_flags, Call.moved, Call.walk):
@@ -577,10 +579,10 @@ def _describe(b: Body, source: Source) -> None:
     a.or_(r8, r1)
     a.stx(r9[Call.marks], r8)
     _tell_silent(b)
-    a.ldx(r1, kind)
+    a.ldx(r1, r9[Call.opcode])
     a.and_(r1, 0xFF)
     a.stx(r9[Call.op], r1)
-    a.ldx(r1, kind)
+    a.ldx(r1, r9[Call.opcode])
     a.rsh(r1, 8)
     a.and_(r1, 0xFF)
     a.stx(r9[Call.direction], r1)
@@ -616,7 +618,7 @@ def _describe_transfer(b: Body, source: Source) -> None:
         a.stx(r9[Call.marks], r1)
         a.ja("described")
         a.label(plain)
-    a.ldx(r2, a.slot("kind", U64))
+    a.ldx(r2, r9[Call.opcode])
     a.rsh(r2, 16)
     a.jne(r2, Shape.VECTOR, "described")
     a.ldx(r1, r9[Call.requested])
