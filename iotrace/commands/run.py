@@ -279,8 +279,7 @@ class Run:
 def _wait(events: Union[RingBuffer, PerfBuffer], wakeup: int, most: float) -> None:
     """Until there are events or a signal has come, `most` seconds at most. The signals' numbers in the pipe are
     taken, as it would end every later wait at once."""
-    select.select([events, wakeup], [], [], most)
-    with contextlib.suppress(BlockingIOError):
+    if wakeup in select.select([events, wakeup], [], [], most)[0]:
         os.read(wakeup, 4096)
 
 

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from pathlib import Path
 from typing import Counter as Counts
-from typing import List, NamedTuple, Optional, Sequence
+from typing import Dict, List, NamedTuple, Optional, Sequence
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -114,6 +114,11 @@ class Measured(NamedTuple):
         return (self.ended_ns - self.started_ns) / 1e9
 
 
+def environment() -> Dict[str, str]:
+    """This process's, without what changes how Python runs: byte code is kept and output buffered as by default."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+
+
 def iotrace_command(*arguments: object) -> List[str]:
     """iotrace of this checkout."""
     return [sys.executable, "-m", "iotrace", *map(str, arguments)]
@@ -132,7 +137,7 @@ def measured(
             stack.callback(os.close, master)
             threading.Thread(target=_keep_reading, args=(master, shown), daemon=True).start()
         process = subprocess.Popen([str(directory / "measure"), str(result), *command],
-                                   cwd=ROOT, stdout=stdout, stderr=stderr)  # fmt: skip
+                                   cwd=ROOT, env=environment(), stdout=stdout, stderr=stderr)  # fmt: skip
         if terminal:
             os.close(stderr)
         try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, NamedTuple
 
-from benchmark.machine import ROOT, BenchError, Measured, Skipped, iotrace_command, measured
+from benchmark.machine import ROOT, BenchError, Measured, Skipped, environment, iotrace_command, measured
 from benchmark.rows import Row
 from benchmark.variants import running_bpftrace
 from iotrace import profile, writing
@@ -68,6 +68,8 @@ def start(plan: Plan) -> Iterator[Row]:
     """The whole of `iotrace run -- true`, and bpftrace up to the moment when as many probes are attached."""
     took: Dict[str, List[float]] = {}
     probes = {attach: _probes(attach) for attach in ("raw", "perf")}
+    for attach in probes:  # the first start of a version keeps what the others find
+        _iotrace(plan, "run", "-q", "-o", plan.directory / "start", "--attach", attach, "--", "true")
     for number in range(plan.starts):
         for attach, count in probes.items():
             plan.progress(f"start: {number + 1} of {plan.starts}, {attach}")
@@ -218,7 +220,7 @@ def _shown(plan: Plan, words: List[str]) -> Shown:
     command = [str(plan.directory / "measure"), str(result), *iotrace_command(*words)]
     begun = time.monotonic()
     first = file = 0.0
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         for line in process.stdout:
             first = first or time.monotonic() - begun
