@@ -95,7 +95,8 @@ class Eviction:
 
     def _round(self) -> Iterator[None]:
         """Moves the files away that were seen first, down to a quarter of the room."""
-        held, first = self._opened(), self._names.first
+        first = self._names.first
+        held = self._search(self._opened, set(first))
         idle = (file_id for file_id in first if file_id not in held)
         many = max(0, len(first) - self._max_files // 4)
         keys = {file_id: first[file_id].key for file_id in itertools.islice(idle, many)}
@@ -103,7 +104,7 @@ class Eviction:
         left = set(keys)
         for holders in (self._opened, self._in_rings, self._in_flight):
             wait_for_programs()
-            left -= holders()
+            left -= self._search(holders, left)
             yield
         self._put_back({file_id: key for file_id, key in keys.items() if file_id not in left})
         wait_for_programs()
@@ -123,6 +124,13 @@ class Eviction:
             for _, values in self._maps[name].blocks():
                 words = memoryview(values).cast("Q")
                 yield from zip(*(words[offset // 8 :: step].tolist() for offset in offsets))
+
+    def _search(self, holders: Callable[[], Set[int]], otherwise: Set[int]) -> Set[int]:
+        """Who is held in a table, or all if it changes faster than it can be read, key by key before 5.6."""
+        try:
+            return holders()
+        except BpfError:
+            return otherwise
 
     def _opened(self) -> Set[int]:
         return {file_id for (file_id,) in self._words("opens", OpenFile.id.offset)}

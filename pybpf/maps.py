@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import itertools
 import struct
 from mmap import MAP_SHARED, PAGESIZE, PROT_READ, PROT_WRITE
 from mmap import mmap as MemoryMap
@@ -59,6 +60,7 @@ __all__ = [
 ANY, NOEXIST, EXIST = 0, 1, 2  # flags of update
 NO_PREALLOC, MMAPABLE = 1 << 0, 1 << 10  # flags of create: BPF_F_NO_PREALLOC (4.6), BPF_F_MMAPABLE (5.5)
 
+_BLOCK = 4096  # elements, where the kernel has no batches
 _BATCH_BYTES = 1 << 22  # as much as a batch may hold
 _FIRST_BATCH = 128  # entries, as most maps hold few; later batches are larger
 _WITH_BTF = frozenset(
@@ -212,20 +214,32 @@ class Map(Descriptor, Generic[Value]):
             raise
         return following.raw
 
+    def _stepper(self) -> Callable[[bytes], Optional[bytes]]:
+        """A function that does what `next_key` does for a key, several times as fast."""
+        key, following = (ctypes.create_string_buffer(self.key_size) for _ in range(2))
+        attr = MapElementAttr(map_fd=self.fileno(), key=ctypes.addressof(key), value=ctypes.addressof(following))
+        step = syscalls.prepare(Command.MAP_GET_NEXT_KEY, attr, 32)
+
+        def after(one: bytes) -> Optional[bytes]:
+            key.raw = one
+            return following.raw if step() >= 0 else self.next_key(one)
+
+        return after
+
     def keys(self) -> Iterator[bytes]:
         """Every key, each once. One that comes or goes meanwhile may or may not be among them.
 
         When the key that we stand on is deleted, a hash map starts over; BpfError (EAGAIN) if that goes on without end.
         """
         seen: Set[bytes] = set()
-        key = self.next_key(None)
+        key, after = self.next_key(None), self._stepper()
         for _step in range(16 * self.max_entries + 64):
             if key is None:
                 return
             if key not in seen:
                 seen.add(key)
                 yield key
-            key = self.next_key(key)
+            key = after(key)
         raise BpfError(errno.EAGAIN, "reading all keys", self._subject, "it changes faster than it can be read")
 
     def items(self) -> Iterator[Tuple[bytes, Value]]:
@@ -236,8 +250,9 @@ class Map(Descriptor, Generic[Value]):
         if self._batches(Command.MAP_LOOKUP_BATCH):
             yield from self._batch(Command.MAP_LOOKUP_BATCH)
             return
+        find = self.finder()
         for key in self.keys():
-            value = self.lookup(key)
+            value = find(key)
             if value is not None:
                 yield key, value
 
@@ -249,8 +264,12 @@ class Map(Descriptor, Generic[Value]):
         if self._batches(Command.MAP_LOOKUP_BATCH):
             yield from self._blocks(Command.MAP_LOOKUP_BATCH)
             return
-        found: List[Tuple[bytes, Any]] = list(self.items())
-        yield b"".join(key for key, _ in found), b"".join(value for _, value in found)
+        found: Iterator[Tuple[bytes, Any]] = self.items()
+        if self.type is MapType.ARRAY:  # whose keys are known
+            find, keys = self.finder(), [struct.pack("<I", index) for index in range(self.max_entries)]
+            found = ((key, find(key)) for key in keys)
+        for block in iter(lambda: list(itertools.islice(found, _BLOCK)), []):
+            yield b"".join(key for key, _ in block), b"".join(value for _, value in block)
 
     def drain(self) -> Iterator[Tuple[bytes, Value]]:
         """Every key with its value, removed from the map as it is read; to be consumed to the end.

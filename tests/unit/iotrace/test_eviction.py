@@ -203,3 +203,14 @@ def test_where_all_are_open_it_is_tried_again_later(monkeypatch: pytest.MonkeyPa
     assert kernel.run() == []
     now[0] += 2
     assert kernel.run() == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_table_that_cannot_be_read_to_its_end_keeps_all(waits: List[Callable[[], None]]) -> None:
+    kernel = Kernel(10)
+
+    def fail() -> Iterator[Tuple[bytes, bytes]]:
+        raise BpfError(errno.EAGAIN, "reading all keys", "pending")
+
+    waits += [lambda: None, lambda: None, lambda: setattr(kernel.maps["pending"], "blocks", fail)]
+    assert kernel.run() == []
+    assert kernel.known() == list(range(1, 11))
