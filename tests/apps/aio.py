@@ -99,7 +99,7 @@ def reaped(end: str) -> Scenario:
         f"""
         fd, context = create("data", 1 << 20), Context(8)
         batch = [request(PREAD, fd, 512 << n % 3) for n in range(8)]
-        for n in range(200):
+        for n in range(60):
             assert context.submit(*batch) == 8
             assert sorted(context.take(8) if n % 5 else context.reap(8)) == sorted(r.size for r in batch)
         assert context.submit(*batch[:3]) == 3
@@ -107,7 +107,7 @@ def reaped(end: str) -> Scenario:
         {end}
         """,
         data=File(
-            {"aio_pread": made(1603, 601 * 512 + 601 * 1024 + 401 * 2048, {512: 601, 1024: 601, 2048: 401})},
+            {"aio_pread": made(483, 181 * 512 + 181 * 1024 + 121 * 2048, {512: 181, 1024: 181, 2048: 121})},
         ),
     )
 
@@ -352,14 +352,14 @@ SCENARIOS: Dict[str, Scenario] = {
     "a deep queue": scenario(
         """
         fd, context = create("data", 1 << 20), Context(256)
-        for n in range(8):
+        for n in range(4):
             batch = [request(PWRITE if n % 2 else PREAD, fd, 256, n * 65536 + k * 256) for k in range(256)]
             assert context.submit(*batch) == 256
             assert context.reap(256) == [256] * 256
         """,
         data=File(
-            {key: made(1024, 1 << 18, {256: 1024}) for key in ("aio_pread", "aio_pwrite")},
-            more={"sequential_read": {65536: 4}, "sequential_write": {65536: 4}},
+            {key: made(512, 1 << 17, {256: 512}) for key in ("aio_pread", "aio_pwrite")},
+            more={"sequential_read": {65536: 2}, "sequential_write": {65536: 2}},
         ),
     ),
 }  # fmt: skip

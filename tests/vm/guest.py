@@ -79,6 +79,8 @@ def observe(iotrace: Sequence[str], how: Sequence[str], names: Sequence[str]) ->
         for name in names:
             (base / name).mkdir()
             work += ["--work", name]
+        if "raw" not in how:
+            work.append("--short")
         if case.strace:
             work = ["strace", *strace.options(base / "trace"), *work]
         command = [*iotrace, "run", "-q", *how, *case.options, "-o", str(base / "profile"), "--", *work]
@@ -149,6 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("iotrace", nargs="?", help="iotrace.pyz, or its contents in a directory")
     parser.add_argument("--work", action="append", choices=tuple(CASES))
+    parser.add_argument("--short", action="store_true", help="less of those --work that have a shorter part")
     parser.add_argument("--attach", action="append", help="default: all that `iotrace run` lists")
     parser.add_argument("--offsets", action="append", help="default: all of them")
     parser.add_argument("--case", action="append", choices=tuple(CASES))
@@ -156,7 +159,7 @@ def main() -> None:
     base = Path.cwd()
     for name in args.work or ():
         os.chdir(base / name)
-        CASES[name].work()
+        ((args.short and CASES[name].shorter) or CASES[name].work)()
     if args.work:
         return
     iotrace = [sys.executable, os.path.abspath(args.iotrace)]

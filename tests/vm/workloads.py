@@ -397,6 +397,7 @@ class Case(NamedTuple):
     strace: bool = False
     group: str = ""  # those of one group are done under one iotrace, if they also have the same options
     judge: Optional[Callable[[Path, Document], Tuple[str, List[str]]]] = None  # where there is more than right or wrong
+    shorter: Optional[Callable[[], None]] = None  # the part of the work that is of interest in every way to attach
 
 
 CASES: Dict[str, Case] = {
