@@ -31,7 +31,7 @@ from programs.layout import Call, FileId, FileState, OpenFile, Pending, RingFile
 from programs.operations import Kind
 from pybpf.maps import NOEXIST
 from pybpf.maps import Map as BpfMap
-from pybpf.syscalls import BpfError, wait_for_programs
+from pybpf.syscalls import BpfError
 
 _PAUSE = 1.0  # seconds
 _HURRY = 10  # steps of niceness, each of which makes a tenth of a CPU's time
@@ -40,16 +40,13 @@ _ID = struct.Struct("<Q")
 _CALL = 8 * (Call.call.offset % 8)  # the shift of Call.call, whose lowest byte is the kind, in its word
 
 
-def possible(preemptible: bool) -> bool:
-    """Whether one can wait for programs here; `preemptible`: they can be interrupted on their only CPU."""
-    return wait_for_programs() and not (preemptible and os.cpu_count() == 1)
-
-
 class Eviction:
     """Watches how full the tables are; `step` is to be called often."""
 
-    def __init__(self, maps: Mapping[str, BpfMap[Any]], collector: Collector, names: Names, max_files: int,
-                 keep: Callable[[Part], None]) -> None:  # fmt: skip
+    def __init__(self, maps: Mapping[str, BpfMap[Any]], collector: Collector, names: Names, max_files: int, *,
+                 keep: Callable[[Part], None], wait: Callable[[], None]) -> None:  # fmt: skip
+        """Parts go to `keep`; `wait` returns when every program that is running has ended."""
+        self._wait = wait
         self._maps = maps
         self._collector = collector
         self._names = names
@@ -103,11 +100,11 @@ class Eviction:
         self._maps["files"].delete_all(list(keys.values()))
         left = set(keys)
         for holders in (self._opened, self._in_rings, self._in_flight):
-            wait_for_programs()
+            self._wait()
             left -= self._search(holders, left)
             yield
         self._put_back({file_id: key for file_id, key in keys.items() if file_id not in left})
-        wait_for_programs()
+        self._wait()
         yield  # after this, what the programs have sent of these files has arrived
         yield from self._move([file_id for file_id in keys if file_id in left])
         if len(left) >= self._max_files // 16:

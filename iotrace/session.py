@@ -33,6 +33,7 @@ from programs import layout, maps, patterns
 from programs.kernel import Options
 from programs.layout import TARGET_COMM, TARGET_DESCENT, TARGET_FOLLOW, TARGET_PID
 from programs.operations import SWITCH
+from pybpf.grace import GracePeriods
 from pybpf.maps import Map as BpfMap
 from pybpf.maps import create, footprint
 from pybpf.perf_buffer import PerfBuffer
@@ -225,8 +226,11 @@ class Session:
         The session gives the writer up when it ends without ``finish``.
         """
         self.writer = self._stack.enter_context(writer)
-        if eviction.possible(preemptible=self.kernel.spares > 0):
-            self.eviction = eviction.Eviction(self.maps, self.collector, self.names, self.max_files, self._keep)
+        grace = self._stack.enter_context(GracePeriods(preemptible=self.kernel.spares > 0))
+        if grace.possible:
+            self.eviction = eviction.Eviction(
+                self.maps, self.collector, self.names, self.max_files, keep=self._keep, wait=grace.wait
+            )
 
     def attach(self) -> None:
         """Start tracing.  Raises Failure."""

@@ -339,11 +339,9 @@ _MEMBARRIER_GLOBAL = 1  # MEMBARRIER_CMD_GLOBAL, include/uapi/linux/membarrier.h
 
 
 def wait_for_programs() -> bool:
-    """Return once every BPF program that was running when this was called has ended; False where one cannot wait.
+    """Return once every BPF program that was running has ended, as `grace` says when; False where one cannot wait.
 
-    membarrier(2) waits for an RCU grace period (4.3, synchronize_rcu in kernel/sched/membarrier.c), some hundredths of
-    a second, and whatever runs a program that cannot sleep does so within rcu_read_lock. With one CPU it returns at
-    once; then no program is running unless programs can be preempted. It is refused with nohz_full, and by filters.
+    membarrier(2) is refused with nohz_full, and by filters.
     """
     result: int = _libc.syscall(_numbers().membarrier, _MEMBARRIER_GLOBAL, 0, 0, 0, 0, 0)
     return result >= 0

@@ -76,10 +76,17 @@ class Kernel:
         self.maps["tallies"] = Table(8, 4 * ROOM)
         self.names = Names()
         self.kept: List[Part] = []
+        self.waits: List[Callable[[], None]] = []
         collector = Collector(self.maps, self.names, Clock(), big_values=True)
-        self.eviction = eviction.Eviction(self.maps, collector, self.names, ROOM, self.kept.append)
+        self.eviction = eviction.Eviction(self.maps, collector, self.names, ROOM, keep=self.kept.append,
+                                          wait=self.wait)  # fmt: skip
         for file_id in range(1, count + 1):
             self.file(file_id)
+
+    def wait(self) -> None:
+        """What happens while programs are waited for: each wait takes the next of `waits`."""
+        if self.waits:
+            self.waits.pop(0)()
 
     def key(self, file_id: int) -> bytes:
         return bytes(FileKey.pack(dentry=file_id, mnt=1, inode=file_id, device=1, generation=0, mnt_ns=7))
@@ -102,20 +109,6 @@ class Kernel:
     def known(self) -> List[int]:
         """The files that one can find by name."""
         return sorted(FileId.unpack(raw)["id"] for raw in self.maps["files"].values())
-
-
-@pytest.fixture(autouse=True)
-def waits(monkeypatch: pytest.MonkeyPatch) -> List[Callable[[], None]]:
-    """What happens while programs are waited for: each wait takes the next of these."""
-    happenings: List[Callable[[], None]] = []
-
-    def wait() -> bool:
-        if happenings:
-            happenings.pop(0)()
-        return True
-
-    monkeypatch.setattr(eviction, "wait_for_programs", wait)
-    return happenings
 
 
 def test_nothing_moves_while_there_is_room() -> None:
@@ -159,27 +152,27 @@ def test_a_request_under_way_keeps_its_file() -> None:
 
 
 @pytest.mark.parametrize("when", range(3))
-def test_a_program_that_had_the_id_already_keeps_it(waits: List[Callable[[], None]], when: int) -> None:
+def test_a_program_that_had_the_id_already_keeps_it(when: int) -> None:
     """It may hand the id on, from table to table, while programs are waited for, but no table goes back."""
     kernel = Kernel(10)
     opened = (kernel.maps["opens"], OpenKey.pack(file=1, mnt_ns=1), OpenFile.pack(id=1))
     ring = (kernel.maps["ring_files"], RingKey.pack(ring=1), RingFile.pack(id=1))
     request = (kernel.maps["pending"], PendingKey.pack(request=1), Pending.pack(id=1))
     later = (opened, ring, request)[when]
-    waits += [lambda: None] * when + [lambda: later[0].update(later[1], later[2])]
+    kernel.waits += [lambda: None] * when + [lambda: later[0].update(later[1], later[2])]
     assert kernel.run() == [2, 3, 4, 5, 6]
     assert kernel.known() == [1, 7, 8, 9, 10]
     assert number(1) in kernel.maps["states"]
 
 
-def test_who_opens_the_file_meanwhile_finds_no_id(waits: List[Callable[[], None]]) -> None:
+def test_who_opens_the_file_meanwhile_finds_no_id() -> None:
     kernel, seen = Kernel(10), []
-    waits.append(lambda: seen.append(kernel.known()))
+    kernel.waits.append(lambda: seen.append(kernel.known()))
     kernel.run()
     assert seen == [[7, 8, 9, 10]]
 
 
-def test_a_file_with_two_ids_keeps_both(waits: List[Callable[[], None]]) -> None:
+def test_a_file_with_two_ids_keeps_both() -> None:
     """It was opened before its name was taken out, and again after."""
     kernel = Kernel(10)
 
@@ -187,7 +180,7 @@ def test_a_file_with_two_ids_keeps_both(waits: List[Callable[[], None]]) -> None
         kernel.maps["opens"][OpenKey.pack(file=1, mnt_ns=1)] = OpenFile.pack(id=1)
         kernel.maps["files"][kernel.key(1)] = FileId.pack(id=11)
 
-    waits.append(open_twice)
+    kernel.waits.append(open_twice)
     assert kernel.run() == [2, 3, 4, 5, 6]
     assert kernel.known() == [7, 8, 9, 10, 11]
     assert number(1) in kernel.maps["states"]
@@ -205,12 +198,12 @@ def test_where_all_are_open_it_is_tried_again_later(monkeypatch: pytest.MonkeyPa
     assert kernel.run() == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_table_that_cannot_be_read_to_its_end_keeps_all(waits: List[Callable[[], None]]) -> None:
+def test_a_table_that_cannot_be_read_to_its_end_keeps_all() -> None:
     kernel = Kernel(10)
 
     def fail() -> Iterator[Tuple[bytes, bytes]]:
         raise BpfError(errno.EAGAIN, "reading all keys", "pending")
 
-    waits += [lambda: None, lambda: None, lambda: setattr(kernel.maps["pending"], "blocks", fail)]
+    kernel.waits += [lambda: None, lambda: None, lambda: setattr(kernel.maps["pending"], "blocks", fail)]
     assert kernel.run() == []
     assert kernel.known() == list(range(1, 11))

@@ -1,0 +1,56 @@
+"""Waiting for programs: until each one that was running has ended, what it has read may not be taken away.
+
+Whatever runs a program that cannot sleep does so within rcu_read_lock, so that a grace period of RCU is what to wait
+for, some hundredths of a second. membarrier(2) waits for one (4.3, kernel/sched/membarrier.c), unless there is only one
+CPU: then no program can be running, as long as programs are not preempted. Where they are (7.2) an update of a map of
+maps serves, after which the kernel waits in any case (1ae80cf31938, "bpf: wait for running BPF programs when updating
+map-in-map", 4.19).
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Callable, Optional, Type
+
+import asm
+from asm import U32, U64, MapType
+from pybpf.maps import create
+from pybpf.syscalls import wait_for_programs
+
+__all__ = ["GracePeriods"]
+
+
+class GracePeriods:
+    """How to wait on this kernel; a context manager. `preemptible` says whether programs can be interrupted."""
+
+    def __init__(self, preemptible: bool, cpus: Optional[int] = None) -> None:
+        self._stack = ExitStack()
+        self._wait: Callable[[], object] = wait_for_programs
+        self.possible = wait_for_programs()
+        if preemptible and (not self.possible or (cpus or os.cpu_count() or 1) == 1):
+            self._wait = self._by_update()
+            self.possible = True
+
+    def _by_update(self) -> Callable[[], object]:
+        pattern = asm.Map("grace_inner", MapType.ARRAY, U32, U64, 1)
+        inner = self._stack.enter_context(create(pattern))
+        around = asm.Map("grace", MapType.ARRAY_OF_MAPS, U32, U32, 1, inner=pattern)
+        outer: Any = self._stack.enter_context(create(around))
+        return lambda: outer.set(0, inner)
+
+    def wait(self) -> None:
+        """Return once every program that is running now has ended. Only where that is `possible`."""
+        self._wait()
+
+    def close(self) -> None:
+        """Release what it takes; twice does nothing."""
+        self._stack.close()
+
+    def __enter__(self) -> GracePeriods:
+        return self
+
+    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
+                 trace: Optional[TracebackType]) -> None:  # fmt: skip
+        self.close()
