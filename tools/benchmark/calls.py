@@ -46,7 +46,7 @@ WORKS = (
     Work("aio 32", "requests", "aio_32", counted="aio_pread", variants=OURS),
     Work("uring 1", "requests", "uring_1", share=0.5, counted="uring_read", variants=OURS),
     Work("uring 32", "requests", "uring_32", counted="uring_read", variants=OURS),
-    Work("process", "processes", "process", share=1 / 500, counted="read", variants=OURS),
+    Work("process", "processes", "process", share=1 / 300, counted="read", variants=OURS),
 )
 LEGEND = (
     "x2: two threads on one descriptor, each on its CPU; getppid: a call that is not traced; ~: in another process;",

@@ -43,7 +43,7 @@ class Plan:
 
     def quick(self) -> None:
         self.starts, self.stop_files, self.many_files, self.room = 2, 20_000, 100_000, 8192
-        self.shown_files, self.seconds = 100_000, 4.0
+        self.shown_files, self.seconds = 100_000, 8.0
 
 
 def _iotrace(plan: Plan, *arguments: object, terminal: bool = False) -> Measured:
