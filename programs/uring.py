@@ -167,6 +167,9 @@ def overflowed(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy:
     b = begin(spare_name("uring_overflowed", copy), kernel, options, maps)
     a, o = b.a, uring.offsets
     a.mov(r6, r1)
+    a.call("get_current_pid_tgid")
+    a.rsh(r0, 32)
+    only_targets(b, r0, "out")
     key, search = a.slot("pending", PendingKey), a.slot("search", Search)
     a.zero(key)
     a.zero(search)
