@@ -9,8 +9,9 @@ from typing import Dict
 
 import pytest
 
-from iotrace import cache, plan
+from iotrace import cache, plan, profile
 from iotrace.session import Session, Settings
+from iotrace.writing import Writer
 from pybpf import features
 
 
@@ -47,8 +48,11 @@ def test_a_kept_plan_traces(place: Path, tmp_path: Path) -> None:
             session.attach()
             session.trace_process(os.getpid(), follow=False)
             target.write_bytes(bytes(1000))
-            result = session.finish()
-        (file,) = (file for file in result.files if file.path == os.fsencode(target))
+            session.stop()
+            session.write_to(Writer(tmp_path / "profile"))
+            session.finish()
+        with profile.open(tmp_path / "profile") as reader:
+            (file,) = reader.find(os.fsencode(target))
         assert file.syscalls["write"].bytes == 1000
 
 
