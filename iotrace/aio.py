@@ -23,7 +23,7 @@ def reapers(pid: int, kernel: Kernel, syscalls: Mapping[int, int]) -> Iterator[T
             words = [0] * ARGUMENT_WORDS
             for place, value in enumerate(arguments):
                 words[kernel.argument(place)] = value
-            yield tid, Call.pack(owner=tid, call=descriptor, args=words)
+            yield tid, Call.pack(owner=tid, process=pid, call=descriptor, args=words)
 
 CALLS = ("io_setup", "io_destroy", "io_submit", "io_getevents", "io_pgetevents")
 

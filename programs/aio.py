@@ -65,14 +65,16 @@ def _repeat(b: Body, name: str, at_once: int, item: Callable[[str], None]) -> No
     a = b.a
 
     def callback() -> None:
-        find_call(b, "over")
+        a.ldx(r9, r2.u64(0))
         item("over")
         a.ret(0)
         a.label("over")
         a.ret(1)
 
     if b.kernel.loops:
-        b.loop(AIO_LIMIT, name, callback)
+        own = a.slot("own", U64)
+        a.stx(own, r9)
+        b.loop(AIO_LIMIT, name, callback, own)
         return
     if b.kernel.back_jumps:
         context = a.slot("context", U64)
@@ -107,10 +109,8 @@ def _advance(b: Body) -> None:
 def _pending_key(b: Body, key: Slot) -> Slot:
     """``key``, filled in for this process's request at Call.iocb in the context Call.space."""
     a = b.a
-    a.call("get_current_pid_tgid")
-    a.rsh(r0, 32, "tgid")
-    a.stx(key[PendingKey.owner], r0)
-    for place, own in ((PendingKey.space, Call.space), (PendingKey.request, Call.iocb)):
+    for place, own in ((PendingKey.owner, Call.process), (PendingKey.space, Call.space),
+                       (PendingKey.request, Call.iocb)):
         a.ldx(r1, r9[own])
         a.stx(key[place], r1)
     return key
@@ -352,6 +352,8 @@ def events(kernel: Kernel, options: Options, maps: Maps, *, entering: bool) -> P
     a = b.a
     a.mov(r6, r1)
     find_call(b, "out")
+    a.call("ktime_get_ns")
+    a.stx(r9[Call.now], r0, "of all that this call shows")
     if kernel.straight:
         a.st(r9[Call.stuck], 0)
         _repeat(b, "event", PLAIN_EVENTS_AT_ONCE, lambda over: _event(b, over, plain=True))
@@ -380,6 +382,8 @@ def rare_events(kernel: Kernel, options: Options, maps: Maps, *, entering: bool)
     a = b.a
     a.mov(r6, r1)
     find_call(b, "out")
+    a.call("ktime_get_ns")
+    a.stx(r9[Call.now], r0, "of all that this call shows")
     _repeat(b, "event", EVENTS_AT_ONCE, lambda over: _event(b, over))
     a.tail_call(r6, maps.jumps, AIO_RING if entering else AIO_EVENTS)
     a.label("out")
@@ -736,6 +740,8 @@ def _failed(b: Body) -> None:
     a.st(r9[Call.next], 0)
     _read_iocb(b, "out")
     _operation(b, "out")
+    a.call("ktime_get_ns")
+    a.stx(r9[Call.now], r0)
     key = _pending_key(b, b.overlay("pending", PendingKey))
     complete(b, key, unknown="no_file", full="full")
     a.ja("out")

@@ -143,7 +143,7 @@ def _append(b: Body) -> None:
 
 
 def complete(b: Body, key: Slot, unknown: str, full: str) -> None:
-    """Accounts for the request noted under ``key``, whose result is in r8.
+    """Accounts for the request noted under ``key``, whose result is in r8, and whose end was seen at Call.now.
 
     Jumps to ``unknown`` if there is none, or somebody else has just done it, and to ``full`` if there is no room for
     its counters.  r9 is the Call record of whoever saw the completion; its ``entered`` is the request's afterwards.
@@ -153,8 +153,6 @@ def complete(b: Body, key: Slot, unknown: str, full: str) -> None:
     sync, done = a.unique("sync"), a.unique("completed")
     claim(b, key, unknown)
     a.stx(r9[Call.result], r8)
-    a.call("ktime_get_ns")
-    a.stx(r9[Call.now], r0)
     a.ldx(r1, r9[Call.direction])
     a.jeq(r1, SYNC, sync)
     correct(b)
@@ -188,8 +186,6 @@ def complete_whole(b: Body, key: Slot, unknown: str, rare: str) -> None:
     op.find_made(rare)
     claim(b, key, unknown)
     a.stx(r9[Call.result], r8)
-    a.call("ktime_get_ns")
-    a.stx(r9[Call.now], r0)
     account.whole_transfer(b, op)
 
 

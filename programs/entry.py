@@ -242,6 +242,9 @@ def _admit(b: Body) -> None:
     claim_call(b, "no_room")
     a.ldx(r1, generation)
     a.stx(r9[Call.checked], r1)
+    a.ldx(r1, a.slot("pid_tgid", U64))
+    a.rsh(r1, 32)
+    a.stx(r9[Call.process], r1)
     if b.options.attach == "raw":
         _mark_stack(b)
     a.label("admitted")

@@ -45,6 +45,7 @@ class Call(Layout):
     mnt_ns = field(U64)     # struct mnt_namespace *, 0 until it is asked for
     id = field(U64)         # of the file being closed
     shared = field(U64)     # 1 if this call is counted in OpenFile.inflight
+    process = field(U64)    # tgid
     checked = field(U64)    # generation of the targets, plus one, in which this thread was found to be one
     args = field(U64, ARGUMENT_WORDS)
     # From here on: what the exit works out about one transfer, kept here to leave the stack to keys and new records.
