@@ -286,4 +286,22 @@ def begin(name: str, kernel: Kernel, options: Options, maps: Maps, *, task: bool
     kind = KINDS[options.attach]
     if task and kind is ProgramType.TRACING:
         kind = ProgramType.RAW_TRACEPOINT
-    return Body(Assembler(name, kind=kind), kernel, options, maps)
+    b = Body(Assembler(name, kind=kind), kernel, options, maps)
+    if kernel.spares and not task:
+        _keep_to_the_thread_s_stack(b)
+    return b
+
+
+def _keep_to_the_thread_s_stack(b: Body) -> None:
+    """A tail call that is never made, as such programs run on the stack of the thread.
+
+    Others run on one of their CPU's, which all threads share (6.13, a76ab5731e32, "bpf: Find eligible subprogs for
+    private stack support"): the kernel sees to it that no two are within a program that it calls, but not within one
+    that is tail-called, where the one that preempts would write over what the other has there.
+    """
+    a = b.a
+    a.mov(r0, 0)
+    a.jeq(r0, 0, "begin")
+    a.tail_call(r1, b.maps.jumps, 0)
+    a.ret(0)
+    a.label("begin")

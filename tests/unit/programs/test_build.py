@@ -383,3 +383,13 @@ def test_spares_stand_behind_each_program_on_an_event_of_io_uring() -> None:
         assert attached == [f"uring_{event}", *(f"uring_{event}_s{copy}" for copy in (1, 2, 3))]
     assert maps.declare(kernel).borrowed.max_entries == maps.BORROWED > maps.declare(NEWEST).borrowed.max_entries == 1
     assert all(len(encoded(p)) <= 4096 * 8 for p in made.programs.values())
+
+
+def test_a_program_that_can_be_preempted_runs_on_its_thread_s_own_stack() -> None:
+    """As one that can make a tail call does; else it may be one of the CPU's, which whoever preempts it shares."""
+    kernel = replace(NEWEST, types={**TYPES, **URING_TYPES}, uring=URING, spares=3)
+    for attach in ("raw", "perf", "fentry"):
+        options = Options(comm=True, attach=attach)
+        made = {**build.build(kernel, options, maps.declare(kernel)).programs, **rings(kernel, options).programs}
+        without = {name for name, p in made.items() if all(i.call != "tail_call" for i in p.instructions)}
+        assert without == {"new_task", "exit_task", "rename"}, "which are never preempted, nor tail-called"
