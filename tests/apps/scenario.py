@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Dict, Iterator, Mapping, Optional
+from typing import Dict, Iterator, Mapping, Tuple
 
 from .traced import Made, Traced, data_calls
 
@@ -63,15 +63,18 @@ def errors_of(found: Traced, family: str) -> Dict[str, Dict[str, int]]:
     return {key: errors for key, errors in every.items() if key.startswith(family)}
 
 
-def calls_of(found: Traced, family: str) -> int:
-    """How many calls of a family were counted on the files of the script."""
-    files = [found[name] for name in found.names]
-    return sum(call["calls"] for f in files for key, call in f["syscalls"].items() if key.startswith(family))
+def counts(scenario: Scenario, found: Traced) -> Tuple[int, int]:
+    """How many calls the script is known to have made, syncs included, and how many of them were counted.
 
-
-def expected_calls(scenario: Scenario, found: Optional[Traced] = None) -> int:
-    """How many there were, syncs included; 0 where the kernel could not do it."""
-    if found is not None and found.lacks is not None:
-        return 0
-    files = scenario.files.values()
-    return sum(sum(made[0] for made in f.calls.values()) + sum(f.syncs.values()) for f in files)
+    Both are 0 where the kernel could not do it. Of other calls on its files nothing is said.
+    """
+    if found.lacks is not None:
+        return 0, 0
+    made = counted = 0
+    for name, file in scenario.files.items():
+        expected = {**{key: calls[0] for key, calls in file.calls.items()}, **file.syncs}
+        made += sum(expected.values())
+        if name in found.names:
+            shown = found[name]["syscalls"]
+            counted += sum(shown[key]["calls"] for key in expected if key in shown)
+    return made, counted

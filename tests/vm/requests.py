@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
 from apps import aio, rings
-from apps.scenario import Scenario, calls_of, differing, errors_of, expected_calls
+from apps.scenario import Scenario, counts, differing, errors_of
 from apps.traced import PRELUDE, Traced
 from workloads import Case, Document, child
 
@@ -64,13 +64,6 @@ def _done(family: str, place: Path) -> Dict[str, Scenario]:
     return {name: scenario for name, scenario in FAMILIES[family].scenarios.items() if (place / name).is_dir()}
 
 
-class Count(NamedTuple):
-    """Calls that were made, and that were counted."""
-
-    made: int
-    counted: int
-
-
 def check(family: str, place: Path, document: Document) -> Iterator[str]:
     """A line for each thing that is not as it was done."""
     prefix = FAMILIES[family].prefix
@@ -88,12 +81,10 @@ def check(family: str, place: Path, document: Document) -> Iterator[str]:
     yield from differing("on no file", unattributed, errors_of(whole, prefix))
 
 
-def count(family: str, place: Path, document: Document) -> Count:
-    """Over all scripts, but what belongs to no file."""
-    prefix, scenarios = FAMILIES[family].prefix, _done(family, place)
-    found = {name: Traced(place / name, document, 0, "") for name in scenarios}
-    made = sum(expected_calls(scenario, found[name]) for name, scenario in scenarios.items())
-    return Count(made, sum(calls_of(one, prefix) for one in found.values()))
+def count(family: str, place: Path, document: Document) -> Tuple[int, int]:
+    """Calls that were made, and that were counted, over all scripts."""
+    found = [counts(one, Traced(place / name, document, 0, "")) for name, one in _done(family, place).items()]
+    return sum(made for made, _ in found), sum(counted for _, counted in found)
 
 
 def judge(family: str, place: Path, document: Document) -> Tuple[str, List[str]]:
