@@ -64,9 +64,11 @@ class Ring:
         self.queued = 0
 
     def word(self, offset, value=None):
-        if value is None:
-            return struct.unpack_from("<I", self.ring, offset)[0]
-        struct.pack_into("<I", self.ring, offset, value & 0xFFFFFFFF)
+        """In one access, as struct does not: it clears a place before it writes it, which the kernel's thread may see."""
+        word = ctypes.c_uint32.from_buffer(self.ring, offset)
+        if value is not None:
+            word.value = value & 0xFFFFFFFF
+        return word.value
 
     def add(self, op, fd, address=0, size=0, offset=0, rw_flags=0, flags=0, data=0, buffer=0, ioprio=0, second=0,
             personality=0):
