@@ -296,6 +296,8 @@ def _load_with_notes(made: Binary, attr: ProgramLoadAttr) -> Optional[int]:
         with_notes.func_info, with_notes.line_info = address(made.functions), address(made.lines)
         with_notes.func_info_cnt = len(made.functions) // FUNCTION_SIZE
         with_notes.line_info_cnt = len(made.lines) // LINE_SIZE
+        if with_notes.func_info_cnt > 1:  # a function that is looped over must have its notes: it will not do without
+            return _load_or_explain(made, with_notes)
         try:
             return bpf(Command.PROG_LOAD, with_notes, subject=f"program {made.name}")
         except BpfError:
