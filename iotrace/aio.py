@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Mapping, Sequence, Tuple
+from typing import Iterable, Iterator, Mapping, Sequence, Tuple
 
 from iotrace import processes
 from programs.kernel import Kernel
 from programs.layout import ARGUMENT_WORDS, Call, PendingKey
 from programs.operations import KIND_MASK, Kind
-from pybpf.maps import Map
 
 
 def reapers(pid: int, kernel: Kernel, syscalls: Mapping[int, int]) -> Iterator[Tuple[int, bytes]]:
@@ -28,9 +27,9 @@ def reapers(pid: int, kernel: Kernel, syscalls: Mapping[int, int]) -> Iterator[T
 CALLS = ("io_setup", "io_destroy", "io_submit", "io_getevents", "io_pgetevents")
 
 
-def unfinished(pending: Map[bytes]) -> int:
+def unfinished(requests: Iterable[Tuple[bytes, bytes]]) -> int:
     """How many requests were not seen to complete: still in flight, or reaped where no program looks."""
-    return sum(1 for raw, _ in pending.items() if PendingKey.unpack(raw)["owner"])
+    return sum(1 for raw, _ in requests if PendingKey.unpack(raw)["owner"])
 
 
 def coverage(left: int = 0, missing: Sequence[str] = ()) -> str:

@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from typing import Any, Callable, DefaultDict, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
+from iotrace import inflight
 from iotrace.model import READS, SYNCS, WRITES, Histogram, bucket, earliest, latest
 from iotrace.names import Name, Names
 from iotrace.parts import Edges, Part, encode, signed
@@ -219,7 +220,7 @@ class Collector:
             values = OpenFile.struct.unpack(raw)
             for direction in (0, 1):
                 rest.add_run(values[OpenFile.id.index], direction, values[OpenFile.run.index + direction])
-        for _, raw in self._maps["pending"].items():
+        for _, raw in inflight.requests(self._maps):
             values = Pending.struct.unpack(raw)
             writes = BY_CODE[values[Pending.op.index]].name in WRITES
             rest.add_run(values[Pending.id.index], int(writes), values[Pending.broken.index])

@@ -2,7 +2,7 @@
 
 Only a file that nobody has open can go, as then its runs are complete. A file's counters are found by its id, and its
 id by whoever is to count for it: in `files`, by its name; in `opens`, by its open file description; in `ring_files`,
-`pending` and a close's `Call` record, by a request. An id is handed on in this order only. So
+the notes of requests in flight and a close's `Call` record, by a request. An id is handed on in this order only. So
 
 1. the name is taken out of `files`: nobody who opens the file from now on finds the id, but makes another;
 2. one after the other, those tables are searched for the id, and before each of them every program that was running
@@ -24,10 +24,11 @@ import struct
 import time
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Set, Tuple
 
+from iotrace import inflight
 from iotrace.collector import Collector, Rest
 from iotrace.names import Names
 from iotrace.parts import Part
-from programs.layout import Call, FileId, FileState, OpenFile, Pending, RingFile, TallyKey
+from programs.layout import Call, FileId, FileState, OpenFile, RingFile, TallyKey
 from programs.operations import Kind
 from pybpf.maps import NOEXIST
 from pybpf.maps import Map as BpfMap
@@ -137,7 +138,7 @@ class Eviction:
 
     def _in_flight(self) -> Set[int]:
         """Files of requests, and of closes, which delete the open file description before they return."""
-        found = {file_id for (file_id,) in self._words("pending", Pending.id.offset)}
+        found = set(inflight.files(self._maps))
         for name in ("slots", "calls"):
             calls = self._words(name, Call.call.offset, Call.id.offset)
             found.update(file_id for word, file_id in calls if word >> _CALL & 0xFF == Kind.CLOSE)

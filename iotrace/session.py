@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple, Type, Union
 
 import asm
-from iotrace import __version__, aio, attach, cache, eviction, plan, processes, uring
+from iotrace import __version__, aio, attach, cache, eviction, inflight, plan, processes, uring
 from iotrace.attach import Attachment
 from iotrace.collector import Clock, Collector
 from iotrace.errors import Failure, UserError
@@ -362,7 +362,7 @@ class Session:
     def finish(self, command: Optional[List[str]] = None, overhead: Optional[Dict[str, object]] = None) -> int:
         """Stop, and put the profile in its place; how many files it has.  ``write_to`` has said where that is."""
         self.stop()
-        in_flight = uring.settle(self.maps["pending"], self.programs)
+        in_flight = uring.settle(inflight.requests(self.maps), self.programs)
         self._take_names()
         for part in self.collector.finish():
             self._keep(part)
@@ -393,7 +393,7 @@ class Session:
                     in_flight + told["requests"],
                     None if uring.SETUP in self.attachment.missing else told["rings"],
                 ),
-                aio.coverage(aio.unfinished(self.maps["pending"]), self.attachment.missing),
+                aio.coverage(aio.unfinished(inflight.requests(self.maps)), self.attachment.missing),
             ),
             lost=self._lost(),
             unattributed={name: dict(errors) for name, errors in sorted(self.collector.unattributed.items())},

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 from programs.kernel import URING_EVENTS, URING_MEMBERS, Uring
 from programs.layout import NOTE_ABSENT, NOTE_SILENT, Pending, PendingKey
 from programs.requests import OPCODES, WORKER, Shape, known, needed
 from pybpf import features
 from pybpf.btf import Btf, MissingMember
-from pybpf.maps import Map
 from pybpf.programs import LoadedProgram
 
 _MAY_LACK = {"node.file", "ring.completing", "request.list", *WORKER, *(m for k in OPCODES.values() for m in needed(k))}
@@ -73,14 +72,14 @@ def _argument(btf: Btf, event: str) -> Optional[int]:
     return 1 if arguments[0] in ("", "io_ring_ctx") and arguments[1:2] == [""] else None
 
 
-def settle(pending: Map[bytes], programs: Sequence[LoadedProgram]) -> int:
+def settle(requests: Iterable[Tuple[bytes, bytes]], programs: Sequence[LoadedProgram]) -> int:
     """Account for silent requests, of which the kernel shows failures alone: what has not failed by now is done.
 
     How many others are still in flight. Call it when nothing is traced any more, and once.
     """
     settler = next((program for program in programs if program.name == _UNSEEN), None)
     left = set()
-    for raw_key, raw in list(pending.items()):
+    for raw_key, raw in list(requests):
         key, note = PendingKey.unpack(raw_key), Pending.unpack(raw)
         if key["owner"]:
             continue  # Linux AIO's

@@ -3,23 +3,19 @@
 A request is noted when it is submitted, under whatever identifies it until its completion, and is accounted for when
 that is seen.  Runs and rewrites are the exception: they follow the order of submission, as if all of each request will
 be transferred, because the completions of a deep queue come in any order; a completion that fell short corrects them.
-Whoever deletes the note has the request, so that none counts twice, whichever way its completion shows up.
-
 A completion needs nothing but the note: neither the ``struct file``, which may be gone, nor the thread that submitted.
 """
 from __future__ import annotations
 
 from asm import U32, U64, Slot, r0, r1, r2, r3, r4, r7, r8, r9
 
-from . import account
-from .body import BPF_NOEXIST, Body
+from . import account, notes
+from .body import Body
 from .kernel import O_APPEND, RWF_APPEND
-from .layout import RUN_BUCKETS, SYNC, TALLY_READ_RUN, Call, Lost, OpenFile, OpenKey, Pending
+from .layout import RUN_BUCKETS, SYNC, TALLY_READ_RUN, Call, OpenFile, OpenKey, Pending
 from .maps import BORROWED
 from .operations import READ, WRITE
 from .transfer import extend_at_offset
-
-EEXIST = 17
 
 # What the note takes from the Call record at submission and gives back to it, another one as a rule, at completion.
 NOTED = (
@@ -29,8 +25,13 @@ NOTED = (
     (Pending.flags, Call.flags), (Pending.rw_flags, Call.rw_flags), (Pending.unmeasured, Call.unmeasured),
     (Pending.explicit, Call.explicit), (Pending.marks, Call.marks),
 )
-# What it takes of the open file description: the key that OpenFile was found by is on the stack.
-OPENED = ((Pending.file, OpenKey.file), (Pending.mnt_ns, OpenKey.mnt_ns))
+
+
+def _contents(b: Body) -> notes.Contents:
+    """Of a note: that, and the key that the OpenFile was found by, which is on the stack."""
+    opened = b.a.slot("open", OpenKey)
+    return [*((note, r9[own]) for note, own in NOTED),
+            (Pending.file, opened[OpenKey.file]), (Pending.mnt_ns, opened[OpenKey.mnt_ns])]
 
 
 def borrow_call(b: Body, missing: str) -> None:
@@ -58,29 +59,19 @@ def submit(b: Body, key: Slot, full: str) -> None:
     submission.  Destroys r8.
     """
     a = b.a
-    noted, there = a.unique("noted"), a.unique("stale_note")
     for place in (Call.broken, Call.ended, Call.previous):
         a.st(r9[place], 0)
     a.ldx(r1, r7[OpenFile.id])
     a.stx(r9[Call.id], r1)
     _extend_run(b)
-    fresh = b.overlay("note", Pending)
-    a.st(fresh[Pending.pad], 0)
-    for note, own in NOTED:
-        a.ldx(r1, r9[own])
-        a.stx(fresh[note], r1)
-    opened = a.slot("open", OpenKey)
-    for note, part in OPENED:
-        a.ldx(r1, opened[part])
-        a.stx(fresh[note], r1)
-    a.update(b.maps.pending, key, fresh, BPF_NOEXIST)
-    a.jeq(r0, 0, noted)
-    a.jeq(r0, -EEXIST, there)
-    a.ja(full)
-    a.label(there)
-    a.update(b.maps.pending, key, fresh)
-    b.lost(Lost.calls)
-    a.label(noted)
+    notes.put(b, key, _contents(b), full)
+
+
+def note_without_file(b: Body, key: Slot, full: str) -> None:
+    """Notes the request of the Call record; who it belongs to is found at its completion.  Destroys r8."""
+    unknown = (Pending.id, Pending.broken, Pending.ended, Pending.previous, Pending.flags)
+    contents = [(note, None if note in unknown else r9[own]) for note, own in NOTED]
+    notes.put(b, key, [*contents, (Pending.file, None), (Pending.mnt_ns, r9[Call.mnt_ns])], full)
 
 
 def _extend_run(b: Body) -> None:
@@ -171,8 +162,7 @@ def complete_whole(b: Body, key: Slot, unknown: str, rare: str) -> None:
     a = b.a
     op = account.Operation(b, r9[Call.id])
     a.jsle(r8, 0, rare)
-    a.lookup(b.maps.pending, key)
-    a.jeq(r0, 0, unknown)
+    notes.find(b, key, unknown)
     a.ldx(r1, r0[Pending.requested])
     a.jne(r1, r8, rare)
     a.ldx(r1, r0[Pending.unmeasured])
@@ -205,20 +195,10 @@ def take_back(b: Body, key: Slot, unknown: str) -> None:
 
 
 def claim(b: Body, key: Slot, unknown: str) -> None:
-    """The Call record and the slot "open" = the note under ``key``, which is deleted."""
-    a, opened = b.a, b.a.slot("open", OpenKey)
-    a.lookup(b.maps.pending, key)
-    a.jeq(r0, 0, unknown)
-    for note, own in NOTED:
-        a.ldx(r1, r0[note])
-        a.stx(r9[own], r1)
-    for note, part in OPENED:
-        a.ldx(r1, r0[note])
-        a.stx(opened[part], r1)
-    a.ldx(r1, r9[Call.offset])
-    a.stx(r9[Call.start], r1)
-    a.delete(b.maps.pending, key)
-    a.jne(r0, 0, unknown, "claimed meanwhile")
+    """The Call record and the slot "open" = the note under ``key``, which is taken away."""
+    notes.take(b, key, _contents(b), unknown)
+    b.a.ldx(r1, r9[Call.offset])
+    b.a.stx(r9[Call.start], r1)
 
 
 def correct(b: Body) -> None:

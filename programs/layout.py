@@ -147,6 +147,18 @@ class Pending(Layout):
     pad = field(U32)
 
 
+class Note(Layout):
+    """A place for a Pending, and whose that is."""
+
+    request = field(U64)    # as in PendingKey; 0: free, or NOTE_BUSY
+    space = field(U64)
+    owner = field(U64)
+    spilled = field(U64)    # notes in ``pending`` for which this would have been the place
+    pending = field(Pending)
+
+
+NOTE_BUSY = 1               # somebody writes or reads it: no request has this address
+
 # What io_uring's programs note of a request.
 NOTE_SILENT = 1             # no completion is shown if it succeeds
 NOTE_SELECTS = 2            # its size is that of the buffer which the kernel will choose

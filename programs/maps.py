@@ -20,6 +20,7 @@ from .layout import (
     FileState,
     Latency,
     Lost,
+    Note,
     OpenFile,
     OpenKey,
     OpHead,
@@ -40,12 +41,13 @@ SYSCALL_ROWS = 512          # numbers beyond are none of ours
 TARGETS = 32768
 STRANGERS, STACKS = 65536, 4096     # powers of two
 FALLBACK_CALLS = 8192       # threads whose record in the array is another's
-REQUESTS = 65536            # in flight at once
+REQUESTS = 65536            # in flight at once, and
+NOTES = 16384               # places for them, a power of two: with 1,000 in flight one in 30 finds its place taken
 AIO_CONTEXTS = 4096
 RING_FILES = 4096           # the latest ones
 BORROWED = 64               # Call records a CPU, by thread, where programs are preempted
 RING_BYTES = 8 << 20
-BPF_F_NO_PREALLOC = 1
+BPF_F_NO_PREALLOC, BPF_F_MMAPABLE = 1, 1 << 10
 
 # Indexes of the tail-call table beyond those of Kind.
 COPY_TARGET, NEW_NAME, EXIT = 21, 22, 23
@@ -71,7 +73,8 @@ class Maps:
     slots: Map
     calls: Map
     opens: Map
-    pending: Map            # asynchronous requests in flight
+    notes: Map              # asynchronous requests in flight, and
+    pending: Map            # those whose place is another's
     contexts: Map           # of Linux AIO
     ring_files: Map         # opened into a ring's table
     silence: Map            # 1 once a request has been noted that shows no completion
@@ -122,6 +125,7 @@ def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True)
         slots=Map("slots", MapType.ARRAY, U32, Call, max(kernel.tid_slots, 1)),
         calls=table("calls", U32, Call, FALLBACK_CALLS),
         opens=table("opens", OpenKey, OpenFile, max_files),
+        notes=Map("notes", MapType.ARRAY, U32, Note, NOTES, BPF_F_MMAPABLE),
         pending=table("pending", PendingKey, Pending, REQUESTS),
         contexts=table("contexts", AioKey, AioContext, AIO_CONTEXTS),
         ring_files=Map("ring_files", MapType.LRU_HASH, RingKey, RingFile, RING_FILES),

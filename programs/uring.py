@@ -11,8 +11,8 @@ from typing import Dict
 
 from asm import U32, U64, Layout, Mem, Program, Slot, field, r0, r1, r2, r3, r6, r7, r8, r9
 
-from . import account, asynchronous
-from .body import BPF_NOEXIST, Body, begin
+from . import account, asynchronous, notes
+from .body import Body, begin
 from .entry import only_targets, resolve, spare_name
 from .identify import SCRATCH_EXIT, find_open, identify, send_name
 from .kernel import Kernel, Options, Uring
@@ -94,12 +94,11 @@ def refused(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: in
 def _unless_noted(b: Body, key: Slot, program: int, copy: int) -> None:
     """On to ``program`` if there is a note of an earlier request in the same place; a spare takes it for its own."""
     a, fresh = b.a, b.a.unique("fresh")
-    a.lookup(b.maps.pending, key)
+    notes.find(b, key, fresh)
     if copy:
-        a.jne(r0, 0, "out", "the program before was not skipped")
-        return
-    a.jeq(r0, 0, fresh)
-    a.tail_call(r6, b.maps.jumps, program)
+        a.ja("out", "the program before was not skipped")
+    else:
+        a.tail_call(r6, b.maps.jumps, program)
     a.label(fresh)
 
 
@@ -114,8 +113,7 @@ def _settle_silent(b: Body, key: Slot, program: int) -> None:
     a.jeq(r0, 0, none)
     a.ldx(r1, r0.u64(0))
     a.jeq(r1, 0, none, "nor was any other, so far")
-    a.lookup(b.maps.pending, key)
-    a.jeq(r0, 0, none)
+    notes.find(b, key, none)
     a.tail_call(r6, b.maps.jumps, program)
     a.label(none)
 
@@ -152,8 +150,7 @@ def completed(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: 
     a = b.a
     a.mov(r6, r1)
     key = event_key(b, uring, "completed")
-    a.lookup(maps.pending, key)
-    a.jeq(r0, 0, "out", "none that was noted")
+    notes.find(b, key, "out")
     _complete(b, uring, key)
     return b.program()
 
@@ -177,7 +174,7 @@ def overflowed(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy:
         a.ldx(r1, r6[at])
         a.stx(search[place], r1)
     a.ldx(r7, r6[0], "the ring")
-    b.load(r7, r7, o["ring.completing"], of="io_ring_ctx")
+    b.load(r7, r7, o["ring.completing"], "a number: of a typed pointer no place could be made")
     a.stx(search[Search.next], r7)
     b.loop(COMPLETING, "look", lambda: _look(b, uring), search)
     a.ldx(r7, search[Search.found])
@@ -191,8 +188,7 @@ def overflowed(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy:
         a.ja("out")
     a.label("this_one")
     a.stx(key[PendingKey.request], r7)
-    a.lookup(maps.pending, key)
-    a.jeq(r0, 0, "out")
+    notes.find(b, key, "out")
     _complete(b, uring, key)
     return b.program()
 
@@ -236,7 +232,7 @@ def _look(b: Body, uring: Uring) -> None:
     a.mov(r6, r2)
     a.ldx(r7, r6[Search.next])
     a.jeq(r7, 0, "over")
-    b.load(r1, r7, 0, of="list_head")
+    b.load(r1, r7, 0, "likewise")
     a.stx(r6[Search.next], r1)
     a.sub(r7, o["request.list"], "container_of()")
     a.ldx(r2, r6[Search.user_data])
@@ -244,8 +240,7 @@ def _look(b: Body, uring: Uring) -> None:
     _compare(b, uring, "another")
     a.zero(key)
     a.stx(key[PendingKey.request], r7)
-    a.lookup(b.maps.pending, key)
-    a.jeq(r0, 0, "another")
+    notes.find(b, key, "another")
     a.stx(r6[Search.found], r7)
     a.label("over")
     a.ret(1)
@@ -271,7 +266,7 @@ def _complete(b: Body, uring: Uring, key: Slot) -> None:
             a.label(other)
     finish(b, uring, key, source)
     a.label(stale)
-    a.delete(b.maps.pending, key)
+    notes.drop(b, key)
     b.lost(Lost.calls)
     b.lost(Lost.requests)
     a.ret(0)
@@ -289,8 +284,7 @@ def done(b: Body, side: int, missing: str) -> Slot:
     a.zero(key)
     a.st(key[PendingKey.space], side)
     a.stx(key[PendingKey.request], r7)
-    a.lookup(b.maps.pending, key)
-    a.jeq(r0, 0, missing)
+    notes.find(b, key, missing)
     return key
 
 
@@ -555,8 +549,8 @@ def note(b: Body, uring: Uring, key: Slot, source: Source, *, absent: str = "out
         a.or_(r1, NOTE_ABSENT)
         a.stx(r9[Call.marks], r1)
     a.label("unknown_file")
-    note_without_file(b, key)
-    a.jeq(r0, 0, "out")
+    asynchronous.note_without_file(b, key, "full")
+    a.ja("out")
     a.label("full")
     b.lost(Lost.calls)
     a.label("out")
@@ -685,19 +679,6 @@ def registered_file(b: Body, uring: Uring, key: Slot) -> None:
     a.label(none)
     a.mov(r8, 0)
     a.label(end)
-
-
-def note_without_file(b: Body, key: Slot) -> None:
-    """Notes the request; who it belongs to is found at its completion.  r0 = 0, or there is no room."""
-    a = b.a
-    fresh = b.fresh(Pending)
-    for note, own in asynchronous.NOTED:
-        if note not in (Pending.id, Pending.broken, Pending.ended, Pending.previous, Pending.flags):
-            a.ldx(r1, r9[own])
-            a.stx(fresh[note], r1)
-    a.ldx(r1, r9[Call.mnt_ns])
-    a.stx(fresh[Pending.mnt_ns], r1)
-    a.update(b.maps.pending, key, fresh, BPF_NOEXIST)
 
 
 def _place(b: Body) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from asm import U64, Program, r0, r1, r6, r7
 
+from . import notes
 from .body import begin
 from .kernel import Kernel, Options, Uring
 from .layout import NOTE_ABSENT, OTHER, OWN, Pending, PendingKey
@@ -51,7 +52,7 @@ def into_done(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Pro
     a.ldx(r1, r0[Pending.marks])
     a.and_(r1, NOTE_ABSENT)
     a.jeq(r1, 0, "regular")
-    a.delete(maps.pending, key)
+    notes.drop(b, key)
     go_on(b, URING_FROM_DONE)
     a.label("regular")
     finish(b, uring, key, Source(b, uring, INTO), after=URING_FROM_DONE)

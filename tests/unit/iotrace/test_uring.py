@@ -34,27 +34,22 @@ def test_coverage(shown: Optional[Uring], in_flight: int, rings: Optional[int], 
     assert uring.coverage(shown, in_flight, rings) == expected
 
 
-class Notes:
-    """A map of pending requests."""
-
-    def __init__(self, *notes: Tuple[int, int, int, int]) -> None:
-        self._notes = notes
-
-    def items(self) -> List[Tuple[bytes, bytes]]:
-        empty = dict.fromkeys(Pending.fields, 0)
-        return [
-            (PendingKey.pack(space=space, request=request, owner=owner), Pending.pack(**{**empty, "marks": marks}))
-            for space, request, owner, marks in self._notes
-        ]
+def noted(*requests: Tuple[int, int, int, int]) -> List[Tuple[bytes, bytes]]:
+    """Keys and notes of requests in flight."""
+    empty = dict.fromkeys(Pending.fields, 0)
+    return [
+        (PendingKey.pack(space=space, request=request, owner=owner), Pending.pack(**{**empty, "marks": marks}))
+        for space, request, owner, marks in requests
+    ]
 
 
 def test_requests_in_flight_are_counted_once() -> None:
     """A splice has two notes, or one of its own that stands for nothing; Linux AIO's belong to a process."""
-    notes = Notes(
+    notes = noted(
         (OWN, 10, 0, 0), (OWN, 20, 0, 0), (OTHER, 20, 0, 0), (OWN, 30, 0, NOTE_ABSENT), (OTHER, 30, 0, 0),
         (OWN, 40, 0, NOTE_ABSENT), (5, 50, 1234, 0),
     )  # fmt: skip
-    assert uring.settle(notes, []) == 3  # type: ignore[arg-type]
+    assert uring.settle(notes, []) == 3
 
 
 def test_silent_requests_are_done() -> None:
@@ -66,6 +61,6 @@ def test_silent_requests_are_done() -> None:
             self.ran[request] = self.ran.get(request, 0) + 1
 
     settler = Settler()
-    notes = Notes((OWN, 10, 0, NOTE_SILENT), (OWN, 20, 0, 0))
-    assert uring.settle(notes, [settler]) == 1  # type: ignore[arg-type, list-item]
+    notes = noted((OWN, 10, 0, NOTE_SILENT), (OWN, 20, 0, 0))
+    assert uring.settle(notes, [settler]) == 1  # type: ignore[list-item]
     assert settler.ran == {10: 1}
