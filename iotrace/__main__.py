@@ -1,8 +1,22 @@
-"""`python3 -m iotrace`."""
+"""`python3 -m iotrace`, and `iotrace` where it is installed."""
 
+import os
 import sys
+from typing import NoReturn
 
 from iotrace.cli import main
 
+
+def command() -> NoReturn:
+    """Run the command line and leave: without taking the interpreter apart, which takes 30 ms."""
+    status = main()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        sys.exit(status)  # the interpreter's own way to say so
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

@@ -5,14 +5,18 @@ Sources: include/uapi/linux/io_uring.h, which never changes; io_uring/rw.c, spli
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Dict, NamedTuple, Tuple
+from typing import TYPE_CHECKING, Dict, NamedTuple, Tuple
 
-from asm import U64, Register
+from asm import U64
 
-from .body import Body
 from .kernel import Uring
 from .layout import SYNC
 from .operations import BY_NAME, READ, WRITE
+
+if TYPE_CHECKING:   # a kept plan is used without the assembler
+    from asm import Register
+
+    from .body import Body
 
 
 class Shape(IntEnum):
