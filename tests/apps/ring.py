@@ -64,7 +64,7 @@ class Ring:
         self.queued = 0
 
     def word(self, offset, value=None):
-        """In one access, as struct does not: it clears a place before it writes it, which the kernel's thread may see."""
+        """In one access: struct clears a place before it writes it, which the kernel's thread may see."""
         word = ctypes.c_uint32.from_buffer(self.ring, offset)
         if value is not None:
             word.value = value & 0xFFFFFFFF
