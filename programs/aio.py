@@ -154,7 +154,7 @@ def enter_aio(kernel: Kernel, options: Options, maps: Maps) -> Program:
     _take_unseen(b, "nothing")
     a.tail_call(r6, maps.jumps, AIO_RING)
     a.label("nothing")
-    _go_on(b)
+    _go_on(b, just_entered=True)
     a.ret(0)
     a.label("exit")
     a.st(key[AioKey.context], 0)
@@ -204,11 +204,10 @@ def last(kernel: Kernel, options: Options, maps: Maps) -> Program:
 
 
 def _context_key(b: Body) -> Slot:
-    """The key of this process's contexts, but for the context."""
+    """The key of the contexts of the process of the Call record, but for the context."""
     a, key = b.a, b.a.slot("context", AioKey)
-    a.call("get_current_pid_tgid")
-    a.rsh(r0, 32)
-    a.stx(key[AioKey.tgid], r0)
+    a.ldx(r1, r9[Call.process])
+    a.stx(key[AioKey.tgid], r1)
     return key
 
 
@@ -322,7 +321,7 @@ def _read_ring(b: Body, unreadable: str) -> Slot:
     return ring
 
 
-def _go_on(b: Body) -> None:
+def _go_on(b: Body, *, just_entered: bool = False) -> None:
     """After the ring: the requests of io_submit, or the next ring.  Ends the program unless that jumps away."""
     a, out, submits = b.a, b.a.unique("nothing_submitted"), b.a.unique("submits")
     a.ldx(r1, r9.u8(Call.call.offset), "kind")
@@ -331,8 +330,9 @@ def _go_on(b: Body) -> None:
     a.tail_call(r6, b.maps.jumps, AIO_LAST)
     a.ja(out)
     a.label(submits)
-    a.call("ktime_get_ns")
-    a.stx(r9[Call.entered], r0)
+    if not just_entered:
+        a.call("ktime_get_ns")
+        a.stx(r9[Call.entered], r0)
     for place in (Call.next, Call.measured, Call.stuck):
         a.st(r9[place], 0)
     a.ldx(r1, r9[Call.args[b.kernel.argument(1)]])
@@ -352,6 +352,15 @@ def events(kernel: Kernel, options: Options, maps: Maps, *, entering: bool) -> P
     a = b.a
     a.mov(r6, r1)
     find_call(b, "out")
+    _events(b, entering=entering)
+    a.label("out")
+    a.ret(0)
+    return b.program()
+
+
+def _events(b: Body, *, entering: bool) -> None:
+    """The end of a program that accounts for events, but for the label "out"."""
+    a, kernel, maps = b.a, b.kernel, b.maps
     a.call("ktime_get_ns")
     a.stx(r9[Call.now], r0, "of all that this call shows")
     if kernel.straight:
@@ -371,9 +380,6 @@ def events(kernel: Kernel, options: Options, maps: Maps, *, entering: bool) -> P
         a.label("finished")
     if entering:
         _go_on(b)
-    a.label("out")
-    a.ret(0)
-    return b.program()
 
 
 def rare_events(kernel: Kernel, options: Options, maps: Maps, *, entering: bool) -> Program:
@@ -754,7 +760,10 @@ def _failed(b: Body) -> None:
 
 
 def exit_reap(kernel: Kernel, options: Options, maps: Maps) -> Program:
-    """The exit of io_getevents and io_pgetevents: the events that it handed over."""
+    """The exit of io_getevents and io_pgetevents: the events that it handed over.
+
+    Where a loop needs no tail call, it accounts for them itself.
+    """
     b = begin_exit("exit_aio_reap", kernel, options, maps)
     a = b.a
     a.jslt(r8, 1, "out")
@@ -782,7 +791,10 @@ def exit_reap(kernel: Kernel, options: Options, maps: Maps) -> Program:
     a.label("unmapped")
     a.xadd(r7[AioContext.seen], r8, "nobody but the kernel has taken any")
     a.label("events")
-    a.tail_call(r6, maps.jumps, AIO_EVENTS)
+    if kernel.loops:
+        _events(b, entering=False)
+    else:
+        a.tail_call(r6, maps.jumps, AIO_EVENTS)
     a.label("out")
     a.ret(0)
     return b.program()

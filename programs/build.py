@@ -88,8 +88,7 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
         targets.new_task(*facts), targets.exit_task(*facts),
         aio.enter_aio(*facts), aio.events(*facts, entering=True), aio.last(*facts), aio.note(*facts),
         aio.note_new(*facts),
-        aio.exit_submit(*facts), aio.undo(*facts), aio.exit_reap(*facts), aio.events(*facts, entering=False),
-        aio.exit_context(*facts),
+        aio.exit_submit(*facts), aio.undo(*facts), aio.exit_reap(*facts), aio.exit_context(*facts),
     ]
     tasks = "tracepoint" if options.attach == "perf" else "raw_tracepoint"
     attach = {
@@ -110,11 +109,11 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
         Kind.AIO_SETUP: "exit_aio_context", Kind.AIO_DESTROY: "exit_aio_context", Kind.AIO_EXIT: "exit_aio_context",
         Kind.AIO_SUBMIT: "exit_aio_submit", Kind.AIO_REAP: "exit_aio_reap",
         AIO_ENTER: "enter_aio", AIO_RING: "aio_ring", AIO_NOTE: "aio_note", AIO_NEW: "aio_new",
-        AIO_LAST: "aio_last", AIO_UNDO: "aio_undo", AIO_EVENTS: "aio_events",
+        AIO_LAST: "aio_last", AIO_UNDO: "aio_undo",
     }
     if not kernel.loops:
-        made.append(aio.measure(*facts))
-        jumps[AIO_VECTOR] = "aio_vector"
+        made += [aio.measure(*facts), aio.events(*facts, entering=False)]
+        jumps.update({AIO_VECTOR: "aio_vector", AIO_EVENTS: "aio_events"})
     if kernel.straight:
         made += [aio.rare_events(*facts, entering=entering) for entering in (True, False)]
         jumps.update({AIO_RARE_RING: "aio_rare_ring", AIO_RARE_EVENTS: "aio_rare_events"})

@@ -105,8 +105,12 @@ def only_targets(b: Body, tgid: Register, reject: str) -> None:
 def _enter(b: Body) -> None:
     """r7 holds the descriptor of the call, the arguments are in the Call record once ``arguments`` has run."""
     a, kernel = b.a, b.kernel
+    a.mov(r8, r7)
+    a.and_(r8, KIND_MASK, "kind")
+    a.jeq(r8, Kind.AIO_REAP, "untimed", "each of its requests has a time of its own")
     a.call("ktime_get_ns")
     a.stx(r9[Call.entered], r0)
+    a.label("untimed")
     a.stx(r9[Call.call], r7)
     a.st(r9[Call.file], 0)
     a.st(r9[Call.target], 0)
