@@ -12,7 +12,7 @@ from asm import U32, U64, Program, Register, Slot, r0, r1, r2, r3, r6, r7, r8, r
 from .body import Body, begin
 from .kernel import COMPAT, Kernel, Options
 from .layout import STRANGER_TGID, STRANGER_TID, Call, Lost, OpenFile, OpenKey
-from .maps import AIO_ENTER, ENTER_OTHER, EXIT, STACKS, STRANGERS, Maps
+from .maps import AIO_ENTER, ENTER_OTHER, EXIT, IDLE_STACKS, STACKS, STRANGERS, Maps
 from .operations import KIND_MASK, NUMBERS, SWITCH, Kind, Position, SystemCall
 
 STACK_SHIFT = 14        # no thread's stack is smaller than 16 KiB (THREAD_SIZE), nor aligned to less
@@ -215,7 +215,7 @@ def _admit(b: Body) -> None:
     """From the system call's number in r7 to its descriptor in r7 and the Call record in r9; turns all others away.
 
     Whether a process is a target is looked up once for each thread and generation of targets: a target's thread is
-    known by its Call record afterwards, any other by its entry in ``strangers``.
+    known by its Call record afterwards, any other by its stack, or its entry in ``strangers``.
     """
     a, number, generation = b.a, b.a.slot("number", U32), b.a.slot("generation", U64)
     a.stx(number, r7)
@@ -225,13 +225,15 @@ def _admit(b: Body) -> None:
     a.mov(r1, r8)
     a.rsh(r1, SWITCH)
     a.jeq(r1, 0, "out", "a call of no interest, or not now")
-    _who(b)
     a.st(number, 0)
     a.lookup(b.maps.generation, number)
     a.jeq(r0, 0, "out")
-    a.ldx(r1, r0.u64(0))
-    a.add(r1, 1, "read before the targets are, lest a change goes unnoticed")
-    a.stx(generation, r1)
+    a.ldx(r9, r0.u64(0))
+    a.add(r9, 1, "read before the targets are, lest a change goes unnoticed")
+    a.stx(generation, r9)
+    if _by_stack(b):
+        _not_strangers_stacks(b)
+    _who(b)
     if b.kernel.tid_slots:
         _slot(b, "no_room")
         a.jne(r1, r7, "look_up")
@@ -239,7 +241,8 @@ def _admit(b: Body) -> None:
         a.ldx(r2, r9[Call.checked])
         a.jeq(r1, r2, "admitted")
         a.label("look_up")
-    _not_strangers(b)
+    if not _by_stack(b):
+        _not_strangers(b)
     a.ldx(r1, a.slot("pid_tgid", U64))
     a.rsh(r1, 32, "tgid")
     only_targets(b, r1, "stranger")
@@ -277,6 +280,37 @@ def _who(b: Body) -> None:
     a.lsh(r1, 32)
     a.or_(r1, r7)
     a.stx(word, r1)
+
+
+def _by_stack(b: Body) -> bool:
+    """Whether threads that are no target's are known by their stacks: where the context tells, and a new thread of a
+    target, which may have the stack of one that was none, begins another generation.  That of no others does."""
+    return b.raw and not b.options.everything
+
+
+def _not_strangers_stacks(b: Body) -> None:
+    """Turns a thread away whose stack was found to be no target's in this generation; the slot "mark" = what tells so.
+
+    All of that is known without a helper.  r9 = the generation plus one.  An address has 48 bits, of which the lowest
+    are the same for all stacks.
+    """
+    a, mark, row = b.a, b.a.slot("mark", U64), b.a.slot("row", U32)
+    a.ldx(r1, r6[0], "struct pt_regs *")
+    a.mov(r2, r1)
+    a.rsh(r2, STACK_SHIFT)
+    a.and_(r2, IDLE_STACKS - 1)
+    a.stx(row, r2)
+    a.lsh(r1, 16)
+    a.rsh(r1, 16 + STACK_SHIFT)
+    a.lsh(r1, 16 + STACK_SHIFT)
+    a.lsh(r9, 64 - 16 - STACK_SHIFT)
+    a.rsh(r9, 64 - 16 - STACK_SHIFT)
+    a.or_(r9, r1)
+    a.lookup(b.maps.idle_stacks, row)
+    a.jeq(r0, 0, "out")
+    a.ldx(r1, r0.u64(0))
+    a.jeq(r1, r9, "out")
+    a.stx(mark, r9)
 
 
 def _not_strangers(b: Body) -> None:
@@ -354,7 +388,7 @@ def _reject_compat(b: Body) -> None:
 def _reject(b: Body) -> None:
     a = b.a
     a.label("stranger")
-    a.lookup(b.maps.strangers, a.slot("row", U32))
+    a.lookup(b.maps.idle_stacks if _by_stack(b) else b.maps.strangers, a.slot("row", U32))
     a.jeq(r0, 0, "out")
     a.ldx(r1, a.slot("mark", U64))
     a.stx(r0.u64(0), r1)

@@ -39,7 +39,7 @@ from .operations import Kind
 
 SYSCALL_ROWS = 512          # numbers beyond are none of ours
 TARGETS = 32768
-STRANGERS, STACKS = 65536, 4096     # powers of two
+STRANGERS, STACKS, IDLE_STACKS = 65536, 4096, 16384     # powers of two
 FALLBACK_CALLS = 8192       # threads whose record in the array is another's
 REQUESTS = 65536            # in flight at once, and
 NOTES = 16384               # places for them, a power of two: with 1,000 in flight one in 30 finds its place taken
@@ -70,6 +70,7 @@ class Maps:
     generation: Map         # counts the changes of ``targets``
     strangers: Map          # by thread id: who was found to be no target, in which generation
     stacks: Map             # by the address of a stack: whether a target's thread may be on it
+    idle_stacks: Map        # by the same: that none was, in which generation
     slots: Map
     calls: Map
     opens: Map
@@ -122,6 +123,7 @@ def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True)
         generation=Map("generation", MapType.ARRAY, U32, U64, 1),
         strangers=Map("strangers", MapType.ARRAY, U32, U64, STRANGERS),
         stacks=Map("stacks", MapType.ARRAY, U32, U64, STACKS),
+        idle_stacks=Map("idle_stacks", MapType.ARRAY, U32, U64, IDLE_STACKS),
         slots=Map("slots", MapType.ARRAY, U32, Call, max(kernel.tid_slots, 1)),
         calls=table("calls", U32, Call, FALLBACK_CALLS),
         opens=table("opens", OpenKey, OpenFile, max_files),

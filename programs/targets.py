@@ -31,18 +31,22 @@ CLONE_THREAD = 0x10000
 
 
 def new_task(kernel: Kernel, options: Options, maps: Maps) -> Program:
-    """task/task_newtask: a child of a target, or with a name that is looked for, becomes a target.  current: parent."""
+    """task/task_newtask: a child of a target, or with a name that is looked for, becomes a target.  current: parent.
+
+    A thread of a target may have the stack of one that was none: that it is looked at takes another generation.
+    """
     b = begin("new_task", kernel, options, maps, task=True)
     a, tgid, flags = b.a, b.a.slot("tgid", U32), b.a.slot("flags", Target)
     a.mov(r6, r1)
     a.ldx(r1, r6[8] if b.raw else r6.u64(kernel.fields["task_newtask.clone_flags"]))
-    a.and_(r1, CLONE_THREAD)
-    a.jne(r1, 0, "out", "a thread")
+    a.mov(r7, r1)
+    a.and_(r7, CLONE_THREAD)
     a.st(flags[Target.flags], 0)
     a.call("get_current_pid_tgid")
     a.rsh(r0, 32)
     a.stx(tgid, r0)
     a.lookup(maps.targets, tgid)
+    a.jne(r7, 0, "thread")
     a.jeq(r0, 0, "by_name")
     a.ldx(r1, r0[Target.flags])
     a.and_(r1, TARGET_FOLLOW)
@@ -65,6 +69,10 @@ def new_task(kernel: Kernel, options: Options, maps: Maps) -> Program:
     a.jeq(r1, 0, "out")
     _read_pid(b, "task_newtask.pid", 0)
     _make_target(b)
+    a.ret(0)
+    a.label("thread")
+    a.jeq(r0, 0, "out")
+    _new_generation(b)
     a.label("out")
     a.ret(0)
     return b.program()

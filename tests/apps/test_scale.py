@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Iterator
@@ -9,7 +11,7 @@ from typing import Iterator
 import pytest
 
 from . import observe
-from .traced import Traced, histogram, trace
+from .traced import PRELUDE, Traced, histogram, trace
 
 pytestmark = pytest.mark.skipif(observe.missing() is not None, reason=str(observe.missing()))
 
@@ -221,3 +223,44 @@ def test_more_files_than_there_is_room_for(place: Path) -> None:
     assert lost["events"] == 0
     assert counted + lost["calls"] == 3 * FILES
     assert len(found.names) + lost["files"] >= FILES
+
+
+OTHERS = """
+fd, end = os.open(sys.argv[1], os.O_RDONLY), time.time() + 60
+while time.time() < end:
+    threads = [threading.Thread(target=os.pread, args=(fd, 64, 0)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+"""
+
+
+def test_threads_on_the_stacks_of_threads_that_are_not_traced(place: Path) -> None:
+    """The kernel gives the stack of a thread that ended to the next one that begins, whosever it is."""
+    busy = [sys.executable, "-I", "-S", "-c", PRELUDE + OTHERS, __file__]
+    others = [subprocess.Popen(busy) for _ in range(2)]
+    try:
+        found = trace(
+            place,
+            """
+            fd = create("data", 64)
+            def work():
+                for _ in range(5):
+                    os.pread(fd, 64, 0)
+            rounds, end = 0, time.time() + 3
+            while time.time() < end:
+                threads = [threading.Thread(target=work) for _ in range(8)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                rounds += 1
+            say(rounds)
+            """,
+        )
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+    assert found["data"]["syscalls"]["pread64"]["calls"] == 40 * found.said
