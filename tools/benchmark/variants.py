@@ -193,7 +193,8 @@ def _plain_counts(library: Libbpf, files: int, inode: int) -> Dict[str, int]:
 
 BPFTRACE_CALLS = {"17": "pread64", "18": "pwrite64"}
 # A tracefs of its own, wherever the machine has or has not mounted one.
-_BPFTRACE = 'mount -t tracefs tracefs /sys/kernel/tracing && exec bpftrace "$@"'
+_MOUNTED = 'mount -t tracefs tracefs /sys/kernel/tracing && exec bpftrace "$@"'
+BPFTRACE = ["unshare", "--mount", "sh", "-c", _MOUNTED, "bpftrace"]
 
 
 @contextlib.contextmanager
@@ -203,7 +204,7 @@ def running_bpftrace(*arguments: str) -> Iterator[Tuple[subprocess.Popen[str], f
     Nothing that a script can do tells that: BEGIN comes first. But each probe is a perf event of bpftrace's. Raises
     BenchError.
     """
-    command = ["unshare", "--mount", "sh", "-c", _BPFTRACE, "bpftrace", "-B", "none", "-f", "json", *arguments]
+    command = [*BPFTRACE, "-B", "none", "-f", "json", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     watchdog = threading.Timer(READY_WAIT, process.kill)
     watchdog.start()
