@@ -35,7 +35,7 @@ from programs.layout import TARGET_COMM, TARGET_DESCENT, TARGET_FOLLOW, TARGET_P
 from programs.operations import SWITCH
 from pybpf.grace import GracePeriods
 from pybpf.maps import Map as BpfMap
-from pybpf.maps import create, footprint
+from pybpf.maps import create, create_all, footprint
 from pybpf.perf_buffer import PerfBuffer
 from pybpf.programs import VerifierError
 from pybpf.ring_buffer import RingBuffer
@@ -169,10 +169,10 @@ class Session:
         self.max_files = self.settings.max_files or self.default_files
         specs = maps.declare(self.kernel, self.max_files, preallocate=made.preallocate)
         used = made.form.map_names | (made.rings.map_names if made.rings is not None else frozenset())
-        self.maps: Dict[str, BpfMap[Any]] = {}
-        for name, spec in specs.all().items():
-            if name in used:
-                self.maps[name] = self._stack.enter_context(create(spec))
+        self.maps: Dict[str, BpfMap[Any]] = create_all(
+            {name: spec for name, spec in specs.all().items() if name in used})  # fmt: skip
+        for made_map in self.maps.values():
+            self._stack.enter_context(made_map)
         self._fill_comm_table()
         self.attachment = Attachment(made.form, self.kernel.machine, self.maps, self._tracefs)
         self._stack.callback(self.attachment.close)

@@ -9,15 +9,32 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import itertools
 import struct
 from mmap import MAP_SHARED, PAGESIZE, PROT_READ, PROT_WRITE
 from mmap import mmap as MemoryMap
-from typing import Any, Callable, Dict, Generic, Iterator, List, Optional, Set, Tuple, Type, TypeVar, Union, cast
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Generic,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Set,
+    Tuple,
+    Type,
+    TypeVar,
+    Union,
+    cast,
+)
 
 import asm
 from asm import MapType
 from pybpf import features, syscalls
+from pybpf.at_once import make_all
 from pybpf.btf_build import BtfWriter
 from pybpf.cpus import possible_cpus
 from pybpf.descriptor import Descriptor
@@ -555,6 +572,12 @@ def create(
     if name and features.FEATURES["map_names"].supported():
         attr.map_name = kernel_name(spec.name)
     return _with_inner(spec, attr, lambda: _with_btf(spec, attr, btf, lambda fd: kind(fd, spec, entries)))
+
+
+def create_all(specs: Mapping[str, asm.Map]) -> Dict[str, Map[Any]]:
+    """Create maps, several at a time: the largest take the kernel milliseconds to clear. Raises what `create` does."""
+    largest_first = sorted(specs, key=lambda name: specs[name].max_entries, reverse=True)
+    return make_all({name: functools.partial(create, specs[name]) for name in largest_first})
 
 
 def _with_inner(spec: asm.Map, attr: MapCreateAttr, make: Callable[[], Map[Any]]) -> Map[Any]:

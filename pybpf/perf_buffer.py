@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import platform
+import os
 import select
 import struct
 import threading
@@ -38,7 +38,7 @@ _HEADER = struct.Struct("<IHH")  # type, misc, size: struct perf_event_header
 
 
 def _make_barrier() -> Callable[[], None]:
-    if platform.machine() == "x86_64":
+    if os.uname().machine == "x86_64":
         return lambda: None
     lock = threading.Lock()
     lock.acquire()

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import os
 import re
 import struct
-import threading
 from bisect import bisect_right
 from ctypes import c_char, c_uint8, c_uint32, c_uint64
+from functools import partial
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Union
 
 from asm import EncodeError, ProgramType
 from pybpf import features
+from pybpf.at_once import make_all
 from pybpf.binary import Binary, binary
 from pybpf.btf_build import FUNCTION_SIZE, LINE_SIZE
 from pybpf.descriptor import Descriptor
@@ -38,7 +38,6 @@ __all__ = ["LoadedProgram", "ProgramStatus", "VerifierError", "enable_stats", "l
 
 _LOG_START = 64 * 1024
 _LOG_LIMIT = (1 << 24) - 1  # before 5.13 the kernel takes UINT_MAX >> 8 at most (bpf_check)
-_AT_ONCE = 4  # programs that are loaded at a time
 _ARGUMENTS = 12  # words that a test run may be given (MAX_BPF_FUNC_ARGS)
 _TAIL_LINES = 12  # of the log, in the message
 _FRAME = 64  # bytes; the kernel takes no test run with less than an Ethernet header
@@ -251,32 +250,8 @@ def load_all(programs: Sequence[Binary], maps: Mapping[str, Map[Any]]) -> Dict[s
 
     From 5.2 on, that is (45a73c17bfb9, "bpf: drop bpf_verifier_lock"). Raises the first error; then none is loaded.
     """
-    waiting = sorted(programs, key=lambda program: len(program.code))  # the largest first, from the end
-    loaded: Dict[str, LoadedProgram] = {}
-    errors: List[BaseException] = []
-
-    def work() -> None:
-        while not errors:
-            try:
-                program = waiting.pop()
-            except IndexError:
-                return
-            try:
-                loaded[program.name] = load(program, maps)
-            except BaseException as error:  # raised where it can be seen
-                errors.append(error)
-
-    helpers = [threading.Thread(target=work) for _ in range(min(len(os.sched_getaffinity(0)), _AT_ONCE) - 1)]
-    for helper in helpers:
-        helper.start()
-    work()
-    for helper in helpers:
-        helper.join()
-    if errors:
-        for done in loaded.values():
-            done.close()
-        raise errors[0]
-    return loaded
+    largest_first = sorted(programs, key=lambda program: len(program.code), reverse=True)
+    return make_all({program.name: partial(load, program, maps) for program in largest_first})
 
 
 def _load_with_notes(made: Binary, attr: ProgramLoadAttr) -> Optional[int]:

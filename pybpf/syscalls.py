@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import re
 from ctypes import c_char, c_uint32, c_uint64
 from enum import IntEnum
@@ -267,7 +266,7 @@ class BpfError(OSError):
 
 
 def _numbers() -> _Numbers:
-    machine = platform.machine()
+    machine = os.uname().machine
     if machine not in _MACHINES:
         raise BpfError(errno.ENOSYS, "bpf(2)", f"machine {machine}", f"supported are {', '.join(sorted(_MACHINES))}")
     return _MACHINES[machine]

@@ -11,11 +11,13 @@ import array
 import errno
 import os
 import re
-import socket
-from typing import Dict, List, NamedTuple, Optional
+from typing import TYPE_CHECKING, Dict, List, NamedTuple, Optional
 
 from pybpf import syscalls
 from pybpf.descriptor import Descriptor
+
+if TYPE_CHECKING:
+    from socket import socket as Socket
 
 __all__ = ["TraceField", "Tracefs", "TracefsError", "TracepointFormat", "parse_format"]
 
@@ -217,6 +219,8 @@ def _mount_in_child() -> int:
 
     The descriptor keeps the mount alive when the child and its namespace are gone.
     """
+    import socket  # noqa: PLC0415 - it takes a while, and is seldom needed
+
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         child = os.fork()
@@ -233,8 +237,10 @@ def _mount_in_child() -> int:
     raise TracefsError(message.decode("utf-8", "replace") or "the mounting process died")
 
 
-def _serve_mount(channel: socket.socket) -> None:
+def _serve_mount(channel: Socket) -> None:
     """The child's part: mount, send the root's descriptor or the error's text, and leave without Python's exit."""
+    import socket  # noqa: PLC0415
+
     try:
         # Any directory will do, but one that may hold a tracefs already, which is EBUSY.
         target = next(path for path in ("/mnt", "/tmp", "/sys") if os.path.isdir(path))

@@ -1,0 +1,47 @@
+"""Several objects of the kernel made at a time: to create a map or verify a program is work for a CPU, and keeps none
+waiting."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Callable, Dict, List, TypeVar
+
+from pybpf.descriptor import Descriptor
+
+Made = TypeVar("Made", bound=Descriptor)
+
+_AT_ONCE = 4
+
+
+def make_all(makers: Dict[str, Callable[[], Made]]) -> Dict[str, Made]:
+    """What each of `makers` makes, by the same names; they are begun in their order.
+
+    Raises the first error; then none is left open.
+    """
+    waiting = list(reversed(list(makers.items())))
+    made: Dict[str, Made] = {}
+    errors: List[BaseException] = []
+
+    def work() -> None:
+        while not errors:
+            try:
+                name, make = waiting.pop()
+            except IndexError:
+                return
+            try:
+                made[name] = make()
+            except BaseException as error:  # raised where it can be seen
+                errors.append(error)
+
+    helpers = [threading.Thread(target=work) for _ in range(min(len(os.sched_getaffinity(0)), _AT_ONCE) - 1)]
+    for helper in helpers:
+        helper.start()
+    work()
+    for helper in helpers:
+        helper.join()
+    if errors:
+        for done in made.values():
+            done.close()
+        raise errors[0]
+    return made
