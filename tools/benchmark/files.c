@@ -18,6 +18,7 @@
 
 #define PER_DIRECTORY 1000
 #define STEP 64		/* calls between two looks at the clock */
+#define LATE 50000000	/* ns */
 
 static long now(void)
 {
@@ -27,14 +28,16 @@ static long now(void)
 	return t.tv_sec * 1000000000L + t.tv_nsec;
 }
 
-/* Waits until `done` things at `rate` a second may have been done since `start`. */
-static void pace(long start, long done, long rate)
+/* Waits until `done` things at `rate` a second may have been done since `start`; who is later than LATE is forgiven. */
+static void pace(long *start, long done, long rate)
 {
-	long due = rate ? start + (long)((double)done / (double)rate * 1e9) : 0, wait = due - now();
+	long due = rate ? *start + (long)((double)done / (double)rate * 1e9) : 0, wait = due - now();
 	struct timespec t = {wait / 1000000000L, wait % 1000000000L};
 
 	if (wait > 50000)
 		nanosleep(&t, NULL);
+	else if (rate && wait < -LATE)
+		*start -= wait + LATE;
 }
 
 static void name(char *path, size_t size, const char *directory, long number)
@@ -48,7 +51,7 @@ static void name(char *path, size_t size, const char *directory, long number)
 static int make(const char *directory, long files, long bytes, int keep, long rate)
 {
 	char path[4096], *data = calloc(1, (size_t)bytes);
-	long start = now();
+	long start = now(), paced = start;
 
 	for (long i = 0; i < files; i++) {
 		int file;
@@ -58,7 +61,7 @@ static int make(const char *directory, long files, long bytes, int keep, long ra
 		if (file < 0 || write(file, data, (size_t)bytes) != bytes || close(file) || (!keep && unlink(path)))
 			return 1;
 		if (rate && i % STEP == 0)
-			pace(start, i, rate);
+			pace(&paced, i, rate);
 	}
 	printf("%ld %ld %ld\n", files, start, now());
 	return 0;
@@ -68,7 +71,7 @@ static int read_all(const char *directory, long files, long rate, double seconds
 {
 	char path[4096], data[64] = "";
 	int *file = calloc((size_t)files, sizeof(*file));
-	long start, end, made = 0;
+	long start, paced, end, made = 0;
 
 	for (long i = 0; i < files; i++) {
 		name(path, sizeof(path), directory, i);
@@ -76,14 +79,14 @@ static int read_all(const char *directory, long files, long rate, double seconds
 		if (file[i] < 0 || write(file[i], data, sizeof(data)) != sizeof(data))
 			return 1;
 	}
-	start = now();
+	start = paced = now();
 	end = start + (long)(seconds * 1e9);
 	for (long i = 0; now() < end; i = (i + STEP) % files) {
 		for (long k = 0; k < STEP; k++)
 			if (pread(file[(i + k) % files], data, sizeof(data), 0) != sizeof(data))
 				return 1;
 		made += STEP;
-		pace(start, made, rate);
+		pace(&paced, made, rate);
 	}
 	printf("%ld %ld %ld\n", made, start, now());
 	return 0;
