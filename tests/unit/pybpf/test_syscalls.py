@@ -6,7 +6,6 @@ import ctypes
 import errno
 import fcntl
 import os
-import platform
 import subprocess
 import sys
 from typing import Any, List
@@ -123,7 +122,7 @@ def test_raising_the_memory_limit() -> None:
 
 
 def test_unknown_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform, "machine", lambda: "vax")
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "", "", "", "vax")))
     with pytest.raises(BpfError, match=r"machine vax.*supported are aarch64, x86_64"):
         bpf(Command.MAP_CREATE, MapCreateAttr())
 
