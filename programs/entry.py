@@ -284,8 +284,11 @@ def _who(b: Body) -> None:
 
 def _by_stack(b: Body) -> bool:
     """Whether threads that are no target's are known by their stacks: where the context tells, and a new thread of a
-    target, which may have the stack of one that was none, begins another generation.  That of no others does."""
-    return b.raw and not b.options.everything
+    target, which may have the stack of one that was none, begins another generation.  That of no others does.
+
+    To fentry the registers are a typed pointer, which is no number.
+    """
+    return b.options.attach == "raw" and not b.options.everything
 
 
 def _not_strangers_stacks(b: Body) -> None:
