@@ -11,8 +11,9 @@ def command() -> NoReturn:
     """Run the command line and leave: without taking the interpreter apart, which takes 30 ms."""
     status = main()
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # it was closed before we began
+                stream.flush()
     except (OSError, ValueError):
         sys.exit(status)  # the interpreter's own way to say so
     os._exit(status)

@@ -107,7 +107,8 @@ def _dispatch(arguments: List[str]) -> int:
     module = _load(arguments[0])
     args = _command_parser(arguments[0], module).parse_args(arguments[1:])
     status: int = module.run(args)
-    sys.stdout.flush()
+    if sys.stdout is not None:  # it was closed before we began
+        sys.stdout.flush()
     return status
 
 

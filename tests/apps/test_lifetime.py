@@ -65,6 +65,13 @@ def test_the_exit_status_is_the_commands(place: Path, command: str, status: int)
     assert Traced(place, found.document, status, found.stderr)["data"]["bytes_written"] == 6
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">&- 2>&-"])
+def test_a_stream_that_is_closed_from_the_beginning(place: Path, closed: str) -> None:
+    command = [*iotrace("run", "-q", "-o", str(place / "p.iotrace"), "--", "sh", "-c", "exit 7")]
+    ended = subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *command], cwd=place, stderr=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stderr) == (7, "")
+
+
 def test_a_command_that_is_not_there(place: Path) -> None:
     ended = subprocess.run(
         iotrace("run", "-o", str(place / "p.iotrace"), "--", "./absent"), cwd=place, stderr=subprocess.PIPE, text=True
