@@ -28,7 +28,7 @@ from iotrace import inflight
 from iotrace.collector import Collector, Rest
 from iotrace.names import Names
 from iotrace.parts import Part
-from programs.layout import Call, FileId, FileState, OpenFile, RingFile, TallyKey
+from programs.layout import Call, FileId, FileState, OpenFile, Pending, RingFile, TallyKey
 from programs.operations import Kind
 from pybpf.maps import NOEXIST
 from pybpf.maps import Map as BpfMap
@@ -138,7 +138,8 @@ class Eviction:
 
     def _in_flight(self) -> Set[int]:
         """Files of requests, and of closes, which delete the open file description before they return."""
-        found = set(inflight.files(self._maps))
+        found = {file_id for (file_id,) in self._words("pending", Pending.id.offset)}
+        found.update(inflight.in_places(self._maps))
         for name in ("slots", "calls"):
             calls = self._words(name, Call.call.offset, Call.id.offset)
             found.update(file_id for word, file_id in calls if word >> _CALL & 0xFF == Kind.CLOSE)

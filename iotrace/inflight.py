@@ -21,12 +21,8 @@ def requests(maps: Mapping[str, Map[Any]]) -> Iterator[Tuple[bytes, bytes]]:
             yield PendingKey.struct.pack(*key), place[at : at + Pending.size]
 
 
-def files(maps: Mapping[str, Map[Any]]) -> Iterator[int]:
-    """The id of each one's file, while others come and go: those that are there throughout are among them."""
-    if "pending" in maps:
-        step = Pending.size // 8
-        for _, values in maps["pending"].blocks():
-            yield from memoryview(values).cast("Q")[Pending.id.offset // 8 :: step].tolist()
+def in_places(maps: Mapping[str, Map[Any]]) -> Iterator[int]:
+    """The files of those that are not in `pending`, while others come and go: who is there throughout is among them."""
     for place in _taken(maps):
         yield Note.struct.unpack_from(place)[Note.pending[Pending.id].index]
 
