@@ -11,6 +11,9 @@ from typing import Iterator, Sequence
 
 import pytest
 
+from programs.maps import NOTES
+from programs.notes import GOLDEN, OWNER_SHIFT
+
 from . import observe
 from .aio import PRELUDE, SCENARIOS
 from .observe import Run, iotrace
@@ -92,6 +95,36 @@ def test_rewrites_follow_the_order_of_submission(place: Path, options: Sequence[
     )["data"]
     # Two in each round; then the one after the failure, and three at 0.
     assert file["rewrites"] == 2 * 40 + 1 + 3
+
+
+def test_requests_whose_notes_fall_on_one_place(place: Path, options: Sequence[str]) -> None:
+    """All but the first are noted elsewhere; whichever is reaped, or not accepted, it is the right one."""
+    found = trace_aio(
+        place,
+        f"""
+        fd, context = create("data", 1 << 20), Context()
+        pages = mmap.mmap(-1, 16 << 20)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+        def where(address):
+            key = (address + context.id + (os.getpid() << {OWNER_SHIFT})) * {GOLDEN} % (1 << 64)
+            return key >> {64 - NOTES.bit_length() + 1}
+        same = [n for n in range(0, 16 << 20, 64) if where(start + n) == where(start)][:5]
+        assert len(same) == 5
+        requests = [Iocb.from_buffer(pages, n) for n in same]
+        for _ in range(3):
+            for n, each in enumerate(requests):
+                each.opcode, each.fd, each.buffer, each.size, each.offset = PREAD, fd, AT, 512 << n, n << 16
+            assert context.submit(*requests) == 5
+            assert sorted(context.reap(5)) == [512, 1024, 2048, 4096, 8192]
+        requests[3].fd = 12345
+        assert context.submit(*requests) == 3
+        assert sorted(context.reap(3)) == [512, 1024, 2048]
+        """,
+        options,
+    )
+    sizes = {512: 4, 1024: 4, 2048: 4, 4096: 3, 8192: 3}
+    total = sum(size * count for size, count in sizes.items())
+    assert data_calls(found["data"]) == {"aio_pread": made(18, total, sizes)}
 
 
 def test_events_and_priorities(place: Path) -> None:
