@@ -677,14 +677,13 @@ def _entry(b: Body) -> None:
 
 
 def exit_submit(kernel: Kernel, options: Options, maps: Maps) -> Program:
-    """The exit of io_submit: requests that it did not accept, and those that there was no way to note."""
+    """The exit of io_submit where not all was noted and accepted: the requests that were not the one, or the other."""
     b = begin_exit("exit_aio_submit", kernel, options, maps)
     a, zero = b.a, b.a.slot("zero", U32)
     a.jslt(r8, 0, "refused")
     a.ldx(r7, r9[Call.next], "so far they were noted")
     a.jlt(r8, r7, "refused")
     a.sub(r8, r7)
-    a.jeq(r8, 0, "out")
     a.st(zero, 0)
     a.lookup(maps.lost, zero)
     a.jeq(r0, 0, "out")

@@ -295,9 +295,9 @@ def begin(name: str, kernel: Kernel, options: Options, maps: Maps, *, task: bool
 def _keep_to_the_thread_s_stack(b: Body) -> None:
     """A tail call that is never made, as such programs run on the stack of the thread.
 
-    Others run on one of their CPU's, which all threads share (6.13, a76ab5731e32, "bpf: Find eligible subprogs for
-    private stack support"): the kernel sees to it that no two are within a program that it calls, but not within one
-    that is tail-called, where the one that preempts would write over what the other has there.
+    Others run on one of their CPU's, which all threads share (the private stacks of kernel/bpf/verifier.c, 6.13): the
+    kernel sees to it that no two are within a program that it calls, but not within one that is tail-called, where the
+    one that preempts would write over what the other has there.
     """
     a = b.a
     a.mov(r0, 0)

@@ -46,7 +46,7 @@ def put(b: Body, key: Slot, contents: Contents, full: str) -> None:
     """
     a, noted = b.a, b.a.unique("noted")
     if b.kernel.fetch_atomics:
-        _put_in_place(b, key, contents, noted)
+        _put_in_place(b, key, contents, noted, full)
     there = a.unique("stale_note")
     fresh = b.overlay("note", Pending)
     a.st(fresh[Pending.pad], 0)
@@ -64,10 +64,10 @@ def put(b: Body, key: Slot, contents: Contents, full: str) -> None:
     a.label(noted)
 
 
-def _put_in_place(b: Body, key: Slot, contents: Contents, noted: str) -> None:
+def _put_in_place(b: Body, key: Slot, contents: Contents, noted: str, full: str) -> None:
     """Notes it in the array and jumps to ``noted``, or falls through with r8 = the place, which counts one more."""
     a, free, spill = b.a, b.a.unique("place_free"), b.a.unique("place_taken")
-    _place(b, key, noted)
+    _place(b, key, full)
     a.mov(r8, r4)
     a.mov(r0, 0)
     a.mov(r1, NOTE_BUSY)
