@@ -5,12 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Dict, FrozenSet, List, Optional, Tuple
 
 from asm import Program
-
-from . import aio, copies, entry, lifetime, path, renames, sync, targets, transfer, uring, uring_files, uring_splice
-from .hooks import Hook
-from .identify import SCRATCH_ENTER, SCRATCH_EXIT
-from .kernel import Kernel, Options, Uring
-from .maps import (
+from programs.calls import copies, lifetime, renames, sync, transfer
+from programs.facts.catalogue import NUMBERS, SYSTEM_CALLS, Kind, SystemCall, descriptor
+from programs.facts.hooks import Hook
+from programs.facts.kernel import Kernel, Options, Uring
+from programs.facts.maps import (
     AIO_ENTER,
     AIO_EVENTS,
     AIO_LAST,
@@ -42,8 +41,11 @@ from .maps import (
     WALKS,
     Maps,
 )
-from .operations import NUMBERS, SYSTEM_CALLS, Kind, SystemCall, descriptor
-from .requests import CLOSE, OPEN, TARGET, known
+from programs.files import path
+from programs.files.identify import SCRATCH_ENTER, SCRATCH_EXIT
+from programs.requests import aio, uring, uring_files, uring_splice
+from programs.requests.shapes import CLOSE, OPEN, TARGET, known
+from programs.way import entry, targets
 
 
 @dataclass(frozen=True)

@@ -292,7 +292,7 @@ def _fentry_target() -> int:
 
     0 if there is none, or no BTF of the kernel at all.
     """
-    from pybpf.btf import Btf, BtfError  # noqa: PLC0415 - read for the few probes that need it
+    from pybpf.types.btf import Btf, BtfError  # noqa: PLC0415 - read for the few probes that need it
 
     try:
         return Btf.vmlinux().type_id("func", "bpf_fentry_test1")

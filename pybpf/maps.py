@@ -34,10 +34,9 @@ from typing import (
 import asm
 from asm import MapType
 from pybpf import features, syscalls
-from pybpf.at_once import make_all
-from pybpf.btf_build import BtfWriter
 from pybpf.cpus import possible_cpus
 from pybpf.descriptor import Descriptor
+from pybpf.parallel import make_all
 from pybpf.syscalls import (
     ENOTSUPP,
     BpfError,
@@ -50,6 +49,7 @@ from pybpf.syscalls import (
     address,
     bpf,
 )
+from pybpf.types.btf_build import BtfWriter
 
 __all__ = [
     "ANY",

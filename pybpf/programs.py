@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional
 
 from asm import EncodeError, ProgramType
 from pybpf import features
-from pybpf.at_once import make_all
-from pybpf.binary import Binary, binary
-from pybpf.btf_build import FUNCTION_SIZE, LINE_SIZE
 from pybpf.descriptor import Descriptor
 from pybpf.maps import Map, kernel_name
+from pybpf.parallel import make_all
 from pybpf.syscalls import (
     BpfError,
     BtfLoadAttr,
@@ -30,6 +28,8 @@ from pybpf.syscalls import (
     bpf,
     kernel_version_code,
 )
+from pybpf.types.binary import Binary, binary
+from pybpf.types.btf_build import FUNCTION_SIZE, LINE_SIZE
 
 if TYPE_CHECKING:
     import asm

@@ -7,14 +7,15 @@ import os
 import platform
 from typing import Iterator, NamedTuple
 
-from iotrace import __version__, facts, offsets, text, uring
-from iotrace.attach import choose
+from iotrace import __version__, text
 from iotrace.errors import Failure
-from iotrace.session import Session, Settings, coverage
+from iotrace.kernel import facts, offsets, uring
+from iotrace.tracing.attach import choose
+from iotrace.tracing.session import Session, Settings, coverage
 from pybpf import features
 from pybpf.features import State
 from pybpf.privileges import Capability, capabilities, memlock
-from pybpf.tracefs import Tracefs, TracefsError
+from pybpf.types.tracefs import Tracefs, TracefsError
 
 HELP = """\
 Say what this kernel offers, what a run would use, and what is missing

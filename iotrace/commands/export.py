@@ -7,9 +7,9 @@ import os
 import sys
 from typing import IO
 
-from iotrace import profile
 from iotrace.atomic import replacing, standard_output
-from iotrace.export import FORMATS
+from iotrace.profile import reader as profile
+from iotrace.views.export import FORMATS
 
 HELP = """\
 Write a profile as JSON, JSON lines or CSV

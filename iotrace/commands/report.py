@@ -6,9 +6,10 @@ import argparse
 import contextlib
 import sys
 
-from iotrace import profile, report
 from iotrace.atomic import standard_output
 from iotrace.commands.export import add_selection, count, selection
+from iotrace.profile import reader as profile
+from iotrace.views import report
 
 HELP = """\
 Show one profile, or several added up, as tables

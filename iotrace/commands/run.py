@@ -12,12 +12,13 @@ import sys
 import time
 from typing import Iterator, List, Optional, Union
 
-from iotrace import processes, text
+from iotrace import text
 from iotrace.errors import UserError
-from iotrace.overhead import Meter
-from iotrace.session import Session, Settings
-from pybpf.perf_buffer import PerfBuffer
-from pybpf.ring_buffer import RingBuffer
+from iotrace.tracing import processes
+from iotrace.tracing.overhead import Meter
+from iotrace.tracing.session import Session, Settings
+from pybpf.events.perf import PerfBuffer
+from pybpf.events.ring import RingBuffer
 
 HELP = """\
 Trace the file I/O of a command or of running processes
@@ -191,8 +192,9 @@ class Run:
                 session.trace_process(command.pid, follow=session.settings.follow)
                 command.release()
             # While the command runs there is time for what only its end needs.
-            from iotrace import profile, report, writing  # noqa: PLC0415
-
+            from iotrace.profile import reader as profile  # noqa: PLC0415
+            from iotrace.profile import writer as writing  # noqa: PLC0415
+            from iotrace.views import report  # noqa: PLC0415
             session.write_to(writing.Writer(self.output))
             self.status.begin(session)
             if self.args.duration:

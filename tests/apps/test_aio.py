@@ -11,8 +11,8 @@ from typing import Iterator, Sequence
 
 import pytest
 
-from programs.maps import NOTES
-from programs.notes import GOLDEN, OWNER_SHIFT
+from programs.facts.maps import NOTES
+from programs.requests.notes import GOLDEN, OWNER_SHIFT
 
 from . import observe
 from .aio import PRELUDE, SCENARIOS

@@ -10,7 +10,7 @@ import pytest
 from asm import Assembler, r0
 from pybpf import features
 from pybpf.descriptor import Descriptor
-from pybpf.tracefs import Tracefs
+from pybpf.types.tracefs import Tracefs
 
 
 def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:

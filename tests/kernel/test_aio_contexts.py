@@ -9,8 +9,8 @@ from typing import Dict, List
 
 import pytest
 
-from iotrace.session import Session, Settings
-from programs.layout import AioContext, AioKey
+from iotrace.tracing.session import Session, Settings
+from programs.facts.records import AioContext, AioKey
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 

@@ -11,9 +11,9 @@ import pytest
 
 from asm import U32, U64, Assembler, Layout, Map, MapType, ProgramType, field, r0, r1, r2, r3, r4, r5, r6, r7
 from pybpf import features, links, maps, programs
-from pybpf.perf_buffer import PerfBuffer
-from pybpf.ring_buffer import RingBuffer
-from pybpf.tracefs import Tracefs
+from pybpf.events.perf import PerfBuffer
+from pybpf.events.ring import RingBuffer
+from pybpf.types.tracefs import Tracefs
 
 
 class Event(Layout):

@@ -15,14 +15,14 @@ from typing import Any, Dict, Iterator, List
 
 import pytest
 
-from iotrace import offsets
-from pybpf import calibrate as module
-from pybpf import specimens
-from pybpf.btf import VMLINUX, Btf
-from pybpf.calibrate import Calibration, CalibrationError, calibrate
-from pybpf.peek import Peek
+from iotrace.kernel import offsets
+from pybpf.calibration import calibrate as module
+from pybpf.calibration import specimens
+from pybpf.calibration.calibrate import Calibration, CalibrationError, calibrate
+from pybpf.calibration.peek import Peek
 from pybpf.syscalls import rename_thread
-from pybpf.tracefs import Tracefs
+from pybpf.types.btf import VMLINUX, Btf
+from pybpf.types.tracefs import Tracefs
 
 ROOT = Path(__file__).resolve().parents[2]
 MACHINE = os.uname().machine
@@ -152,7 +152,7 @@ def test_what_cannot_be_confirmed_is_named(
     what: str, value: Any, member: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One thing that is believed of our objects is wrong: an error, and no offset."""
-    monkeypatch.setattr(f"pybpf.calibrate.{what}", value)
+    monkeypatch.setattr(f"pybpf.calibration.calibrate.{what}", value)
     with pytest.raises(CalibrationError) as caught:
         calibrate()
     assert caught.value.member == member

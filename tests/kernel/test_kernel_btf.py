@@ -10,7 +10,7 @@ from typing import Dict, Tuple
 
 import pytest
 
-from pybpf.btf import VMLINUX, Btf, MissingMember
+from pybpf.types.btf import VMLINUX, Btf, MissingMember
 
 _STRUCTS = [
     "file",

@@ -8,8 +8,8 @@ from typing import Tuple
 
 import pytest
 
-from iotrace.overhead import Meter, reading_ns, system_call_ns
-from iotrace.session import Session, Settings
+from iotrace.tracing.overhead import Meter, reading_ns, system_call_ns
+from iotrace.tracing.session import Session, Settings
 from pybpf import features
 from pybpf.programs import enable_stats
 

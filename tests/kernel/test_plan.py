@@ -9,9 +9,10 @@ from typing import Dict
 
 import pytest
 
-from iotrace import cache, plan, profile
-from iotrace.session import Session, Settings
-from iotrace.writing import Writer
+from iotrace.kernel import cache, plan
+from iotrace.profile import reader as profile
+from iotrace.profile.writer import Writer
+from iotrace.tracing.session import Session, Settings
 from pybpf import features
 
 

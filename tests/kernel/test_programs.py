@@ -17,9 +17,9 @@ import pytest
 
 from asm import U32, U64, Assembler, EncodeError, Map, MapType, Program, ProgramType, r0, r1, r2, r3, r4, r6
 from pybpf import features, links, maps, programs, syscalls
-from pybpf.binary import binary
 from pybpf.syscalls import BpfError
-from pybpf.tracefs import Tracefs
+from pybpf.types.binary import binary
+from pybpf.types.tracefs import Tracefs
 
 COUNTS = Map("counts", MapType.ARRAY, U32, U64, 4)
 JUMPS = Map("jumps", MapType.PROG_ARRAY, U32, U32, 4)
@@ -101,7 +101,7 @@ def test_unknown_raw_tracepoint(only_us: Callable[[Assembler], None]) -> None:
 def test_fentry(only_us: Callable[[Assembler], None]) -> None:
     if not features.FEATURES["fentry"].supported():
         pytest.skip(f"fentry is refused here (lockdown: {features.lockdown()})")
-    from pybpf.btf import Btf  # noqa: PLC0415
+    from pybpf.types.btf import Btf  # noqa: PLC0415
 
     # A call with arguments: one without has a single function for both ABIs of x86, under either name.
     name = "__x64_sys_getpgid" if os.uname().machine == "x86_64" else "__arm64_sys_getpgid"

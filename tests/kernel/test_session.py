@@ -22,14 +22,14 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tu
 
 import pytest
 
-from iotrace import facts
-from iotrace import profile as profiles
-from iotrace.model import FileStats, Profile, bucket
-from iotrace.session import Session, Settings
-from iotrace.writing import Writer
-from programs.kernel import Kernel
+from iotrace.kernel import facts
+from iotrace.profile import reader as profiles
+from iotrace.profile.model import FileStats, Profile, bucket
+from iotrace.profile.writer import Writer
+from iotrace.tracing.session import Session, Settings
+from programs.facts.kernel import Kernel
 from pybpf import features
-from pybpf.tracefs import Tracefs
+from pybpf.types.tracefs import Tracefs
 
 BLOCK = 4096
 CALLS = 23

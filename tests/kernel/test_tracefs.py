@@ -7,9 +7,9 @@ from typing import Callable
 
 import pytest
 
-from pybpf import tracefs as module
 from pybpf.syscalls import BpfError
-from pybpf.tracefs import Tracefs, TracefsError
+from pybpf.types import tracefs as module
+from pybpf.types.tracefs import Tracefs, TracefsError
 
 
 def mounts() -> str:

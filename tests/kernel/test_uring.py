@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from iotrace import facts
-from iotrace.session import Session, Settings
+from iotrace.kernel import facts
+from iotrace.tracing.session import Session, Settings
 
 
 def test_a_kernel_that_refuses_the_programs_is_traced_without_them() -> None:

@@ -10,7 +10,7 @@ from typing import Counter as Counts
 from benchmark.machine import Loop, Quiet
 from benchmark.rows import Row
 from benchmark.variants import Variant
-from iotrace.overhead import reading_ns
+from iotrace.tracing.overhead import reading_ns
 from pybpf.programs import enable_stats
 
 TRIES = 3  # how often a measurement is repeated that was disturbed

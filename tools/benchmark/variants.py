@@ -21,11 +21,12 @@ from typing import Counter as Counts
 
 from asm import Assembler, ProgramType
 from benchmark.machine import HERE, BenchError, Loop
-from iotrace import profile, writing
-from iotrace.session import Session, Settings
+from iotrace.profile import reader as profile
+from iotrace.profile import writer as writing
+from iotrace.tracing.session import Session, Settings
 from pybpf import links
 from pybpf.programs import LoadedProgram, load
-from pybpf.tracefs import Tracefs
+from pybpf.types.tracefs import Tracefs
 
 TRACED = ("pread64", "pwrite64")
 READY_WAIT, END_WAIT = 30.0, 10.0

@@ -10,8 +10,9 @@ from typing import List
 import pytest
 
 import iotrace
-from iotrace import cli, profile
-from iotrace.model import FileStats, Header
+from iotrace import cli
+from iotrace.profile import reader as profile
+from iotrace.profile.model import FileStats, Header
 
 ROOT = Path(iotrace.__file__).parent.parent
 

@@ -13,8 +13,10 @@ import pytest
 from asm import Program, ProgramType, isa
 from asm.instruction import decode, slots
 from asm.requirements import Version, requirement
-from programs import build, maps
-from programs.kernel import (
+from programs import build
+from programs.facts import maps
+from programs.facts.catalogue import SYSTEM_CALLS, Kind
+from programs.facts.kernel import (
     CAST,
     FIELDS,
     MEMBERS,
@@ -27,7 +29,6 @@ from programs.kernel import (
     Options,
     Uring,
 )
-from programs.operations import SYSTEM_CALLS, Kind
 
 GOLDEN = Path(__file__).parent / "golden"
 

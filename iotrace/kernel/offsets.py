@@ -1,0 +1,189 @@
+"""Where the programs find what they read in the kernel's structs, and who says so.
+
+The kernel's own type information (BTF) where it has any; else the kernel's memory, searched for what is known of our
+own objects (`pybpf.calibrate`); or, if the user gives one, a kernel image with debug information, or a file that
+`tools/offsets` made of any of these on a host that could.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Dict, List, NamedTuple, Optional, Tuple
+
+from iotrace.atomic import replacing
+from iotrace.errors import Failure, UserError
+from programs.facts.kernel import COMPAT, MEMBERS
+from pybpf.calibration.calibrate import CalibrationError, calibrate
+from pybpf.features import FEATURES
+from pybpf.types import image
+from pybpf.types.btf import Btf, BtfError
+from pybpf.types.image import ImageError
+from pybpf.types.tracefs import Tracefs, TracefsError
+
+BTF = "/sys/kernel/btf/vmlinux"
+FORMAT = "iotrace-offsets/1"
+SOURCES = ("auto", "btf", "calibrate")
+_FILE_LIMIT = 1 << 20  # bytes; a real one has two thousand
+_STRUCT_LIMIT = 1 << 16  # bytes that no struct exceeds
+_COMM_BYTES = 16
+
+# thread_info.status was thread_struct's from 4.9 (b9d989c7218a) to 4.16 (37a8f7c38339).
+_ELSEWHERE = {"task_struct.thread_info.status": "task_struct.thread.status"}
+
+
+@dataclass(frozen=True)
+class Offsets:
+    """Offsets in bytes by dotted kernel members, and where they come from."""
+
+    members: Dict[str, int]
+    source: str
+
+    def for_programs(self, machine: str) -> Tuple[Dict[str, int], int]:
+        """The offset of everything in MEMBERS and of "compat"; and what `file.ref` holds for one reference.
+
+        Raises Failure naming the first member that is not known.
+        """
+        found: Dict[str, int] = {}
+        for key, alternatives in _alternatives(machine).items():
+            known = [self.members[member] for member in alternatives if member in self.members]
+            if not known:
+                raise Failure(f"{self.source}: {alternatives[0]} is not there: please report your kernel's version")
+            found[key] = known[0]
+        # FILE_REF_ONEREF, include/linux/file_ref.h
+        return found, 0 if "file.f_ref" in self.members else 1
+
+
+def _alternatives(machine: str) -> Dict[str, Tuple[str, ...]]:
+    compat = COMPAT[machine][0]
+    return {**MEMBERS, "compat": (compat, *([_ELSEWHERE[compat]] if compat in _ELSEWHERE else []))}
+
+
+def wanted(machine: str) -> List[str]:
+    """Every member that some kernel may be asked for."""
+    return [member for members in _alternatives(machine).values() for member in members]
+
+
+def find(
+    machine: str,
+    source: str = "auto",
+    vmlinux: Optional[str] = None,
+    tracefs: Optional[Tracefs] = None,
+    btf: Optional[Btf] = None,
+) -> Offsets:
+    """The running kernel's, from one of SOURCES, from the file that `source` names, or from the image `vmlinux`.
+
+    Calibration goes through perf tracepoints with a `tracefs`. `btf` is the kernel's own, if it was read already.
+    Raises UserError for a file that is of no use, Failure.
+    """
+    if vmlinux is not None:
+        return from_image(vmlinux, machine)
+    if source == "btf" or (source == "auto" and FEATURES["kernel_btf"].supported()):
+        return from_btf(machine, btf)
+    if source in ("auto", "calibrate"):
+        return from_calibration(machine, tracefs)
+    return read(source)
+
+
+def from_btf(machine: str, btf: Optional[Btf] = None) -> Offsets:
+    """From the kernel's own BTF, read already or not. Raises Failure."""
+    try:
+        found = (btf or kernel_types()).offsets([], optional=wanted(machine))
+    except BtfError as error:
+        raise Failure(f"{BTF}: {error}") from error
+    return Offsets({member: place.offset for member, place in found.items()}, BTF)
+
+
+def kernel_types() -> Btf:
+    """The kernel's BTF. Raises Failure if it has none."""
+    try:
+        return Btf.vmlinux()
+    except FileNotFoundError:
+        raise Failure(f"this kernel has no type information ({BTF}): use --offsets calibrate") from None
+    except BtfError as error:
+        raise Failure(f"{BTF}: {error}") from error
+
+
+def from_calibration(machine: str, tracefs: Optional[Tracefs] = None) -> Offsets:
+    """By looking at the kernel's memory. Raises Failure."""
+    try:
+        found = calibrate(tracefs)
+    except CalibrationError as error:
+        raise Failure(f"this kernel's structures could not be made out: {error}; give its debug image with --vmlinux, "
+                      "or a file of tools/offsets with --offsets") from error  # fmt: skip
+    except (OSError, TracefsError) as error:
+        raise Failure(f"this kernel's structures could not be looked at: {error}") from error
+    members = dict(found.members)
+    compat, bit = COMPAT[machine]
+    # What could not be known matters to nobody here; something else that is right enough stands in for it.
+    if "inode.i_generation" in found.missing:
+        members["inode.i_generation"] = members["inode.i_ino"]  # constant, and tells no inode from its successor
+    if compat in found.missing:  # no 32-bit tasks: the bit is looked for in the last byte of a name, which is 0
+        members[compat] = members["task_struct.comm"] + _COMM_BYTES - 1 - (bit.bit_length() - 1) // 8
+    return Offsets(members, "calibration")
+
+
+def from_image(path: str, machine: str) -> Offsets:
+    """From a kernel image with debug information, which must be the running kernel's. Raises UserError."""
+    try:
+        ours, its = image.running_build_id(), image.build_id(path)
+        release = image.release(path)
+        if (ours and its and ours != its) or (release and release != os.uname().release):
+            raise UserError(f"{path}: an image of Linux {release or 'another build'}; this is {os.uname().release}")
+        return Offsets(image.members(path, wanted(machine)), path)
+    except ImageError as error:
+        raise UserError(f"{path}: {error}") from error
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+
+
+def write(path: str, offsets: Offsets, release: str, machine: str) -> None:
+    """Leave a file that `read` takes. Raises Failure, UserError."""
+    document = {"format": FORMAT, "release": release, "machine": machine, "members": offsets.members}
+    with replacing(path) as temporary, open(temporary, "w", encoding="ascii") as target:
+        json.dump(document, target, indent=1, sort_keys=True)
+        target.write("\n")
+
+
+def read(path: str) -> Offsets:
+    """From a file that `write` made for the running kernel. Raises UserError for any other."""
+    try:
+        with open(path, "rb") as source:
+            document = json.loads(source.read(_FILE_LIMIT))
+    except OSError as error:
+        raise UserError(f"--offsets {path}: {error.strerror}; it is {', '.join(SOURCES)} or a file") from error
+    except (ValueError, RecursionError):
+        raise UserError(f"{path}: not a file of offsets: no JSON") from None
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise UserError(f"{path}: not a file of offsets: its format is not {FORMAT}")
+    system = os.uname()
+    for what, ours in (("release", system.release), ("machine", system.machine)):
+        if document.get(what) != ours:
+            raise UserError(f"{path}: offsets of {str(document.get(what))[:80]}, but the kernel's {what} is {ours}")
+    members = document.get("members")
+    if not isinstance(members, dict) or not all(map(_is_offset, members.values())):
+        raise UserError(f"{path}: offsets that are none")
+    return Offsets(members, path)
+
+
+def _is_offset(value: object) -> bool:
+    return type(value) is int and 0 <= value < _STRUCT_LIMIT
+
+
+class Comparison(NamedTuple):
+    """A member as BTF and as calibration have it; None is what the latter could not, and need not, know."""
+
+    member: str
+    btf: int
+    calibrated: Optional[int]
+
+
+def compare(machine: str, tracefs: Optional[Tracefs] = None) -> List[Comparison]:
+    """What calibration finds, beside what the kernel's BTF says. Raises Failure."""
+    known = from_btf(machine).members
+    try:
+        found = calibrate(tracefs).members
+    except (CalibrationError, OSError, TracefsError) as error:
+        raise Failure(f"calibration failed: {error}") from error
+    return [Comparison(member, offset, found.get(member)) for member, offset in known.items()]

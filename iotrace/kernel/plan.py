@@ -1,0 +1,103 @@
+"""What a run loads: the programs for this kernel and these options, assembled, and the facts that they were made from.
+
+Making it takes most of the time that a start takes: reading the kernel's types, probing what it can do, assembling.
+None of that changes while the kernel and iotrace stay the same, so that it is kept (`iotrace.cache`).
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
+
+from programs.facts.hooks import Hook
+from programs.facts.kernel import Kernel, Options, Uring
+from pybpf import features
+from pybpf.types.binary import Binary
+
+SOURCES = ("auto", "btf", "calibrate")  # of offsets, where they are the kernel's own
+
+
+class Form(NamedTuple):
+    """Programs by name, ready to load; what is attached where, in this order; the tail-call table by index; the rows
+    of the `syscalls` map; and the names of those that run at the entry of a call (see `programs.build.ProgramSet`)."""
+
+    programs: Dict[str, Binary]
+    hooks: List[Tuple[str, Hook]]
+    jumps: Dict[int, str]
+    syscalls: Dict[int, int]
+    entering: FrozenSet[str]
+
+    @property
+    def map_names(self) -> FrozenSet[str]:
+        return frozenset(name for program in self.programs.values() for name in program.map_names)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a run needs to know of its kernel, and what it loads; `rings` are the programs for io_uring."""
+
+    kernel: Kernel
+    options: Options
+    preallocate: bool  # maps must take all their memory at once
+    form: Form
+    rings: Optional[Form]
+    kept: bool = False  # made by an earlier run
+
+    def packed(self) -> bytes:
+        """As bytes that `unpacked` takes, in the same version of Python."""
+        return marshal.dumps((
+            asdict(self.kernel), asdict(self.options), self.preallocate, _as_tuple(self.form),
+            self.rings and _as_tuple(self.rings),
+            {name: feature.known for name, feature in features.FEATURES.items() if feature.known is not None},
+        ))  # fmt: skip
+
+
+def unpacked(raw: bytes) -> Plan:
+    """The plan that was packed, whose answers to probes this process takes over. Raises ValueError for what is none."""
+    try:
+        kernel, options, preallocate, form, rings, answers = marshal.loads(raw)
+        if kernel["uring"] is not None:
+            kernel["uring"] = Uring(**kernel["uring"])
+        plan = Plan(Kernel(**kernel), Options(**options), preallocate,
+                    _from_tuple(form), rings and _from_tuple(rings), kept=True)  # fmt: skip
+        known: Mapping[str, bool] = dict(answers)
+    except (EOFError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"no plan: {error}") from None
+    for name, answer in known.items():
+        with suppress(KeyError):
+            features.FEATURES[name].assume(answer)
+    return plan
+
+
+def _as_tuple(form: Form) -> Tuple[Any, ...]:
+    return ([tuple(program) for program in form.programs.values()], [(name, tuple(hook)) for name, hook in form.hooks],
+            {int(index): name for index, name in form.jumps.items()}, form.syscalls, form.entering)  # fmt: skip
+
+
+def _from_tuple(raw: Tuple[Any, ...]) -> Form:
+    programs, hooks, jumps, syscalls, entering = raw
+    made = [Binary(*program) for program in programs]
+    return Form({program.name: program for program in made}, [(name, Hook(*hook)) for name, hook in hooks],
+                jumps, syscalls, entering)  # fmt: skip
+
+
+def identity(options: Options, source: str) -> Optional[Tuple[str, ...]]:
+    """What a plan depends on, as far as it may change: the kernel, what it was told at run time, and what is wanted.
+
+    None where the kernel cannot be told from another one, or something else than the kernel is to be asked.
+    """
+    if features.pretended() is not None:
+        return None
+    words = []
+    for path in ("/sys/kernel/notes", "/proc/version", "/proc/sys/kernel/pid_max", "/proc/sys/net/core/bpf_jit_enable"):
+        try:
+            with open(path, "rb") as file:
+                words.append(file.read(1 << 16).hex())
+        except OSError:
+            if path == "/sys/kernel/notes":  # which holds the build id
+                return None
+            words.append("")
+    return (*words, os.uname().machine, repr(options), source)

@@ -1,0 +1,60 @@
+"""Making a plan: asking the kernel, and assembling the programs for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Optional
+
+from iotrace.kernel import facts
+from iotrace.kernel.plan import Form, Plan
+from iotrace.tracing import attach
+from programs import build
+from programs.facts import maps
+from programs.facts.kernel import Options
+from pybpf.types.binary import binary
+from pybpf.types.tracefs import Tracefs
+
+
+def make(
+    options: Options,
+    tracefs: Optional[Tracefs],
+    source: str,
+    vmlinux: Optional[str],
+    found: Optional[facts.Facts] = None,
+) -> Plan:
+    """The plan for `options`, whose way in is chosen; for this kernel as `found` describes it, or as it turns out.
+
+    `tracefs` is for the perf form; `source` and `vmlinux` say where offsets come from (`offsets.find`). Raises
+    Failure, UserError, BpfError.
+    """
+    found = found or facts.gather(tracefs, source, vmlinux)
+    specs = maps.declare(found.kernel, 1, preallocate=found.preallocate)
+    rings = build.io_uring(found.kernel, options, specs)
+    return Plan(
+        kernel=found.kernel,
+        options=options,
+        preallocate=found.preallocate,
+        form=_form(build.build(found.kernel, options, specs)),
+        rings=None if rings is None else _form(rings),
+    )
+
+
+def without_back_jumps(made: Plan) -> Plan:
+    """The same with shorter programs, for a kernel whose verifier does not follow their loops to the end."""
+    kernel = replace(made.kernel, back_jumps=False)
+    return make(made.options, None, "", None, facts.Facts(kernel, made.preallocate, ""))
+
+
+def choose(options: Options) -> Options:
+    """With the way in that is best here, if it was left open. Raises Failure."""
+    return replace(options, attach=attach.choose(options.attach))
+
+
+def _form(made: build.ProgramSet) -> Form:
+    return Form(
+        programs={name: binary(program) for name, program in made.programs.items()},
+        hooks=made.hooks,
+        jumps=made.jumps,
+        syscalls=made.syscalls,
+        entering=made.entering,
+    )

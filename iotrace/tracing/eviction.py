@@ -1,0 +1,187 @@
+"""Idle files move to the profile while tracing, so that any number of files passes through tables of a fixed size.
+
+Only a file that nobody has open can go, as then its runs are complete. A file's counters are found by its id, and its
+id by whoever is to count for it: in `files`, by its name; in `opens`, by its open file description; in `ring_files`,
+the notes of requests in flight and a close's `Call` record, by a request. An id is handed on in this order only. So
+
+1. the name is taken out of `files`: nobody who opens the file from now on finds the id, but makes another;
+2. one after the other, those tables are searched for the id, and before each of them every program that was running
+   is waited for: what it had taken from the table before has by then arrived in this one, or has been accounted for;
+3. if the id was nowhere, nobody will ever count for it: its records are read and deleted.
+
+Where it was found somewhere, the name is put back, and the file waits for another time.
+
+Then the file may come again with another id: its parts are added up at the end (`writing`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import os
+import struct
+import time
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Set, Tuple
+
+from iotrace.profile.parts import Part
+from iotrace.tracing import inflight
+from iotrace.tracing.collector import Collector, Rest
+from iotrace.tracing.names import Names
+from programs.facts.catalogue import Kind
+from programs.facts.records import Call, FileId, FileState, OpenFile, Pending, RingFile, TallyKey
+from pybpf.maps import NOEXIST
+from pybpf.maps import Map as BpfMap
+from pybpf.syscalls import BpfError
+
+_PAUSE = 1.0  # seconds
+_HURRY = 10  # steps of niceness, each of which makes a tenth of a CPU's time
+_SLICE = 200  # files between two looks at the events: some hundredths of a second
+_ID = struct.Struct("<Q")
+_CALL = 8 * (Call.call.offset % 8)  # the shift of Call.call, whose lowest byte is the kind, in its word
+
+
+class Eviction:
+    """Watches how full the tables are; `step` is to be called often."""
+
+    def __init__(self, maps: Mapping[str, BpfMap[Any]], collector: Collector, names: Names, max_files: int, *,
+                 keep: Callable[[Part], None], wait: Callable[[], None]) -> None:  # fmt: skip
+        """Parts go to `keep`; `wait` returns when every program that is running has ended."""
+        self._wait = wait
+        self._maps = maps
+        self._collector = collector
+        self._names = names
+        self._max_files = max_files
+        self._keep = keep
+        self._steps: Iterator[None] = iter(())
+        self._next_look = max_files // 4  # names
+        self._look_at = math.inf  # or when this time has come
+        self.moved = 0
+        self._nice = os.getpriority(os.PRIO_PROCESS, 0)
+        self._hurrying = False
+
+    def step(self) -> bool:
+        """Do a little of what is to be done; whether there is more. Events must be taken between two steps."""
+        for _ in self._steps:
+            self._hurry(8 * len(self._names) > 5 * self._max_files)
+            return True
+        self._hurry(False)
+        now = time.monotonic()
+        if len(self._names) < self._next_look and now < self._look_at:
+            return False
+        self._next_look, self._look_at = len(self._names) + max(1, self._max_files // 16), math.inf
+        if not self._filling():
+            return False
+        self._steps = self._round()
+        return True
+
+    def _hurry(self, wanted: bool) -> None:
+        """Come before those who make files faster than they can be moved, where there are not CPUs enough for both."""
+        if wanted != self._hurrying:
+            self._hurrying = wanted
+            with contextlib.suppress(OSError):  # one may have to be root to be in a hurry
+                os.setpriority(os.PRIO_PROCESS, 0, self._nice - _HURRY * wanted)
+
+    def _filling(self) -> bool:
+        """Whether any table is half full. A file is in `files` and `states` once, in others several times."""
+        if 2 * len(self._names) >= self._max_files:
+            return True
+        records = sum(bin(mask).count("1") for (mask,) in self._words("states", FileState.operations.offset))
+        tallies = sum(len(keys) for keys, _ in self._maps["tallies"].blocks()) // TallyKey.size
+        return any(2 * count >= self._maps[name].max_entries
+                   for count, name in ((records, "operations"), (tallies, "tallies")))  # fmt: skip
+
+    def _round(self) -> Iterator[None]:
+        """Moves the files away that were seen first, down to a quarter of the room."""
+        first = self._names.first
+        held = self._search(self._opened, set(first))
+        idle = (file_id for file_id in first if file_id not in held)
+        many = max(0, len(first) - self._max_files // 4)
+        keys = {file_id: first[file_id].key for file_id in itertools.islice(idle, many)}
+        self._maps["files"].delete_all(list(keys.values()))
+        left = set(keys)
+        for holders in (self._opened, self._in_rings, self._in_flight):
+            self._wait()
+            left -= self._search(holders, left)
+            yield
+        self._put_back({file_id: key for file_id, key in keys.items() if file_id not in left})
+        self._wait()
+        yield  # after this, what the programs have sent of these files has arrived
+        yield from self._move([file_id for file_id in keys if file_id in left])
+        if len(left) >= self._max_files // 16:
+            self._next_look = self._max_files // 4
+        else:  # nearly all are open: that may change
+            self._look_at = time.monotonic() + _PAUSE
+
+    # -- who holds an id --------------------------------------------------------------------------------------------
+
+    def _words(self, name: str, *offsets: int) -> Iterator[Tuple[int, ...]]:
+        """The words at these offsets of every value of a map, if the programs use it."""
+        if name in self._maps:
+            step = self._maps[name].value_size // 8
+            for _, values in self._maps[name].blocks():
+                words = memoryview(values).cast("Q")
+                yield from zip(*(words[offset // 8 :: step].tolist() for offset in offsets))
+
+    def _search(self, holders: Callable[[], Set[int]], otherwise: Set[int]) -> Set[int]:
+        """Who is held in a table, or all if it changes faster than it can be read, key by key before 5.6."""
+        try:
+            return holders()
+        except BpfError:
+            return otherwise
+
+    def _opened(self) -> Set[int]:
+        return {file_id for (file_id,) in self._words("opens", OpenFile.id.offset)}
+
+    def _in_rings(self) -> Set[int]:
+        return {file_id for (file_id,) in self._words("ring_files", RingFile.id.offset)}
+
+    def _in_flight(self) -> Set[int]:
+        """Files of requests, and of closes, which delete the open file description before they return."""
+        found = {file_id for (file_id,) in self._words("pending", Pending.id.offset)}
+        found.update(inflight.in_places(self._maps))
+        for name in ("slots", "calls"):
+            calls = self._words(name, Call.call.offset, Call.id.offset)
+            found.update(file_id for word, file_id in calls if word >> _CALL & 0xFF == Kind.CLOSE)
+        return found
+
+    def _put_back(self, keys: Dict[int, bytes]) -> None:
+        """If the file has another id by now, it has two until the end."""
+        for file_id, key in keys.items():
+            try:
+                self._maps["files"].update(key, FileId.pack(id=file_id, named=1), NOEXIST)
+            except BpfError:  # it is there already, or there is no room
+                continue
+
+    # -- moving -----------------------------------------------------------------------------------------------------
+
+    def _move(self, chosen: List[int]) -> Iterator[None]:
+        rest, tallies = self._sparse(set(chosen))
+        for start in range(0, len(chosen), _SLICE):
+            states: List[bytes] = []
+            operations: List[bytes] = []
+            gone: List[bytes] = []
+            for file_id in chosen[start : start + _SLICE]:
+                part = self._collector.part(file_id, rest, operations)
+                if part is not None:
+                    self._keep(part)
+                states.append(_ID.pack(file_id))
+                gone += tallies.get(file_id, ())
+            self._maps["states"].delete_all(states)
+            self._maps["tallies"].delete_all(gone)
+            for name in ("operations", "completed", "latency", "runs"):
+                if name in self._maps:
+                    self._maps[name].delete_all(operations)
+            self.moved += len(states)
+            yield
+
+    def _sparse(self, chosen: Set[int]) -> Tuple[Rest, Dict[int, List[bytes]]]:
+        """The sparse counters of these files, and their keys."""
+        rest = Rest()
+        keys: Dict[int, List[bytes]] = {}
+        for key, count in self._maps["tallies"].items():
+            file_id = _ID.unpack_from(key)[0]
+            if file_id in chosen:
+                rest.add_tally(key, count)
+                keys.setdefault(file_id, []).append(key)
+        return rest, keys

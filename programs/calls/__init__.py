@@ -1,0 +1,1 @@
+"""The exits of synchronous system calls, by family."""

@@ -1,0 +1,118 @@
+"""Calls that move data from one descriptor to another: sendfile, copy_file_range, splice.
+
+Each is two transfers: a read of the source, a write of the target, and each side counts where it is a regular file.
+The source's program goes on with the target's.
+"""
+from __future__ import annotations
+
+from typing import NamedTuple, Optional, Tuple
+
+from asm import U64, Program, r1, r2, r6, r7, r8, r9
+from programs.calls.transfer import account_transfer, set_operation
+from programs.facts.catalogue import Kind
+from programs.facts.kernel import Kernel, Options
+from programs.facts.maps import COPY_TARGET, Maps
+from programs.facts.records import Call
+from programs.way.body import Body, begin
+from programs.way.entry import find_call, load_result, resolve
+
+
+class Arguments(NamedTuple):
+    """Argument numbers: (descriptor, pointer to the offset or None) of each side, and the size."""
+
+    source: Tuple[int, Optional[int]]
+    target: Tuple[int, Optional[int]]
+    size: int
+
+    def side(self, name: str) -> Tuple[int, Optional[int]]:
+        return self.source if name == "source" else self.target
+
+
+SENDFILE = Arguments((1, 2), (0, None), 3)
+COPY = Arguments((0, 1), (2, 3), 4)
+
+
+def enter_copy(b: Body) -> None:
+    """Notes both files at the entry; r7 holds the kind.  Ends the program."""
+    a = b.a
+    a.jeq(r7, Kind.SENDFILE, "enter_sendfile")
+    _both_files(b, COPY)
+    a.label("enter_sendfile")
+    _both_files(b, SENDFILE)
+
+
+def _both_files(b: Body, arguments: Arguments) -> None:
+    a = b.a
+    for side, place in (("source", Call.file), ("target", Call.target)):
+        resolve(b, arguments.side(side)[0])
+        a.stx(r9[place], r8)
+    a.ret(0)
+
+
+def exit_source(kernel: Kernel, options: Options, maps: Maps) -> Program:
+    """The source's side of a copy: a read."""
+    b = _begin(kernel, options, maps, "exit_copy_source")
+    _side(b, "source", 16)
+    account_transfer(b, after=COPY_TARGET)
+    b.a.label("out")
+    b.a.ret(0)
+    return b.program()
+
+
+def exit_target(kernel: Kernel, options: Options, maps: Maps) -> Program:
+    """The target's side of a copy: a write."""
+    b = _begin(kernel, options, maps, "exit_copy_target")
+    b.a.st(r9[Call.call], 0)
+    _side(b, "target", 24)
+    account_transfer(b, after=0, file=Call.target)
+    b.a.label("out")
+    b.a.ret(0)
+    return b.program()
+
+
+def _begin(kernel: Kernel, options: Options, maps: Maps, name: str) -> Body:
+    b = begin(name, kernel, options, maps)
+    a = b.a
+    a.mov(r6, r1)
+    find_call(b, "out")
+    a.ldx(r7, r9[Call.call])
+    a.jeq(r7, 0, "out")
+    load_result(b)
+    return b
+
+
+def _side(b: Body, side: str, shift: int) -> None:
+    a = b.a
+    set_operation(b, shift)
+    for place in (Call.rw_flags, Call.unmeasured, Call.explicit):
+        a.st(r9[place], 0)
+    a.mov(r1, r7)
+    a.and_(r1, 0xFF, "kind")
+    a.jeq(r1, Kind.SENDFILE, "sendfile")
+    _arguments(b, COPY, side)
+    a.ja("arguments_read")
+    a.label("sendfile")
+    _arguments(b, SENDFILE, side)
+    a.label("arguments_read")
+
+
+def _arguments(b: Body, arguments: Arguments, side: str) -> None:
+    """Call.requested, and Call.offset where the caller gave one: it points at where the copy ended by now."""
+    a, argument, none = b.a, b.kernel.argument, b.a.unique("no_offset")
+    a.ldx(r1, r9[Call.args[argument(arguments.size)]])
+    a.stx(r9[Call.requested], r1)
+    pointer = arguments.side(side)[1]
+    if pointer is None:
+        return
+    a.ldx(r7, r9[Call.args[argument(pointer)]])
+    a.jeq(r7, 0, none)
+    a.st(r9[Call.explicit], 1)
+    a.jsle(r8, 0, none)
+    end = a.slot("word", U64)
+    b.probe(end, 8, r7, 0, "the offset, as the kernel left it")
+    a.ldx(r2, end)
+    a.sub(r2, r8)
+    a.stx(r9[Call.offset], r2)
+    a.label(none)
+
+

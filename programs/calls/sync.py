@@ -1,0 +1,49 @@
+"""Durability: fsync, fdatasync and sync_file_range."""
+from __future__ import annotations
+
+from asm import Program, r0, r1, r7, r8, r9
+from programs.calls.transfer import set_operation
+from programs.counting import counters
+from programs.facts.kernel import Kernel, Options
+from programs.facts.maps import Maps
+from programs.facts.records import Call, Lost, OpenFile
+from programs.files.identify import SCRATCH_EXIT, find_open, identify, send_name
+from programs.way.entry import begin_exit
+
+
+def exit_sync(kernel: Kernel, options: Options, maps: Maps) -> Program:
+    """The exit of a sync.  A successful fsync or fdatasync covers every byte written to the file before."""
+    b = begin_exit("exit_sync", kernel, options, maps)
+    a = b.a
+    set_operation(b, 16)
+    a.stx(r9[Call.result], r8)
+    a.call("ktime_get_ns")
+    a.stx(r9[Call.now], r0)
+    for place in (Call.moved, Call.walk):
+        a.st(r9[place], 0)
+    a.ldx(r1, r9[Call.file])
+    a.jeq(r1, 0, "no_file")
+    a.mov(r8, r1)
+    find_open(b, "found", "slow")
+    a.label("slow")
+    identify(b, scratch=SCRATCH_EXIT, skip="out")
+    a.label("found")
+    a.ldx(r8, r9[Call.result])
+    a.ldx(r1, r7[OpenFile.id])
+    a.stx(r9[Call.id], r1)
+    counters.sync_result(b, "full")
+    a.ja("name")
+    a.label("full")
+    b.lost(Lost.calls)
+    a.label("name")
+    send_name(b, SCRATCH_EXIT)
+    a.label("no_file")
+    a.ldx(r8, r9[Call.result])
+    a.jsge(r8, 0, "late")
+    counters.failed(b, None)
+    a.ja("out")
+    a.label("late")
+    b.lost(Lost.calls)
+    a.label("out")
+    a.ret(0)
+    return b.program()

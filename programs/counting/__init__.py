@@ -1,0 +1,1 @@
+"""What a call adds to its file's counters."""

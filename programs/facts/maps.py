@@ -1,0 +1,155 @@
+"""The maps that the programs share, sized once from ``--max-files``."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict
+
+from asm import U32, U64, Map, MapType
+from programs.facts.catalogue import Kind
+from programs.facts.kernel import Kernel, Options
+from programs.facts.records import (
+    COMM_ROWS,
+    Activity,
+    AioContext,
+    AioKey,
+    Call,
+    CommWords,
+    Completed,
+    FileId,
+    FileKey,
+    FileState,
+    Latency,
+    Lost,
+    Note,
+    OpenFile,
+    OpenKey,
+    OpHead,
+    OpKey,
+    OpStats,
+    Pending,
+    PendingKey,
+    RingFile,
+    RingKey,
+    Runs,
+    Scratch,
+    TallyKey,
+    Target,
+)
+
+SYSCALL_ROWS = 512          # numbers beyond are none of ours
+TARGETS = 32768
+STRANGERS, STACKS, IDLE_STACKS = 65536, 4096, 16384     # powers of two
+FALLBACK_CALLS = 8192       # threads whose record in the array is another's
+REQUESTS = 65536            # in flight at once, and
+NOTES = 16384               # places for them, a power of two: with 1,000 in flight one in 30 finds its place taken
+AIO_CONTEXTS = 4096
+RING_FILES = 4096           # the latest ones
+BORROWED = 64               # Call records a CPU, by thread, where programs are preempted
+RING_BYTES = 8 << 20
+BPF_F_NO_PREALLOC, BPF_F_MMAPABLE = 1, 1 << 10
+
+# Indexes of the tail-call table beyond those of Kind.
+COPY_TARGET, NEW_NAME, EXIT = 21, 22, 23
+URING_TAKEN, URING_UNSEEN = 24, 25
+AIO_ENTER, AIO_RING, AIO_NOTE, AIO_NEW, AIO_VECTOR, AIO_UNDO, AIO_EVENTS = 26, 27, 28, 29, 30, 31, 32
+WALKS = (33, 34)            # by work space
+URING_INTO, URING_FROM, URING_CLOSE = 35, 36, 37
+URING_BAD_INTO, URING_BAD_FROM, URING_BAD_CLOSE = 38, 39, 40
+URING_INTO_DONE, URING_FROM_DONE, URING_OPEN_DONE, URING_CLOSE_DONE = 41, 42, 43, 44
+URING_REFUSED, URING_BAD_UNSEEN = 45, 46
+ENTER_OTHER, AIO_LAST, AIO_RARE_RING, AIO_RARE_EVENTS = 47, 48, 49, 50
+JUMPS = 51
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Every map by its role."""
+
+    targets: Map
+    generation: Map         # counts the changes of ``targets``
+    strangers: Map          # by thread id: who was found to be no target, in which generation
+    stacks: Map             # by the address of a stack: whether a target's thread may be on it
+    idle_stacks: Map        # by the same: that none was, in which generation
+    slots: Map
+    calls: Map
+    opens: Map
+    notes: Map              # asynchronous requests in flight, and
+    pending: Map            # those whose place is another's
+    contexts: Map           # of Linux AIO
+    ring_files: Map         # opened into a ring's table
+    silence: Map            # 1 once a request has been noted that shows no completion
+    borrowed: Map           # a CPU's own Call record
+    files: Map
+    states: Map
+    heads: Map              # OpStats, or OpHead where the record must be kept in parts
+    completed: Map
+    latency: Map
+    runs: Map
+    zeros: Map              # a record of zeros, from which new ones are made
+    tallies: Map
+    lost: Map
+    activity: Map
+    syscalls: Map
+    comm: Map
+    jumps: Map
+    scratch: Map
+    events: Map
+
+    def all(self) -> Dict[str, Map]:
+        """By name."""
+        return {spec.name: spec for spec in vars(self).values()}
+
+
+def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True) -> Maps:
+    """The maps for ``max_files`` files.
+
+    ``preallocate`` spends the memory at once, as kernels before 6.1 need it: allocating from a tracing program could
+    deadlock there (7c8199e24fa0, "bpf: Introduce any context BPF specific memory allocator").
+    """
+    flags = 0 if preallocate else BPF_F_NO_PREALLOC
+    operations = max_files * 2
+
+    def table(name: str, key: object, value: object, entries: int) -> Map:
+        return Map(name, MapType.HASH, key, value, entries, flags)  # type: ignore[arg-type]
+
+    parts = not kernel.big_values
+    if kernel.ring_buffer:
+        events = Map("events", MapType.RINGBUF, None, None, RING_BYTES)
+    else:
+        events = Map("events", MapType.PERF_EVENT_ARRAY, U32, U32, 0)
+    return Maps(
+        targets=Map("targets", MapType.HASH, U32, Target, TARGETS),
+        generation=Map("generation", MapType.ARRAY, U32, U64, 1),
+        strangers=Map("strangers", MapType.ARRAY, U32, U64, STRANGERS),
+        stacks=Map("stacks", MapType.ARRAY, U32, U64, STACKS),
+        idle_stacks=Map("idle_stacks", MapType.ARRAY, U32, U64, IDLE_STACKS),
+        slots=Map("slots", MapType.ARRAY, U32, Call, max(kernel.tid_slots, 1)),
+        calls=table("calls", U32, Call, FALLBACK_CALLS),
+        opens=table("opens", OpenKey, OpenFile, max_files),
+        notes=Map("notes", MapType.ARRAY, U32, Note, NOTES, BPF_F_MMAPABLE),
+        pending=table("pending", PendingKey, Pending, REQUESTS),
+        contexts=table("contexts", AioKey, AioContext, AIO_CONTEXTS),
+        ring_files=Map("ring_files", MapType.LRU_HASH, RingKey, RingFile, RING_FILES),
+        silence=Map("silence", MapType.ARRAY, U32, U64, 1),
+        borrowed=Map("borrowed", MapType.PERCPU_ARRAY, U32, Call, BORROWED if kernel.spares else 1),
+        files=table("files", FileKey, FileId, max_files),
+        states=table("states", U64, FileState, max_files),
+        heads=table("operations", OpKey, OpHead if parts else OpStats, operations),
+        completed=table("completed", OpKey, Completed, operations if parts else 1),
+        latency=table("latency", OpKey, Latency, operations if parts else 1),
+        runs=table("runs", OpKey, Runs, operations if parts else 1),
+        zeros=Map("zeros", MapType.ARRAY, U32, OpStats, 1),
+        tallies=table("tallies", TallyKey, U64, max_files * 4),
+        lost=Map("lost", MapType.ARRAY, U32, Lost, 1),
+        activity=Map("activity", MapType.PERCPU_ARRAY, U32, Activity, 1),
+        syscalls=Map("syscalls", MapType.ARRAY, U32, U64, SYSCALL_ROWS),
+        comm=Map("comm", MapType.ARRAY, U32, CommWords, COMM_ROWS),
+        jumps=Map("jumps", MapType.PROG_ARRAY, U32, U32, JUMPS),
+        scratch=Map("scratch", MapType.PERCPU_ARRAY, U32, Scratch, 2),
+        events=events,
+    )
+
+
+assert max(Kind) < COPY_TARGET, "the indexes of the tail-call table overlap"
+
+__all__ = ["COPY_TARGET", "ENTER_OTHER", "EXIT", "JUMPS", "NEW_NAME", "WALKS", "Maps", "Options", "declare"]

@@ -1,0 +1,1 @@
+"""Which file a descriptor leads to, and what its path is."""

@@ -1,0 +1,303 @@
+"""Which file: from a ``struct file *`` to the records that count for it.
+
+An open file description is known by its address, seen from a mount namespace.  Addresses are reused, so the record
+holds the inode too, and an open starts it afresh.  A file is known by dentry, mount, inode number and generation.
+What is looked up here once per open costs the calls after it nothing.
+"""
+from __future__ import annotations
+
+from typing import Union
+
+from asm import U32, U64, Mem, Register, r0, r1, r2, r3, r6, r7, r8, r9
+from programs.facts.catalogue import READ, WRITE
+from programs.facts.kernel import PSEUDO_FILE_SYSTEMS
+from programs.facts.maps import WALKS
+from programs.facts.records import (
+    EVENT_NAMED,
+    EVENT_RENAMED,
+    TALLY_READ_RUN,
+    Call,
+    FileId,
+    FileKey,
+    FileState,
+    Lost,
+    OpenFile,
+    OpenKey,
+    PathEvent,
+    Walk,
+)
+from programs.way.body import BPF_NOEXIST, Body
+
+S_IFMT, S_IFREG = 0o170000, 0o100000
+SCRATCH_ENTER, SCRATCH_EXIT = 0, 1
+O_TMPFILE = 0o20000000      # __O_TMPFILE, include/uapi/asm-generic/fcntl.h, the same on x86_64 and aarch64
+MNT_NS_INTERNAL = -22       # ERR_PTR(-EINVAL), fs/mount.h: memfd and other files no path leads to
+
+
+def record_run(b: Body, direction: Union[int, Mem]) -> None:
+    """Tallies the run of ``Call.broken`` bytes that has ended, if it had any, for the file of the OpenFile in r7."""
+    a, none = b.a, b.a.unique("no_run")
+    a.ldx(r2, r9[Call.broken])
+    a.jeq(r2, 0, none)
+    b.bucket(r1, r2, r3)
+    a.mov(r3, r1)
+    b.tally(file=r7[OpenFile.id], op=None, kind=TALLY_READ_RUN, item=r3, beyond=direction)
+    a.label(none)
+
+
+def end_runs(b: Body) -> None:
+    """Records and clears both runs of the OpenFile in r7."""
+    for direction in (READ, WRITE):
+        b.a.mov(r1, 0)
+        b.swap(r7[OpenFile.run[direction]], r1, r2)
+        b.a.stx(r9[Call.broken], r2)
+        record_run(b, direction)
+
+
+def read_file(b: Body, file: Register) -> None:
+    """Call.inode and Call.flags = those of a ``struct file``.  Clobbers r0 to r5."""
+    o = b.kernel.offsets
+    b.copy(r9[Call.inode], file, o["file.inode"], "file", "the inode")
+    b.copy(r9[Call.flags], file, o["file.flags"], "file", "O_* flags")
+
+
+def find_open(b: Body, known: str, slow: str, *, later: str = "") -> None:
+    """The quick way to r7: a jump to ``known`` with the OpenFile of the file in r8, or to ``slow`` without.
+
+    Call.inode, Call.flags and Call.pos are set.  A record left by an earlier owner of the address ends here, or there
+    is a jump to ``later`` instead.
+    """
+    a = b.a
+    key, stale = a.slot("open", OpenKey), later or a.unique("stale")
+    a.stx(key[OpenKey.file], r8)
+    a.ldx(r1, r9[Call.mnt_ns])
+    a.stx(key[OpenKey.mnt_ns], r1)
+    a.lookup(b.maps.opens, key)
+    a.jeq(r0, 0, slow)
+    a.mov(r7, r0)
+    a.ldx(r1, r7[OpenFile.pos], "before the kernel's own, which then is no less")
+    a.stx(r9[Call.pos], r1)
+    read_file(b, r8)
+    a.ldx(r1, r9[Call.inode])
+    a.ldx(r2, r7[OpenFile.inode])
+    a.jne(r1, r2, stale)
+    a.ldx(r1, r7[OpenFile.flags])
+    a.jeq(r1, 0, known)
+    a.ja(slow)
+    if later:
+        return
+    a.label(stale)
+    end_runs(b)
+    a.delete(b.maps.opens, key)
+    a.ja(slow)
+
+
+def identify(b: Body, *, scratch: int, skip: str, renew: bool = False) -> None:
+    """The slow way: r7 = the OpenFile of the file in r8, made if need be; a jump to ``skip`` if it is not to be traced.
+
+    Sets Call.inode, Call.flags, Call.pos, and Call.walk with the Walk record filled in if a path must be sent.
+    With ``renew`` (an open) an existing OpenFile is an earlier owner's: its runs end.  ``scratch`` chooses the work
+    space: programs that run at entry and at exit of a call must not share one.
+    """
+    a = b.a
+    full, have_file, end = a.unique("full"), a.unique("have_file"), a.unique("identified")
+    a.st(r9[Call.walk], 0)
+    read_file(b, r8)
+    regular_only(b, skip)
+    _read_key(b, skip)
+    _begin_walk(b, scratch, skip)
+    a.lookup(b.maps.files, b.file_key())
+    a.jne(r0, 0, have_file)
+    _new_file(b, full)
+    a.jeq(r0, 0, full)
+    a.label(have_file)
+    _needs_name(b)
+    _open_record(b, renew=renew, full=full)
+    a.ja(end)
+    a.label(full)
+    if renew:
+        b.lost(Lost.files)
+    b.lost(Lost.calls)
+    a.ja(skip)
+    a.label(end)
+
+
+def regular_only(b: Body, skip: str) -> None:
+    """Jumps to ``skip`` unless Call.inode, opened with Call.flags, is a regular file that has a name.  Clobbers r7."""
+    a = b.a
+    a.ldx(r1, r9[Call.flags])
+    a.and_(r1, O_TMPFILE)
+    a.jne(r1, 0, skip, "it never had a name")
+    a.ldx(r7, r9[Call.inode])
+    b.load(r1, r7, b.kernel.offsets["inode.mode"], size=2, of="inode")
+    a.and_(r1, S_IFMT)
+    a.jne(r1, S_IFREG, skip, "no regular file")
+
+
+def _read_key(b: Body, skip: str) -> None:
+    """The FileKey on the stack = that of the file in r8; r7 = its super block."""
+    a, o, key = b.a, b.kernel.offsets, b.file_key()
+    a.zero(key)
+    a.ldx(r7, r9[Call.mnt_ns])
+    b.copy(key[FileKey.mnt_ns], r7, o["mnt_ns.inum"], "mnt_namespace", "mount namespace")
+    b.copy(key[FileKey.mnt], r8, o["file.mnt"], "file")
+    b.copy(key[FileKey.dentry], r8, o["file.dentry"], "file")
+    a.ldx(r7, key[FileKey.mnt])
+    a.sub(r7, o["mount.mnt"], "container_of(mnt, struct mount, mnt)")
+    b.load(r1, r7, o["mount.ns"], "the namespace that it is mounted in", of="mount")
+    a.jeq(r1, MNT_NS_INTERNAL, skip, "no path leads there: a memfd, say")
+    a.ldx(r7, r9[Call.inode])
+    b.copy(key[FileKey.inode], r7, o["inode.ino"], "inode")
+    b.copy(key[FileKey.generation], r7, o["inode.generation"], "inode")
+    b.load(r7, r7, o["inode.sb"], of="inode")
+    b.copy(key[FileKey.device], r7, o["sb.dev"], "super_block")
+    if not b.options.include_pseudo:
+        _real_file_systems_only(b, skip)
+
+
+def _real_file_systems_only(b: Body, skip: str) -> None:
+    """Jumps to ``skip`` if the super block in r7 is that of a file system which keeps no data."""
+    a = b.a
+    b.load(r1, r7, b.kernel.offsets["sb.magic"], of="super_block")
+    for name, magic in PSEUDO_FILE_SYSTEMS.items():
+        if magic < 1 << 31:
+            a.jeq(r1, magic, skip, name)
+        else:
+            a.ld_imm64(r2, magic)
+            a.jeq(r1, r2, skip, name)
+
+
+def _begin_walk(b: Body, scratch: int, skip: str) -> None:
+    """r7 = the Walk record, filled in for the file of the FileKey on the stack; r7 was its super block."""
+    a, o = b.a, b.kernel.offsets
+    key, zero, sb = b.file_key(), a.slot("zero", U32), a.slot("word", U64)
+    event = Walk.event
+    a.stx(sb, r7)
+    a.st(zero, scratch)
+    a.lookup(b.maps.scratch, zero)
+    a.jeq(r0, 0, skip)
+    a.mov(r7, r0)
+    for offset in range(0, FileKey.size, 8):
+        a.ldx(r1, key.at(offset, 8))
+        a.stx(r7.u64(event[PathEvent.key].offset + offset), r1)
+    a.ldx(r1, sb)
+    a.stx(r7[Walk.sb], r1)
+    a.ldx(r1, key[FileKey.dentry])
+    a.stx(r7[Walk.dentry], r1)
+    a.ldx(r1, key[FileKey.mnt])
+    a.sub(r1, o["mount.mnt"], "container_of(mnt, struct mount, mnt)")
+    a.stx(r7[Walk.mnt], r1)
+    a.stx(r7[Walk.file], r8)
+    a.ldx(r1, r9[Call.mnt_ns])
+    a.stx(r7[Walk.mnt_ns], r1)
+    for place in (Walk.position, Walk.after):
+        a.st(r7[place], 0)
+    a.st(r7[event[PathEvent.kind]], EVENT_NAMED)
+    for place, offset in ((Walk.parent, o["dentry.parent"]), (Walk.name, o["dentry.hash_len"])):
+        a.ldx(r3, r7[Walk.dentry])
+        a.add(r3, offset)
+        b.copy(r7[place], r3, 0, "list_head", "changes with a rename")
+
+
+def _new_file(b: Body, full: str) -> None:
+    """r0 = the FileId made for the FileKey on the stack; 0, or a jump to ``full``, if there is no room."""
+    a, ours = b.a, b.a.unique("ours")
+    key, file_id = b.file_key(), a.slot("id", U64)
+    a.call("get_smp_processor_id")
+    a.and_(r0, 1023)
+    a.stx(file_id, r0)
+    a.call("ktime_get_ns")
+    a.lsh(r0, 10)
+    a.ldx(r1, file_id)
+    a.or_(r0, r1, "unique: no CPU makes two files within a nanosecond")
+    a.stx(file_id, r0)
+    fresh = b.fresh(FileState)
+    a.update(b.maps.states, file_id, fresh, BPF_NOEXIST)
+    a.jne(r0, 0, full)
+    fresh = b.fresh(FileId)
+    a.ldx(r1, file_id)
+    a.stx(fresh[FileId.id], r1)
+    a.update(b.maps.files, key, fresh, BPF_NOEXIST)
+    a.jeq(r0, 0, ours)
+    a.delete(b.maps.states, file_id)
+    a.label(ours)
+    a.lookup(b.maps.files, key)
+
+
+def _needs_name(b: Body) -> None:
+    """Decides whether the path must be sent.  r0 = FileId, r7 = Walk; leaves the id in the event and on the stack."""
+    a, file_id, event = b.a, b.a.slot("id", U64), Walk.event
+    renamed, send, done = a.unique("renamed"), a.unique("send_name"), a.unique("named")
+    a.ldx(r1, r0[FileId.id])
+    a.stx(file_id, r1)
+    a.stx(r7[event[PathEvent.id]], r1)
+    a.ldx(r1, r0[FileId.named])
+    a.jeq(r1, 0, send)
+    for place, now in ((FileId.parent, Walk.parent), (FileId.name, Walk.name)):
+        a.ldx(r1, r0[place])
+        a.ldx(r2, r7[now])
+        a.jne(r1, r2, renamed)
+    a.ja(done)
+    a.label(renamed)
+    a.st(r7[event[PathEvent.kind]], EVENT_RENAMED)
+    a.label(send)
+    a.st(r9[Call.walk], 1)
+    a.label(done)
+
+
+def _open_record(b: Body, *, renew: bool, full: str) -> None:
+    """r7 = the OpenFile of the file in r8, whose id is on the stack."""
+    a, o = b.a, b.kernel.offsets
+    key, file_id = a.slot("open", OpenKey), a.slot("id", U64)
+    have, make = a.unique("have_open"), a.unique("make_open")
+    a.stx(key[OpenKey.file], r8)
+    a.ldx(r1, r9[Call.mnt_ns])
+    a.stx(key[OpenKey.mnt_ns], r1)
+    a.lookup(b.maps.opens, key)
+    if renew:
+        a.jeq(r0, 0, make)
+        a.mov(r7, r0)
+        end_runs(b)
+        a.label(make)
+    else:
+        a.jne(r0, 0, have)
+    fresh = b.fresh(OpenFile)
+    b.copy(fresh[OpenFile.pos], r8, o["file.pos"], "file")
+    a.ldx(r1, fresh[OpenFile.pos])
+    a.ldx(r2, r9[Call.moved])
+    a.sub(r1, r2, "where it was before this transfer")
+    a.stx(fresh[OpenFile.pos], r1)
+    a.ldx(r1, file_id)
+    a.stx(fresh[OpenFile.id], r1)
+    a.ldx(r1, r9[Call.inode])
+    a.stx(fresh[OpenFile.inode], r1)
+    a.update(b.maps.opens, key, fresh)
+    a.lookup(b.maps.opens, key)
+    a.jeq(r0, 0, full)
+    if not renew:
+        a.label(have)
+    a.mov(r7, r0)
+    a.ldx(r1, r7[OpenFile.pos])
+    a.stx(r9[Call.pos], r1)
+    a.ldx(r1, r9[Call.walk])
+    a.stx(r7[OpenFile.flags], r1, "OPEN_UNNAMED while the path is on its way")
+
+
+def send_name(b: Body, scratch: int, after: int = 0) -> None:
+    """The end of a program: sends the path if it must be sent, goes on with program ``after`` if there is one.
+
+    Does not come back.
+    """
+    a, skip, zero = b.a, b.a.unique("no_name"), b.a.slot("zero", U32)
+    a.ldx(r1, r9[Call.walk])
+    a.jeq(r1, 0, skip)
+    if after:
+        a.st(zero, scratch)
+        a.lookup(b.maps.scratch, zero)
+        a.jeq(r0, 0, skip)
+        a.st(r0[Walk.after], after)
+    a.tail_call(r6, b.maps.jumps, WALKS[scratch])
+    a.label(skip)
+    if after:
+        a.tail_call(r6, b.maps.jumps, after)
+    a.ret(0)

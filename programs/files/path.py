@@ -1,0 +1,185 @@
+"""The name: a walk from the dentry to the root of its mount namespace, and one event to user space.
+
+The way of d_path() (fs/d_path.c: prepend_path()), but never stopped by a chroot: a file's path is the one within its
+mount namespace.  Where there is no bpf_loop the walk is unrolled and goes on in tail calls, which 4.14 can do; where
+it stands is kept in the work space, not in registers, so that the verifier sees the same state at each level.
+"""
+from __future__ import annotations
+
+from asm import U32, U64, Program, r0, r1, r2, r3, r4, r5, r6, r7, r8, r9
+from programs.facts.kernel import Kernel, Options
+from programs.facts.maps import WALKS, Maps
+from programs.facts.records import (
+    EVENT_RENAMED,
+    EVENT_TRUNCATED,
+    NAME_BYTES,
+    WALK_BYTES,
+    FileId,
+    FileKey,
+    Lost,
+    OpenFile,
+    OpenKey,
+    PathEvent,
+    Scratch,
+    Walk,
+)
+from programs.way.body import Body, begin
+
+LEVELS = 32             # of directories and mounts a program; with 31 tail calls more than 1,000
+LOOP_LEVELS = 4096      # of them in a loop: no path has more names than bytes, but mounts may be stacked
+AT_ROOT, TOO_LONG = 1, 2        # how a walk in a loop ended
+BPF_F_CURRENT_CPU = 0xFFFFFFFF
+
+
+def walk(kernel: Kernel, options: Options, maps: Maps, scratch: int) -> Program:
+    """Continues the walk in work space ``scratch``.  Reached by tail call alone."""
+    b = begin(f"walk_{scratch}", kernel, options, maps)
+    a, zero = b.a, b.a.slot("zero", U32)
+    a.mov(r6, r1)
+    a.st(zero, scratch)
+    a.lookup(maps.scratch, zero)
+    a.jeq(r0, 0, "out")
+    a.mov(r7, r0)
+    _file_system_name(b)
+    if kernel.loops:
+        ended = a.slot("ended", U64)
+        a.st(ended, 0)
+        b.loop(LOOP_LEVELS, "step", lambda: _step(b, scratch), ended)
+        a.ldx(r1, ended)
+        a.jeq(r1, AT_ROOT, "root")
+    else:
+        for level in range(LEVELS):
+            _level(b, f"level_{level + 1}")
+            a.label(f"level_{level + 1}")
+        a.tail_call(r6, maps.jumps, WALKS[scratch])
+        a.label("truncated")
+    b.lost(Lost.depth)
+    a.ldx(r1, r7[Walk.event[PathEvent.kind]])
+    a.or_(r1, EVENT_TRUNCATED)
+    a.stx(r7[Walk.event[PathEvent.kind]], r1)
+    a.label("root")
+    _send(b)
+    a.label("after")
+    a.ldx(r3, r7[Walk.after])
+    a.jeq(r3, 0, "out")
+    a.tail_call(r6, maps.jumps, r3)
+    a.label("out")
+    a.ret(0)
+    return b.program()
+
+
+def _file_system_name(b: Body) -> None:
+    a, o = b.a, b.kernel.offsets
+    a.ldx(r1, r7[Walk.position])
+    a.jne(r1, 0, "continued")
+    a.ldx(r8, r7[Walk.sb])
+    b.load(r8, r8, o["sb.type"])
+    b.load(r3, r8, o["fstype.name"])
+    b.address(r1, r7[Walk.event[PathEvent.fstype]])
+    a.mov(r2, PathEvent.fstype.count)
+    a.call("probe_read_str", "super_block.s_type->name")
+    a.label("continued")
+
+
+def _step(b: Body, scratch: int) -> None:
+    """One step in a loop; says at r2 how the walk has ended if it has."""
+    a, zero = b.a, b.a.slot("zero", U32)
+    a.mov(r6, r2)
+    a.st(zero, scratch)
+    a.lookup(b.maps.scratch, zero)
+    a.jeq(r0, 0, "end")
+    a.mov(r7, r0)
+    _level(b, "stepped", root="at_root", truncated="too_long")
+    a.label("stepped")
+    a.ret(0)
+    a.label("at_root")
+    a.st(r6.u64(0), AT_ROOT)
+    a.ja("end")
+    a.label("too_long")
+    a.st(r6.u64(0), TOO_LONG)
+    a.label("end")
+    a.ret(1)
+
+
+def _level(b: Body, following: str, root: str = "root", truncated: str = "truncated") -> None:
+    """One step up: out of a mount at its root, or over one name."""
+    a, o = b.a, b.kernel.offsets
+    inside = a.unique("inside")
+    a.ldx(r8, r7[Walk.dentry])
+    a.ldx(r9, r7[Walk.mnt])
+    b.load(r1, r9, o["mount.mnt"] + o["vfsmount.root"])
+    a.jne(r1, r8, inside)
+    b.load(r8, r9, o["mount.mountpoint"])
+    b.load(r1, r9, o["mount.parent"])
+    a.jeq(r1, r9, root, "the mount that all others are on")
+    a.stx(r7[Walk.dentry], r8, "go on where this is mounted")
+    a.stx(r7[Walk.mnt], r1)
+    a.ja(following)
+    a.label(inside)
+    b.load(r1, r8, o["dentry.parent"])
+    a.jeq(r1, r8, root, "not connected to anything")
+    a.stx(r7[Walk.dentry], r1)
+    b.load(r3, r8, o["dentry.name"])
+    a.ldx(r8, r7[Walk.position])
+    a.jgt(r8, WALK_BYTES, truncated)
+    a.mov(r1, r7)
+    a.add(r1, Scratch.data.offset)
+    a.add(r1, r8)
+    a.mov(r2, NAME_BYTES)
+    a.call("probe_read_str", "the name and its NUL")
+    a.jsle(r0, 0, truncated)
+    a.add(r8, r0)
+    a.stx(r7[Walk.position], r8)
+
+
+def _send(b: Body) -> None:
+    """Sends the event; if it was taken, the file and this open file description are named from now on."""
+    a, event = b.a, Walk.event
+    a.ldx(r8, r7[Walk.position])
+    a.jgt(r8, WALK_BYTES + NAME_BYTES, "after")
+    a.stx(r7[event[PathEvent.length]], r8)
+    a.add(r8, PathEvent.size)
+    if b.kernel.ring_buffer:
+        a.ld_map(r1, b.maps.events)
+        b.address(r2, r7[event])
+        a.mov(r3, r8)
+        a.mov(r4, 0)
+        a.call("ringbuf_output")
+    else:
+        a.mov(r1, r6)
+        a.ld_map(r2, b.maps.events)
+        a.mov32(r3, BPF_F_CURRENT_CPU)
+        b.address(r4, r7[event])
+        a.mov(r5, r8)
+        a.call("perf_event_output")
+    a.jeq(r0, 0, "taken")
+    b.lost(Lost.names)
+    a.ja("after")
+    a.label("taken")
+    a.ldx(r1, r7[event[PathEvent.kind]])
+    a.and_(r1, EVENT_TRUNCATED - 1)
+    a.jgt(r1, EVENT_RENAMED, "after", "no file's own path")
+    _mark_named(b)
+
+
+def _mark_named(b: Body) -> None:
+    a = b.a
+    key, opened = a.slot("file", FileKey), a.slot("open", OpenKey)
+    for offset in range(0, FileKey.size, 8):
+        a.ldx(r1, r7.u64(Walk.event[PathEvent.key].offset + offset))
+        a.stx(key.at(offset, 8), r1)
+    a.lookup(b.maps.files, key)
+    a.jeq(r0, 0, "after")
+    a.ldx(r1, r0[FileId.id])
+    a.ldx(r2, r7[Walk.event[PathEvent.id]])
+    a.jne(r1, r2, "after", "the file was moved out meanwhile, and this is its next id")
+    for place, value in ((FileId.parent, Walk.parent), (FileId.name, Walk.name)):
+        a.ldx(r1, r7[value])
+        a.stx(r0[place], r1)
+    a.st(r0[FileId.named], 1)
+    for place, value in ((OpenKey.file, Walk.file), (OpenKey.mnt_ns, Walk.mnt_ns)):
+        a.ldx(r1, r7[value])
+        a.stx(opened[place], r1)
+    a.lookup(b.maps.opens, opened)
+    a.jeq(r0, 0, "after")
+    a.st(r0[OpenFile.flags], 0)

@@ -1,0 +1,1 @@
+"""Requests that complete later: Linux AIO and io_uring."""

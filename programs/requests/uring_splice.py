@@ -1,0 +1,66 @@
+"""io_uring: splices, whose target is the request's own file and whose source is noted by itself.
+
+Each side counts where it is a regular file, as with the system call.  The target is noted in any case: by its note the
+completion is known, and goes on with the source's.
+"""
+from __future__ import annotations
+
+from asm import U64, Program, r0, r1, r6, r7
+from programs.facts.kernel import Kernel, Options, Uring
+from programs.facts.maps import URING_BAD_FROM, URING_FROM, URING_FROM_DONE, Maps
+from programs.facts.records import NOTE_ABSENT, OTHER, OWN, Pending, PendingKey
+from programs.requests import notes
+from programs.requests.shapes import FROM, INTO, SOURCE, TARGET, Source
+from programs.requests.uring import done, event_key, finish, go_on, note
+from programs.way.body import begin
+
+
+def into(kernel: Kernel, options: Options, maps: Maps, uring: Uring, *, entry: bool = False) -> Program:
+    """Notes the target of a splice."""
+    b = begin("uring_bad_into" if entry else "uring_into", kernel, options, maps)
+    a = b.a
+    a.mov(r6, r1)
+    key = event_key(b, uring, "refused" if entry else "taken")
+    if entry:
+        a.ldx(r7, r6[0], "the entry")
+    a.st(a.slot("kind", U64), TARGET.pack())
+    source = Source(b, uring, INTO, entry=entry)
+    note(b, uring, key, source, absent="absent", after=URING_BAD_FROM if entry else URING_FROM)
+    return b.program()
+
+
+def out_of(kernel: Kernel, options: Options, maps: Maps, uring: Uring, *, entry: bool = False) -> Program:
+    """Notes the source of a splice."""
+    b = begin("uring_bad_from" if entry else "uring_from", kernel, options, maps)
+    a = b.a
+    a.mov(r6, r1)
+    key = event_key(b, uring, "refused" if entry else "taken")
+    a.st(key[PendingKey.space], OTHER)
+    if entry:
+        a.ldx(r7, r6[0], "the entry")
+    a.st(a.slot("kind", U64), SOURCE.pack())
+    note(b, uring, key, Source(b, uring, FROM, entry=entry))
+    return b.program()
+
+
+def into_done(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Program:
+    """The completion of a splice: its target."""
+    b = begin("uring_into_done", kernel, options, maps)
+    a = b.a
+    key = done(b, OWN, "out")
+    a.ldx(r1, r0[Pending.marks])
+    a.and_(r1, NOTE_ABSENT)
+    a.jeq(r1, 0, "regular")
+    notes.drop(b, key)
+    go_on(b, URING_FROM_DONE)
+    a.label("regular")
+    finish(b, uring, key, Source(b, uring, INTO), after=URING_FROM_DONE)
+    return b.program()
+
+
+def out_of_done(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Program:
+    """The completion of a splice: its source."""
+    b = begin("uring_from_done", kernel, options, maps)
+    key = done(b, OTHER, "out")
+    finish(b, uring, key, Source(b, uring, FROM))
+    return b.program()

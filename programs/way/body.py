@@ -1,0 +1,306 @@
+"""What every program body uses: the assembler together with the facts, and the few idioms that recur.
+
+Registers, in every program: r6 the context, r9 the thread's Call record, r8 what the call returned (at exit), r7 the
+OpenFile once it is known.  r0 to r5 are the idioms' own.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Callable, List, Optional, Tuple, Type, Union
+
+from asm import (
+    U32,
+    U64,
+    Assembler,
+    Field,
+    Layout,
+    Mem,
+    Program,
+    ProgramType,
+    Register,
+    Slot,
+    r0,
+    r1,
+    r2,
+    r3,
+    r4,
+    r7,
+    r8,
+    r10,
+)
+from programs.facts.kernel import CAST, Kernel, Options
+from programs.facts.maps import Maps
+from programs.facts.records import FileKey, Lost, TallyKey
+
+SMALL_BYTES = 128       # no record of a file or a call is larger
+FRESH_BYTES = 352       # the largest record that is made on the stack, where it must be: Latency
+BPF_NOEXIST = 1
+
+
+@dataclass
+class Body:
+    """A program in the making."""
+
+    a: Assembler
+    kernel: Kernel
+    options: Options
+    maps: Maps
+    callbacks: List[Tuple[str, Callable[[], None]]] = field(default_factory=list)
+
+    @property
+    def raw(self) -> bool:
+        """Whether the context is an array of arguments: of a raw tracepoint, or of a kernel function."""
+        return self.options.attach != "perf"
+
+    def program(self) -> Program:
+        """The finished program, with the functions that it loops over behind it."""
+        for name, emit in self.callbacks:
+            self.a.function(name, 2)
+            emit()
+        return self.a.program()
+
+    def loop(self, times: Union[int, Register], name: str, emit: Callable[[], None], context: Optional[Slot] = None,
+             note: str = "") -> None:
+        """Calls the function ``name`` ``times`` times, or until it returns 1: bpf_loop, which ``kernel.loops`` allows.
+
+        The function, which ``emit`` emits, begins with the number of the round in r1 and the address of ``context`` in
+        r2, and has a stack of its own.  Clobbers r0 to r5.
+        """
+        a = self.a
+        if times != r1:
+            a.mov(r1, times)
+        if all(name != known for known, _ in self.callbacks):
+            self.callbacks.append((name, emit))
+        a.ld_function(r2, name)
+        if context is None:
+            a.mov(r3, 0)
+        else:
+            a.addr(r3, context)
+        a.mov(r4, 0)
+        a.call("loop", note)
+
+    def forget(self, *keep: Slot) -> None:
+        """Makes r7, r8 and the stack the same whatever way led here, but for ``keep`` and the record being made.
+
+        At the end of a loop's round this leaves the verifier a single way through the next one.  It takes slots that
+        are not written 8 bytes at a time for live as long as any way reads them.
+        """
+        for register in (r7, r8):
+            self.a.mov(register, 0)
+        for slot in self.a.stack:
+            if slot not in keep and slot.name != "fresh":
+                for offset in range(0, slot.size, 8):
+                    self.a.st(Mem(r10, slot.offset + offset, 8), 0)
+
+    # -- reading memory ------------------------------------------------------------------------------------------
+
+    def probe(self, to: Union[Slot, Mem], size: int, base: Register, offset: int, note: str = "") -> None:
+        """``to`` = ``size`` bytes of kernel or user memory at ``base + offset``; r0 < 0 where that faults.
+
+        bpf_probe_read serves both address spaces on x86_64 and aarch64, on every kernel
+        (CONFIG_ARCH_HAS_NON_OVERLAPPING_ADDRESS_SPACE).  ``to`` is cleared by the helper when the read fails.
+        """
+        a = self.a
+        if base is not r3:
+            a.mov(r3, base)
+        if offset:
+            a.add(r3, offset)
+        self.address(r1, to)
+        a.mov(r2, size)
+        a.call("probe_read", note)
+
+    def address(self, dst: Register, mem: Union[Slot, Mem]) -> None:
+        """``dst`` = the address of a slot or of a field of a record."""
+        if isinstance(mem, Slot):
+            self.a.addr(dst, mem)
+            return
+        self.a.mov(dst, mem.base)
+        if mem.offset:
+            self.a.add(dst, mem.offset)
+
+    def load(self, dst: Register, base: Register, offset: int, note: str = "", *, size: int = 8, of: str = "") -> None:
+        """``dst`` = the pointer or integer of ``size`` bytes in kernel memory at ``base + offset``; 0 on a fault.
+
+        ``of`` names the struct that ``base`` points to, for kernels where a typed load can read it: a plain
+        instruction instead of a call.  Clobbers r0 to r5.
+        """
+        if self.typed(of):
+            self.cast(base, of)
+            self.a.ldx(dst, Mem(r0, offset, size), note)
+            return
+        word = self.a.slot("word", U64)
+        if size < 8:
+            self.a.st(word, 0)
+        self.probe(word, size, base, offset, note)
+        self.a.ldx(dst, word)
+
+    def typed(self, of: str) -> bool:
+        """Whether a struct can be read by typed loads."""
+        return of in self.kernel.types and CAST in self.kernel.types
+
+    def cast(self, base: Register, of: str) -> None:
+        """r0 = ``base`` as a pointer to a struct that loads may go through: a move, in the end.  Clobbers r1 to r5."""
+        self.a.mov(r1, base)
+        self.a.mov(r2, self.kernel.types[of])
+        self.a.call_kernel(CAST, self.kernel.types[CAST])
+
+    def copy(self, to: Mem, base: Register, offset: int, of: str, note: str = "") -> None:
+        """``to`` (a field of 4 or 8 bytes) = what is in kernel memory at ``base + offset``.  Clobbers r0 to r5."""
+        if not self.typed(of):
+            self.probe(to, to.size, base, offset, note)
+            return
+        self.load(r1, base, offset, note, size=to.size, of=of)
+        self.a.stx(to, r1)
+
+    # -- counting ------------------------------------------------------------------------------------------------
+
+    def count(self, mem: Mem, note: str = "") -> None:
+        """Adds 1 to a counter.  Clobbers r1."""
+        self.a.mov(r1, 1)
+        self.a.xadd(mem, r1, note)
+
+    def lost(self, what: Field) -> None:
+        """Adds 1 to a counter of the ``lost`` record."""
+        a, skip = self.a, self.a.unique("not_lost")
+        zero = a.slot("zero", U32)
+        a.st(zero, 0)
+        a.lookup(self.maps.lost, zero)
+        a.jeq(r0, 0, skip)
+        self.count(r0[what], f"lost: {what.name}")
+        a.label(skip)
+
+    def tally(
+        self, *, file: Optional[Mem], op: Optional[Mem], kind: int, item: Register, beyond: Union[int, Mem] = 0
+    ) -> None:
+        """Adds 1 to the sparse counter (file, op, kind + beyond, item); ``item`` is r2 or above.  Clobbers r0 to r5."""
+        a, found, full, done = self.a, self.a.unique("tally"), self.a.unique("tally_full"), self.a.unique("tallied")
+        key, one = a.slot("tally", TallyKey), a.slot("one", U64)
+        a.stx(key[TallyKey.item], item)
+        for place, source in ((TallyKey.id, file), (TallyKey.op, op)):
+            if source is None:
+                a.st(key[place], 0)
+            else:
+                a.ldx(r1, source)
+                a.stx(key[place], r1)
+        if isinstance(beyond, int):
+            a.st(key[TallyKey.kind], kind + beyond)
+        else:
+            a.ldx(r1, beyond)
+            a.add(r1, kind)
+            a.stx(key[TallyKey.kind], r1)
+        a.lookup(self.maps.tallies, key)
+        a.jne(r0, 0, found)
+        a.st(one, 0)
+        a.update(self.maps.tallies, key, one, BPF_NOEXIST)
+        a.lookup(self.maps.tallies, key)
+        a.jeq(r0, 0, full, "no room")
+        a.label(found)
+        self.count(r0.u64(0))
+        a.ja(done)
+        a.label(full)
+        self.lost(Lost.tallies)
+        a.label(done)
+
+    def bucket(self, dst: Register, value: Register, t: Register) -> None:
+        """``dst`` = the histogram bucket of ``value``: 0 for 0, else 1 + floor(log2).  Destroys ``value`` and ``t``.
+
+        Without a branch: the verifier follows one path, not 64, and knows that the result is at most 64.
+        """
+        a, end = self.a, self.a.unique("bucket")
+        a.mov(dst, 0)
+        a.jeq(value, 0, end)
+        a.mov(dst, 1)
+        for half in (32, 16, 8, 4, 2, 1):
+            a.mov(t, value)
+            a.rsh(t, half)
+            if half == 32:
+                a.mov32(r0, -1)
+                a.add(t, r0)
+            elif half > 1:
+                a.add(t, (1 << half) - 1)
+            if half > 1:
+                a.rsh(t, half, f"1 if the upper {half} bits hold anything")
+            a.and_(t, 1, "which the verifier cannot see by itself")
+            if half > 1:
+                a.lsh(t, half.bit_length() - 1)
+                a.rsh(value, t)
+            a.add(dst, t)
+        a.label(end)
+
+    def cell(self, base: Register, index: Register, buckets: int) -> None:
+        """Adds 1 to cell ``index`` of the histogram at ``base``.  Destroys both; the verifier must know the range."""
+        self.a.lsh(index, 3)
+        self.a.add(base, index)
+        self.count(base.u64(0))
+
+    def swap(self, mem: Mem, value: Register, old: Register) -> None:
+        """``old`` = ``mem``; ``mem`` = ``value``, so that no byte is counted twice or lost where CPUs race.
+
+        Kernels before 5.12 have no exchange: there two CPUs that end a run of one open file description within the
+        same few nanoseconds may both see the old value.
+        """
+        a = self.a
+        if self.kernel.fetch_atomics:
+            a.mov(old, value)
+            a.xchg(mem, old)
+            return
+        a.ldx(old, mem)
+        a.mov(r0, value)
+        a.sub(r0, old)
+        a.xadd(mem, r0)
+
+    # -- records on the stack ------------------------------------------------------------------------------------
+
+    def fresh(self, record: Type[Layout]) -> Slot:
+        """A cleared ``record`` on the stack, from which a map takes its own; all such records share one place."""
+        slot = Slot("fresh", record, 0, self._fresh_slot().offset)
+        self.a.zero(slot)
+        return slot
+
+    def _fresh_slot(self) -> Slot:
+        size = SMALL_BYTES if self.kernel.big_values else FRESH_BYTES
+        return self.a.slot("fresh", (U64, size // 8))
+
+    def overlay(self, name: str, record: Type[Layout]) -> Slot:
+        """A ``record`` for as long as none is made with ``fresh``: it lies in the same place, as do all of these."""
+        return Slot(name, record, 0, self._fresh_slot().offset)
+
+    def file_key(self) -> Slot:
+        """The FileKey: where room is short, in the part of ``fresh`` that only the largest records use."""
+        if self.kernel.big_values:
+            return self.a.slot("file", FileKey)
+        return Slot("file", FileKey, 0, self._fresh_slot().offset + SMALL_BYTES)
+
+
+KINDS = {
+    "raw": ProgramType.RAW_TRACEPOINT, "perf": ProgramType.TRACEPOINT, "fentry": ProgramType.TRACING,
+}
+
+
+def begin(name: str, kernel: Kernel, options: Options, maps: Maps, *, task: bool = False) -> Body:
+    """A program of the form that ``options.attach`` asks for.
+
+    ``task``: for an event of a task, not a system call, for which there is no function to attach to.
+    """
+    kind = KINDS[options.attach]
+    if task and kind is ProgramType.TRACING:
+        kind = ProgramType.RAW_TRACEPOINT
+    b = Body(Assembler(name, kind=kind), kernel, options, maps)
+    if kernel.spares and not task:
+        _keep_to_the_thread_s_stack(b)
+    return b
+
+
+def _keep_to_the_thread_s_stack(b: Body) -> None:
+    """A tail call that is never made, as such programs run on the stack of the thread.
+
+    Others run on one of their CPU's, which all threads share (the private stacks of kernel/bpf/verifier.c, 6.13): the
+    kernel sees to it that no two are within a program that it calls, but not within one that is tail-called, where the
+    one that preempts would write over what the other has there.
+    """
+    a = b.a
+    a.mov(r0, 0)
+    a.jeq(r0, 0, "begin")
+    a.tail_call(r1, b.maps.jumps, 0)
+    a.ret(0)
+    a.label("begin")

@@ -1,0 +1,250 @@
+"""Whom: the set of traced processes, kept right by the rare events that change it.
+
+A process is a target by its id, by descent, or by its name, which is that of the thread group's leader
+(``/proc/PID/comm``): threads may call themselves what they like.
+
+Names are matched by the automaton of ``programs.patterns``, whose rows the ``comm`` map holds.
+"""
+from __future__ import annotations
+
+from asm import U8, U32, U64, Program, r0, r1, r2, r3, r4, r6, r7, r8
+from programs.facts.kernel import Kernel, Options
+from programs.facts.maps import Maps
+from programs.facts.records import (
+    COMM_ACCEPT,
+    COMM_BYTES,
+    COMM_LOOP,
+    COMM_START,
+    COMM_WORDS,
+    TARGET_COMM,
+    TARGET_DESCENT,
+    TARGET_FOLLOW,
+    Call,
+    CommWords,
+    Lost,
+    Target,
+)
+from programs.way.body import Body, begin
+
+CLONE_THREAD = 0x10000
+
+
+def new_task(kernel: Kernel, options: Options, maps: Maps) -> Program:
+    """task/task_newtask: a child of a target, or with a name that is looked for, becomes a target.  current: parent.
+
+    A thread of a target may have the stack of one that was none: that it is looked at takes another generation.
+    """
+    b = begin("new_task", kernel, options, maps, task=True)
+    a, tgid, flags = b.a, b.a.slot("tgid", U32), b.a.slot("flags", Target)
+    a.mov(r6, r1)
+    a.ldx(r1, r6[8] if b.raw else r6.u64(kernel.fields["task_newtask.clone_flags"]))
+    a.mov(r7, r1)
+    a.and_(r7, CLONE_THREAD)
+    a.st(flags[Target.flags], 0)
+    a.call("get_current_pid_tgid")
+    a.rsh(r0, 32)
+    a.stx(tgid, r0)
+    a.lookup(maps.targets, tgid)
+    a.jne(r7, 0, "thread")
+    a.jeq(r0, 0, "by_name")
+    a.ldx(r1, r0[Target.flags])
+    a.and_(r1, TARGET_FOLLOW)
+    a.jeq(r1, 0, "by_name")
+    a.st(flags[Target.flags], TARGET_FOLLOW | TARGET_DESCENT)
+    a.label("by_name")
+    if options.comm:
+        comm = a.slot("comm", (U8, COMM_BYTES))
+        if b.raw:
+            a.ldx(r3, r6[0], "the child")
+            b.probe(comm, COMM_BYTES, r3, kernel.offsets["task.comm"])
+        else:
+            _copy_comm(b, kernel.fields["task_newtask.comm"])
+        _match(b, "other_name")
+        a.ldx(r1, flags[Target.flags])
+        a.or_(r1, _by_name(options))
+        a.stx(flags[Target.flags], r1)
+        a.label("other_name")
+    a.ldx(r1, flags[Target.flags])
+    a.jeq(r1, 0, "out")
+    _read_pid(b, "task_newtask.pid", 0)
+    _make_target(b)
+    a.ret(0)
+    a.label("thread")
+    a.jeq(r0, 0, "out")
+    _new_generation(b)
+    a.label("out")
+    a.ret(0)
+    return b.program()
+
+
+def rename(kernel: Kernel, options: Options, maps: Maps) -> Program:
+    """task/task_rename: by prctl, by /proc/PID/comm, and by each exec.  Only a leader's name is the process's."""
+    b = begin("rename", kernel, options, maps, task=True)
+    a, tgid, flags = b.a, b.a.slot("tgid", U32), b.a.slot("flags", Target)
+    a.mov(r6, r1)
+    _read_pid(b, "task_rename.pid", 0)
+    a.call("get_current_pid_tgid")
+    a.rsh(r0, 32)
+    a.ldx(r1, tgid)
+    a.jne(r1, r0, "out", "a thread's own name; nobody can rename another process")
+    a.st(flags[Target.flags], 0)
+    a.lookup(maps.targets, tgid)
+    a.jeq(r0, 0, "no_target")
+    a.ldx(r1, r0[Target.flags])
+    a.stx(flags[Target.flags], r1)
+    a.label("no_target")
+    comm = a.slot("comm", (U8, COMM_BYTES))
+    if b.raw:
+        a.ldx(r3, r6[8], "the new name")
+        a.addr(r1, comm)
+        a.mov(r2, COMM_BYTES)
+        a.call("probe_read_str")
+    else:
+        _copy_comm(b, kernel.fields["task_rename.newcomm"])
+    _match(b, "other_name")
+    a.ldx(r1, flags[Target.flags])
+    a.or_(r1, _by_name(options))
+    a.stx(flags[Target.flags], r1)
+    _make_target(b)
+    a.ja("out")
+    a.label("other_name")
+    a.ldx(r1, flags[Target.flags])
+    a.mov(r2, r1)
+    a.and_(r2, TARGET_COMM)
+    a.jeq(r2, 0, "out")
+    a.and_(r1, ~TARGET_COMM)
+    a.stx(flags[Target.flags], r1)
+    a.and_(r1, ~TARGET_FOLLOW)
+    a.jeq(r1, 0, "left")
+    a.update(maps.targets, tgid, flags)
+    a.ja("out")
+    a.label("left")
+    a.delete(maps.targets, tgid)
+    _new_generation(b)
+    a.label("out")
+    a.ret(0)
+    return b.program()
+
+
+def _make_target(b: Body) -> None:
+    """The process in the slot "tgid" is a target, as the slot "flags" says."""
+    a, no_room, done = b.a, b.a.unique("no_room"), b.a.unique("target_made")
+    a.update(b.maps.targets, a.slot("tgid", U32), a.slot("flags", Target))
+    a.jne(r0, 0, no_room)
+    _new_generation(b)
+    a.ja(done)
+    a.label(no_room)
+    b.lost(Lost.targets)
+    a.label(done)
+
+
+def _new_generation(b: Body) -> None:
+    """Every thread looks again whether it is a target's.  After the change, never before."""
+    a, zero, done = b.a, b.a.slot("zero", U32), b.a.unique("told")
+    a.st(zero, 0)
+    a.lookup(b.maps.generation, zero)
+    a.jeq(r0, 0, done)
+    b.count(r0.u64(0))
+    a.label(done)
+
+
+def exit_task(kernel: Kernel, options: Options, maps: Maps) -> Program:
+    """sched/sched_process_exit: frees the thread's Call record; with its last thread the process is no target."""
+    b = begin("exit_task", kernel, options, maps, task=True)
+    a, key = b.a, b.a.slot("tid", U32)
+    a.call("get_current_pid_tgid")
+    a.mov(r6, r0)
+    a.mov32(r7, r0, "tid")
+    if kernel.tid_slots:
+        a.mov(r1, r7)
+        a.and_(r1, kernel.tid_slots - 1)
+        a.stx(key, r1)
+        a.lookup(maps.slots, key)
+        a.jeq(r0, 0, "not_mine")
+        a.ldx(r1, r0[Call.owner])
+        a.jne(r1, r7, "not_mine")
+        a.st(r0[Call.call], 0)
+        a.st(r0[Call.owner], 0)
+        a.label("not_mine")
+    if not kernel.tid_direct:
+        a.stx(key, r7)
+        a.delete(maps.calls, key)
+    a.call("get_current_task")
+    a.mov(r8, r0)
+    b.load(r8, r8, kernel.offsets["task.signal"])
+    b.load(r1, r8, kernel.offsets["signal.live"], "threads that have not exited", size=4)
+    a.jne(r1, 0, "out")
+    a.rsh(r6, 32)
+    a.stx(key, r6)
+    a.delete(maps.targets, key)
+    a.label("out")
+    a.ret(0)
+    return b.program()
+
+
+def _by_name(options: Options) -> int:
+    return TARGET_COMM | (TARGET_FOLLOW if options.follow else 0)
+
+
+def _read_pid(b: Body, name: str, argument: int) -> None:
+    """The slot ``tgid`` = the pid of the task that the event is about."""
+    a, tgid = b.a, b.a.slot("tgid", U32)
+    if b.raw:
+        a.ldx(r3, r6[8 * argument], "the task")
+        b.probe(tgid, 4, r3, b.kernel.offsets["task.pid"])
+        return
+    a.ldx(r1, r6.u32(b.kernel.fields[name]))
+    a.stx(tgid, r1)
+
+
+def _copy_comm(b: Body, offset: int) -> None:
+    """The slot ``comm`` = the name in the context: in words of four bytes, as the fields are aligned."""
+    comm = b.a.slot("comm", (U8, COMM_BYTES))
+    for at in range(0, COMM_BYTES, 4):
+        b.a.ldx(r1, r6.u32(offset + at))
+        b.a.stx(comm.at(at, 4), r1)
+
+
+def _match(b: Body, no: str) -> None:
+    """Falls through if the name in the slot ``comm`` matches a pattern, else jumps to ``no``.  Clobbers r0 to r5."""
+    a = b.a
+    comm, row = a.slot("comm", (U8, COMM_BYTES)), a.slot("row", U32)
+    states, loops = a.slot("states", (U64, COMM_WORDS)), a.slot("loops", (U64, COMM_WORDS))
+    matched = a.unique("matched")
+    for number, slot in ((COMM_START, states), (COMM_LOOP, loops)):
+        _row(b, number, no)
+        for word in range(COMM_WORDS):
+            a.ldx(r1, r0[CommWords.words[word]])
+            a.stx(slot.at(8 * word), r1)
+    for position in range(COMM_BYTES - 1):
+        a.ldx(r1, comm.at(position, 1))
+        a.jeq(r1, 0, "comm_ended")
+        a.stx(row, r1)
+        a.lookup(b.maps.comm, row)
+        a.jeq(r0, 0, no)
+        for word in range(COMM_WORDS):
+            a.ldx(r1, states.at(8 * word))
+            a.mov(r2, r1)
+            a.lsh(r2, 1)
+            a.ldx(r3, r0[CommWords.words[word]])
+            a.and_(r2, r3, "states that this byte leads on to")
+            a.ldx(r4, loops.at(8 * word))
+            a.and_(r1, r4, "states that * stays in")
+            a.or_(r1, r2)
+            a.stx(states.at(8 * word), r1)
+    a.label("comm_ended")
+    _row(b, COMM_ACCEPT, no)
+    for word in range(COMM_WORDS):
+        a.ldx(r1, states.at(8 * word))
+        a.ldx(r2, r0[CommWords.words[word]])
+        a.and_(r1, r2)
+        a.jne(r1, 0, matched)
+    a.ja(no)
+    a.label(matched)
+
+
+def _row(b: Body, number: int, missing: str) -> None:
+    a, row = b.a, b.a.slot("row", U32)
+    a.st(row, number)
+    a.lookup(b.maps.comm, row)
+    a.jeq(r0, 0, missing)

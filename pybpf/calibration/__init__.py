@@ -1,0 +1,1 @@
+"""Finding the offsets of kernel structures by looking at known objects, where no BTF tells them."""

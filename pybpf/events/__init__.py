@@ -1,0 +1,1 @@
+"""Buffers that programs send events through."""

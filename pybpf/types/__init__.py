@@ -1,0 +1,1 @@
+"""What is known of the kernel's types: BTF, DWARF, tracepoint formats."""

@@ -1,0 +1,210 @@
+"""Offsets of struct members from a kernel image with debug information (`vmlinux`): from its BTF, else its DWARF.
+
+BTF needs nothing; DWARF needs pyelftools, which is imported then alone. Both leave out what the image does not have.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple
+
+from pybpf.types.btf import Btf, BtfError
+from pybpf.types.elf import Elf, ElfError
+
+__all__ = ["ImageError", "build_id", "machine", "members", "release", "running_build_id"]
+
+# Files of the kernel that use most of what anybody asks for: looked at before the thousands of others.
+_TELLING = ("fs/namespace.c", "fs/d_path.c", "fs/proc/base.c", "kernel/fork.c")
+_MAX_DEPTH = 32
+_GNU_BUILD_ID = 3
+_MACHINES = {62: "x86_64", 183: "aarch64"}  # include/uapi/linux/elf-em.h
+
+
+class ImageError(ValueError):
+    """An image that cannot be used; the text says why."""
+
+
+def members(path: str, wanted: Iterable[str]) -> Dict[str, int]:
+    """Where the `wanted` members, such as "file.f_path.dentry", lie, in bytes. Raises ImageError, OSError."""
+    wanted = list(wanted)
+    try:
+        with open(path, "rb") as source:
+            elf = Elf(source)
+            types = elf.section(".BTF")
+            if types:
+                found = Btf(types).offsets([], optional=wanted)
+                return {member: place.offset for member, place in found.items()}
+            if elf.section(".debug_info") is None and elf.section(".zdebug_info") is None:
+                raise ImageError("it has no debug information (.BTF or .debug_info)")
+    except (ElfError, BtfError) as error:
+        raise ImageError(str(error)) from error
+    return _from_dwarf(path, wanted)
+
+
+def build_id(path: str) -> Optional[bytes]:
+    """The image's GNU build id, None if it has none. Raises ImageError, OSError."""
+    try:
+        with open(path, "rb") as source:
+            elf = Elf(source)
+            return _find_build_id(elf.section(".notes") or elf.section(".note.gnu.build-id") or b"")
+    except ElfError as error:
+        raise ImageError(str(error)) from error
+
+
+def release(path: str) -> Optional[str]:
+    """The release, as uname(2) has it, that the image's banner names; None without one. Raises ImageError, OSError."""
+    try:
+        with open(path, "rb") as source:
+            banner = re.search(rb"Linux version (\d\S{,64}) ", Elf(source).section(".rodata") or b"")
+    except ElfError as error:
+        raise ImageError(str(error)) from error
+    return banner[1].decode("ascii", "replace") if banner else None
+
+
+def machine(path: str) -> str:
+    """The machine that the image is for, as uname(2) has it. Raises ImageError, OSError."""
+    try:
+        with open(path, "rb") as source:
+            number = Elf(source).machine
+    except ElfError as error:
+        raise ImageError(str(error)) from error
+    if number not in _MACHINES:
+        raise ImageError(f"an image for machine {number}, which is not supported")
+    return _MACHINES[number]
+
+
+def running_build_id() -> Optional[bytes]:
+    """The running kernel's; None if it does not tell."""
+    try:
+        with open("/sys/kernel/notes", "rb") as source:
+            return _find_build_id(source.read())
+    except OSError:
+        return None
+
+
+def _find_build_id(notes: bytes) -> Optional[bytes]:
+    at = 0
+    while at + 12 <= len(notes):
+        name_size, size, kind = struct.unpack_from("<III", notes, at)
+        begin = at + 12 + (name_size + 3 & ~3)
+        if kind == _GNU_BUILD_ID and notes[at + 12 : at + 16] == b"GNU\0":
+            return notes[begin : begin + size]
+        at = begin + (size + 3 & ~3)
+    return None
+
+
+def _from_dwarf(path: str, wanted: List[str]) -> Dict[str, int]:
+    try:
+        from elftools.common.exceptions import DWARFError, ELFError  # noqa: PLC0415 - no run pays for the import
+        from elftools.elf.elffile import ELFFile  # noqa: PLC0415
+    except ImportError:
+        raise ImageError("it has no BTF, and reading DWARF takes pyelftools (pip install pyelftools)") from None
+    # pyelftools checks little of what it reads, and fails in as many ways as there are broken files.
+    broken = (ELFError, DWARFError, LookupError, ValueError, TypeError, ArithmeticError, AttributeError, AssertionError,
+              MemoryError, RecursionError, OSError)  # fmt: skip
+    with open(path, "rb") as source:
+        try:
+            return _Dwarf(ELFFile(source).get_dwarf_info()).members(wanted)
+        except ImageError:
+            raise
+        except broken as error:
+            raise ImageError(f"broken debug information ({type(error).__name__}: {error})") from error
+
+
+class _Dwarf:
+    """Structs of an image's DWARF; entries are pyelftools' DIEs."""
+
+    def __init__(self, info: Any) -> None:
+        self.info = info
+
+    def members(self, wanted: List[str]) -> Dict[str, int]:
+        names = {path.partition(".")[0].encode() for path in wanted}
+        structs = self._structs(names)
+        found: Dict[str, int] = {}
+        for path in wanted:
+            head, *rest = path.encode().split(b".")
+            place = self._offset(structs.get(head), rest)
+            if place is not None:
+                found[path] = place
+        return found
+
+    def _structs(self, names: Set[bytes]) -> Dict[bytes, Any]:
+        """The definitions of these structs, of whichever unit has one first."""
+        found: Dict[bytes, Any] = {}
+        for unit in self._units():
+            for entry in unit.get_top_DIE().iter_children():
+                if entry.tag in ("DW_TAG_structure_type", "DW_TAG_union_type"):
+                    name = _name(entry)
+                    if name in names and name not in found and "DW_AT_declaration" not in entry.attributes:
+                        found[name] = entry
+            if len(found) == len(names):
+                break
+        return found
+
+    def _units(self) -> Iterator[Any]:
+        """Compilation units, the telling ones first."""
+        rest = []
+        for unit in self.info.iter_CUs():
+            name = (_name(unit.get_top_DIE()) or b"").decode("utf-8", "replace")
+            if name.endswith(_TELLING):
+                yield unit
+            else:
+                rest.append(unit)
+        yield from rest
+
+    def _offset(self, entry: Any, path: List[bytes]) -> Optional[int]:
+        offset = 0
+        for name in path:
+            hit = self._find(self._plain(entry), name, 0)
+            if hit is None:
+                return None
+            entry, distance = hit
+            offset += distance
+        return offset if entry is not None else None
+
+    def _plain(self, entry: Any) -> Any:
+        """The type behind typedefs and qualifiers."""
+        for _depth in range(_MAX_DEPTH):
+            if entry is None or entry.tag not in ("DW_TAG_typedef", "DW_TAG_const_type", "DW_TAG_volatile_type"):
+                return entry
+            entry = _type(entry)
+        raise ImageError("broken debug information: a type that refers to itself")
+
+    def _find(self, entry: Any, name: bytes, depth: int) -> Optional[Tuple[Any, int]]:
+        """The type of a member and where it lies, in anonymous structs and unions too."""
+        if entry is None or depth > _MAX_DEPTH or entry.tag not in ("DW_TAG_structure_type", "DW_TAG_union_type"):
+            return None
+        for member in entry.iter_children():
+            if member.tag != "DW_TAG_member":
+                continue
+            if _name(member) == name:
+                return _type(member), _location(member)
+            if _name(member) is None:
+                hit = self._find(self._plain(_type(member)), name, depth + 1)
+                if hit is not None:
+                    return hit[0], hit[1] + _location(member)
+        return None
+
+
+def _name(entry: Any) -> Optional[bytes]:
+    attribute = entry.attributes.get("DW_AT_name")
+    return attribute.value if attribute is not None else None
+
+
+def _type(entry: Any) -> Any:
+    return entry.get_DIE_from_attribute("DW_AT_type") if "DW_AT_type" in entry.attributes else None
+
+
+def _location(member: Any) -> int:
+    """Bytes from the start of what the member is in: none for those of unions."""
+    attribute = member.attributes.get("DW_AT_data_member_location")
+    if attribute is None:
+        return int(member.attributes["DW_AT_data_bit_offset"].value) // 8 if (
+            "DW_AT_data_bit_offset" in member.attributes) else 0  # fmt: skip
+    if isinstance(attribute.value, int):
+        return attribute.value
+    operation, *operands = attribute.value  # DWARF 2: DW_OP_plus_uconst and an ULEB128
+    if operation != 0x23:
+        raise ImageError("broken debug information: a member at no constant place")
+    return sum((byte & 0x7F) << 7 * number for number, byte in enumerate(operands))

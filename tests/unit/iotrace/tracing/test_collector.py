@@ -1,0 +1,294 @@
+"""From the programs' records to files: hand-packed contents of the maps, and what they must add up to."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+import tempfile
+import time
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+
+import pytest
+
+from iotrace.profile import reader as profile
+from iotrace.profile.model import FileStats, Header, bucket
+from iotrace.profile.writer import Writer
+from iotrace.tracing.collector import Clock, Collector, errno_name, lower_bound
+from iotrace.tracing.names import Name, Names
+from programs.facts.catalogue import BY_NAME
+from programs.facts.records import (
+    FILE_DELETED,
+    FILE_MAPPED,
+    LATENCY_BUCKETS,
+    RUN_BUCKETS,
+    SIZE_BUCKETS,
+    TALLY_BETWEEN_SYNCS,
+    TALLY_ERROR,
+    TALLY_READ_RUN,
+    TALLY_REQUESTED,
+    TALLY_WRITE_RUN,
+    Completed,
+    FileId,
+    FileKey,
+    FileState,
+    Latency,
+    Lost,
+    OpenFile,
+    OpenKey,
+    OpHead,
+    OpKey,
+    OpStats,
+    Runs,
+    TallyKey,
+)
+
+NS = 4026531841
+Cells = Dict[int, int]
+
+
+class Contents:
+    """What a map holds, in the form that maps are read in."""
+
+    def __init__(self) -> None:
+        self.records: List[Tuple[bytes, bytes]] = []
+
+    def items(self) -> Iterator[Tuple[bytes, bytes]]:
+        return iter(self.records)
+
+    def finder(self) -> Callable[[bytes], Optional[bytes]]:
+        return lambda key: dict(self.records).get(key)
+
+    def at(self, index: int) -> bytes:
+        return self.records[index][1]
+
+
+def number(value: int) -> bytes:
+    return struct.pack("<Q", value)
+
+
+def cells(histogram: Cells, count: int) -> Tuple[int, ...]:
+    return tuple(histogram.get(cell, 0) for cell in range(count))
+
+
+class Kernel:
+    """The programs' side: records as they leave them, whole or in parts."""
+
+    def __init__(self, big_values: bool) -> None:
+        self.big_values = big_values
+        names = ("files", "states", "operations", "completed", "latency", "runs", "opens", "pending", "tallies",
+                 "lost")  # fmt: skip
+        self.maps: Dict[str, Any] = {name: Contents() for name in names}
+        self.names = Names()
+        self.states: Dict[int, Dict[str, int]] = {}
+
+    def file(self, file_id: int, path: bytes = b"", *, inode: int = 1, generation: int = 0, mnt_ns: int = NS,
+             device: int = 8 << 20 | 1, **state: int) -> None:  # fmt: skip
+        key = FileKey.pack(dentry=file_id, mnt=1, inode=inode, device=device, generation=generation, mnt_ns=mnt_ns)
+        self.maps["files"].records.append((key, FileId.pack(id=file_id, named=1)))
+        self.states[file_id] = {"operations": 0, **state}
+        if path:
+            self.names.first[file_id] = Name(path, "ext4", key)
+
+    def operation(
+        self, file_id: int, name: str, *, sizes: Cells, latency: Cells, runs: Optional[Cells] = None, **head: int
+    ) -> None:
+        """Histograms map bucket numbers to counts; `sizes` are both requested and completed."""
+        key = OpKey.pack(id=file_id, op=BY_NAME[name].code)
+        if file_id in self.states:
+            self.states[file_id]["operations"] |= 1 << BY_NAME[name].code
+        requested = cells(sizes, SIZE_BUCKETS)
+        parts: Dict[str, Dict[str, Any]] = {
+            "head": {**head, "requested": requested},
+            "completed": {"buckets": requested},
+            "latency": {"buckets": cells(latency, LATENCY_BUCKETS)},
+            "runs": {"buckets": cells(runs or {}, RUN_BUCKETS)},
+        }
+        if self.big_values:
+            self.maps["operations"].records.append((key, OpStats.pack(**parts)))
+            return
+        self.maps["operations"].records.append((key, OpHead.pack(**parts["head"])))
+        for part, record in (("completed", Completed), ("latency", Latency), ("runs", Runs)):
+            self.maps[part].records.append((key, record.pack(**parts[part])))
+
+    def tally(self, file_id: int, op: str, kind: int, item: int, count: int) -> None:
+        code = BY_NAME[op].code if op else 0
+        self.maps["tallies"].records.append((TallyKey.pack(id=file_id, op=code, kind=kind, item=item), number(count)))
+
+    def opened(self, file_id: int, read_run: int = 0, write_run: int = 0) -> None:
+        key = OpenKey.pack(file=len(self.maps["opens"].records), mnt_ns=1)
+        self.maps["opens"].records.append((key, OpenFile.pack(id=file_id, run=(read_run, write_run))))
+
+    def collector(self) -> Collector:
+        self.maps["states"].records += [(number(key), FileState.pack(**state)) for key, state in self.states.items()]
+        return Collector(self.maps, self.names, Clock(), self.big_values)
+
+    def files(self) -> Dict[bytes, FileStats]:
+        return {file.path: file for file in written(self.collector())}
+
+
+def written(collector: Collector) -> List[FileStats]:
+    """The files of the profile that the collector's parts make."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, "p")
+        with Writer(path) as writer:
+            for part in collector.finish():
+                writer.add(part)
+            writer.finish(Header())
+        with profile.open(path) as reader:
+            return list(reader.files())
+
+
+@pytest.fixture(params=[True, False], ids=["whole records", "records in parts"])
+def kernel(request: pytest.FixtureRequest) -> Kernel:
+    return Kernel(request.param)
+
+
+def test_one_file(kernel: Kernel) -> None:
+    now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    kernel.file(1, b"/data", inode=131, opens=3, closes=2, rewrites=4, unsynced=5, synced=6)
+    kernel.operation(1, "pread64", sizes={0: 1, 1: 2, 13: 3}, latency={10: 6}, runs={14: 1}, calls=7, bytes=12290,
+                     first=now - 900, last=now - 100, lowest=1, highest=12288, direct=2)  # fmt: skip
+    kernel.operation(1, "write", sizes={32: 1}, latency={LATENCY_BUCKETS - 1: 1}, runs={32: 1, 1: 2}, calls=1,
+                     bytes=1 << 31, first=now - 800, last=now - 700, lowest=4097, highest=(1 << 31) + 4096,
+                     durable=1)  # fmt: skip
+    kernel.operation(1, "fsync", sizes={}, latency={21: 1}, calls=1, first=now - 600, last=now - 500)
+    file = kernel.files()[b"/data"]
+    assert (file.mnt_ns, file.device, file.inode, file.fstype, file.incarnations) == (NS, "8:1", 131, "ext4", 1)
+    assert (file.opens, file.closes, file.rewrites, file.bytes_unsynced, file.bytes_synced) == (3, 2, 4, 5, 6)
+    assert (file.bytes_read, file.bytes_written) == (12290, 1 << 31)
+    assert (file.lowest_offset, file.highest_offset) == (0, (1 << 31) + 4095)
+    assert (file.direct_calls, file.durable_writes) == (2, 1)
+    read, write, sync = (file.syscalls[name] for name in ("pread64", "write", "fsync"))
+    assert (read.calls, read.bytes, read.requested, read.completed) == (7, 12290, *[{0: 1, 1: 2, 4096: 3}] * 2)
+    assert (write.requested, write.latency_ns) == ({1 << 31: 1}, {1 << 42: 1})
+    assert (read.latency_ns, sync.latency_ns) == ({512: 6}, {1 << 20: 1})
+    assert (file.sequential_read, file.sequential_write) == ({8192: 1}, {1: 2, 1 << 31: 1})
+    assert (sync.requested, sync.completed, sync.bytes) == ({}, {}, 0)
+    assert (file.syscalls["open"].calls, file.syscalls["close"].calls) == (3, 2)
+    moments = [file.first_read_ns, file.first_write_ns, file.last_write_ns, file.last_sync_ns, file.last_read_ns]
+    assert [moment - moments[0] for moment in moments if moment and moments[0]] == [0, 100, 200, 400, 800]
+    assert abs((moments[0] or 0) - time.time_ns()) < 60 * 10**9
+
+
+def test_ids_of_one_path_are_one_file(kernel: Kernel) -> None:
+    """Two inodes, one of them by two ids, as if its dentry had been dropped; the last one says what is there now."""
+    kernel.file(3, b"/data", inode=12, opens=100, flags=FILE_MAPPED)
+    kernel.file(1, b"/data", inode=11, opens=1, flags=FILE_DELETED)
+    kernel.file(2, b"/data", inode=11, opens=10)
+    for file_id, low, high in ((2, 51, 60), (3, 0, 0), (1, 71, 80)):
+        kernel.operation(file_id, "read", sizes={1: file_id}, latency={1: 1}, calls=file_id, lowest=low, highest=high)
+    (file,) = kernel.files().values()
+    assert (file.inode, file.incarnations, file.opens, file.mapped) == (12, 2, 111, True)
+    assert not file.deleted, "the path has been made again"
+    assert (file.lowest_offset, file.highest_offset) == (50, 79)
+    assert (file.syscalls["read"].calls, file.syscalls["read"].completed) == (6, {1: 6})
+
+
+@pytest.mark.parametrize("generations", [(5, 5), (5, 6)])
+def test_an_inode_number_that_is_used_again_is_another_inode(generations: Tuple[int, int]) -> None:
+    kernel = Kernel(True)
+    for file_id, generation in enumerate(generations, 1):
+        kernel.file(file_id, b"/data", inode=11, generation=generation)
+    assert kernel.files()[b"/data"].incarnations == len(set(generations))
+
+
+def test_the_last_file_of_a_path_is_the_one_that_is_deleted(kernel: Kernel) -> None:
+    kernel.file(1, b"/data", inode=11)
+    kernel.file(2, b"/data", inode=12, flags=FILE_DELETED)
+    kernel.file(3, b"/other")
+    kernel.names.deleted.add(3)
+    assert all(file.deleted for file in kernel.files().values())
+
+
+def test_one_path_in_two_mount_namespaces_is_two_files(kernel: Kernel) -> None:
+    kernel.file(1, b"/data", mnt_ns=NS, opens=1)
+    kernel.file(2, b"/data", mnt_ns=NS + 1, opens=2)
+    assert [(file.mnt_ns, file.opens) for file in written(kernel.collector())] == [(NS, 1), (NS + 1, 2)]
+
+
+def test_a_file_without_a_name_is_counted_and_kept(kernel: Kernel) -> None:
+    kernel.file(1, inode=77, device=259 << 20 | 1048575, opens=2)
+    collector = kernel.collector()
+    (file,) = written(collector)
+    assert collector.unnamed == 1
+    assert (file.path, file.device, file.opens) == (b"/.../unresolved:259:1048575:77", "259:1048575", 2)
+
+
+def test_what_belongs_to_no_known_file_is_left_out(kernel: Kernel) -> None:
+    """A record may have been made for a file that found no room."""
+    kernel.states[9] = {"opens": 1, "operations": 0}
+    kernel.operation(9, "read", sizes={1: 1}, latency={1: 1}, calls=1)
+    kernel.opened(9, read_run=5)
+    kernel.tally(9, "read", TALLY_ERROR, errno.EIO, 1)
+    assert kernel.files() == {}
+
+
+def test_errors_and_other_rare_counts(kernel: Kernel) -> None:
+    kernel.file(1, b"/a")
+    kernel.file(2, b"/a", inode=2)
+    for file_id in (1, 2):
+        kernel.tally(file_id, "read", TALLY_ERROR, errno.EIO, 3)
+        kernel.tally(file_id, "read", TALLY_ERROR, 512, 1)
+        kernel.tally(file_id, "close", TALLY_ERROR, errno.EINTR, 2)
+        kernel.tally(file_id, "pwrite64", TALLY_REQUESTED, 64, 1)
+        kernel.tally(file_id, "", TALLY_READ_RUN, 1, 7)
+        kernel.tally(file_id, "", TALLY_WRITE_RUN, 41, 8)
+        kernel.tally(file_id, "", TALLY_BETWEEN_SYNCS, 0, 9)
+    kernel.tally(0, "write", TALLY_ERROR, errno.EBADF, 23)
+    kernel.tally(0, "write", TALLY_ERROR, errno.EFAULT, 1)
+    collector = kernel.collector()
+    (file,) = written(collector)
+    assert file.syscalls["read"].errors == {"EIO": 6, "ERESTARTSYS": 2}
+    assert file.syscalls["read"].calls == 0, "of all but close the programs count every return"
+    assert (file.syscalls["close"].errors, file.syscalls["close"].calls) == ({"EINTR": 4}, 4)
+    assert file.syscalls["pwrite64"].requested == {1 << 63: 2}
+    assert (file.sequential_read, file.sequential_write) == ({1: 14}, {1 << 40: 16})
+    assert file.bytes_between_syncs == {0: 18}
+    assert collector.unattributed == {"write": {"EBADF": 23, "EFAULT": 1}}
+
+
+def test_runs_that_tracing_cut_off_end_with_it(kernel: Kernel) -> None:
+    kernel.file(1, b"/a")
+    kernel.opened(1, read_run=4096, write_run=1)
+    kernel.opened(1, read_run=8191)
+    kernel.opened(1)
+    file = kernel.files()[b"/a"]
+    assert (file.sequential_read, file.sequential_write) == ({4096: 2}, {1: 1})
+
+
+def test_the_last_name_of_a_path_is_that_of_its_last_file(kernel: Kernel) -> None:
+    kernel.file(1, b"/a")
+    kernel.file(2, b"/a", inode=2)
+    kernel.names.renamed = {1: b"/b", 2: b"/c"}
+    assert kernel.files()[b"/a"].renamed_to == b"/c"
+
+
+def test_what_was_lost_by_name() -> None:
+    kernel = Kernel(True)
+    kernel.maps["lost"].records.append((bytes(4), Lost.pack(calls=1, depth=2)))
+    assert kernel.collector().lost() == {**dict.fromkeys(Lost.fields, 0), "calls": 1, "depth": 2}
+
+
+def test_buckets_are_those_of_the_model() -> None:
+    """Bucket k of the programs holds [2^(k-1), 2^k), bucket 0 zero."""
+    for value in (0, 1, 2, 3, 4, 4095, 4096, (1 << 63) - 1, 1 << 63, (1 << 64) - 1):
+        assert lower_bound(value.bit_length()) == bucket(value)
+
+
+def test_errors_have_names() -> None:
+    """The kernel's own are in include/linux/errno.h: they reach tracers, and never a program."""
+    assert [errno_name(n) for n in (5, 9, 512, 514, 4095)] == ["EIO", "EBADF", "ERESTARTSYS", "ERESTARTNOHAND", "4095"]
+
+
+def test_errors_with_two_names_have_the_kernels() -> None:
+    """uapi/asm-generic/errno.h; EWOULDBLOCK, EDEADLOCK and ENOTSUP are libc's."""
+    assert [errno_name(n) for n in (11, 35, 95)] == ["EAGAIN", "EDEADLK", "EOPNOTSUPP"]
+
+
+def test_the_clock_turns_monotonic_time_into_unix_time() -> None:
+    clock = Clock()
+    before, now, after = time.time_ns(), time.clock_gettime_ns(time.CLOCK_MONOTONIC), time.time_ns()
+    found = clock.unix(now)
+    assert found is not None and before - 10**8 < found < after + 10**8
+    assert clock.unix(0) is None

@@ -1,0 +1,209 @@
+"""Moving files out of the tables: who may go, who must stay, and what is left of either."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+
+import pytest
+
+from iotrace.profile.parts import Part
+from iotrace.tracing import eviction
+from iotrace.tracing.collector import Clock, Collector
+from iotrace.tracing.names import Name, Names
+from programs.facts.catalogue import BY_NAME, Kind
+from programs.facts.records import (
+    TALLY_WRITE_RUN,
+    Call,
+    FileId,
+    FileKey,
+    FileState,
+    OpenFile,
+    OpenKey,
+    OpKey,
+    OpStats,
+    Pending,
+    PendingKey,
+    RingFile,
+    RingKey,
+    TallyKey,
+)
+from pybpf.maps import NOEXIST
+from pybpf.syscalls import BpfError
+
+ROOM = 16
+WRITE = BY_NAME["write"].code
+
+
+class Table(Dict[bytes, bytes]):
+    """A map of the kernel as far as it is used here."""
+
+    def __init__(self, value_size: int, max_entries: int = ROOM) -> None:
+        super().__init__()
+        self.value_size = value_size
+        self.max_entries = max_entries
+
+    def blocks(self) -> Iterator[Tuple[bytes, bytes]]:
+        pairs = list(dict.items(self))
+        for start in range(0, len(pairs), 3):  # some at a time
+            yield tuple(b"".join(parts) for parts in zip(*pairs[start : start + 3]))  # type: ignore[misc]
+
+    def finder(self) -> Callable[[bytes], Optional[bytes]]:
+        return self.get
+
+    def delete_all(self, keys: List[bytes]) -> None:
+        for key in keys:
+            self.pop(key, None)
+
+    def update(self, key: bytes, value: bytes, flags: int = 0) -> None:  # type: ignore[override]
+        if flags == NOEXIST and key in self:
+            raise BpfError(errno.EEXIST, "updating", "files")
+        self[key] = value
+
+
+def number(value: int) -> bytes:
+    return struct.pack("<Q", value)
+
+
+class Kernel:
+    """Tables with files 1 to `count` in them, written to once each."""
+
+    def __init__(self, count: int) -> None:
+        sizes = {"files": FileId, "states": FileState, "operations": OpStats, "opens": OpenFile, "pending": Pending,
+                 "ring_files": RingFile, "slots": Call}  # fmt: skip
+        self.maps: Dict[str, Any] = {name: Table(layout.size, 2 * ROOM) for name, layout in sizes.items()}
+        self.maps["tallies"] = Table(8, 4 * ROOM)
+        self.names = Names()
+        self.kept: List[Part] = []
+        self.waits: List[Callable[[], None]] = []
+        collector = Collector(self.maps, self.names, Clock(), big_values=True)
+        self.eviction = eviction.Eviction(self.maps, collector, self.names, ROOM, keep=self.kept.append,
+                                          wait=self.wait)  # fmt: skip
+        for file_id in range(1, count + 1):
+            self.file(file_id)
+
+    def wait(self) -> None:
+        """What happens while programs are waited for: each wait takes the next of `waits`."""
+        if self.waits:
+            self.waits.pop(0)()
+
+    def key(self, file_id: int) -> bytes:
+        return bytes(FileKey.pack(dentry=file_id, mnt=1, inode=file_id, device=1, generation=0, mnt_ns=7))
+
+    def file(self, file_id: int) -> None:
+        self.names.first[file_id] = Name(b"/%d" % file_id, "ext4", self.key(file_id))
+        self.maps["files"][self.key(file_id)] = FileId.pack(id=file_id, named=1)
+        self.maps["states"][number(file_id)] = FileState.pack(opens=1, operations=1 << WRITE)
+        head = {"calls": 3, "bytes": file_id, "requested": [0] * 33}
+        empty = {part: {"buckets": [0] * cells} for part, cells in (("completed", 33), ("latency", 44), ("runs", 44))}
+        self.maps["operations"][OpKey.pack(id=file_id, op=WRITE)] = OpStats.pack(head=head, **empty)
+        self.maps["tallies"][TallyKey.pack(id=file_id, op=0, kind=TALLY_WRITE_RUN, item=3)] = number(1)
+
+    def run(self) -> List[int]:
+        """Until there is nothing to do; which files have been moved, by what was written to them."""
+        while self.eviction.step():
+            pass
+        return sorted(part.columns[12] for part in self.kept)
+
+    def known(self) -> List[int]:
+        """The files that one can find by name."""
+        return sorted(FileId.unpack(raw)["id"] for raw in self.maps["files"].values())
+
+
+def test_nothing_moves_while_there_is_room() -> None:
+    kernel = Kernel(ROOM // 2 - 1)
+    assert kernel.run() == []
+
+
+def test_the_oldest_go_until_a_quarter_is_left() -> None:
+    kernel = Kernel(10)
+    assert kernel.run() == [1, 2, 3, 4, 5, 6]
+    assert kernel.known() == sorted(kernel.names.first) == [7, 8, 9, 10]
+    assert [len(kernel.maps[name]) for name in ("states", "operations", "tallies")] == [4, 4, 4]
+    columns = kernel.kept[0].columns
+    assert (columns[0], columns[1], columns[9], columns[12], columns[26]) == (7, b"/1", 1, 1, '{"4":1}')
+    assert kernel.kept[0].by_syscall.startswith('{"open":[1],"write":[3,1,')
+
+
+def test_many_operations_on_few_files_fill_the_tables_too() -> None:
+    kernel = Kernel(ROOM // 4 + 1)
+    kernel.maps["operations"].max_entries = 10
+    assert kernel.run() == [1]
+
+
+def test_a_file_that_is_open_stays() -> None:
+    kernel = Kernel(10)
+    for file_id in (1, 3):
+        kernel.maps["opens"][OpenKey.pack(file=file_id, mnt_ns=1)] = OpenFile.pack(id=file_id)
+    assert kernel.run() == [2, 4, 5, 6, 7, 8]
+    assert kernel.known() == [1, 3, 9, 10]
+
+
+def test_a_request_under_way_keeps_its_file() -> None:
+    kernel = Kernel(10)
+    kernel.maps["pending"][PendingKey.pack(request=1)] = Pending.pack(id=1)
+    kernel.maps["ring_files"][RingKey.pack(ring=1)] = RingFile.pack(id=2)
+    kernel.maps["slots"][bytes(4)] = Call.pack(owner=9, call=Kind.CLOSE, id=3)
+    kernel.maps["slots"][b"\1" + bytes(3)] = Call.pack(owner=8, call=Kind.SCALAR, id=4)
+    kernel.maps["slots"][b"\2" + bytes(3)] = Call.pack(owner=7, call=0, id=5)
+    assert kernel.run() == [4, 5, 6]
+    assert kernel.known() == [1, 2, 3, 7, 8, 9, 10]
+
+
+@pytest.mark.parametrize("when", range(3))
+def test_a_program_that_had_the_id_already_keeps_it(when: int) -> None:
+    """It may hand the id on, from table to table, while programs are waited for, but no table goes back."""
+    kernel = Kernel(10)
+    opened = (kernel.maps["opens"], OpenKey.pack(file=1, mnt_ns=1), OpenFile.pack(id=1))
+    ring = (kernel.maps["ring_files"], RingKey.pack(ring=1), RingFile.pack(id=1))
+    request = (kernel.maps["pending"], PendingKey.pack(request=1), Pending.pack(id=1))
+    later = (opened, ring, request)[when]
+    kernel.waits += [lambda: None] * when + [lambda: later[0].update(later[1], later[2])]
+    assert kernel.run() == [2, 3, 4, 5, 6]
+    assert kernel.known() == [1, 7, 8, 9, 10]
+    assert number(1) in kernel.maps["states"]
+
+
+def test_who_opens_the_file_meanwhile_finds_no_id() -> None:
+    kernel, seen = Kernel(10), []
+    kernel.waits.append(lambda: seen.append(kernel.known()))
+    kernel.run()
+    assert seen == [[7, 8, 9, 10]]
+
+
+def test_a_file_with_two_ids_keeps_both() -> None:
+    """It was opened before its name was taken out, and again after."""
+    kernel = Kernel(10)
+
+    def open_twice() -> None:
+        kernel.maps["opens"][OpenKey.pack(file=1, mnt_ns=1)] = OpenFile.pack(id=1)
+        kernel.maps["files"][kernel.key(1)] = FileId.pack(id=11)
+
+    kernel.waits.append(open_twice)
+    assert kernel.run() == [2, 3, 4, 5, 6]
+    assert kernel.known() == [7, 8, 9, 10, 11]
+    assert number(1) in kernel.maps["states"]
+
+
+def test_where_all_are_open_it_is_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel, now = Kernel(10), [100.0]
+    monkeypatch.setattr(eviction.time, "monotonic", lambda: now[0])
+    for file_id in range(1, 11):
+        kernel.maps["opens"][OpenKey.pack(file=file_id, mnt_ns=1)] = OpenFile.pack(id=file_id)
+    assert kernel.run() == []
+    kernel.maps["opens"].clear()
+    assert kernel.run() == []
+    now[0] += 2
+    assert kernel.run() == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_table_that_cannot_be_read_to_its_end_keeps_all() -> None:
+    kernel = Kernel(10)
+
+    def fail() -> Iterator[Tuple[bytes, bytes]]:
+        raise BpfError(errno.EAGAIN, "reading all keys", "pending")
+
+    kernel.waits += [lambda: None, lambda: None, lambda: setattr(kernel.maps["pending"], "blocks", fail)]
+    assert kernel.run() == []
+    assert kernel.known() == list(range(1, 11))

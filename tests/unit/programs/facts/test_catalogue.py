@@ -1,0 +1,98 @@
+"""The catalogue of system calls, against the numbers in the kernel's own headers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Dict, List
+
+import pytest
+
+from iotrace.profile.model import LIFETIME, READS, SYNCS, WRITES
+from programs.facts.catalogue import (
+    BY_CODE,
+    BY_NAME,
+    NUMBERS,
+    OPERATIONS,
+    READ,
+    SYSTEM_CALLS,
+    WRITE,
+    Kind,
+    Position,
+    descriptor,
+)
+from programs.facts.maps import SYSCALL_ROWS
+
+_DEFINE = re.compile(r"^#define __NR(?:3264)?_(\w+)\s+(\d+)\b", re.MULTILINE)
+
+
+def header(*candidates: str) -> Dict[str, int]:
+    """The numbers that the first of these headers defines; skips where none is installed."""
+    for path in map(Path, candidates):
+        if path.exists():
+            return {name: int(number) for name, number in _DEFINE.findall(path.read_text())}
+    pytest.skip(f"not installed: {candidates[0]} (linux-libc-dev)")
+
+
+@pytest.mark.parametrize(
+    ("machine", "candidates"),
+    [
+        ("x86_64", ["/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "/usr/include/asm/unistd_64.h"]),
+        ("aarch64", ["/usr/include/asm-generic/unistd.h"]),
+    ],
+)
+def test_numbers_are_those_of_the_header(machine: str, candidates: List[str]) -> None:
+    numbers = header(*candidates)
+    assert {name: numbers.get(name) for name in NUMBERS[machine]} == NUMBERS[machine]
+
+
+def test_every_call_has_a_number_on_x86_64_and_no_old_ones_on_aarch64() -> None:
+    names = {call.name for call in SYSTEM_CALLS}
+    assert len(names) == len(SYSTEM_CALLS)
+    assert set(NUMBERS["x86_64"]) == names
+    assert set(NUMBERS["aarch64"]) == names - {"open", "creat", "rename", "unlink"}
+    for numbers in NUMBERS.values():
+        assert len(set(numbers.values())) == len(numbers) and max(numbers.values()) < SYSCALL_ROWS
+
+
+def test_operations_are_the_keys_of_the_output() -> None:
+    """Of the profile's model, in its directions; asynchronous ones are not system calls of their own."""
+    assert set(BY_NAME) == set(READS + WRITES + SYNCS + LIFETIME)
+    for operation in OPERATIONS:
+        expected = READ if operation.name in READS else WRITE if operation.name in WRITES else None
+        assert operation.direction == expected
+
+
+def test_codes_tell_directions_apart_by_order() -> None:
+    """The programs compare a code with the last read: reads first, then writes, then the rest; 0 is none."""
+    assert sorted(BY_CODE) == list(range(1, len(OPERATIONS) + 1))
+    order = [BY_CODE[code].direction for code in sorted(BY_CODE)]
+    assert order == sorted(order, key=[READ, WRITE, None].index)
+    assert max(BY_CODE) < 256
+
+
+@pytest.mark.parametrize("call", SYSTEM_CALLS, ids=lambda call: call.name)
+def test_a_descriptor_holds_all_that_the_programs_take_from_it(call) -> None:  # type: ignore[no-untyped-def]
+    packed = descriptor(call).pack()
+    assert 0 < packed < 1 << 32
+    codes = [packed >> 16 & 0xFF, packed >> 24]
+    assert (Kind(packed & 0xFF), Position(packed >> 8 & 0xFF)) == (call.kind, call.position)
+    assert [BY_CODE[code].name for code in codes if code] == list(call.operations)
+
+
+def test_each_side_of_a_copy_goes_its_way() -> None:
+    for call in SYSTEM_CALLS:
+        if call.kind in (Kind.COPY, Kind.SENDFILE):
+            assert [BY_NAME[name].direction for name in call.operations] == [READ, WRITE]
+
+
+def test_the_arguments_that_are_read_exist() -> None:
+    """What the programs read for a kind of call lies within the arguments that the tracepoint shows."""
+    needed = {Kind.SCALAR: 3, Kind.VECTOR: 3, Kind.SYNC: 1, Kind.CLOSE: 1, Kind.OPEN: 0, Kind.MMAP: 5,
+              Kind.SENDFILE: 4, Kind.COPY: 5, Kind.NAMESPACE: 0, Kind.RENAME: 2, Kind.RENAMEAT: 4,
+              Kind.RENAMEAT2: 5,
+              Kind.UNLINK: 1, Kind.UNLINKAT: 2, Kind.RING: 0, Kind.AIO_SETUP: 2, Kind.AIO_DESTROY: 1,
+              Kind.AIO_SUBMIT: 3, Kind.AIO_REAP: 4, Kind.AIO_EXIT: 0}  # fmt: skip
+    extra = {Position.CURRENT: 0, Position.EXPLICIT: 4, Position.MINUS_ONE: 6}
+    for call in SYSTEM_CALLS:
+        assert call.arity >= max(needed[call.kind], extra[call.position]), call.name

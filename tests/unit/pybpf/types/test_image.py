@@ -1,0 +1,130 @@
+"""Offsets from images: held against what the C compiler says of its own structs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Dict, List, Tuple
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pybpf.types import image
+from pybpf.types.image import ImageError
+
+STRUCTS = """
+#include <stddef.h>
+#include <stdio.h>
+typedef struct { unsigned long sequence; } seqlock;
+struct path { void *mnt; void *dentry; };
+struct qstr { union { struct { unsigned hash, len; }; unsigned long hash_len; }; const char *name; };
+struct dentry;
+struct file {
+    union { int list; struct { char a, b; short c; }; };
+    const struct path f_path; volatile seqlock lock; long long f_pos; int f_flags : 3, f_more : 7;
+};
+struct task_struct { struct { unsigned long flags; unsigned status; } thread_info; char comm[16]; struct file *file; };
+struct dentry { struct dentry *d_parent; struct qstr d_name; int values[3][5]; union { char z; long y; } d_u; };
+struct file file; struct task_struct task; struct dentry dentry;
+int main(void) {
+#define SHOW(s, m) printf("%s.%s %zu\\n", #s, #m, offsetof(struct s, m));
+    SHOW(file, f_path) SHOW(file, f_path.mnt) SHOW(file, f_path.dentry) SHOW(file, c) SHOW(file, lock.sequence)
+    SHOW(file, f_pos) SHOW(task_struct, thread_info.status) SHOW(task_struct, comm) SHOW(dentry, d_name.hash_len)
+    SHOW(dentry, d_name.len) SHOW(dentry, d_name.name) SHOW(dentry, d_u.y) SHOW(dentry, values) SHOW(dentry, d_parent)
+}
+"""
+SPOTS = st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(0, 255)), min_size=1, max_size=40)
+ABSENT = ["file.no_such", "no_such.f_pos", "file.f_pos.deeper", "task_struct.file.f_pos", "dentry.d_name.no_such"]
+
+
+def build(directory: Path, *options: str) -> Path:
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed")
+    source, target = directory / "structs.c", directory / "structs"
+    source.write_text(STRUCTS)
+    subprocess.run(["gcc", "-O1", *options, "-o", str(target), str(source)], check=True)
+    return target
+
+
+def compilers_answer(program: Path) -> Dict[str, int]:
+    lines = subprocess.run([str(program)], stdout=subprocess.PIPE, check=True).stdout.decode().splitlines()
+    return {member: int(offset) for member, offset in (line.split() for line in lines)}
+
+
+@pytest.mark.parametrize("version", [2, 4, 5])
+def test_dwarf(version: int, tmp_path: Path) -> None:
+    pytest.importorskip("elftools", reason="reading DWARF takes pyelftools")
+    program = build(tmp_path, f"-gdwarf-{version}", "-gstrict-dwarf")
+    expected = compilers_answer(program)
+    assert len(expected) == 14
+    assert image.members(str(program), [*expected, *ABSENT]) == expected
+
+
+def test_btf_of_an_image(tmp_path: Path) -> None:
+    """The kernel's own, put into an object: the same as bpftool reads from there."""
+    vmlinux = "/sys/kernel/btf/vmlinux"
+    if not os.path.exists(vmlinux) or shutil.which("bpftool") is None:
+        pytest.skip("there is no BTF of this kernel, or no bpftool")
+    program = build(tmp_path)
+    subprocess.run(["objcopy", f"--add-section=.BTF={vmlinux}", str(program)], check=True)
+    dump = subprocess.run(["bpftool", "btf", "dump", "file", vmlinux], stdout=subprocess.PIPE, check=True)
+    told = re.search(
+        r"\[\d+\] STRUCT 'file' .*\n(?:\t.*\n)*?\t'f_pos' type_id=\d+ bits_offset=(\d+)", dump.stdout.decode()
+    )
+    assert told
+    assert image.members(str(program), ["file.f_pos", *ABSENT]) == {"file.f_pos": int(told[1]) // 8}
+
+
+def test_what_an_image_says_of_itself(tmp_path: Path) -> None:
+    program = build(tmp_path, "-Wl,--build-id=0x1234abcd")
+    assert image.build_id(str(program)) == bytes.fromhex("1234abcd")
+    assert image.machine(str(program)) == os.uname().machine
+    assert image.release(str(program)) is None
+    with pytest.raises(ImageError, match="no debug information"):
+        image.members(str(program), ["file.f_pos"])
+
+
+def test_the_running_kernels_build_id() -> None:
+    try:
+        notes = Path("/sys/kernel/notes").read_bytes()
+    except OSError:
+        pytest.skip("the kernel shows no notes")
+    found = image.running_build_id()
+    assert found is not None
+    assert b"GNU\0" + found in notes
+
+
+@pytest.mark.parametrize("content", [b"", b"\x7fELF", b"#!/bin/sh\n" * 40, b"\x7fELF\x01\x01" + bytes(200)])
+def test_what_is_no_image(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "vmlinux"
+    path.write_bytes(content)
+    with pytest.raises(ImageError):
+        image.members(str(path), ["file.f_pos"])
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("elftools", reason="reading DWARF takes pyelftools")
+    return build(tmp_path_factory.mktemp("sound"), "-g", "-c")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SPOTS, st.integers(1, 1 << 20))
+def test_a_broken_image_is_one_error(sound: Path, tmp_path: Path, spots: List[Tuple[int, int]], cut: int) -> None:
+    """Some bytes of it changed, or its end missing."""
+    data = bytearray(sound.read_bytes())
+    for position, value in spots:
+        data[position % len(data)] = value
+    path = tmp_path / "broken"
+    path.write_bytes(data[: max(cut % (4 * len(data)), 64)])
+    try:
+        found = image.members(str(path), ["file.f_pos", "dentry.d_name.len"])
+        image.build_id(str(path))
+        image.release(str(path))
+    except ImageError:
+        return
+    assert set(found) <= {"file.f_pos", "dentry.d_name.len"}
