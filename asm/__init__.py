@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from asm.errors import AsmError, AssembleError, DecodeError, EncodeError, LayoutError, Where
 from asm.kinds import MapType, ProgramType
 from asm.layout import S32, S64, U8, U16, U32, U64, DataType, Field, Layout, Scalar, field
-from asm.maps import Map
+from asm.maps import MapSpec
 
 if TYPE_CHECKING:
     from asm.assembler import Assembler
     from asm.instruction import Instruction, decode
     from asm.listing import dis
     from asm.operands import Mem, Place, Register, Slot, Source, r0, r1, r2, r3, r4, r5, r6, r7, r8, r9, r10
-    from asm.program import Program
+    from asm.program import ProgramSpec
     from asm.requirements import HELPERS, MAP_TYPES, PROGRAM_TYPES, Helper, Reason, Requirement
 
 __all__ = [
@@ -43,11 +43,11 @@ __all__ = [
     "Instruction",
     "Layout",
     "LayoutError",
-    "Map",
+    "MapSpec",
     "MapType",
     "Mem",
     "Place",
-    "Program",
+    "ProgramSpec",
     "ProgramType",
     "Reason",
     "Register",
@@ -77,7 +77,7 @@ _LATE = {
     "asm.instruction": "Instruction decode",
     "asm.listing": "dis",
     "asm.operands": "Mem Place Register Slot Source r0 r1 r2 r3 r4 r5 r6 r7 r8 r9 r10",
-    "asm.program": "Program",
+    "asm.program": "ProgramSpec",
     "asm.requirements": "HELPERS MAP_TYPES PROGRAM_TYPES Helper Reason Requirement",
 }
 _HOME = {name: module for module, names in _LATE.items() for name in names.split()}

@@ -17,7 +17,7 @@ A macro emits the instructions that its docstring lists and nothing else, so tha
 from __future__ import annotations
 
 from asm.errors import AssembleError
-from asm.maps import Map
+from asm.maps import MapSpec
 from asm.mnemonics import Mnemonics
 from asm.operands import Mem, Place, Register, Slot, Source, r0, r1, r2, r3, r4
 
@@ -46,13 +46,13 @@ class Assembler(Mnemonics):
             offset += size
             note = ""
 
-    def lookup(self, map: Map, key: Place, note: str = "") -> None:
+    def lookup(self, map: MapSpec, key: Place, note: str = "") -> None:
         """r2 = &key; r1 = map; r0 = the address of the value, or 0 (before 4.18 the key must lie on the stack)"""
         self._argument(r2, key, map.key_size, f"the key of {map.name}")
         self.ld_map(r1, map)
         self.call("map_lookup_elem", note)
 
-    def update(self, map: Map, key: Place, value: Place, flags: int = 0, note: str = "") -> None:
+    def update(self, map: MapSpec, key: Place, value: Place, flags: int = 0, note: str = "") -> None:
         """r2 = &key; r3 = &value; r1 = map; r4 = flags; r0 = 0 or -errno. Flags: 0 any, 1 new, 2 exists"""
         self._argument(r2, key, map.key_size, f"the key of {map.name}")
         self._argument(r3, value, map.value_size, f"the value of {map.name}")
@@ -60,13 +60,13 @@ class Assembler(Mnemonics):
         self.mov(r4, flags)
         self.call("map_update_elem", note)
 
-    def delete(self, map: Map, key: Place, note: str = "") -> None:
+    def delete(self, map: MapSpec, key: Place, note: str = "") -> None:
         """r2 = &key; r1 = map; r0 = 0 or -errno"""
         self._argument(r2, key, map.key_size, f"the key of {map.name}")
         self.ld_map(r1, map)
         self.call("map_delete_elem", note)
 
-    def tail_call(self, context: Register, programs: Map, index: Source, note: str = "") -> None:
+    def tail_call(self, context: Register, programs: MapSpec, index: Source, note: str = "") -> None:
         """r3 = index; r1 = context; r2 = programs; does not come back unless nothing is there (r0 is lost then)"""
         if context in (r2, r3):
             raise AssembleError(f"the context in {context!r} would be overwritten: keep it in r6 to r9")

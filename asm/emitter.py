@@ -16,7 +16,7 @@ from asm.kinds import ProgramType
 from asm.layout import DataType
 from asm.liveness import ARGUMENTS, Liveness
 from asm.operands import Mem, Place, Register, Slot, SlotType
-from asm.program import Program
+from asm.program import ProgramSpec
 
 
 @dataclass(frozen=True)
@@ -166,14 +166,14 @@ class Emitter:
 
     # The end
 
-    def program(self) -> Program:
+    def program(self) -> ProgramSpec:
         """The finished program, jumps and calls resolved. Raises AssembleError for labels that are missing or far."""
         if self._state is not None:
             raise AssembleError("the program runs off its end: it needs an exit")
         starts = [slot for slot, _ in slots(self._code)]
         code = [self._link(index, instruction, starts) for index, instruction in enumerate(self._code)]
         self._check_reachable()
-        return Program(self.name, self.kind, tuple(code), self.license)
+        return ProgramSpec(self.name, self.kind, tuple(code), self.license)
 
     def _link(self, index: int, instruction: Instruction, starts: List[int]) -> Instruction:
         if not instruction.goto and not instruction.takes_function:

@@ -12,7 +12,7 @@ from typing import Iterable, Iterator, List, Mapping, Optional, Tuple
 
 from asm import isa
 from asm.errors import DecodeError, EncodeError, Where
-from asm.maps import Map
+from asm.maps import MapSpec
 
 # struct bpf_insn of linux/bpf.h, little-endian: op, dst in the low and src in the high half of a byte, off, imm.
 _SLOT = struct.Struct("<BBhi")
@@ -34,7 +34,7 @@ class Instruction:
     imm: int = 0
     goto: Optional[str] = None
     """The label that a jump goes to."""
-    map: Optional[Map] = None
+    map: Optional[MapSpec] = None
     """The map whose descriptor `encode` puts in the low half of the immediate."""
     call: Optional[str] = None
     """The helper, or the function of the same program."""

@@ -10,7 +10,7 @@ from asm.layout import DataType
 
 
 @dataclass(frozen=True)
-class Map:
+class MapSpec:
     """A map, known by its name. `key` and `value` are None where the kind of map has none (a ring buffer).
 
     `flags` are the kernel's BPF_F_*; `inner` is the pattern of the maps in a map of maps.
@@ -22,7 +22,7 @@ class Map:
     value: Optional[DataType]
     max_entries: int
     flags: int = 0
-    inner: Optional[Map] = None
+    inner: Optional[MapSpec] = None
 
     @property
     def key_size(self) -> int:

@@ -17,7 +17,7 @@ from asm import isa
 from asm.emitter import Emitter
 from asm.errors import AssembleError
 from asm.instruction import Instruction
-from asm.maps import Map
+from asm.maps import MapSpec
 from asm.operands import Mem, Place, Register, Source, r0
 from asm.requirements import HELPERS, VOID_HELPERS
 
@@ -279,11 +279,11 @@ class Mnemonics(Emitter):
             raise AssembleError(f"{value:#x} does not fit 64 bits")
         self._wide(dst, Instruction(isa.LD_IMM64, dst.number, imm=value & ((1 << 64) - 1), note=note))
 
-    def ld_map(self, dst: Register, map: Map, note: str = "") -> None:
+    def ld_map(self, dst: Register, map: MapSpec, note: str = "") -> None:
         """dst = map, as helpers want it"""
         self._wide(dst, Instruction(isa.LD_IMM64, dst.number, isa.PSEUDO_MAP_FD, map=map, note=note))
 
-    def ld_map_value(self, dst: Register, map: Map, offset: int = 0, note: str = "") -> None:
+    def ld_map_value(self, dst: Register, map: MapSpec, offset: int = 0, note: str = "") -> None:
         """dst = the address of byte `offset` in the only value of an array map (5.2)"""
         if not 0 <= offset < max(map.value_size, 1):
             raise AssembleError(f"byte {offset} is not in the value of {map.name}, which has {map.value_size}")

@@ -10,12 +10,12 @@ from asm.errors import EncodeError, place
 from asm.instruction import Instruction, slots
 from asm.kinds import ProgramType
 from asm.listing import dis
-from asm.maps import Map
+from asm.maps import MapSpec
 from asm.requirements import Requirement, requirement
 
 
 @dataclass(frozen=True)
-class Program:
+class ProgramSpec:
     """A program to load. Functions that it calls follow its main body in the same list of instructions."""
 
     name: str
@@ -29,9 +29,9 @@ class Program:
         return sum(instruction.width for instruction in self.instructions)
 
     @property
-    def maps(self) -> Dict[str, Map]:
+    def maps(self) -> Dict[str, MapSpec]:
         """The maps it uses, in the order of first use. Raises EncodeError if two different ones share a name."""
-        maps: Dict[str, Map] = {}
+        maps: Dict[str, MapSpec] = {}
         for instruction in self.instructions:
             used = instruction.map
             if used is not None and maps.setdefault(used.name, used) != used:

@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Dict, FrozenSet, List, Optional, Tuple
 
-from asm import Program
+from asm import ProgramSpec
 from programs.calls import copies, lifetime, renames, sync, transfer
 from programs.facts.catalogue import NUMBERS, SYSTEM_CALLS, Kind, SystemCall, descriptor
 from programs.facts.hooks import Hook
@@ -56,7 +56,7 @@ class ProgramSet:
     to fentry and from fexit to fexit only.
     """
 
-    programs: Dict[str, Program]
+    programs: Dict[str, ProgramSpec]
     attach: Dict[str, List[Hook]]
     jumps: Dict[int, str]
     syscalls: Dict[int, int]        # number -> Descriptor.pack(): the rows of the ``syscalls`` map
@@ -165,7 +165,7 @@ def io_uring(kernel: Kernel, options: Options, maps: Maps) -> Optional[ProgramSe
     )
 
 
-def _io_uring_parts(kernel: Kernel, options: Options, maps: Maps, shown: Uring) -> Dict[int, Program]:
+def _io_uring_parts(kernel: Kernel, options: Options, maps: Maps, shown: Uring) -> Dict[int, ProgramSpec]:
     """What the programs on io_uring's events go on with, by the index in their tail-call table."""
     facts, kinds = (kernel, options, maps, shown), known(shown).values()
     parts = {URING_UNSEEN: uring.unseen(*facts, "taken"), URING_BAD_UNSEEN: uring.unseen(*facts, "refused")}
@@ -187,13 +187,13 @@ def _io_uring_parts(kernel: Kernel, options: Options, maps: Maps, shown: Uring) 
 
 def _ways_in(
     kernel: Kernel, options: Options, maps: Maps, calls: List[SystemCall]
-) -> Tuple[List[Program], Dict[str, List[Hook]]]:
+) -> Tuple[List[ProgramSpec], Dict[str, List[Hook]]]:
     """The programs that are particular to a form, and where it attaches what; the exits first."""
     facts = (kernel, options, maps)
-    made: List[Program] = []
+    made: List[ProgramSpec] = []
     hooks: Dict[str, List[Hook]] = {}
 
-    def place(program: Program, at: List[Hook]) -> None:
+    def place(program: ProgramSpec, at: List[Hook]) -> None:
         if program.name != "exit":
             made.append(program)
         hooks[program.name] = at

@@ -34,9 +34,9 @@ class GracePeriods:
             self.possible = True
 
     def _by_update(self) -> Callable[[], object]:
-        pattern = asm.Map("grace_inner", MapType.ARRAY, U32, U64, 1)
+        pattern = asm.MapSpec("grace_inner", MapType.ARRAY, U32, U64, 1)
         inner = self._stack.enter_context(create(pattern))
-        around = asm.Map("grace", MapType.ARRAY_OF_MAPS, U32, U32, 1, inner=pattern)
+        around = asm.MapSpec("grace", MapType.ARRAY_OF_MAPS, U32, U32, 1, inner=pattern)
         outer: Any = self._stack.enter_context(create(around))
         return lambda: outer.set(0, inner)
 

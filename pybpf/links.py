@@ -8,7 +8,7 @@ from typing import Iterable
 
 from pybpf.cpus import online_cpus
 from pybpf.descriptor import Descriptor
-from pybpf.programs import LoadedProgram
+from pybpf.programs import Program
 from pybpf.syscalls import BpfError, Command, PerfEventAttr, RawTracepointAttr, address, bpf, perf_event_open
 
 __all__ = ["Link", "close_all", "raw_tracepoint", "tracepoint", "tracing"]
@@ -29,7 +29,7 @@ class Link(Descriptor):
         return f"<Link {self.description}{' (closed)' if self.closed else ''}>"
 
 
-def raw_tracepoint(program: LoadedProgram, name: str) -> Link:
+def raw_tracepoint(program: Program, name: str) -> Link:
     """Attach a RAW_TRACEPOINT program to the kernel's tracepoint `name`, such as "sys_enter", on every CPU.
 
     Since 4.17 (c4f6699dfcb8 "bpf: introduce BPF_RAW_TRACEPOINT"). Raises BpfError, ENOENT for an unknown tracepoint.
@@ -40,7 +40,7 @@ def raw_tracepoint(program: LoadedProgram, name: str) -> Link:
     return Link(bpf(Command.RAW_TRACEPOINT_OPEN, attr, subject=f"{program.name} on {what}"), what)
 
 
-def tracing(program: LoadedProgram) -> Link:
+def tracing(program: Program) -> Link:
     """Attach a TRACING program (fentry, fexit, tp_btf) to what it was loaded for.
 
     Since 5.5 (fec56f5890d9). Raises BpfError.
@@ -51,7 +51,7 @@ def tracing(program: LoadedProgram) -> Link:
     return Link(fd, f"tracing {program.name}")
 
 
-def tracepoint(program: LoadedProgram, event_id: int) -> Link:
+def tracepoint(program: Program, event_id: int) -> Link:
     """Attach a TRACEPOINT program to the perf tracepoint with that id (`Tracefs.event_id`).
 
     Since 4.7 (98b5c2c65c29). One event, for every process and on one CPU, is enough: the program belongs to the

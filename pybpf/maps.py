@@ -1,4 +1,4 @@
-"""Maps: created from an `asm.Map`, read and written as bytes.
+"""Maps: created from an `asm.MapSpec`, read and written as bytes.
 
 Keys and values are the raw bytes of their layouts, little-endian on every machine that is supported; a per-CPU map
 has a list of them, one for each possible CPU. What a caller unpacks with is `Layout.struct`, which is quicker than
@@ -111,7 +111,7 @@ class Map(Descriptor, Generic[Value]):
 
     _batched: Dict[Tuple[MapType, Command], bool] = {}  # what the kernel was found to do in batches
 
-    def __init__(self, fd: int, spec: asm.Map, max_entries: int) -> None:
+    def __init__(self, fd: int, spec: asm.MapSpec, max_entries: int) -> None:
         super().__init__(fd)
         self.spec = spec
         self.name = spec.name
@@ -518,7 +518,7 @@ _ELEMENT, _BUCKET, _SPARE_ELEMENTS = 48, 16, 128  # struct htab_elem, struct buc
 _SLABS = (96, 192)  # besides powers of two: include/linux/slab.h, kmalloc_info
 
 
-def footprint(spec: asm.Map) -> int:
+def footprint(spec: asm.MapSpec) -> int:
     """Bytes of memory that a map takes at most, some pages and what the allocator keeps in reserve for each CPU aside.
 
     An element that is allocated when it is needed is rounded up by kmalloc (6.1, kernel/bpf/memalloc.c), and has a link
@@ -540,7 +540,7 @@ def footprint(spec: asm.Map) -> int:
 
 
 def create(
-    spec: asm.Map,
+    spec: asm.MapSpec,
     *,
     max_entries: Optional[int] = None,
     flags: Optional[int] = None,
@@ -574,13 +574,13 @@ def create(
     return _with_inner(spec, attr, lambda: _with_btf(spec, attr, btf, lambda fd: kind(fd, spec, entries)))
 
 
-def create_all(specs: Mapping[str, asm.Map]) -> Dict[str, Map[Any]]:
+def create_all(specs: Mapping[str, asm.MapSpec]) -> Dict[str, Map[Any]]:
     """Create maps, several at a time: the largest take the kernel milliseconds to clear. Raises what `create` does."""
     largest_first = sorted(specs, key=lambda name: specs[name].max_entries, reverse=True)
     return make_all({name: functools.partial(create, specs[name]) for name in largest_first})
 
 
-def _with_inner(spec: asm.Map, attr: MapCreateAttr, make: Callable[[], Map[Any]]) -> Map[Any]:
+def _with_inner(spec: asm.MapSpec, attr: MapCreateAttr, make: Callable[[], Map[Any]]) -> Map[Any]:
     """A map of maps needs one as a pattern while it is created."""
     if spec.inner is None:
         return make()
@@ -589,7 +589,7 @@ def _with_inner(spec: asm.Map, attr: MapCreateAttr, make: Callable[[], Map[Any]]
         return make()
 
 
-def _with_btf(spec: asm.Map, attr: MapCreateAttr, btf: Optional[bool], own: Callable[[int], Map[Any]]) -> Map[Any]:
+def _with_btf(spec: asm.MapSpec, attr: MapCreateAttr, btf: Optional[bool], own: Callable[[int], Map[Any]]) -> Map[Any]:
     wanted = btf is not False and spec.type in _WITH_BTF and features.FEATURES["btf"].supported()
     if wanted:
         writer = BtfWriter()
@@ -610,6 +610,6 @@ def _with_btf(spec: asm.Map, attr: MapCreateAttr, btf: Optional[bool], own: Call
     return own(_create(spec, attr))
 
 
-def _create(spec: asm.Map, attr: MapCreateAttr) -> int:
+def _create(spec: asm.MapSpec, attr: MapCreateAttr) -> int:
     size = f"{attr.max_entries} entries of {spec.key_size}+{spec.value_size} bytes"
     return bpf(Command.MAP_CREATE, attr, subject=f"map {spec.name} ({spec.type.name}, {size})")

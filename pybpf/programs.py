@@ -34,7 +34,7 @@ from pybpf.types.btf_build import FUNCTION_SIZE, LINE_SIZE
 if TYPE_CHECKING:
     import asm
 
-__all__ = ["LoadedProgram", "ProgramStatus", "VerifierError", "enable_stats", "load", "load_all"]
+__all__ = ["Program", "ProgramStatus", "VerifierError", "enable_stats", "load", "load_all"]
 
 _LOG_START = 64 * 1024
 _LOG_LIMIT = (1 << 24) - 1  # before 5.13 the kernel takes UINT_MAX >> 8 at most (bpf_check)
@@ -152,7 +152,7 @@ class ProgramStatus(NamedTuple):
     line_infos: int
 
 
-class LoadedProgram(Descriptor):
+class Program(Descriptor):
     """A program that passed the verifier.
 
     It stays loaded as long as this descriptor or something it is attached to is open.
@@ -195,7 +195,7 @@ class LoadedProgram(Descriptor):
         bpf(Command.PROG_TEST_RUN, attr, subject=f"program {self.name}")
 
     def __repr__(self) -> str:
-        return f"<LoadedProgram {self.name}{' (closed)' if self.closed else ''}>"
+        return f"<Program {self.name}{' (closed)' if self.closed else ''}>"
 
 
 def enable_stats() -> Descriptor:
@@ -207,13 +207,13 @@ def enable_stats() -> Descriptor:
 
 
 def load(
-    program: Union[asm.Program, Binary],
+    program: Union[asm.ProgramSpec, Binary],
     maps: Mapping[str, Map[Any]],
     *,
     btf: Optional[bool] = None,
     expected_attach_type: Optional[int] = None,
     attach_btf_id: Optional[int] = None,
-) -> LoadedProgram:
+) -> Program:
     """Load a program, with the maps that it names.
 
     The name goes along where the kernel takes names (4.15), notes and source lines where it takes BTF for programs
@@ -242,10 +242,10 @@ def load(
         fd = _load_with_notes(made, attr)
     if fd is None:
         fd = _load_or_explain(made, attr)
-    return LoadedProgram(fd, made.name)
+    return Program(fd, made.name)
 
 
-def load_all(programs: Sequence[Binary], maps: Mapping[str, Map[Any]]) -> Dict[str, LoadedProgram]:
+def load_all(programs: Sequence[Binary], maps: Mapping[str, Map[Any]]) -> Dict[str, Program]:
     """Load programs of different names, several at a time: verifying them is work for a CPU, and keeps none waiting.
 
     From 5.2 on, that is (45a73c17bfb9, "bpf: drop bpf_verifier_lock"). Raises the first error; then none is loaded.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asm import U32, Assembler, Map, MapType, ProgramType, r0, r1, r2, r3, r4, r6
+from asm import U32, Assembler, MapSpec, MapType, ProgramType, r0, r1, r2, r3, r4, r6
 from pybpf import features
 from pybpf.maps import create
 from pybpf.programs import load
@@ -17,7 +17,7 @@ def has_loops() -> bool:
     pretended = features.pretended()
     if pretended is not None and pretended < SINCE:
         return False
-    table = Map("jumps", MapType.PROG_ARRAY, U32, U32, 1)
+    table = MapSpec("jumps", MapType.PROG_ARRAY, U32, U32, 1)
     a = Assembler("loop_probe", kind=ProgramType.RAW_TRACEPOINT)
     a.mov(r6, r1)
     a.mov(r1, 1)

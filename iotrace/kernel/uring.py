@@ -9,7 +9,7 @@ from programs.facts.kernel import URING_EVENTS, URING_MEMBERS, Uring
 from programs.facts.records import NOTE_ABSENT, NOTE_SILENT, Pending, PendingKey
 from programs.requests.shapes import OPCODES, WORKER, Shape, known, needed
 from pybpf import features
-from pybpf.programs import LoadedProgram
+from pybpf.programs import Program
 from pybpf.types.btf import Btf, MissingMember
 
 _MAY_LACK = {"node.file", "ring.completing", "request.list", *WORKER, *(m for k in OPCODES.values() for m in needed(k))}
@@ -72,7 +72,7 @@ def _argument(btf: Btf, event: str) -> Optional[int]:
     return 1 if arguments[0] in ("", "io_ring_ctx") and arguments[1:2] == [""] else None
 
 
-def settle(requests: Iterable[Tuple[bytes, bytes]], programs: Sequence[LoadedProgram]) -> int:
+def settle(requests: Iterable[Tuple[bytes, bytes]], programs: Sequence[Program]) -> int:
     """Account for silent requests, of which the kernel shows failures alone: what has not failed by now is done.
 
     How many others are still in flight. Call it when nothing is traced any more, and once.

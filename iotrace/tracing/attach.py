@@ -9,9 +9,8 @@ from iotrace.errors import Failure
 from iotrace.kernel.plan import Form
 from programs.facts.hooks import FUNCTION_PREFIX, Hook
 from pybpf import features, links
-from pybpf.maps import Map as BpfMap
-from pybpf.maps import create
-from pybpf.programs import LoadedProgram, VerifierError, load, load_all
+from pybpf.maps import Map, create
+from pybpf.programs import Program, VerifierError, load, load_all
 from pybpf.types.btf import Btf
 from pybpf.types.tracefs import Tracefs, TracefsError
 
@@ -39,16 +38,16 @@ class Attachment:
     """The loaded programs of a form, and what they are attached to; `missing` names calls that cannot be traced."""
 
     def __init__(
-        self, form: Form, machine: str, maps: Mapping[str, BpfMap[Any]], tracefs: Optional[Tracefs]
+        self, form: Form, machine: str, maps: Mapping[str, Map[Any]], tracefs: Optional[Tracefs]
     ) -> None:
         """Load everything. Raises BpfError and Failure."""
         self.form = form
-        self.programs: List[LoadedProgram] = []
+        self.programs: List[Program] = []
         self._machine = machine
         self._maps = maps
         self._tracefs = tracefs
         self._stack = ExitStack()
-        self._by_name: Dict[Tuple[str, int], LoadedProgram] = {}
+        self._by_name: Dict[Tuple[str, int], Program] = {}
         self._links: List[links.Link] = []
         self._prototypes: Dict[str, int] = {}
         self.missing: List[str] = []
@@ -62,7 +61,7 @@ class Attachment:
             raise
 
     def _load(
-        self, name: str, group: int, maps: Mapping[str, BpfMap[Any]], kind: Optional[int] = None, target: int = 0
+        self, name: str, group: int, maps: Mapping[str, Map[Any]], kind: Optional[int] = None, target: int = 0
     ) -> None:
         program = load(self.form.programs[name], maps, expected_attach_type=kind, attach_btf_id=target)
         self._by_name[(name, group)] = self._stack.enter_context(program)
@@ -118,7 +117,7 @@ class Attachment:
             self._fill(table, prototype, {index: name for index, name in self.form.jumps.items() if name in side})
 
     @property
-    def entered(self) -> List[LoadedProgram]:
+    def entered(self) -> List[Program]:
         """The programs that something is attached to: a run counts as theirs, whatever it goes on to by tail call."""
         attached = {name for name, _ in self.form.hooks}
         return [program for (name, _), program in self._by_name.items() if name in attached]

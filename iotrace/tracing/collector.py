@@ -45,7 +45,7 @@ from programs.facts.records import (
     Runs,
     TallyKey,
 )
-from pybpf.maps import Map as BpfMap
+from pybpf.maps import Map
 
 _ID = struct.Struct("<Q")
 _HEAD = struct.Struct("<8Q")
@@ -170,7 +170,7 @@ class Rest:
 class Collector:
     """Reads the maps, and makes a part of the profile of each file's records."""
 
-    def __init__(self, maps: Mapping[str, BpfMap[Any]], names: Names, clock: Clock, big_values: bool) -> None:
+    def __init__(self, maps: Mapping[str, Map[Any]], names: Names, clock: Clock, big_values: bool) -> None:
         self._maps = maps
         self._names = names
         self._clock = clock

@@ -30,8 +30,7 @@ from iotrace.tracing.collector import Collector, Rest
 from iotrace.tracing.names import Names
 from programs.facts.catalogue import Kind
 from programs.facts.records import Call, FileId, FileState, OpenFile, Pending, RingFile, TallyKey
-from pybpf.maps import NOEXIST
-from pybpf.maps import Map as BpfMap
+from pybpf.maps import NOEXIST, Map
 from pybpf.syscalls import BpfError
 
 _PAUSE = 1.0  # seconds
@@ -44,7 +43,7 @@ _CALL = 8 * (Call.call.offset % 8)  # the shift of Call.call, whose lowest byte 
 class Eviction:
     """Watches how full the tables are; `step` is to be called often."""
 
-    def __init__(self, maps: Mapping[str, BpfMap[Any]], collector: Collector, names: Names, max_files: int, *,
+    def __init__(self, maps: Mapping[str, Map[Any]], collector: Collector, names: Names, max_files: int, *,
                  keep: Callable[[Part], None], wait: Callable[[], None]) -> None:  # fmt: skip
         """Parts go to `keep`; `wait` returns when every program that is running has ended."""
         self._wait = wait

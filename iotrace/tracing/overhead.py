@@ -24,7 +24,7 @@ from typing import Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 from asm import ProgramType
 from pybpf import features, programs
 from pybpf.descriptor import Descriptor
-from pybpf.programs import LoadedProgram
+from pybpf.programs import Program
 from pybpf.syscalls import BpfError
 from pybpf.types.binary import Binary
 
@@ -175,7 +175,7 @@ class Sampler:
 class Meter:
     """The cost of one run, for `Header.overhead`: made before the programs are attached, begun after."""
 
-    def __init__(self, entered: Sequence[LoadedProgram], calls: Callable[[], int]) -> None:
+    def __init__(self, entered: Sequence[Program], calls: Callable[[], int]) -> None:
         """`entered` are the programs that are attached; `calls` tells how many data calls there have been."""
 
         def look() -> Look:

@@ -39,8 +39,7 @@ from programs.way import patterns
 from pybpf.events.perf import PerfBuffer
 from pybpf.events.ring import RingBuffer
 from pybpf.grace import GracePeriods
-from pybpf.maps import Map as BpfMap
-from pybpf.maps import create, create_all, footprint
+from pybpf.maps import Map, create, create_all, footprint
 from pybpf.programs import VerifierError
 from pybpf.syscalls import BpfError
 from pybpf.types.tracefs import Tracefs, TracefsError
@@ -110,7 +109,7 @@ class Session:
 
     def _load(self, found: Optional[facts.Facts]) -> None:
         # Where this is refused so is all else, and no feature can be told: the reason is what the user has to hear.
-        create(asm.Map("trial", asm.MapType.ARRAY, asm.U32, asm.U32, 1), name=False, btf=False).close()
+        create(asm.MapSpec("trial", asm.MapType.ARRAY, asm.U32, asm.U32, 1), name=False, btf=False).close()
         settings = self.settings
         options = Options(
             attach=settings.attach,
@@ -172,7 +171,7 @@ class Session:
         self.max_files = self.settings.max_files or self.default_files
         specs = maps.declare(self.kernel, self.max_files, preallocate=made.preallocate)
         used = made.form.map_names | (made.rings.map_names if made.rings is not None else frozenset())
-        self.maps: Dict[str, BpfMap[Any]] = create_all(
+        self.maps: Dict[str, Map[Any]] = create_all(
             {name: spec for name, spec in specs.all().items() if name in used})  # fmt: skip
         for made_map in self.maps.values():
             self._stack.enter_context(made_map)
@@ -192,7 +191,7 @@ class Session:
         self._selected = _selector(self.settings)
         self.eviction: Optional[eviction.Eviction] = None
 
-    def _load_rings(self, form: plan.Form, jumps: asm.Map) -> Optional[Attachment]:
+    def _load_rings(self, form: plan.Form, jumps: asm.MapSpec) -> Optional[Attachment]:
         """The programs for io_uring, loaded if the kernel takes them, as what they read changes often.
 
         They have a tail-call table of their own: all that such a table holds are of one kind.

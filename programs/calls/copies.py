@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Optional, Tuple
 
-from asm import U64, Program, r1, r2, r6, r7, r8, r9
+from asm import U64, ProgramSpec, r1, r2, r6, r7, r8, r9
 from programs.calls.transfer import account_transfer, set_operation
 from programs.facts.catalogue import Kind
 from programs.facts.kernel import Kernel, Options
@@ -49,7 +49,7 @@ def _both_files(b: Body, arguments: Arguments) -> None:
     a.ret(0)
 
 
-def exit_source(kernel: Kernel, options: Options, maps: Maps) -> Program:
+def exit_source(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The source's side of a copy: a read."""
     b = _begin(kernel, options, maps, "exit_copy_source")
     _side(b, "source", 16)
@@ -59,7 +59,7 @@ def exit_source(kernel: Kernel, options: Options, maps: Maps) -> Program:
     return b.program()
 
 
-def exit_target(kernel: Kernel, options: Options, maps: Maps) -> Program:
+def exit_target(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The target's side of a copy: a write."""
     b = _begin(kernel, options, maps, "exit_copy_target")
     b.a.st(r9[Call.call], 0)

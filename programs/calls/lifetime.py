@@ -1,7 +1,7 @@
 """Opens, closes, mappings, and the calls that take a thread to another mount namespace."""
 from __future__ import annotations
 
-from asm import U64, Program, r0, r1, r3, r6, r7, r8, r9
+from asm import U64, ProgramSpec, r0, r1, r3, r6, r7, r8, r9
 from programs.calls.copies import enter_copy
 from programs.counting import counters
 from programs.facts.catalogue import BY_NAME, Kind
@@ -15,7 +15,7 @@ from programs.way.entry import begin_exit, find_call, resolve
 MAP_ANONYMOUS = 0x20
 
 
-def enter_other(kernel: Kernel, options: Options, maps: Maps) -> Program:
+def enter_other(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The entry of every call whose descriptor is not simply its first argument, or is about to go."""
     b = begin("enter_other", kernel, options, maps)
     a = b.a
@@ -86,7 +86,7 @@ def _set_flag(b: Body, flag: int) -> None:
     a.label(none)
 
 
-def exit_close(kernel: Kernel, options: Options, maps: Maps) -> Program:
+def exit_close(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The exit of close: counts it for the file that ``enter_other`` found, or as unattributed."""
     b = begin_exit("exit_close", kernel, options, maps)
     a, file_id = b.a, b.a.slot("id", U64)
@@ -112,7 +112,7 @@ def exit_close(kernel: Kernel, options: Options, maps: Maps) -> Program:
     return b.program()
 
 
-def exit_open(kernel: Kernel, options: Options, maps: Maps) -> Program:
+def exit_open(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The exit of every kind of open.  A failed one belongs to no file."""
     b = begin_exit("exit_open", kernel, options, maps)
     a, file_id = b.a, b.a.slot("id", U64)
@@ -139,7 +139,7 @@ def exit_open(kernel: Kernel, options: Options, maps: Maps) -> Program:
     return b.program()
 
 
-def exit_mmap(kernel: Kernel, options: Options, maps: Maps) -> Program:
+def exit_mmap(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The exit of mmap: a file that is mapped is read and written without a system call from then on."""
     b = begin_exit("exit_mmap", kernel, options, maps)
     a = b.a
@@ -158,7 +158,7 @@ def exit_mmap(kernel: Kernel, options: Options, maps: Maps) -> Program:
     return b.program()
 
 
-def exit_ring(kernel: Kernel, options: Options, maps: Maps) -> Program:
+def exit_ring(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The exit of io_uring_setup: whether there is anything to be missed, where requests are not shown."""
     b = begin_exit("exit_ring", kernel, options, maps)
     a = b.a
@@ -169,7 +169,7 @@ def exit_ring(kernel: Kernel, options: Options, maps: Maps) -> Program:
     return b.program()
 
 
-def exit_namespace(kernel: Kernel, options: Options, maps: Maps) -> Program:
+def exit_namespace(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The exit of unshare and setns: the thread's mount namespace must be looked up again."""
     b = begin_exit("exit_namespace", kernel, options, maps)
     a = b.a

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Tuple
 
-from asm import U32, U64, Program, r0, r1, r2, r3, r6, r7, r8, r9
+from asm import U32, U64, ProgramSpec, r0, r1, r2, r3, r6, r7, r8, r9
 from programs.facts.catalogue import Kind
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import NEW_NAME, WALKS, Maps
@@ -39,7 +39,7 @@ ARGUMENTS = {
 }
 
 
-def exit_old_name(kernel: Kernel, options: Options, maps: Maps) -> Program:
+def exit_old_name(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The exit of rename and unlink: sends the name that is no more."""
     b = _begin(kernel, options, maps, "exit_old_name")
     a = b.a
@@ -55,7 +55,7 @@ def exit_old_name(kernel: Kernel, options: Options, maps: Maps) -> Program:
     return b.program()
 
 
-def exit_new_name(kernel: Kernel, options: Options, maps: Maps) -> Program:
+def exit_new_name(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """Follows ``exit_old_name``: sends the new name of a rename."""
     b = _begin(kernel, options, maps, "exit_new_name")
     a = b.a

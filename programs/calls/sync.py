@@ -1,7 +1,7 @@
 """Durability: fsync, fdatasync and sync_file_range."""
 from __future__ import annotations
 
-from asm import Program, r0, r1, r7, r8, r9
+from asm import ProgramSpec, r0, r1, r7, r8, r9
 from programs.calls.transfer import set_operation
 from programs.counting import counters
 from programs.facts.kernel import Kernel, Options
@@ -11,7 +11,7 @@ from programs.files.identify import SCRATCH_EXIT, find_open, identify, send_name
 from programs.way.entry import begin_exit
 
 
-def exit_sync(kernel: Kernel, options: Options, maps: Maps) -> Program:
+def exit_sync(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The exit of a sync.  A successful fsync or fdatasync covers every byte written to the file before."""
     b = begin_exit("exit_sync", kernel, options, maps)
     a = b.a

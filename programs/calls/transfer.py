@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from asm import U32, U64, Field, Mem, Program, Register, r0, r1, r2, r3, r4, r6, r7, r8, r9
+from asm import U32, U64, Field, Mem, ProgramSpec, Register, r0, r1, r2, r3, r4, r6, r7, r8, r9
 from programs.counting import counters
 from programs.facts.catalogue import OPERATIONS, READ, WRITE, Kind, Position
 from programs.facts.kernel import O_APPEND, RWF_APPEND, RWF_DSYNC, RWF_SYNC, Kernel, Options
@@ -28,7 +28,7 @@ from programs.way.entry import begin_exit, find_call, load_result, only_marked_s
 LAST_READ = max(o.code for o in OPERATIONS if o.direction == READ)
 
 
-def exit_main(kernel: Kernel, options: Options, maps: Maps, copy: int = 0) -> Program:
+def exit_main(kernel: Kernel, options: Options, maps: Maps, copy: int = 0) -> ProgramSpec:
     """The exit of every system call: accounts for plain reads and writes, hands the others on by kind.
 
     A call that it has accounted for is no longer noted, so that a spare finds nothing to do.
@@ -83,7 +83,7 @@ def _only_ours(b: Body) -> None:
     a.jeq(r1, 0, "out")
 
 
-def exit_vector(kernel: Kernel, options: Options, maps: Maps) -> Program:
+def exit_vector(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The exit of readv and its relatives: sums the iovec, then accounts like ``exit_main``."""
     b = begin_exit("exit_vector", kernel, options, maps)
     a = b.a

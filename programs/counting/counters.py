@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import List, Optional, Tuple, Type
 
-from asm import U32, U64, Field, Layout, Map, Mem, Register, Slot, r0, r1, r2, r3, r4, r8, r9
+from asm import U32, U64, Field, Layout, MapSpec, Mem, Register, Slot, r0, r1, r2, r3, r4, r8, r9
 from programs.facts.catalogue import BY_NAME, READ
 from programs.facts.kernel import O_DIRECT, O_DSYNC, RWF_DSYNC, RWF_SYNC
 from programs.facts.records import (
@@ -74,7 +74,7 @@ class Operation:
         a.stx(self.key[OpKey.op], r1)
         a.st(self.key[OpKey.pad], 0)
 
-    def _records(self) -> List[Tuple[str, Map, Type[Layout]]]:
+    def _records(self) -> List[Tuple[str, MapSpec, Type[Layout]]]:
         """What the record consists of: names, maps, layouts."""
         maps = self.b.maps
         if self.b.kernel.big_values:
@@ -82,7 +82,7 @@ class Operation:
         return [("head", maps.heads, OpHead), ("completed", maps.completed, Completed),
                 ("latency", maps.latency, Latency), ("runs", maps.runs, Runs)]
 
-    def _find(self, spec: Map, record: Type[Layout], name: str, full: str) -> None:
+    def _find(self, spec: MapSpec, record: Type[Layout], name: str, full: str) -> None:
         a, have = self.b.a, self.b.a.unique("have_" + name)
         a.lookup(spec, self.key)
         a.jne(r0, 0, have)
@@ -98,7 +98,7 @@ class Operation:
         a.label(have)
         a.stx(self._pointer(name), r0)
 
-    def _update_from_zeros(self, spec: Map) -> None:
+    def _update_from_zeros(self, spec: MapSpec) -> None:
         a, zero = self.b.a, self.b.a.slot("zero", U32)
         none = a.unique("no_zeros")
         a.st(zero, 0)

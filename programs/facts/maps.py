@@ -4,7 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Dict
 
-from asm import U32, U64, Map, MapType
+from asm import U32, U64, MapSpec, MapType
 from programs.facts.catalogue import Kind
 from programs.facts.kernel import Kernel, Options
 from programs.facts.records import (
@@ -65,37 +65,37 @@ JUMPS = 51
 class Maps:
     """Every map by its role."""
 
-    targets: Map
-    generation: Map         # counts the changes of ``targets``
-    strangers: Map          # by thread id: who was found to be no target, in which generation
-    stacks: Map             # by the address of a stack: whether a target's thread may be on it
-    idle_stacks: Map        # by the same: that none was, in which generation
-    slots: Map
-    calls: Map
-    opens: Map
-    notes: Map              # asynchronous requests in flight, and
-    pending: Map            # those whose place is another's
-    contexts: Map           # of Linux AIO
-    ring_files: Map         # opened into a ring's table
-    silence: Map            # 1 once a request has been noted that shows no completion
-    borrowed: Map           # a CPU's own Call record
-    files: Map
-    states: Map
-    heads: Map              # OpStats, or OpHead where the record must be kept in parts
-    completed: Map
-    latency: Map
-    runs: Map
-    zeros: Map              # a record of zeros, from which new ones are made
-    tallies: Map
-    lost: Map
-    activity: Map
-    syscalls: Map
-    comm: Map
-    jumps: Map
-    scratch: Map
-    events: Map
+    targets: MapSpec
+    generation: MapSpec         # counts the changes of ``targets``
+    strangers: MapSpec          # by thread id: who was found to be no target, in which generation
+    stacks: MapSpec             # by the address of a stack: whether a target's thread may be on it
+    idle_stacks: MapSpec        # by the same: that none was, in which generation
+    slots: MapSpec
+    calls: MapSpec
+    opens: MapSpec
+    notes: MapSpec              # asynchronous requests in flight, and
+    pending: MapSpec            # those whose place is another's
+    contexts: MapSpec           # of Linux AIO
+    ring_files: MapSpec         # opened into a ring's table
+    silence: MapSpec            # 1 once a request has been noted that shows no completion
+    borrowed: MapSpec           # a CPU's own Call record
+    files: MapSpec
+    states: MapSpec
+    heads: MapSpec              # OpStats, or OpHead where the record must be kept in parts
+    completed: MapSpec
+    latency: MapSpec
+    runs: MapSpec
+    zeros: MapSpec              # a record of zeros, from which new ones are made
+    tallies: MapSpec
+    lost: MapSpec
+    activity: MapSpec
+    syscalls: MapSpec
+    comm: MapSpec
+    jumps: MapSpec
+    scratch: MapSpec
+    events: MapSpec
 
-    def all(self) -> Dict[str, Map]:
+    def all(self) -> Dict[str, MapSpec]:
         """By name."""
         return {spec.name: spec for spec in vars(self).values()}
 
@@ -109,43 +109,43 @@ def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True)
     flags = 0 if preallocate else BPF_F_NO_PREALLOC
     operations = max_files * 2
 
-    def table(name: str, key: object, value: object, entries: int) -> Map:
-        return Map(name, MapType.HASH, key, value, entries, flags)  # type: ignore[arg-type]
+    def table(name: str, key: object, value: object, entries: int) -> MapSpec:
+        return MapSpec(name, MapType.HASH, key, value, entries, flags)  # type: ignore[arg-type]
 
     parts = not kernel.big_values
     if kernel.ring_buffer:
-        events = Map("events", MapType.RINGBUF, None, None, RING_BYTES)
+        events = MapSpec("events", MapType.RINGBUF, None, None, RING_BYTES)
     else:
-        events = Map("events", MapType.PERF_EVENT_ARRAY, U32, U32, 0)
+        events = MapSpec("events", MapType.PERF_EVENT_ARRAY, U32, U32, 0)
     return Maps(
-        targets=Map("targets", MapType.HASH, U32, Target, TARGETS),
-        generation=Map("generation", MapType.ARRAY, U32, U64, 1),
-        strangers=Map("strangers", MapType.ARRAY, U32, U64, STRANGERS),
-        stacks=Map("stacks", MapType.ARRAY, U32, U64, STACKS),
-        idle_stacks=Map("idle_stacks", MapType.ARRAY, U32, U64, IDLE_STACKS),
-        slots=Map("slots", MapType.ARRAY, U32, Call, max(kernel.tid_slots, 1)),
+        targets=MapSpec("targets", MapType.HASH, U32, Target, TARGETS),
+        generation=MapSpec("generation", MapType.ARRAY, U32, U64, 1),
+        strangers=MapSpec("strangers", MapType.ARRAY, U32, U64, STRANGERS),
+        stacks=MapSpec("stacks", MapType.ARRAY, U32, U64, STACKS),
+        idle_stacks=MapSpec("idle_stacks", MapType.ARRAY, U32, U64, IDLE_STACKS),
+        slots=MapSpec("slots", MapType.ARRAY, U32, Call, max(kernel.tid_slots, 1)),
         calls=table("calls", U32, Call, FALLBACK_CALLS),
         opens=table("opens", OpenKey, OpenFile, max_files),
-        notes=Map("notes", MapType.ARRAY, U32, Note, NOTES, BPF_F_MMAPABLE),
+        notes=MapSpec("notes", MapType.ARRAY, U32, Note, NOTES, BPF_F_MMAPABLE),
         pending=table("pending", PendingKey, Pending, REQUESTS),
         contexts=table("contexts", AioKey, AioContext, AIO_CONTEXTS),
-        ring_files=Map("ring_files", MapType.LRU_HASH, RingKey, RingFile, RING_FILES),
-        silence=Map("silence", MapType.ARRAY, U32, U64, 1),
-        borrowed=Map("borrowed", MapType.PERCPU_ARRAY, U32, Call, BORROWED if kernel.spares else 1),
+        ring_files=MapSpec("ring_files", MapType.LRU_HASH, RingKey, RingFile, RING_FILES),
+        silence=MapSpec("silence", MapType.ARRAY, U32, U64, 1),
+        borrowed=MapSpec("borrowed", MapType.PERCPU_ARRAY, U32, Call, BORROWED if kernel.spares else 1),
         files=table("files", FileKey, FileId, max_files),
         states=table("states", U64, FileState, max_files),
         heads=table("operations", OpKey, OpHead if parts else OpStats, operations),
         completed=table("completed", OpKey, Completed, operations if parts else 1),
         latency=table("latency", OpKey, Latency, operations if parts else 1),
         runs=table("runs", OpKey, Runs, operations if parts else 1),
-        zeros=Map("zeros", MapType.ARRAY, U32, OpStats, 1),
+        zeros=MapSpec("zeros", MapType.ARRAY, U32, OpStats, 1),
         tallies=table("tallies", TallyKey, U64, max_files * 4),
-        lost=Map("lost", MapType.ARRAY, U32, Lost, 1),
-        activity=Map("activity", MapType.PERCPU_ARRAY, U32, Activity, 1),
-        syscalls=Map("syscalls", MapType.ARRAY, U32, U64, SYSCALL_ROWS),
-        comm=Map("comm", MapType.ARRAY, U32, CommWords, COMM_ROWS),
-        jumps=Map("jumps", MapType.PROG_ARRAY, U32, U32, JUMPS),
-        scratch=Map("scratch", MapType.PERCPU_ARRAY, U32, Scratch, 2),
+        lost=MapSpec("lost", MapType.ARRAY, U32, Lost, 1),
+        activity=MapSpec("activity", MapType.PERCPU_ARRAY, U32, Activity, 1),
+        syscalls=MapSpec("syscalls", MapType.ARRAY, U32, U64, SYSCALL_ROWS),
+        comm=MapSpec("comm", MapType.ARRAY, U32, CommWords, COMM_ROWS),
+        jumps=MapSpec("jumps", MapType.PROG_ARRAY, U32, U32, JUMPS),
+        scratch=MapSpec("scratch", MapType.PERCPU_ARRAY, U32, Scratch, 2),
         events=events,
     )
 

@@ -6,7 +6,7 @@ it stands is kept in the work space, not in registers, so that the verifier sees
 """
 from __future__ import annotations
 
-from asm import U32, U64, Program, r0, r1, r2, r3, r4, r5, r6, r7, r8, r9
+from asm import U32, U64, ProgramSpec, r0, r1, r2, r3, r4, r5, r6, r7, r8, r9
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import WALKS, Maps
 from programs.facts.records import (
@@ -31,7 +31,7 @@ AT_ROOT, TOO_LONG = 1, 2        # how a walk in a loop ended
 BPF_F_CURRENT_CPU = 0xFFFFFFFF
 
 
-def walk(kernel: Kernel, options: Options, maps: Maps, scratch: int) -> Program:
+def walk(kernel: Kernel, options: Options, maps: Maps, scratch: int) -> ProgramSpec:
     """Continues the walk in work space ``scratch``.  Reached by tail call alone."""
     b = begin(f"walk_{scratch}", kernel, options, maps)
     a, zero = b.a, b.a.slot("zero", U32)

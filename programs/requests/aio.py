@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Callable, List, Tuple
 
-from asm import U32, U64, Field, Program, Slot, r0, r1, r2, r3, r6, r7, r8, r9
+from asm import U32, U64, Field, ProgramSpec, Slot, r0, r1, r2, r3, r6, r7, r8, r9
 from programs.calls.transfer import sum_iovec
 from programs.counting import counters
 from programs.facts.catalogue import BY_NAME, READ, WRITE, Kind
@@ -118,7 +118,7 @@ def _pending_key(b: Body, key: Slot) -> Slot:
 # -- the ring ------------------------------------------------------------------------------------------------------
 
 
-def enter_aio(kernel: Kernel, options: Options, maps: Maps) -> Program:
+def enter_aio(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The entry of io_submit, io_destroy and exit_group: what was reaped from the ring since the last look.
 
     Of a context that goes, everything that has completed, reaped or not.
@@ -168,7 +168,7 @@ def enter_aio(kernel: Kernel, options: Options, maps: Maps) -> Program:
     return b.program()
 
 
-def last(kernel: Kernel, options: Options, maps: Maps) -> Program:
+def last(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """exit_group: every context of the process, from Call.older on; AIO_RING in between where there is something."""
     b = begin("aio_last", kernel, options, maps)
     a = b.a
@@ -341,7 +341,7 @@ def _go_on(b: Body, *, just_entered: bool = False) -> None:
     a.label(out)
 
 
-def events(kernel: Kernel, options: Options, maps: Maps, *, entering: bool) -> Program:
+def events(kernel: Kernel, options: Options, maps: Maps, *, entering: bool) -> ProgramSpec:
     """Accounts for the events Call.next to Call.count of those at Call.base: at entry from the ring, at exit from the
     caller's buffer.
 
@@ -381,7 +381,7 @@ def _events(b: Body, *, entering: bool) -> None:
         _go_on(b)
 
 
-def rare_events(kernel: Kernel, options: Options, maps: Maps, *, entering: bool) -> Program:
+def rare_events(kernel: Kernel, options: Options, maps: Maps, *, entering: bool) -> ProgramSpec:
     """Two events of any kind, in straight code."""
     b = begin("aio_rare_ring" if entering else "aio_rare_events", kernel, options, maps)
     a = b.a
@@ -434,7 +434,7 @@ def _event(b: Body, over: str, *, plain: bool = False) -> None:
 # -- submission ----------------------------------------------------------------------------------------------------
 
 
-def note(kernel: Kernel, options: Options, maps: Maps) -> Program:
+def note(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """Notes the requests from Call.next on, as long as their files are known."""
     b = begin("aio_note", kernel, options, maps)
     a = b.a
@@ -493,7 +493,7 @@ def _next_request(b: Body) -> None:
     _advance(b)
 
 
-def note_new(kernel: Kernel, options: Options, maps: Maps) -> Program:
+def note_new(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """Notes the request Call.next, whose file has not been seen or named yet, and goes on with those after it."""
     b = begin("aio_new", kernel, options, maps)
     a = b.a
@@ -517,7 +517,7 @@ def note_new(kernel: Kernel, options: Options, maps: Maps) -> Program:
     return b.program()
 
 
-def measure(kernel: Kernel, options: Options, maps: Maps) -> Program:
+def measure(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """Sums the iovec of the request Call.next, where that takes a program of its own."""
     b = begin("aio_vector", kernel, options, maps)
     a = b.a
@@ -675,7 +675,7 @@ def _entry(b: Body) -> None:
 # -- exits ---------------------------------------------------------------------------------------------------------
 
 
-def exit_submit(kernel: Kernel, options: Options, maps: Maps) -> Program:
+def exit_submit(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The exit of io_submit where not all was noted and accepted: the requests that were not the one, or the other."""
     b = begin_exit("exit_aio_submit", kernel, options, maps)
     a, zero = b.a, b.a.slot("zero", U32)
@@ -695,7 +695,7 @@ def exit_submit(kernel: Kernel, options: Options, maps: Maps) -> Program:
     return b.program()
 
 
-def undo(kernel: Kernel, options: Options, maps: Maps) -> Program:
+def undo(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """Takes back the requests before Call.next, last one first, that io_submit did not accept.
 
     If it failed, it was the first one that failed, with that error.
@@ -757,7 +757,7 @@ def _failed(b: Body) -> None:
     counters.failed(b, None)
 
 
-def exit_reap(kernel: Kernel, options: Options, maps: Maps) -> Program:
+def exit_reap(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The exit of io_getevents and io_pgetevents: the events that it handed over.
 
     Where a loop needs no tail call, it accounts for them itself.
@@ -798,7 +798,7 @@ def exit_reap(kernel: Kernel, options: Options, maps: Maps) -> Program:
     return b.program()
 
 
-def exit_context(kernel: Kernel, options: Options, maps: Maps) -> Program:
+def exit_context(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The exit of io_setup and io_destroy: a context whose ring is known from its beginning, or one less."""
     b = begin_exit("exit_aio_context", kernel, options, maps)
     a, word = b.a, b.a.slot("word", U64)

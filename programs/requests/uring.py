@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Dict
 
-from asm import U32, U64, Layout, Mem, Program, Slot, field, r0, r1, r2, r3, r6, r7, r8, r9
+from asm import U32, U64, Layout, Mem, ProgramSpec, Slot, field, r0, r1, r2, r3, r6, r7, r8, r9
 from programs.calls.transfer import extend_at_offset, sum_iovec
 from programs.counting import counters
 from programs.facts.catalogue import BY_NAME, NUMBERS, READ, SWITCH, WRITE
@@ -69,7 +69,7 @@ REFUSED_BY = {Shape.SPLICE: URING_BAD_INTO, Shape.CLOSE: URING_BAD_CLOSE}
 DONE_BY = {Shape.SPLICE: URING_INTO_DONE, Shape.CLOSE: URING_CLOSE_DONE, Shape.OPEN: URING_OPEN_DONE}
 
 
-def taken(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: int = 0) -> Program:
+def taken(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: int = 0) -> ProgramSpec:
     """io_uring_submit_req: the kernel has taken a request from the ring and prepared it."""
     b = begin(spare_name("uring_taken", copy), kernel, options, maps)
     a = b.a
@@ -85,7 +85,7 @@ def taken(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: int 
     return b.program()
 
 
-def refused(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: int = 0) -> Program:
+def refused(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: int = 0) -> ProgramSpec:
     """io_uring_req_failed (const struct io_uring_sqe *, ...): it could not be prepared, and completes with an error."""
     b = begin(spare_name("uring_refused", copy), kernel, options, maps)
     a = b.a
@@ -155,7 +155,7 @@ def _hand_on(b: Body, programs: Dict[Shape, int]) -> None:
         a.label(other)
 
 
-def completed(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: int = 0) -> Program:
+def completed(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: int = 0) -> ProgramSpec:
     """io_uring_complete: the result of a request is being posted to the ring."""
     b = begin(spare_name("uring_completed", copy), kernel, options, maps)
     a = b.a
@@ -166,7 +166,7 @@ def completed(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: 
     return b.program()
 
 
-def overflowed(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: int = 0) -> Program:
+def overflowed(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: int = 0) -> ProgramSpec:
     """io_uring_cqe_overflow (ring, user data, result, ...): there was no room to post a completion.
 
     The event does not name the request, but that is on the ring's list of those that are just being completed, or
@@ -430,7 +430,7 @@ def _file_of(b: Body, uring: Uring, key: Slot, source: Source) -> None:
     a.label(fixed)
 
 
-def unseen(kernel: Kernel, options: Options, maps: Maps, uring: Uring, event: str) -> Program:
+def unseen(kernel: Kernel, options: Options, maps: Maps, uring: Uring, event: str) -> ProgramSpec:
     """A request is reused whose completion was not shown: that of a silent one, which then has done all it should.
 
     Nobody knows when: it has no latency.  Goes on with the request that is being taken or refused.

@@ -1,7 +1,7 @@
 """io_uring: requests that open and close files, into descriptors and into the ring's own table."""
 from __future__ import annotations
 
-from asm import U64, Program, r0, r1, r6, r7, r8, r9
+from asm import U64, ProgramSpec, r0, r1, r6, r7, r8, r9
 from programs.counting import counters
 from programs.facts.kernel import Kernel, Options, Uring
 from programs.facts.maps import Maps
@@ -15,7 +15,7 @@ from programs.way.body import begin
 from programs.way.entry import resolve
 
 
-def open_done(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Program:
+def open_done(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> ProgramSpec:
     """The completion of an open.  A failed one belongs to no file."""
     b = begin("uring_open_done", kernel, options, maps)
     a, opened, key = b.a, b.a.slot("open", OpenKey), b.a.slot("place", RingKey)
@@ -68,7 +68,7 @@ def open_done(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Pro
     return b.program()
 
 
-def close(kernel: Kernel, options: Options, maps: Maps, uring: Uring, *, entry: bool = False) -> Program:
+def close(kernel: Kernel, options: Options, maps: Maps, uring: Uring, *, entry: bool = False) -> ProgramSpec:
     """Notes a close, and the file while that is still there."""
     b = begin("uring_bad_close" if entry else "uring_close", kernel, options, maps)
     a = b.a
@@ -81,7 +81,7 @@ def close(kernel: Kernel, options: Options, maps: Maps, uring: Uring, *, entry: 
     return b.program()
 
 
-def close_done(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Program:
+def close_done(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> ProgramSpec:
     """The completion of a close."""
     b = begin("uring_close_done", kernel, options, maps)
     a = b.a

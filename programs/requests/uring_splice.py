@@ -5,7 +5,7 @@ completion is known, and goes on with the source's.
 """
 from __future__ import annotations
 
-from asm import U64, Program, r0, r1, r6, r7
+from asm import U64, ProgramSpec, r0, r1, r6, r7
 from programs.facts.kernel import Kernel, Options, Uring
 from programs.facts.maps import URING_BAD_FROM, URING_FROM, URING_FROM_DONE, Maps
 from programs.facts.records import NOTE_ABSENT, OTHER, OWN, Pending, PendingKey
@@ -15,7 +15,7 @@ from programs.requests.uring import done, event_key, finish, go_on, note
 from programs.way.body import begin
 
 
-def into(kernel: Kernel, options: Options, maps: Maps, uring: Uring, *, entry: bool = False) -> Program:
+def into(kernel: Kernel, options: Options, maps: Maps, uring: Uring, *, entry: bool = False) -> ProgramSpec:
     """Notes the target of a splice."""
     b = begin("uring_bad_into" if entry else "uring_into", kernel, options, maps)
     a = b.a
@@ -29,7 +29,7 @@ def into(kernel: Kernel, options: Options, maps: Maps, uring: Uring, *, entry: b
     return b.program()
 
 
-def out_of(kernel: Kernel, options: Options, maps: Maps, uring: Uring, *, entry: bool = False) -> Program:
+def out_of(kernel: Kernel, options: Options, maps: Maps, uring: Uring, *, entry: bool = False) -> ProgramSpec:
     """Notes the source of a splice."""
     b = begin("uring_bad_from" if entry else "uring_from", kernel, options, maps)
     a = b.a
@@ -43,7 +43,7 @@ def out_of(kernel: Kernel, options: Options, maps: Maps, uring: Uring, *, entry:
     return b.program()
 
 
-def into_done(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Program:
+def into_done(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> ProgramSpec:
     """The completion of a splice: its target."""
     b = begin("uring_into_done", kernel, options, maps)
     a = b.a
@@ -58,7 +58,7 @@ def into_done(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Pro
     return b.program()
 
 
-def out_of_done(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Program:
+def out_of_done(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> ProgramSpec:
     """The completion of a splice: its source."""
     b = begin("uring_from_done", kernel, options, maps)
     key = done(b, OTHER, "out")

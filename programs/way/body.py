@@ -15,7 +15,7 @@ from asm import (
     Field,
     Layout,
     Mem,
-    Program,
+    ProgramSpec,
     ProgramType,
     Register,
     Slot,
@@ -52,7 +52,7 @@ class Body:
         """Whether the context is an array of arguments: of a raw tracepoint, or of a kernel function."""
         return self.options.attach != "perf"
 
-    def program(self) -> Program:
+    def program(self) -> ProgramSpec:
         """The finished program, with the functions that it loops over behind it."""
         for name, emit in self.callbacks:
             self.a.function(name, 2)

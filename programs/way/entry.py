@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from asm import U32, U64, Program, Register, Slot, r0, r1, r2, r3, r6, r7, r8, r9
+from asm import U32, U64, ProgramSpec, Register, Slot, r0, r1, r2, r3, r6, r7, r8, r9
 from programs.facts.catalogue import KIND_MASK, NUMBERS, SWITCH, Kind, Position, SystemCall
 from programs.facts.kernel import COMPAT, Kernel, Options
 from programs.facts.maps import AIO_ENTER, ENTER_OTHER, EXIT, IDLE_STACKS, STACKS, STRANGERS, Maps
@@ -417,7 +417,7 @@ def _unless_noted(b: Body, copy: int) -> None:
         b.a.jne(r1, 0, "out")
 
 
-def raw_enter(kernel: Kernel, options: Options, maps: Maps, copy: int = 0) -> Program:
+def raw_enter(kernel: Kernel, options: Options, maps: Maps, copy: int = 0) -> ProgramSpec:
     """raw_tracepoint/sys_enter (struct pt_regs *regs, long id): every system call of every task. 4.17."""
     b = begin(spare_name("enter", copy), kernel, options, maps)
     a = b.a
@@ -431,7 +431,7 @@ def raw_enter(kernel: Kernel, options: Options, maps: Maps, copy: int = 0) -> Pr
     return b.program()
 
 
-def function_enter(kernel: Kernel, options: Options, maps: Maps, call: SystemCall) -> Program:
+def function_enter(kernel: Kernel, options: Options, maps: Maps, call: SystemCall) -> ProgramSpec:
     """fentry on the kernel's function of one system call (struct pt_regs *regs). 5.5, aarch64 6.0.
 
     Nothing is attached to any other call.  A 32-bit task enters by other functions.
@@ -447,7 +447,7 @@ def function_enter(kernel: Kernel, options: Options, maps: Maps, call: SystemCal
     return b.program()
 
 
-def function_leave(kernel: Kernel, options: Options, maps: Maps, call: SystemCall) -> Program:
+def function_leave(kernel: Kernel, options: Options, maps: Maps, call: SystemCall) -> ProgramSpec:
     """fexit on the same function (struct pt_regs *regs, long ret): on to the program that all exits share."""
     b = begin(f"leave_{call.name}", kernel, options, maps)
     a = b.a
@@ -474,7 +474,7 @@ def _read_arguments(b: Body) -> None:
     a.call("probe_read")
 
 
-def perf_enter(kernel: Kernel, options: Options, maps: Maps, arity: int, copy: int = 0) -> Program:
+def perf_enter(kernel: Kernel, options: Options, maps: Maps, arity: int, copy: int = 0) -> ProgramSpec:
     """tracepoint/syscalls/sys_enter_*, for calls with ``arity`` arguments. 4.7."""
     b = begin(spare_name(f"enter_{arity}", copy), kernel, options, maps)
     a = b.a

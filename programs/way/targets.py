@@ -7,7 +7,7 @@ Names are matched by the automaton of ``programs.patterns``, whose rows the ``co
 """
 from __future__ import annotations
 
-from asm import U8, U32, U64, Program, r0, r1, r2, r3, r4, r6, r7, r8
+from asm import U8, U32, U64, ProgramSpec, r0, r1, r2, r3, r4, r6, r7, r8
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
 from programs.facts.records import (
@@ -29,7 +29,7 @@ from programs.way.body import Body, begin
 CLONE_THREAD = 0x10000
 
 
-def new_task(kernel: Kernel, options: Options, maps: Maps) -> Program:
+def new_task(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """task/task_newtask: a child of a target, or with a name that is looked for, becomes a target.  current: parent.
 
     A thread of a target may have the stack of one that was none: that it is looked at takes another generation.
@@ -77,7 +77,7 @@ def new_task(kernel: Kernel, options: Options, maps: Maps) -> Program:
     return b.program()
 
 
-def rename(kernel: Kernel, options: Options, maps: Maps) -> Program:
+def rename(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """task/task_rename: by prctl, by /proc/PID/comm, and by each exec.  Only a leader's name is the process's."""
     b = begin("rename", kernel, options, maps, task=True)
     a, tgid, flags = b.a, b.a.slot("tgid", U32), b.a.slot("flags", Target)
@@ -148,7 +148,7 @@ def _new_generation(b: Body) -> None:
     a.label(done)
 
 
-def exit_task(kernel: Kernel, options: Options, maps: Maps) -> Program:
+def exit_task(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """sched/sched_process_exit: frees the thread's Call record; with its last thread the process is no target."""
     b = begin("exit_task", kernel, options, maps, task=True)
     a, key = b.a, b.a.slot("tid", U32)

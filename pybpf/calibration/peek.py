@@ -15,8 +15,26 @@ import struct
 import threading
 from typing import NamedTuple, Optional
 
-from asm import U8, U32, U64, Assembler, Layout, MapType, Program, ProgramType, field, r0, r1, r2, r3, r6, r7, r8, r9
-from asm import Map as MapSpec
+from asm import (
+    U8,
+    U32,
+    U64,
+    Assembler,
+    Layout,
+    MapSpec,
+    MapType,
+    ProgramSpec,
+    ProgramType,
+    field,
+    r0,
+    r1,
+    r2,
+    r3,
+    r6,
+    r7,
+    r8,
+    r9,
+)
 from pybpf import links
 from pybpf.maps import Array, create
 from pybpf.programs import load
@@ -75,7 +93,7 @@ class Answer(NamedTuple):
     data: bytes
 
 
-def program(raw: bool) -> Program:
+def program(raw: bool) -> ProgramSpec:
     """The program, for a raw tracepoint or for a perf tracepoint."""
     a = Assembler("peek", kind=ProgramType.RAW_TRACEPOINT if raw else ProgramType.TRACEPOINT)
     zero, name = a.slot("zero", U32), a.slot("name", (U8, _NAME))

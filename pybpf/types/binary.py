@@ -10,7 +10,7 @@ import struct
 from typing import TYPE_CHECKING, Dict, List, Mapping, NamedTuple, Tuple
 
 if TYPE_CHECKING:
-    from asm import Program
+    from asm import ProgramSpec
 
 __all__ = ["Binary", "binary"]
 
@@ -62,7 +62,7 @@ def _string(strings: bytes, offset: int) -> str:
     return strings[offset : strings.index(b"\0", offset)].decode()
 
 
-def binary(spec: Program) -> Binary:
+def binary(spec: ProgramSpec) -> Binary:
     """`spec` as bytes. Raises asm.EncodeError for a program that cannot be encoded."""
     from pybpf.types.btf_build import program_info  # noqa: PLC0415 - needed where programs are made, not where they are kept
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Dict, List, NamedTuple, Tuple
 from asm.layout import DataType, Field, Scalar
 
 if TYPE_CHECKING:
-    from asm import Map, Program
+    from asm import MapSpec, ProgramSpec
 
 __all__ = ["FUNCTION_SIZE", "LINE_SIZE", "BtfWriter", "ProgramInfo", "program_info"]
 
@@ -94,7 +94,7 @@ class BtfWriter:
             self._known[prototype] = self._add("", _KIND_FUNC_PROTO, 0, result)
         return self._add(_identifier(name), _KIND_FUNC, 0, self._known[prototype])
 
-    def map_types(self, spec: Map) -> Tuple[int, int]:
+    def map_types(self, spec: MapSpec) -> Tuple[int, int]:
         """The types of a map's key and value; both must have one."""
         assert spec.key is not None
         assert spec.value is not None
@@ -118,7 +118,7 @@ class ProgramInfo(NamedTuple):
     lines: bytes
 
 
-def program_info(spec: Program) -> ProgramInfo:
+def program_info(spec: ProgramSpec) -> ProgramInfo:
     """Functions and notes of `spec`.
 
     A line is recorded where a note or a source line begins, and at each function's start.

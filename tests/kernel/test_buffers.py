@@ -9,7 +9,7 @@ from typing import Callable, Iterator, List, Tuple
 
 import pytest
 
-from asm import U32, U64, Assembler, Layout, Map, MapType, ProgramType, field, r0, r1, r2, r3, r4, r5, r6, r7
+from asm import U32, U64, Assembler, Layout, MapSpec, MapType, ProgramType, field, r0, r1, r2, r3, r4, r5, r6, r7
 from pybpf import features, links, maps, programs
 from pybpf.events.perf import PerfBuffer
 from pybpf.events.ring import RingBuffer
@@ -26,15 +26,15 @@ class Event(Layout):
     spare = field(U32)
 
 
-PERF = Map("events", MapType.PERF_EVENT_ARRAY, U32, U32, 0)
-RING = Map("events", MapType.RINGBUF, None, None, 4096)
-COUNTS = Map("counts", MapType.ARRAY, U32, U64, 2)  # [0] calls, [1] refused by the ring
+PERF = MapSpec("events", MapType.PERF_EVENT_ARRAY, U32, U32, 0)
+RING = MapSpec("events", MapType.RINGBUF, None, None, 4096)
+COUNTS = MapSpec("counts", MapType.ARRAY, U32, U64, 2)  # [0] calls, [1] refused by the ring
 CURRENT_CPU = 0xFFFFFFFF
 
 Sender = Callable[[int], None]
 
 
-def sender_program(events: Map, only_us: Callable[[Assembler], None]) -> Assembler:
+def sender_program(events: MapSpec, only_us: Callable[[Assembler], None]) -> Assembler:
     """Each getppid of this process sends an Event with its number, and counts in COUNTS[1] if that is refused."""
     a = Assembler("send_event", kind=ProgramType.TRACEPOINT)
     key, event = a.slot("key", U32), a.slot("event", Event)

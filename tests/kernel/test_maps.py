@@ -15,7 +15,6 @@ from typing import Any, Callable, Dict, List
 import pytest
 
 from asm import U8, U32, U64, Layout, MapType, field
-from asm import Map as Spec
 from pybpf import maps, privileges
 from pybpf.cpus import possible_cpus
 from pybpf.grace import GracePeriods
@@ -209,9 +208,9 @@ def test_eperm_without_capabilities_names_them() -> None:
         pytest.skip("CAP_SYS_ADMIN is missing as it is")
     program = (
         "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "from asm import Map, MapType, U32\n"
+        "from asm import MapSpec, MapType, U32\n"
         "from pybpf import maps\n"
-        "try: maps.create(Map('m', MapType.HASH, U32, U32, 1), name=False, btf=False)\n"
+        "try: maps.create(MapSpec('m', MapType.HASH, U32, U32, 1), name=False, btf=False)\n"
         "except OSError as error: print(error)\n"
     )
     # Imported before the privileges go: an unprivileged user need not be able to read the sources.

@@ -15,16 +15,16 @@ from typing import Callable, Tuple
 
 import pytest
 
-from asm import U32, U64, Assembler, EncodeError, Map, MapType, Program, ProgramType, r0, r1, r2, r3, r4, r6
+from asm import U32, U64, Assembler, EncodeError, MapSpec, MapType, ProgramSpec, ProgramType, r0, r1, r2, r3, r4, r6
 from pybpf import features, links, maps, programs, syscalls
 from pybpf.syscalls import BpfError
 from pybpf.types.binary import binary
 from pybpf.types.tracefs import Tracefs
 
-COUNTS = Map("counts", MapType.ARRAY, U32, U64, 4)
-JUMPS = Map("jumps", MapType.PROG_ARRAY, U32, U32, 4)
-STORAGE = Map("storage", MapType.TASK_STORAGE, U32, U64, 0)
-SEEN = Map("seen", MapType.HASH, U32, U64, 4)
+COUNTS = MapSpec("counts", MapType.ARRAY, U32, U64, 4)
+JUMPS = MapSpec("jumps", MapType.PROG_ARRAY, U32, U32, 4)
+STORAGE = MapSpec("storage", MapType.TASK_STORAGE, U32, U64, 0)
+SEEN = MapSpec("seen", MapType.HASH, U32, U64, 4)
 CALLS = 23
 
 
@@ -40,7 +40,7 @@ def count(a: Assembler, index: int) -> None:
     a.ret(0)
 
 
-def counter(kind: ProgramType, only_us: Callable[[Assembler], None], index: int = 0) -> Program:
+def counter(kind: ProgramType, only_us: Callable[[Assembler], None], index: int = 0) -> ProgramSpec:
     a = Assembler(f"count_{kind.name.lower()}", kind=kind)
     only_us(a)
     count(a, index)
@@ -194,7 +194,7 @@ def test_task_storage(only_us: Callable[[Assembler], None]) -> None:
         assert storage.of_process(os.getpid()) == struct.pack("<Q", 23)
 
 
-def refused_program() -> Program:
+def refused_program() -> ProgramSpec:
     a = Assembler("unchecked", kind=ProgramType.TRACEPOINT)
     key = a.slot("key", U32)
     for _time in range(20):

@@ -25,7 +25,7 @@ from iotrace.profile import reader as profile
 from iotrace.profile import writer as writing
 from iotrace.tracing.session import Session, Settings
 from pybpf import links
-from pybpf.programs import LoadedProgram, load
+from pybpf.programs import Program, load
 from pybpf.types.tracefs import Tracefs
 
 TRACED = ("pread64", "pwrite64")
@@ -37,7 +37,7 @@ STILL = 0.5  # seconds without another probe: all of them are attached
 class Attached:
     """A variant at work. `seen` is its own count of calls on the measured file, filled in once it has been detached."""
 
-    programs: List[LoadedProgram] = field(default_factory=list)
+    programs: List[Program] = field(default_factory=list)
     seen: Optional[Dict[str, int]] = None
 
 
@@ -49,7 +49,7 @@ def untraced(_target: Loop) -> Iterator[Attached]:
     yield Attached()
 
 
-def _empty(name: str, kind: ProgramType) -> LoadedProgram:
+def _empty(name: str, kind: ProgramType) -> Program:
     a = Assembler(name, kind)
     a.ret(0)
     return load(a.program(), {})

@@ -17,7 +17,7 @@ from asm import (
     AssembleError,
     Assembler,
     Layout,
-    Map,
+    MapSpec,
     MapType,
     Mem,
     ProgramType,
@@ -42,8 +42,8 @@ class Key(Layout):
     name = field(U8, 16)
 
 
-COUNTS = Map("counts", MapType.HASH, U64, U32, 16)
-TAILS = Map("tails", MapType.PROG_ARRAY, U32, U32, 4)
+COUNTS = MapSpec("counts", MapType.HASH, U64, U32, 16)
+TAILS = MapSpec("tails", MapType.PROG_ARRAY, U32, U32, 4)
 
 
 @pytest.fixture

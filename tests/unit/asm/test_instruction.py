@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asm import U64, DecodeError, EncodeError, Instruction, Map, MapType, decode, dis
+from asm import U64, DecodeError, EncodeError, Instruction, MapSpec, MapType, decode, dis
 
 LD_IMM64 = 0x18
 
@@ -85,7 +85,7 @@ def test_what_does_not_fit_is_not_encoded(wrong: Instruction) -> None:
 
 
 def test_maps_are_bound_by_name() -> None:
-    totals = Map("totals", MapType.HASH, U64, U64, 16)
+    totals = MapSpec("totals", MapType.HASH, U64, U64, 16)
     load = Instruction(LD_IMM64, 1, 1, map=totals)
     assert load.encode({"totals": 7}).hex() == "18110000070000000000000000000000"
     with pytest.raises(EncodeError, match="the map totals has no descriptor"):
@@ -95,6 +95,6 @@ def test_maps_are_bound_by_name() -> None:
 
 
 def test_the_offset_of_a_map_value_is_in_the_second_slot() -> None:
-    totals = Map("totals", MapType.ARRAY, U64, U64, 1)
+    totals = MapSpec("totals", MapType.ARRAY, U64, U64, 1)
     load = Instruction(LD_IMM64, 1, 2, imm=5 << 32, map=totals)
     assert load.encode({"totals": 7}).hex() == "18210000070000000000000005000000"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from asm import U32, U64, Assembler, EncodeError, Map, MapType, Program, ProgramType, r0, r1, r2, r6
+from asm import U32, U64, Assembler, EncodeError, MapSpec, MapType, ProgramSpec, ProgramType, r0, r1, r2, r6
 
-FIRST = Map("first", MapType.HASH, U64, U64, 16)
-SECOND = Map("second", MapType.ARRAY, U32, U64, 1)
+FIRST = MapSpec("first", MapType.HASH, U64, U64, 16)
+SECOND = MapSpec("second", MapType.ARRAY, U32, U64, 1)
 
 
-def sample(second: Map = SECOND, step: int = 1) -> Program:
+def sample(second: MapSpec = SECOND, step: int = 1) -> ProgramSpec:
     a = Assembler("sample", ProgramType.TRACEPOINT)
     a.ldx(r6, r1[8], "the argument")
     a.ld_map(r1, second)
@@ -28,7 +28,7 @@ def test_maps_come_in_the_order_of_first_use() -> None:
 
 
 def test_two_maps_of_one_name_are_refused() -> None:
-    other = Map("second", MapType.ARRAY, U32, U64, 2)
+    other = MapSpec("second", MapType.ARRAY, U32, U64, 2)
     with pytest.raises(EncodeError, match="two different maps are called second"):
         _ = sample(other).maps
 
@@ -40,15 +40,15 @@ def test_every_map_needs_a_descriptor() -> None:
 
 
 def test_the_tag_is_of_the_instructions_alone() -> None:
-    renamed = Map("other", MapType.ARRAY, U32, U64, 1)
+    renamed = MapSpec("other", MapType.ARRAY, U32, U64, 1)
     assert sample().tag() == sample(renamed).tag()
     assert sample().tag() != sample(step=2).tag()
 
 
 def test_specs_are_values() -> None:
     assert sample() == sample()
-    assert hash(FIRST) == hash(Map("first", MapType.HASH, U64, U64, 16))
-    assert (FIRST.key_size, SECOND.key_size, Map("ring", MapType.RINGBUF, None, None, 4096).value_size) == (8, 4, 0)
+    assert hash(FIRST) == hash(MapSpec("first", MapType.HASH, U64, U64, 16))
+    assert (FIRST.key_size, SECOND.key_size, MapSpec("ring", MapType.RINGBUF, None, None, 4096).value_size) == (8, 4, 0)
 
 
 def test_a_listing_reads_like_the_verifier() -> None:

@@ -9,7 +9,7 @@ from typing import Callable, Dict, Tuple, Type
 
 import pytest
 
-from asm import HELPERS, U32, U64, Assembler, Map, MapType, ProgramType, r0, r1, r2, r6
+from asm import HELPERS, U32, U64, Assembler, MapSpec, MapType, ProgramType, r0, r1, r2, r6
 
 HEADER = pathlib.Path("/usr/include/linux/bpf.h")
 needs_header = pytest.mark.skipif(not HEADER.exists(), reason=f"{HEADER} is not installed")
@@ -62,11 +62,11 @@ def test_helpers_grow_in_the_order_of_their_ids() -> None:
     assert [helper.id for helper in sorted(HELPERS.values())] == list(range(1, 212))
 
 
-COUNTS = Map("counts", MapType.HASH, U64, U64, 16)
-GLOBAL = Map("global", MapType.ARRAY, U32, U64, 1)
-RING = Map("ring", MapType.RINGBUF, None, None, 4096)
-MMAPPED = Map("mmapped", MapType.ARRAY, U32, U64, 1, flags=1 << 10)
-OUTER = Map("outer", MapType.ARRAY_OF_MAPS, U32, U32, 2, inner=RING)
+COUNTS = MapSpec("counts", MapType.HASH, U64, U64, 16)
+GLOBAL = MapSpec("global", MapType.ARRAY, U32, U64, 1)
+RING = MapSpec("ring", MapType.RINGBUF, None, None, 4096)
+MMAPPED = MapSpec("mmapped", MapType.ARRAY, U32, U64, 1, flags=1 << 10)
+OUTER = MapSpec("outer", MapType.ARRAY_OF_MAPS, U32, U32, 2, inner=RING)
 
 
 def loop(a: Assembler) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, NamedTuple, Set
 
 import pytest
 
-from asm import Program, ProgramType, isa
+from asm import ProgramSpec, ProgramType, isa
 from asm.instruction import decode, slots
 from asm.requirements import Version, requirement
 from programs import build
@@ -140,7 +140,7 @@ def built_as(form: Form) -> build.ProgramSet:
     return built(replace(NEWEST, **facts, **ABILITIES[form.kernel]), replace(WHO[form.who], attach=form.attach))
 
 
-def encoded(program: Program) -> bytes:
+def encoded(program: ProgramSpec) -> bytes:
     return program.encode(dict.fromkeys(program.maps, 0))
 
 
@@ -264,7 +264,7 @@ def test_the_loop_finder_finds_loops() -> None:
 
 @every_form
 def test_programs_agree_on_their_maps(form: Form) -> None:
-    """Those that the programs of one form share agree, which `Program.maps` of one cannot see; names fit (4.15)."""
+    """Those that the programs of one form share agree, which `ProgramSpec.maps` of one cannot see; names fit (4.15)."""
     seen: Dict[str, object] = {}
     for program in built_as(form).programs.values():
         for name, spec in program.maps.items():

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from asm import U32, U64, Assembler, Map, MapType, Program, ProgramType, r1
+from asm import U32, U64, Assembler, MapSpec, MapType, ProgramSpec, ProgramType, r1
 from pybpf.types.binary import Binary, binary
 
-NUMBERS = Map("numbers", MapType.HASH, U32, U64, 1)
-OTHERS = Map("others", MapType.ARRAY, U32, U64, 1)
+NUMBERS = MapSpec("numbers", MapType.HASH, U32, U64, 1)
+OTHERS = MapSpec("others", MapType.ARRAY, U32, U64, 1)
 
 
-def made() -> Program:
+def made() -> ProgramSpec:
     a = Assembler("three_maps", kind=ProgramType.TRACEPOINT)
     a.ld_imm64(r1, 1 << 40, "wide, before a map")
     key = a.slot("key", U32)

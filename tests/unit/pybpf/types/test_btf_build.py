@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from asm import S32, U8, U16, U32, U64, Assembler, Layout, Map, MapType, ProgramType, field, r1
+from asm import S32, U8, U16, U32, U64, Assembler, Layout, MapSpec, MapType, ProgramType, field, r1
 from pybpf.programs import excerpt
 from pybpf.types.binary import binary
 from pybpf.types.btf import Btf
@@ -39,7 +39,7 @@ class Record(Layout):
 
 def test_layouts_read_back() -> None:
     writer = BtfWriter()
-    key, value = writer.map_types(Map("m", MapType.HASH, U64, Record, 1))
+    key, value = writer.map_types(MapSpec("m", MapType.HASH, U64, Record, 1))
     assert writer.data(Record) == value
     btf = Btf(writer.build())
     assert btf.type_id("int", "u64") == key
