@@ -13,13 +13,32 @@ from asm.instruction import Instruction, slots
 from asm.requirements import HELPERS
 
 _ALU = {
-    isa.ADD: "+=", isa.SUB: "-=", isa.MUL: "*=", isa.DIV: "/=", isa.OR: "|=", isa.AND: "&=", isa.LSH: "<<=",
-    isa.RSH: ">>=", isa.MOD: "%=", isa.XOR: "^=", isa.MOV: "=", isa.ARSH: "s>>=",
-}  # fmt: skip
+    isa.ADD: "+=",
+    isa.SUB: "-=",
+    isa.MUL: "*=",
+    isa.DIV: "/=",
+    isa.OR: "|=",
+    isa.AND: "&=",
+    isa.LSH: "<<=",
+    isa.RSH: ">>=",
+    isa.MOD: "%=",
+    isa.XOR: "^=",
+    isa.MOV: "=",
+    isa.ARSH: "s>>=",
+}
 _JUMP = {
-    isa.JEQ: "==", isa.JGT: ">", isa.JGE: ">=", isa.JSET: "&", isa.JNE: "!=", isa.JSGT: "s>", isa.JSGE: "s>=",
-    isa.JLT: "<", isa.JLE: "<=", isa.JSLT: "s<", isa.JSLE: "s<=",
-}  # fmt: skip
+    isa.JEQ: "==",
+    isa.JGT: ">",
+    isa.JGE: ">=",
+    isa.JSET: "&",
+    isa.JNE: "!=",
+    isa.JSGT: "s>",
+    isa.JSGE: "s>=",
+    isa.JLT: "<",
+    isa.JLE: "<=",
+    isa.JSLT: "s<",
+    isa.JSLE: "s<=",
+}
 _ATOMIC = {isa.ADD: ("+=", "add"), isa.OR: ("|=", "or"), isa.AND: ("&=", "and"), isa.XOR: ("^=", "xor")}
 _HELPER_NAMES = {helper.id: name for name, helper in HELPERS.items()}
 _NOTE_COLUMN = 44

@@ -406,8 +406,9 @@ class Mnemonics(Emitter):
 
     def call_kernel(self, name: str, type_id: int, note: str = "") -> None:
         """r0 = name(r1, ..., r5), a function of the kernel's own with this BTF id; r1 to r5 are lost (5.13)"""
-        self.emit_call(Instruction(isa.JMP | isa.CALL, 0, isa.PSEUDO_KERNEL_CALL, imm=type_id, call=name, note=note),
-                       returns=True)  # fmt: skip
+        self.emit_call(
+            Instruction(isa.JMP | isa.CALL, 0, isa.PSEUDO_KERNEL_CALL, imm=type_id, call=name, note=note), returns=True
+        )
 
     def exit(self, note: str = "") -> None:
         """return r0"""

@@ -59,8 +59,11 @@ def _command_parser(command: str, module: ModuleType) -> argparse.ArgumentParser
 
 
 def _top_parser(summaries: bool) -> argparse.ArgumentParser:
-    parser = _Parser(prog="iotrace", description="What an application really does to its files.",
-                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = _Parser(
+        prog="iotrace",
+        description="What an application really does to its files.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     if summaries:
         lines = (f"  {name:8} {_load(name).HELP.strip().partition(chr(10))[0]}" for name in COMMANDS)
         parser.epilog = "commands:\n" + "\n".join(lines) + "\n\niotrace COMMAND --help says more."

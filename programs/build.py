@@ -1,4 +1,5 @@
 """Puts a form of the programs together: which there are, where they attach, and who follows whom."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -59,7 +60,7 @@ class ProgramSet:
     programs: Dict[str, ProgramSpec]
     attach: Dict[str, List[Hook]]
     jumps: Dict[int, str]
-    syscalls: Dict[int, int]        # number -> Descriptor.pack(): the rows of the ``syscalls`` map
+    syscalls: Dict[int, int]  # number -> Descriptor.pack(): the rows of the ``syscalls`` map
     entering: FrozenSet[str]
 
     @property
@@ -69,8 +70,17 @@ class ProgramSet:
 
 
 # What is tail-called at the entry of a call.
-ENTERING = ("enter_other", "walk_0", "enter_aio", "aio_ring", "aio_last", "aio_note", "aio_new",
-            "aio_vector", "aio_rare_ring")
+ENTERING = (
+    "enter_other",
+    "walk_0",
+    "enter_aio",
+    "aio_ring",
+    "aio_last",
+    "aio_note",
+    "aio_new",
+    "aio_vector",
+    "aio_rare_ring",
+)
 
 
 def system_calls(machine: str) -> List[SystemCall]:
@@ -82,15 +92,32 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
     """All programs of one form."""
     facts = (kernel, options, maps)
     made = [
-        transfer.exit_main(*facts), transfer.exit_vector(*facts), sync.exit_sync(*facts), copies.exit_source(*facts),
-        copies.exit_target(*facts), lifetime.enter_other(*facts), lifetime.exit_close(*facts),
-        lifetime.exit_open(*facts), lifetime.exit_mmap(*facts), lifetime.exit_namespace(*facts),
-        lifetime.exit_ring(*facts), path.walk(*facts, SCRATCH_ENTER), path.walk(*facts, SCRATCH_EXIT),
-        renames.exit_old_name(*facts), renames.exit_new_name(*facts),
-        targets.new_task(*facts), targets.exit_task(*facts),
-        aio.enter_aio(*facts), aio.events(*facts, entering=True), aio.last(*facts), aio.note(*facts),
+        transfer.exit_main(*facts),
+        transfer.exit_vector(*facts),
+        sync.exit_sync(*facts),
+        copies.exit_source(*facts),
+        copies.exit_target(*facts),
+        lifetime.enter_other(*facts),
+        lifetime.exit_close(*facts),
+        lifetime.exit_open(*facts),
+        lifetime.exit_mmap(*facts),
+        lifetime.exit_namespace(*facts),
+        lifetime.exit_ring(*facts),
+        path.walk(*facts, SCRATCH_ENTER),
+        path.walk(*facts, SCRATCH_EXIT),
+        renames.exit_old_name(*facts),
+        renames.exit_new_name(*facts),
+        targets.new_task(*facts),
+        targets.exit_task(*facts),
+        aio.enter_aio(*facts),
+        aio.events(*facts, entering=True),
+        aio.last(*facts),
+        aio.note(*facts),
         aio.note_new(*facts),
-        aio.exit_submit(*facts), aio.undo(*facts), aio.exit_reap(*facts), aio.exit_context(*facts),
+        aio.exit_submit(*facts),
+        aio.undo(*facts),
+        aio.exit_reap(*facts),
+        aio.exit_context(*facts),
     ]
     tasks = "tracepoint" if options.attach == "perf" else "raw_tracepoint"
     attach = {
@@ -101,17 +128,37 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
         made.append(targets.rename(*facts))
         attach["rename"] = [Hook(tasks, "task", "task_rename")]
     jumps = {
-        Kind.VECTOR: "exit_vector", Kind.SYNC: "exit_sync", Kind.CLOSE: "exit_close", Kind.OPEN: "exit_open",
-        Kind.MMAP: "exit_mmap", Kind.SENDFILE: "exit_copy_source", Kind.COPY: "exit_copy_source",
-        Kind.NAMESPACE: "exit_namespace", Kind.RING: "exit_ring",
-        Kind.RENAME: "exit_old_name", Kind.RENAMEAT: "exit_old_name", Kind.RENAMEAT2: "exit_old_name",
-        Kind.UNLINK: "exit_old_name", Kind.UNLINKAT: "exit_old_name",
-        EXIT: "exit", ENTER_OTHER: "enter_other", COPY_TARGET: "exit_copy_target", NEW_NAME: "exit_new_name",
-        WALKS[SCRATCH_ENTER]: "walk_0", WALKS[SCRATCH_EXIT]: "walk_1",
-        Kind.AIO_SETUP: "exit_aio_context", Kind.AIO_DESTROY: "exit_aio_context", Kind.AIO_EXIT: "exit_aio_context",
-        Kind.AIO_SUBMIT: "exit_aio_submit", Kind.AIO_REAP: "exit_aio_reap",
-        AIO_ENTER: "enter_aio", AIO_RING: "aio_ring", AIO_NOTE: "aio_note", AIO_NEW: "aio_new",
-        AIO_LAST: "aio_last", AIO_UNDO: "aio_undo",
+        Kind.VECTOR: "exit_vector",
+        Kind.SYNC: "exit_sync",
+        Kind.CLOSE: "exit_close",
+        Kind.OPEN: "exit_open",
+        Kind.MMAP: "exit_mmap",
+        Kind.SENDFILE: "exit_copy_source",
+        Kind.COPY: "exit_copy_source",
+        Kind.NAMESPACE: "exit_namespace",
+        Kind.RING: "exit_ring",
+        Kind.RENAME: "exit_old_name",
+        Kind.RENAMEAT: "exit_old_name",
+        Kind.RENAMEAT2: "exit_old_name",
+        Kind.UNLINK: "exit_old_name",
+        Kind.UNLINKAT: "exit_old_name",
+        EXIT: "exit",
+        ENTER_OTHER: "enter_other",
+        COPY_TARGET: "exit_copy_target",
+        NEW_NAME: "exit_new_name",
+        WALKS[SCRATCH_ENTER]: "walk_0",
+        WALKS[SCRATCH_EXIT]: "walk_1",
+        Kind.AIO_SETUP: "exit_aio_context",
+        Kind.AIO_DESTROY: "exit_aio_context",
+        Kind.AIO_EXIT: "exit_aio_context",
+        Kind.AIO_SUBMIT: "exit_aio_submit",
+        Kind.AIO_REAP: "exit_aio_reap",
+        AIO_ENTER: "enter_aio",
+        AIO_RING: "aio_ring",
+        AIO_NOTE: "aio_note",
+        AIO_NEW: "aio_new",
+        AIO_LAST: "aio_last",
+        AIO_UNDO: "aio_undo",
     }
     if not kernel.loops:
         made += [aio.measure(*facts), aio.events(*facts, entering=False)]
@@ -151,7 +198,9 @@ def io_uring(kernel: Kernel, options: Options, maps: Maps) -> Optional[ProgramSe
             made.append(maker(*facts, copy))
             attach[made[-1].name] = [Hook("raw_tracepoint", "io_uring", shown.events[event])]
     jumps = {
-        URING_TAKEN: "uring_taken", URING_REFUSED: "uring_refused", WALKS[SCRATCH_EXIT]: f"walk_{SCRATCH_EXIT}",
+        URING_TAKEN: "uring_taken",
+        URING_REFUSED: "uring_refused",
+        WALKS[SCRATCH_EXIT]: f"walk_{SCRATCH_EXIT}",
     }
     for index, program in _io_uring_parts(*facts).items():
         made.append(program)
@@ -170,18 +219,26 @@ def _io_uring_parts(kernel: Kernel, options: Options, maps: Maps, shown: Uring) 
     facts, kinds = (kernel, options, maps, shown), known(shown).values()
     parts = {URING_UNSEEN: uring.unseen(*facts, "taken"), URING_BAD_UNSEEN: uring.unseen(*facts, "refused")}
     if TARGET in kinds:
-        parts.update({
-            URING_INTO: uring_splice.into(*facts), URING_BAD_INTO: uring_splice.into(*facts, entry=True),
-            URING_FROM: uring_splice.out_of(*facts), URING_BAD_FROM: uring_splice.out_of(*facts, entry=True),
-            URING_INTO_DONE: uring_splice.into_done(*facts), URING_FROM_DONE: uring_splice.out_of_done(*facts),
-        })
+        parts.update(
+            {
+                URING_INTO: uring_splice.into(*facts),
+                URING_BAD_INTO: uring_splice.into(*facts, entry=True),
+                URING_FROM: uring_splice.out_of(*facts),
+                URING_BAD_FROM: uring_splice.out_of(*facts, entry=True),
+                URING_INTO_DONE: uring_splice.into_done(*facts),
+                URING_FROM_DONE: uring_splice.out_of_done(*facts),
+            }
+        )
     if OPEN in kinds:
         parts[URING_OPEN_DONE] = uring_files.open_done(*facts)
     if CLOSE in kinds:
-        parts.update({
-            URING_CLOSE: uring_files.close(*facts), URING_BAD_CLOSE: uring_files.close(*facts, entry=True),
-            URING_CLOSE_DONE: uring_files.close_done(*facts),
-        })
+        parts.update(
+            {
+                URING_CLOSE: uring_files.close(*facts),
+                URING_BAD_CLOSE: uring_files.close(*facts, entry=True),
+                URING_CLOSE_DONE: uring_files.close_done(*facts),
+            }
+        )
     return parts
 
 

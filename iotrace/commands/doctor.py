@@ -44,8 +44,9 @@ class Finding(NamedTuple):
 
 
 def setup(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--no-load", action="store_true", help="do not load the programs to see whether the kernel "
-                                                               "takes them")  # fmt: skip
+    parser.add_argument(
+        "--no-load", action="store_true", help="do not load the programs to see whether the kernel takes them"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -78,8 +79,11 @@ def _privileges() -> Iterator[Finding]:
         yield Finding("privileges", "!", "run as root, or with CAP_BPF and CAP_PERFMON (5.8), CAP_SYS_ADMIN before")
     soft, hard = memlock()
     if features.FEATURES["memcg"].state is not State.SUPPORTED and Capability.SYS_RESOURCE not in held:
-        yield Finding("RLIMIT_MEMLOCK", "no", f"{text.size(soft)}, at most {text.size(hard)} without CAP_SYS_RESOURCE: "
-                                              "use a small --max-files")  # fmt: skip
+        yield Finding(
+            "RLIMIT_MEMLOCK",
+            "no",
+            f"{text.size(soft)}, at most {text.size(hard)} without CAP_SYS_RESOURCE: use a small --max-files",
+        )
     lockdown = features.lockdown()
     if lockdown == "confidentiality":
         yield Finding("lockdown", "!", "confidentiality: programs may not read kernel memory; no tracing here")
@@ -100,8 +104,10 @@ def _kernel() -> Iterator[Finding]:
     yield _tracefs()
     try:
         method = choose("auto")
-        why = {"raw": "raw tracepoints, the cheapest that this kernel lets in",
-               "perf": "perf tracepoints: there is nothing cheaper here"}[method]  # fmt: skip
+        why = {
+            "raw": "raw tracepoints, the cheapest that this kernel lets in",
+            "perf": "perf tracepoints: there is nothing cheaper here",
+        }[method]
         yield Finding("attach", "ok", why)
     except Failure as error:
         yield Finding("attach", "!", str(error))
@@ -161,13 +167,14 @@ def _trial() -> Finding:
             programs = session.programs
             total = sum(program.info().xlated_len for program in programs)
             bound = text.size(_default_bound(session))
-            return Finding("programs", "ok", f"{len(programs)} loaded, {text.size(total)}; maps of a run take up to "
-                                             f"{bound} of kernel memory")  # fmt: skip
+            return Finding(
+                "programs",
+                "ok",
+                f"{len(programs)} loaded, {text.size(total)}; maps of a run take up to {bound} of kernel memory",
+            )
     except Failure as error:
         return Finding("programs", "!", str(error))
 
 
 def _default_bound(session: Session) -> int:
     return session.memory_bound(session.default_files)
-
-

@@ -22,10 +22,22 @@ iotrace export run.iotrace --path '*.wal' --sort written --limit 10
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
     """The options that choose among a profile's files, which every command that reads one shares."""
-    parser.add_argument("--path", metavar="GLOB", action="append", default=[], type=os.fsencode,
-                        help="only files whose path matches (repeatable; * matches slashes too)")  # fmt: skip
-    parser.add_argument("--exclude", metavar="GLOB", action="append", default=[], type=os.fsencode,
-                        help="no files whose path matches (repeatable)")  # fmt: skip
+    parser.add_argument(
+        "--path",
+        metavar="GLOB",
+        action="append",
+        default=[],
+        type=os.fsencode,
+        help="only files whose path matches (repeatable; * matches slashes too)",
+    )
+    parser.add_argument(
+        "--exclude",
+        metavar="GLOB",
+        action="append",
+        default=[],
+        type=os.fsencode,
+        help="no files whose path matches (repeatable)",
+    )
 
 
 def selection(args: argparse.Namespace) -> profile.Selection:

@@ -33,8 +33,13 @@ def setup(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--by", choices=report.GROUPS, default="file", help="what a line stands for; default: file")
     what.add_argument("--file", metavar="PATH", help="everything about one file (a glob will do that only one matches)")
-    parser.add_argument("--depth", metavar="N", type=count, default=0,
-                        help="with --by directory: N names deep; default: 0, where the files are")  # fmt: skip
+    parser.add_argument(
+        "--depth",
+        metavar="N",
+        type=count,
+        default=0,
+        help="with --by directory: N names deep; default: 0, where the files are",
+    )
     parser.add_argument("--sort", choices=tuple(profile.SORTS), default="bytes", help="default: %(default)s")
     parser.add_argument("--limit", metavar="N", type=count, default=20, help="lines; 0 for all; default: %(default)s")
     add_selection(parser)
@@ -47,7 +52,14 @@ def run(args: argparse.Namespace) -> int:
             if args.file is not None:
                 report.show_file(sys.stdout, readers, args.file)
             else:
-                report.show(sys.stdout, readers, by=args.by, depth=args.depth, sort=args.sort, limit=args.limit,
-                            selection=selection(args))  # fmt: skip
+                report.show(
+                    sys.stdout,
+                    readers,
+                    by=args.by,
+                    depth=args.depth,
+                    sort=args.sort,
+                    limit=args.limit,
+                    selection=selection(args),
+                )
             sys.stdout.flush()
     return 0

@@ -37,34 +37,75 @@ def setup(parser: argparse.ArgumentParser) -> None:
     parser.usage = "iotrace run [OPTION...] [-- COMMAND ARG...]"
     whom = parser.add_argument_group("whom (selectors add up)")
     whom.add_argument("command", nargs="*", metavar="COMMAND", help="start it and trace it from its first system call")
-    whom.add_argument("--pid", metavar="PID[,PID...]", action="append", default=[], type=_pids,
-                      help="trace a process with all its threads (repeatable)")  # fmt: skip
-    whom.add_argument("--comm", metavar="GLOB", action="append", default=[], type=_comm,
-                      help="trace processes whose name (/proc/PID/comm) matches, now or later")  # fmt: skip
+    whom.add_argument(
+        "--pid",
+        metavar="PID[,PID...]",
+        action="append",
+        default=[],
+        type=_pids,
+        help="trace a process with all its threads (repeatable)",
+    )
+    whom.add_argument(
+        "--comm",
+        metavar="GLOB",
+        action="append",
+        default=[],
+        type=_comm,
+        help="trace processes whose name (/proc/PID/comm) matches, now or later",
+    )
     whom.add_argument("--all", action="store_true", help="trace everything but iotrace itself")
     follow = whom.add_mutually_exclusive_group()
-    follow.add_argument("--follow", action="store_true", default=None,
-                        help="trace descendants too, whatever their name (the default for COMMAND)")  # fmt: skip
+    follow.add_argument(
+        "--follow",
+        action="store_true",
+        default=None,
+        help="trace descendants too, whatever their name (the default for COMMAND)",
+    )
     follow.add_argument("--no-follow", action="store_true", help="trace COMMAND alone")
     whom.add_argument("--user", metavar="NAME", help="run COMMAND as this user")
     what = parser.add_argument_group("what")
-    what.add_argument("--path", metavar="GLOB", action="append", default=[], type=os.fsencode,
-                      help="only files whose path matches (repeatable; * matches slashes too)")  # fmt: skip
-    what.add_argument("--exclude", metavar="GLOB", action="append", default=[], type=os.fsencode,
-                      help="no files whose path matches (repeatable)")  # fmt: skip
+    what.add_argument(
+        "--path",
+        metavar="GLOB",
+        action="append",
+        default=[],
+        type=os.fsencode,
+        help="only files whose path matches (repeatable; * matches slashes too)",
+    )
+    what.add_argument(
+        "--exclude",
+        metavar="GLOB",
+        action="append",
+        default=[],
+        type=os.fsencode,
+        help="no files whose path matches (repeatable)",
+    )
     what.add_argument("--include-pseudo", action="store_true", help="files of proc, sysfs and the like too")
     how = parser.add_argument_group("how")
     how.add_argument("-o", "--output", metavar="FILE", help="the profile (default: iotrace-NAME-TIME.iotrace)")
     how.add_argument("--duration", metavar="SECONDS", type=_seconds, help="stop after this time; COMMAND goes on")
-    how.add_argument("--attach", choices=("auto", "raw", "perf", "fentry"), default="auto",
-                     help="raw tracepoints (4.17), perf tracepoints (4.14) or fentry (5.5)")  # fmt: skip
-    how.add_argument("--offsets", metavar="auto|btf|calibrate|FILE", default="auto",
-                     help="where kernel structures are known from: btf, calibrate (search them), or a file that "
-                          "tools/offsets made; default: what there is, in this order")  # fmt: skip
+    how.add_argument(
+        "--attach",
+        choices=("auto", "raw", "perf", "fentry"),
+        default="auto",
+        help="raw tracepoints (4.17), perf tracepoints (4.14) or fentry (5.5)",
+    )
+    how.add_argument(
+        "--offsets",
+        metavar="auto|btf|calibrate|FILE",
+        default="auto",
+        help="where kernel structures are known from: btf, calibrate (search them), or a file that "
+        "tools/offsets made; default: what there is, in this order",
+    )
     how.add_argument("--vmlinux", metavar="FILE", help="take them from this kernel's image with debug information")
-    how.add_argument("--max-files", metavar="N", type=_entries, default=0,
-                     help="bounds kernel memory: files that are counted for at once; idle ones move to the profile "
-                          "(default: as suits the kernel)")  # fmt: skip
+    how.add_argument(
+        "--max-files",
+        metavar="N",
+        type=_entries,
+        default=0,
+        help="bounds kernel memory: files that are counted for at once; idle ones move to the profile "
+        "(default: as suits the kernel)",
+    )
     how.add_argument("-q", "--quiet", action="store_true", help="no status line and no summary")
 
 
@@ -80,8 +121,9 @@ def _comm(word: str) -> bytes:
     if not name:
         raise argparse.ArgumentTypeError("a process name cannot be empty")
     if len(name) > 15 and not re.search(rb"[*?\[\\]", name):
-        raise argparse.ArgumentTypeError(f"{word!r} matches no process: the kernel cuts names to 15 bytes; "
-                                         f"use {os.fsdecode(name[:15])!r}")  # fmt: skip
+        raise argparse.ArgumentTypeError(
+            f"{word!r} matches no process: the kernel cuts names to 15 bytes; use {os.fsdecode(name[:15])!r}"
+        )
     return name
 
 
@@ -129,10 +171,18 @@ def _settings(args: argparse.Namespace) -> Settings:
             raise UserError(f"--pid {pid}: that is a thread of process {group}; give --pid {group}")
     follow = not args.no_follow if args.command else bool(args.follow)
     return Settings(
-        pids=pids, comms=args.comm, everything=args.all, follow=follow, attach=args.attach,
-        include_pseudo=args.include_pseudo, max_files=args.max_files, paths=args.path, excludes=args.exclude,
-        offsets=args.offsets, vmlinux=args.vmlinux,
-    )  # fmt: skip
+        pids=pids,
+        comms=args.comm,
+        everything=args.all,
+        follow=follow,
+        attach=args.attach,
+        include_pseudo=args.include_pseudo,
+        max_files=args.max_files,
+        paths=args.path,
+        excludes=args.exclude,
+        offsets=args.offsets,
+        vmlinux=args.vmlinux,
+    )
 
 
 def _waits_for_a_name(args: argparse.Namespace) -> bool:
@@ -195,6 +245,7 @@ class Run:
             from iotrace.profile import reader as profile  # noqa: PLC0415
             from iotrace.profile import writer as writing  # noqa: PLC0415
             from iotrace.views import report  # noqa: PLC0415
+
             session.write_to(writing.Writer(self.output))
             self.status.begin(session)
             if self.args.duration:
@@ -312,8 +363,11 @@ class StatusLine:
         self.started = time.monotonic()
         if self.enabled:
             bound = text.size(session.memory_bound())
-            print(f"tracing by {session.attach_method} tracepoints, up to {session.max_files:,} files, "
-                  f"at most {bound} of kernel memory; Ctrl-C ends", file=sys.stderr)  # fmt: skip
+            print(
+                f"tracing by {session.attach_method} tracepoints, up to {session.max_files:,} files, "
+                f"at most {bound} of kernel memory; Ctrl-C ends",
+                file=sys.stderr,
+            )
 
     def update(self, session: Session) -> None:
         now = time.monotonic()
@@ -321,8 +375,10 @@ class StatusLine:
             return
         self.next = now + STATUS_EVERY
         calls, moved, lost = session.rates(now)
-        line = (f"{now - self.started:6.0f} s  {len(session.names):,} files  {text.number(round(calls))} calls/s  "
-                f"{text.size(round(moved))}/s  {lost:,} lost")  # fmt: skip
+        line = (
+            f"{now - self.started:6.0f} s  {len(session.names):,} files  {text.number(round(calls))} calls/s  "
+            f"{text.size(round(moved))}/s  {lost:,} lost"
+        )
         print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
 
     def end(self) -> None:

@@ -124,5 +124,3 @@ def _allocates_anywhere(btf: Btf) -> bool:
     except MissingMember:
         return False
     return features.pretended() is None
-
-

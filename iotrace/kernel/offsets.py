@@ -110,8 +110,10 @@ def from_calibration(machine: str, tracefs: Optional[Tracefs] = None) -> Offsets
     try:
         found = calibrate(tracefs)
     except CalibrationError as error:
-        raise Failure(f"this kernel's structures could not be made out: {error}; give its debug image with --vmlinux, "
-                      "or a file of tools/offsets with --offsets") from error  # fmt: skip
+        raise Failure(
+            f"this kernel's structures could not be made out: {error}; give its debug image with --vmlinux, "
+            "or a file of tools/offsets with --offsets"
+        ) from error
     except (OSError, TracefsError) as error:
         raise Failure(f"this kernel's structures could not be looked at: {error}") from error
     members = dict(found.members)

@@ -48,11 +48,16 @@ class Plan:
 
     def packed(self) -> bytes:
         """As bytes that `unpacked` takes, in the same version of Python."""
-        return marshal.dumps((
-            asdict(self.kernel), asdict(self.options), self.preallocate, _as_tuple(self.form),
-            self.rings and _as_tuple(self.rings),
-            {name: feature.known for name, feature in features.FEATURES.items() if feature.known is not None},
-        ))  # fmt: skip
+        return marshal.dumps(
+            (
+                asdict(self.kernel),
+                asdict(self.options),
+                self.preallocate,
+                _as_tuple(self.form),
+                self.rings and _as_tuple(self.rings),
+                {name: feature.known for name, feature in features.FEATURES.items() if feature.known is not None},
+            )
+        )
 
 
 def unpacked(raw: bytes) -> Plan:
@@ -61,8 +66,14 @@ def unpacked(raw: bytes) -> Plan:
         kernel, options, preallocate, form, rings, answers = marshal.loads(raw)
         if kernel["uring"] is not None:
             kernel["uring"] = Uring(**kernel["uring"])
-        plan = Plan(Kernel(**kernel), Options(**options), preallocate,
-                    _from_tuple(form), rings and _from_tuple(rings), kept=True)  # fmt: skip
+        plan = Plan(
+            Kernel(**kernel),
+            Options(**options),
+            preallocate,
+            _from_tuple(form),
+            rings and _from_tuple(rings),
+            kept=True,
+        )
         known: Mapping[str, bool] = dict(answers)
     except (EOFError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"no plan: {error}") from None
@@ -73,15 +84,25 @@ def unpacked(raw: bytes) -> Plan:
 
 
 def _as_tuple(form: Form) -> Tuple[Any, ...]:
-    return ([tuple(program) for program in form.programs.values()], [(name, tuple(hook)) for name, hook in form.hooks],
-            {int(index): name for index, name in form.jumps.items()}, form.syscalls, form.entering)  # fmt: skip
+    return (
+        [tuple(program) for program in form.programs.values()],
+        [(name, tuple(hook)) for name, hook in form.hooks],
+        {int(index): name for index, name in form.jumps.items()},
+        form.syscalls,
+        form.entering,
+    )
 
 
 def _from_tuple(raw: Tuple[Any, ...]) -> Form:
     programs, hooks, jumps, syscalls, entering = raw
     made = [Binary(*program) for program in programs]
-    return Form({program.name: program for program in made}, [(name, Hook(*hook)) for name, hook in hooks],
-                jumps, syscalls, entering)  # fmt: skip
+    return Form(
+        {program.name: program for program in made},
+        [(name, Hook(*hook)) for name, hook in hooks],
+        jumps,
+        syscalls,
+        entering,
+    )
 
 
 def identity(options: Options, source: str) -> Optional[Tuple[str, ...]]:

@@ -15,20 +15,46 @@ Histogram = Dict[int, int]
 MAX_COUNTER = (1 << 63) - 1
 
 READS: Tuple[str, ...] = (
-    "read", "readv", "pread64", "preadv", "preadv2",
-    "sendfile_read", "copy_file_range_read", "splice_read",
-    "aio_pread", "aio_preadv", "uring_read", "uring_readv", "uring_read_fixed",
+    "read",
+    "readv",
+    "pread64",
+    "preadv",
+    "preadv2",
+    "sendfile_read",
+    "copy_file_range_read",
+    "splice_read",
+    "aio_pread",
+    "aio_preadv",
+    "uring_read",
+    "uring_readv",
+    "uring_read_fixed",
     "uring_splice_read",
-)  # fmt: skip
+)
 WRITES: Tuple[str, ...] = (
-    "write", "writev", "pwrite64", "pwritev", "pwritev2",
-    "sendfile_write", "copy_file_range_write", "splice_write",
-    "aio_pwrite", "aio_pwritev", "uring_write", "uring_writev", "uring_write_fixed",
+    "write",
+    "writev",
+    "pwrite64",
+    "pwritev",
+    "pwritev2",
+    "sendfile_write",
+    "copy_file_range_write",
+    "splice_write",
+    "aio_pwrite",
+    "aio_pwritev",
+    "uring_write",
+    "uring_writev",
+    "uring_write_fixed",
     "uring_splice_write",
-)  # fmt: skip
+)
 SYNCS: Tuple[str, ...] = (
-    "fsync", "fdatasync", "sync_file_range", "aio_fsync", "aio_fdsync", "uring_fsync", "uring_sync_file_range",
-)  # fmt: skip
+    "fsync",
+    "fdatasync",
+    "sync_file_range",
+    "aio_fsync",
+    "aio_fdsync",
+    "uring_fsync",
+    "uring_sync_file_range",
+)
 LIFETIME: Tuple[str, ...] = ("open", "close")
 SIZELESS = frozenset(SYNCS + LIFETIME)
 """System calls that move no data, and so have neither bytes nor size histograms."""
@@ -124,8 +150,17 @@ HISTOGRAMS: Tuple[str, ...] = ("sequential_read", "sequential_write", "bytes_bet
 SYSCALL_HISTOGRAMS: Tuple[str, ...] = ("requested", "completed", "latency_ns")
 
 # How two records of one file combine. What is in none of these (device, inode, ...) is the later record's.
-_SUMS = ("opens", "closes", "bytes_read", "bytes_written", "bytes_synced", "bytes_unsynced", "rewrites",
-         "direct_calls", "durable_writes")  # fmt: skip
+_SUMS = (
+    "opens",
+    "closes",
+    "bytes_read",
+    "bytes_written",
+    "bytes_synced",
+    "bytes_unsynced",
+    "rewrites",
+    "direct_calls",
+    "durable_writes",
+)
 _MINIMA = ("lowest_offset", "first_read_ns", "first_write_ns")
 _MAXIMA = ("highest_offset", "last_read_ns", "last_write_ns", "last_sync_ns")
 _LATEST = ("renamed_to", "device", "inode", "fstype", "deleted")
@@ -213,13 +248,17 @@ def add_headers(a: Header, b: Header) -> Header:
         ended_ns=max(a.ended_ns, b.ended_ns),
         filters=a.filters if a.filters == b.filters else {},
         attach=_either(a.attach, b.attach),
-        coverage={k: _either(a.coverage.get(k, ""), b.coverage.get(k, ""))
-                  for k in sorted(a.coverage.keys() | b.coverage.keys())},
+        coverage={
+            k: _either(a.coverage.get(k, ""), b.coverage.get(k, ""))
+            for k in sorted(a.coverage.keys() | b.coverage.keys())
+        },
         lost=add_counts(a.lost, b.lost),
-        unattributed={k: add_counts(a.unattributed.get(k, {}), b.unattributed.get(k, {}))
-                      for k in sorted(a.unattributed.keys() | b.unattributed.keys())},
+        unattributed={
+            k: add_counts(a.unattributed.get(k, {}), b.unattributed.get(k, {}))
+            for k in sorted(a.unattributed.keys() | b.unattributed.keys())
+        },
         overhead=a.overhead if a.overhead == b.overhead else {},
-    )  # fmt: skip
+    )
 
 
 def merge(a: Profile, b: Profile) -> Profile:

@@ -31,8 +31,19 @@ from iotrace.profile.rows import FileRow, check, check_text, read_calls, read_fi
 from iotrace.profile.schema import APPLICATION_ID, SCALARS, SCHEMA_VERSION, TABLES
 from iotrace.profile.writer import write
 
-__all__ = ["EVERYTHING", "SORTS", "FileRow", "ProfileError", "ProfileReader", "Selection", "Totals", "combined_files",
-           "combined_rows", "open", "write"]  # fmt: skip
+__all__ = [
+    "EVERYTHING",
+    "SORTS",
+    "FileRow",
+    "ProfileError",
+    "ProfileReader",
+    "Selection",
+    "Totals",
+    "combined_files",
+    "combined_rows",
+    "open",
+    "write",
+]
 
 SORTS: Dict[str, str] = {
     "bytes": "bytes_read + bytes_written DESC",
@@ -110,8 +121,9 @@ class ProfileReader:
     def __enter__(self) -> ProfileReader:
         return self
 
-    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
-                 trace: Optional[TracebackType]) -> None:  # fmt: skip
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -172,8 +184,9 @@ class ProfileReader:
         order = f"{SORTS[sort]}, path, mnt_ns" if sort else "id"
         return f"SELECT {columns} FROM file WHERE {self._where(selection)} ORDER BY {order} LIMIT ?"
 
-    def files(self, sort: Optional[str] = None, limit: int = 0,
-              selection: Selection = EVERYTHING) -> Iterator[FileStats]:  # fmt: skip
+    def files(
+        self, sort: Optional[str] = None, limit: int = 0, selection: Selection = EVERYTHING
+    ) -> Iterator[FileStats]:
         """Files with all that is known of them, in `SORTS` order or as they were written; `limit` 0 is all."""
         with self._honest():
             yield from self._files(self._select(_WHOLE_FILE, sort, selection), (limit or -1,))
@@ -234,8 +247,9 @@ def _check_start(name: str, path: bytes) -> None:
     if application != APPLICATION_ID:
         raise ProfileError(f"{name}: a database, but not a profile of iotrace")
     if version > SCHEMA_VERSION:
-        raise ProfileError(f"{name}: written by a newer iotrace (schema {version}, this one reads {SCHEMA_VERSION}):"
-                           " upgrade iotrace")  # fmt: skip
+        raise ProfileError(
+            f"{name}: written by a newer iotrace (schema {version}, this one reads {SCHEMA_VERSION}): upgrade iotrace"
+        )
     if version < SCHEMA_VERSION:
         raise ProfileError(f"{name}: written by an older iotrace (schema {version}, this one reads {SCHEMA_VERSION})")
 

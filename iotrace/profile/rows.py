@@ -12,8 +12,17 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from iotrace.profile.model import MAX_COUNTER, FileStats, Histogram, SyscallStats
 from iotrace.profile.schema import CALL_FIELDS, SCALARS
 
-_OPTIONAL = frozenset(("lowest_offset", "highest_offset", "first_read_ns", "last_read_ns", "first_write_ns",
-                       "last_write_ns", "last_sync_ns"))  # fmt: skip
+_OPTIONAL = frozenset(
+    (
+        "lowest_offset",
+        "highest_offset",
+        "first_read_ns",
+        "last_read_ns",
+        "first_write_ns",
+        "last_write_ns",
+        "last_sync_ns",
+    )
+)
 _BLOBS_AND_TEXTS = frozenset(("path", "renamed_to", "device", "fstype", "inode"))
 _COUNTS = tuple(i for i, n in enumerate(SCALARS) if n not in _OPTIONAL and n not in _BLOBS_AND_TEXTS)
 _MAYBES = tuple(i for i, n in enumerate(SCALARS) if n in _OPTIONAL)
@@ -115,8 +124,9 @@ def _call(values: object) -> SyscallStats:
     check([calls, moved], [first, last])
     if max(calls, moved, first or 0, last or 0) > MAX_COUNTER:
         raise ValueError("a count is out of range")
-    return SyscallStats(calls, moved, _table(errors), _histogram(requested), _histogram(completed),
-                        _histogram(latency), first, last)  # fmt: skip
+    return SyscallStats(
+        calls, moved, _table(errors), _histogram(requested), _histogram(completed), _histogram(latency), first, last
+    )
 
 
 _DEFAULTS: List[Optional[int]] = [0 if name in ("calls", "bytes") else None for name in CALL_FIELDS]
@@ -140,4 +150,3 @@ def read_row(row: Tuple[Any, ...]) -> FileRow:
     check_text(row[2], row[3])
     check([row[1], *row[4:]], [])
     return FileRow._make(row)
-

@@ -83,12 +83,15 @@ CALL_FIELDS: Tuple[str, ...] = ("calls", "bytes", "first_ns", "last_ok_ns", "err
 
 def _syscall_view() -> str:
     columns = (
-        f"coalesce(json_extract(call.value, '$[{number}]'), 0) AS {name}" if name == "bytes" else
-        f"json_extract(call.value, '$[{number}]') AS {name}"
+        f"coalesce(json_extract(call.value, '$[{number}]'), 0) AS {name}"
+        if name == "bytes"
+        else f"json_extract(call.value, '$[{number}]') AS {name}"
         for number, name in enumerate(CALL_FIELDS)
-    )  # fmt: skip
-    return (f"CREATE VIEW syscall AS SELECT file_id, call.key AS name, {', '.join(columns)} "
-            "FROM calls, json_each(by_syscall) AS call")  # fmt: skip
+    )
+    return (
+        f"CREATE VIEW syscall AS SELECT file_id, call.key AS name, {', '.join(columns)} "
+        "FROM calls, json_each(by_syscall) AS call"
+    )
 
 
 def _histogram_view() -> str:

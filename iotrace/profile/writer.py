@@ -60,8 +60,10 @@ def _columns(file: FileStats) -> Tuple[Any, ...]:
 
 def _call(call: SyscallStats) -> List[object]:
     """The fields of `schema.CALL_FIELDS`, as far as there is anything in them."""
-    histograms = ({str(key): count for key, count in sorted(h.items())} or None
-                  for h in (call.requested, call.completed, call.latency_ns))  # fmt: skip
+    histograms = (
+        {str(key): count for key, count in sorted(h.items())} or None
+        for h in (call.requested, call.completed, call.latency_ns)
+    )
     values: List[object] = [call.calls, call.bytes, call.first_ns, call.last_ok_ns, call.errors or None, *histograms]
     while len(values) > 1 and not values[-1] and values[-1] != 0:
         values.pop()
@@ -70,8 +72,10 @@ def _call(call: SyscallStats) -> List[object]:
 
 def as_part(file: FileStats, edges: Edges) -> Part:
     """The rows of a file. Raises OverflowError for a number that SQLite has no room for."""
-    if any(max(call.calls, call.bytes, call.first_ns or 0, call.last_ok_ns or 0) > MAX_COUNTER
-           for call in file.syscalls.values()):  # fmt: skip
+    if any(
+        max(call.calls, call.bytes, call.first_ns or 0, call.last_ok_ns or 0) > MAX_COUNTER
+        for call in file.syscalls.values()
+    ):
         raise OverflowError("a counter is larger than 2^63-1")
     calls = {name: _call(call) for name, call in sorted(file.syscalls.items())}
     return Part(_columns(file), json.dumps(calls, separators=(",", ":")), edges)
@@ -205,8 +209,9 @@ class Writer:
     def __enter__(self) -> Writer:
         return self
 
-    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
-                 trace: Optional[TracebackType]) -> None:  # fmt: skip
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
         with contextlib.suppress(_Abandoned), self._stack:
             if self._opened is not None:
                 raise _Abandoned
@@ -286,16 +291,24 @@ class Writer:
         """Does to the rows what was told by `change`."""
         database = self._database
         for number, mnt_ns, old, new in database.execute("SELECT number - 1, mnt_ns, old, new FROM change"):
-            names = {"number": number, "mnt_ns": mnt_ns, "old": old, "new": new,
-                     "below": old + b"/", "beyond": old + b"0"}  # fmt: skip
+            names = {
+                "number": number,
+                "mnt_ns": mnt_ns,
+                "old": old,
+                "new": new,
+                "below": old + b"/",
+                "beyond": old + b"0",
+            }
             for statement in _UNLINKED if new is None else _RENAMED:
                 database.execute(statement, names)
 
     def _reunite(self) -> None:
         """Parts of a file that was renamed between them have its first name in common from now on."""
         database = self._database
-        database.execute("CREATE TEMP TABLE renamed AS SELECT id FROM file JOIN edges ON file_id = id"
-                         " WHERE renamed_to IS NOT NULL ORDER BY position")  # fmt: skip
+        database.execute(
+            "CREATE TEMP TABLE renamed AS SELECT id FROM file JOIN edges ON file_id = id"
+            " WHERE renamed_to IS NOT NULL ORDER BY position"
+        )
         for key in database.execute("SELECT id FROM renamed"):
             (found,) = database.execute(_RENAMED_FILE, key)
             names = dict(zip(("first", "last", "mnt_ns", "device", "inode", "generation", "position"), found))
@@ -305,8 +318,9 @@ class Writer:
     def _add_up(self) -> int:
         """Makes one file of all that have the same path in the same mount namespace; how many rows that saved."""
         database, saved = self._database, 0
-        database.execute("CREATE TEMP TABLE repeated AS SELECT path, mnt_ns FROM file GROUP BY path, mnt_ns"
-                         " HAVING count(*) > 1")  # fmt: skip
+        database.execute(
+            "CREATE TEMP TABLE repeated AS SELECT path, mnt_ns FROM file GROUP BY path, mnt_ns HAVING count(*) > 1"
+        )
         for place in database.execute("SELECT path, mnt_ns FROM repeated"):
             rows = database.execute(_SAME_FILE, place).fetchall()
             file = add_parts((_stats(row), Edges(*row[-len(_EDGES) :])) for row in rows)

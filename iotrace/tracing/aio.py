@@ -24,6 +24,7 @@ def reapers(pid: int, kernel: Kernel, syscalls: Mapping[int, int]) -> Iterator[T
                 words[kernel.argument(place)] = value
             yield tid, Call.pack(owner=tid, process=pid, call=descriptor, args=words)
 
+
 CALLS = ("io_setup", "io_destroy", "io_submit", "io_getevents", "io_pgetevents")
 
 

@@ -29,17 +29,17 @@ def choose(wanted: str) -> str:
     if wanted == "raw" and not features.FEATURES["raw_tracepoints"].supported():
         raise Failure("this kernel has no raw tracepoints (4.17): use --attach perf")
     if wanted == "fentry" and not features.FEATURES["fentry"].supported():
-        raise Failure("this kernel lets nothing attach to its functions (fentry, 5.5; lockdown forbids it): "
-                      "use --attach raw or perf")  # fmt: skip
+        raise Failure(
+            "this kernel lets nothing attach to its functions (fentry, 5.5; lockdown forbids it): "
+            "use --attach raw or perf"
+        )
     return wanted
 
 
 class Attachment:
     """The loaded programs of a form, and what they are attached to; `missing` names calls that cannot be traced."""
 
-    def __init__(
-        self, form: Form, machine: str, maps: Mapping[str, Map[Any]], tracefs: Optional[Tracefs]
-    ) -> None:
+    def __init__(self, form: Form, machine: str, maps: Mapping[str, Map[Any]], tracefs: Optional[Tracefs]) -> None:
         """Load everything. Raises BpfError and Failure."""
         self.form = form
         self.programs: List[Program] = []

@@ -75,9 +75,13 @@ def errno_name(number: int) -> str:
 
 
 _KERNEL = {
-    35: "EDEADLK", 95: "EOPNOTSUPP", 512: "ERESTARTSYS", 513: "ERESTARTNOINTR", 514: "ERESTARTNOHAND",
+    35: "EDEADLK",
+    95: "EOPNOTSUPP",
+    512: "ERESTARTSYS",
+    513: "ERESTARTNOINTR",
+    514: "ERESTARTNOHAND",
     516: "ERESTART_RESTARTBLOCK",
-}  # fmt: skip
+}
 
 
 class Clock:
@@ -182,8 +186,10 @@ class Collector:
     def _joined(self) -> Callable[[bytes], Optional[bytes]]:
         """Finds an OpStats that the programs keep in parts."""
         head = self._maps["operations"].finder()
-        parts = [(self._maps[name].finder(), bytes(record.size))
-                 for name, record in (("completed", Completed), ("latency", Latency), ("runs", Runs))]  # fmt: skip
+        parts = [
+            (self._maps[name].finder(), bytes(record.size))
+            for name, record in (("completed", Completed), ("latency", Latency), ("runs", Runs))
+        ]
 
         def find(key: bytes) -> Optional[bytes]:
             raw = head(key)
@@ -251,8 +257,9 @@ class Collector:
         self._names.forget(file_id)
         if raw_state is None:
             return None
-        (opens, closes, rewrites, first_write, last_write, unsynced, synced, first_sync, flags,
-         operations) = FileState.struct.unpack(raw_state)  # fmt: skip
+        (opens, closes, rewrites, first_write, last_write, unsynced, synced, first_sync, flags, operations) = (
+            FileState.struct.unpack(raw_state)
+        )
         found = _Found(self._clock, tallies, runs)
         for number, call in ((opens, "open"), (closes, "close")):
             if number or call in found.errors:
@@ -267,13 +274,39 @@ class Collector:
         found.add_rest()
         _dentry, _mnt, inode, device, generation, mnt_ns, _pad = FileKey.struct.unpack(name.key)
         columns = (
-            mnt_ns, name.path, renamed, _device(device), signed(inode), name.fstype, 1,
-            int(deleted or flags & FILE_DELETED != 0), int(flags & FILE_MAPPED != 0), opens, closes, found.bytes_read,
-            found.bytes_written, synced, unsynced, rewrites, found.lowest, found.highest, found.direct, found.durable,
-            found.first_read, found.last_read, found.first_write, found.last_write, found.last_sync,
-            encode(found.runs[0]), encode(found.runs[1]), encode(found.between_syncs), found.calls, found.error_count,
-            found.syncs, found.busy,
-        )  # fmt: skip
+            mnt_ns,
+            name.path,
+            renamed,
+            _device(device),
+            signed(inode),
+            name.fstype,
+            1,
+            int(deleted or flags & FILE_DELETED != 0),
+            int(flags & FILE_MAPPED != 0),
+            opens,
+            closes,
+            found.bytes_read,
+            found.bytes_written,
+            synced,
+            unsynced,
+            rewrites,
+            found.lowest,
+            found.highest,
+            found.direct,
+            found.durable,
+            found.first_read,
+            found.last_read,
+            found.first_write,
+            found.last_write,
+            found.last_sync,
+            encode(found.runs[0]),
+            encode(found.runs[1]),
+            encode(found.between_syncs),
+            found.calls,
+            found.error_count,
+            found.syncs,
+            found.busy,
+        )
         edges = Edges(file_id - (1 << 63), generation, first_write, last_write, first_sync, self._names.changed)
         return Part(columns, "{" + ",".join(found.json) + "}", edges)
 

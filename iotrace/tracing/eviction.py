@@ -43,8 +43,16 @@ _CALL = 8 * (Call.call.offset % 8)  # the shift of Call.call, whose lowest byte 
 class Eviction:
     """Watches how full the tables are; `step` is to be called often."""
 
-    def __init__(self, maps: Mapping[str, Map[Any]], collector: Collector, names: Names, max_files: int, *,
-                 keep: Callable[[Part], None], wait: Callable[[], None]) -> None:  # fmt: skip
+    def __init__(
+        self,
+        maps: Mapping[str, Map[Any]],
+        collector: Collector,
+        names: Names,
+        max_files: int,
+        *,
+        keep: Callable[[Part], None],
+        wait: Callable[[], None],
+    ) -> None:
         """Parts go to `keep`; `wait` returns when every program that is running has ended."""
         self._wait = wait
         self._maps = maps
@@ -87,8 +95,9 @@ class Eviction:
             return True
         records = sum(bin(mask).count("1") for (mask,) in self._words("states", FileState.operations.offset))
         tallies = sum(len(keys) for keys, _ in self._maps["tallies"].blocks()) // TallyKey.size
-        return any(2 * count >= self._maps[name].max_entries
-                   for count, name in ((records, "operations"), (tallies, "tallies")))  # fmt: skip
+        return any(
+            2 * count >= self._maps[name].max_entries for count, name in ((records, "operations"), (tallies, "tallies"))
+        )
 
     def _round(self) -> Iterator[None]:
         """Moves the files away that were seen first, down to a quarter of the room."""

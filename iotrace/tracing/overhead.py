@@ -181,8 +181,12 @@ class Meter:
         def look() -> Look:
             before, made = time.monotonic_ns(), calls()
             told = [program.info() for program in entered]  # takes a while, of which the middle is meant
-            return Look((before + time.monotonic_ns()) // 2, made, sum(program.run_cnt for program in told),
-                        sum(program.run_time_ns for program in told))  # fmt: skip
+            return Look(
+                (before + time.monotonic_ns()) // 2,
+                made,
+                sum(program.run_cnt for program in told),
+                sum(program.run_time_ns for program in told),
+            )
 
         self.sampler = Sampler(enable_stats, look)
         self._own_call = system_call_ns()

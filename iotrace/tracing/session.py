@@ -1,11 +1,11 @@
 """One tracing run: load, attach, follow the targets, stop, and hand over what was seen.
 
-    with Session(settings) as session:
-        session.attach()
-        session.trace_process(pid)
-        session.write_to(Writer(path))
-        while session.step(0.2): ...
-        session.finish()
+with Session(settings) as session:
+    session.attach()
+    session.trace_process(pid)
+    session.write_to(Writer(path))
+    while session.step(0.2): ...
+    session.finish()
 """
 
 from __future__ import annotations
@@ -123,9 +123,7 @@ class Session:
             return
         planning = importlib.import_module("iotrace.kernel.planning")
         options = planning.choose(options)
-        made: plan.Plan = planning.make(
-            options, self._open_tracefs(options), settings.offsets, settings.vmlinux, found
-        )
+        made: plan.Plan = planning.make(options, self._open_tracefs(options), settings.offsets, settings.vmlinux, found)
         try:
             self._load_plan(made)
         except VerifierError:
@@ -171,8 +169,7 @@ class Session:
         self.max_files = self.settings.max_files or self.default_files
         specs = maps.declare(self.kernel, self.max_files, preallocate=made.preallocate)
         used = made.form.map_names | (made.rings.map_names if made.rings is not None else frozenset())
-        self.maps: Dict[str, Map[Any]] = create_all(
-            {name: spec for name, spec in specs.all().items() if name in used})  # fmt: skip
+        self.maps: Dict[str, Map[Any]] = create_all({name: spec for name, spec in specs.all().items() if name in used})
         for made_map in self.maps.values():
             self._stack.enter_context(made_map)
         self._fill_comm_table()
@@ -183,8 +180,9 @@ class Session:
         self.entered = self.attachment.entered + (self.rings.entered if self.rings is not None else [])
         self.names = Names()
         ring: Any = self.maps["events"]
-        self.events: Union[RingBuffer, PerfBuffer] = RingBuffer(ring) if self.kernel.ring_buffer else PerfBuffer(
-            ring, PERF_PAGES)  # fmt: skip
+        self.events: Union[RingBuffer, PerfBuffer] = (
+            RingBuffer(ring) if self.kernel.ring_buffer else PerfBuffer(ring, PERF_PAGES)
+        )
         self._stack.callback(self.events.close)
         self._before = (time.monotonic(), 0, 0)
         self.collector = Collector(self.maps, self.names, Clock(), self.kernel.big_values)
@@ -410,8 +408,12 @@ class Session:
             "files": told["files"] + self.collector.unnamed,
             "calls": told["calls"],
         }
-        more = {"processes": told["targets"], "iovecs": told["iovecs"], "calls_of_32_bit_tasks": told["compat"],
-                "truncated_paths": self.names.truncated}  # fmt: skip
+        more = {
+            "processes": told["targets"],
+            "iovecs": told["iovecs"],
+            "calls_of_32_bit_tasks": told["compat"],
+            "truncated_paths": self.names.truncated,
+        }
         return {**result, **{name: count for name, count in more.items() if count}}
 
     def close(self) -> None:
@@ -464,5 +466,3 @@ def _selector(settings: Settings) -> Optional[Callable[[bytes], bool]]:
         return not wanted or any(match(path) for match in wanted)
 
     return selected
-
-

@@ -107,11 +107,15 @@ def _overhead(told: Dict[str, object]) -> str:
     programs = f"time in programs not measured: {told.get('not_measured')}"
     if measured:
         runs, ns = numbers["program_runs"], numbers["program_ns"]
-        programs = (f"{text.number(round(runs))} runs of programs, {ns / max(runs, 1):.0f} ns each, "
-                    f"{_share(numbers['program_share'])}")  # fmt: skip
-    return (f"{programs}; a system call that is not traced: +{numbers['bystander_ns']:.0f} ns; "
-            f"iotrace itself: {text.duration(round(numbers['own_ns']))} of CPU, {_share(numbers['own_share'])}, "
-            f"and {text.duration(round(numbers['start_ns']))} to start")  # fmt: skip
+        programs = (
+            f"{text.number(round(runs))} runs of programs, {ns / max(runs, 1):.0f} ns each, "
+            f"{_share(numbers['program_share'])}"
+        )
+    return (
+        f"{programs}; a system call that is not traced: +{numbers['bystander_ns']:.0f} ns; "
+        f"iotrace itself: {text.duration(round(numbers['own_ns']))} of CPU, {_share(numbers['own_share'])}, "
+        f"and {text.duration(round(numbers['start_ns']))} to start"
+    )
 
 
 def _share(share: float) -> str:
@@ -127,12 +131,18 @@ def show_header(screen: Screen, header: Header) -> None:
     if header.filters:
         screen.field("filters", ", ".join(f"{name}: {value}" for name, value in header.filters.items()))
     screen.field("host", f"{header.host}, Linux {header.kernel}, {header.machine}")
-    screen.field("traced", f"{started}, {text.duration(max(0, header.ended_ns - header.started_ns))},"
-                           f" by {header.attach or 'unknown means'}, iotrace {header.version}")  # fmt: skip
+    screen.field(
+        "traced",
+        f"{started}, {text.duration(max(0, header.ended_ns - header.started_ns))},"
+        f" by {header.attach or 'unknown means'}, iotrace {header.version}",
+    )
     screen.field("coverage", _coverage(header.coverage))
     if header.unattributed:
-        calls = (f"{call} {errno}: {count}" for call, errors in sorted(header.unattributed.items())
-                 for errno, count in sorted(errors.items()))  # fmt: skip
+        calls = (
+            f"{call} {errno}: {count}"
+            for call, errors in sorted(header.unattributed.items())
+            for errno, count in sorted(errors.items())
+        )
         screen.field("on no file", ", ".join(calls))
     if header.overhead:
         screen.field("overhead", _overhead(header.overhead))
@@ -209,8 +219,9 @@ _FLAG_MEANINGS = {
 }
 
 
-def _show_table(screen: Screen, title: str, columns: Sequence[Column], totals: Iterable[Total],
-                flags: str = "") -> None:  # fmt: skip
+def _show_table(
+    screen: Screen, title: str, columns: Sequence[Column], totals: Iterable[Total], flags: str = ""
+) -> None:
     """Each line is written as it comes; `flags` are those that any of them may have."""
     wide = max(2, len(flags))
     used = sum(column.width + 1 for column in columns) + (wide + 1 if flags else 0)
@@ -236,8 +247,9 @@ def _extension(path: bytes) -> bytes:
     return os.path.splitext(path)[1] or b"(none)"
 
 
-def _group_by(screen: Screen, rows: Iterable[FileRow], whole: Total,
-              key: Callable[[FileRow], bytes]) -> Iterator[Total]:  # fmt: skip
+def _group_by(
+    screen: Screen, rows: Iterable[FileRow], whole: Total, key: Callable[[FileRow], bytes]
+) -> Iterator[Total]:
     groups: Dict[bytes, Total] = {}
     for row in rows:
         whole.add(row)
@@ -316,9 +328,18 @@ def _show_syscalls(screen: Screen, readers: List[ProfileReader], selection: Sele
         label = screen.label(text.safe_text(name))
         latency[label] = call.latency_ns
         writes = "write" in name
-        totals.append(Total(label, files, 0 if writes else call.bytes, call.bytes if writes else 0, call.calls,
-                            sum(call.errors.values()), call.calls if "sync" in name else 0,
-                            sum(bucket * count for bucket, count in call.latency_ns.items())))  # fmt: skip
+        totals.append(
+            Total(
+                label,
+                files,
+                0 if writes else call.bytes,
+                call.bytes if writes else 0,
+                call.calls,
+                sum(call.errors.values()),
+                call.calls if "sync" in name else 0,
+                sum(bucket * count for bucket, count in call.latency_ns.items()),
+            )
+        )
 
     def reached(share: float) -> Callable[[Total], str]:
         def value(total: Total) -> str:
@@ -368,8 +389,9 @@ def _show_files(screen: Screen, reader: ProfileReader, selection: Selection, sor
     _more(screen, sums.files - limit if limit else 0)
 
 
-def _show_groups(screen: Screen, readers: List[ProfileReader], selection: Selection, *, by: str, depth: int, sort: str,
-                 limit: int) -> None:  # fmt: skip
+def _show_groups(
+    screen: Screen, readers: List[ProfileReader], selection: Selection, *, by: str, depth: int, sort: str, limit: int
+) -> None:
     """One line per group, or per file of several profiles."""
     whole, lines = Total(""), 0
     rows = combined_rows(readers, selection) if len(readers) > 1 else readers[0].rows(selection=selection)
@@ -393,8 +415,17 @@ def _show_groups(screen: Screen, readers: List[ProfileReader], selection: Select
     _more(screen, lines - len(shown))
 
 
-def show(out: TextIO, readers: List[ProfileReader], *, by: str = "file", depth: int = 0, sort: str = "bytes",
-         limit: int = 20, selection: Selection = EVERYTHING, columns: Optional[int] = None) -> None:  # fmt: skip
+def show(
+    out: TextIO,
+    readers: List[ProfileReader],
+    *,
+    by: str = "file",
+    depth: int = 0,
+    sort: str = "bytes",
+    limit: int = 20,
+    selection: Selection = EVERYTHING,
+    columns: Optional[int] = None,
+) -> None:
     """The header and one table of all profiles together. `depth` is that of directories; 0 for `limit` is no limit."""
     screen = Screen(out, columns)
     show_header(screen, _sum_headers(readers))

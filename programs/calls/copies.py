@@ -3,6 +3,7 @@
 Each is two transfers: a read of the source, a write of the target, and each side counts where it is a regular file.
 The source's program goes on with the target's.
 """
+
 from __future__ import annotations
 
 from typing import NamedTuple, Optional, Tuple
@@ -114,5 +115,3 @@ def _arguments(b: Body, arguments: Arguments, side: str) -> None:
     a.sub(r2, r8)
     a.stx(r9[Call.offset], r2)
     a.label(none)
-
-

@@ -1,4 +1,5 @@
 """Opens, closes, mappings, and the calls that take a thread to another mount namespace."""
+
 from __future__ import annotations
 
 from asm import U64, ProgramSpec, r0, r1, r3, r6, r7, r8, r9

@@ -3,6 +3,7 @@
 The programs cannot look up a path, but they can say which one the caller gave: its text from user memory, and the
 directory that it starts from, walked like a file's own path.  A rename sends two such events, an unlink one.
 """
+
 from __future__ import annotations
 
 from typing import Tuple
@@ -29,7 +30,7 @@ from programs.way.body import Body, begin
 from programs.way.entry import find_call, load_result, resolve
 
 AT_FDCWD = -100
-RENAME_EXCHANGE = 2     # include/uapi/linux/fs.h
+RENAME_EXCHANGE = 2  # include/uapi/linux/fs.h
 # By kind, argument numbers of (directory descriptor or -1, path) of the old and the new name.
 ARGUMENTS = {
     Kind.RENAME: ((-1, 0), (-1, 1)),

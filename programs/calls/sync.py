@@ -1,4 +1,5 @@
 """Durability: fsync, fdatasync and sync_file_range."""
+
 from __future__ import annotations
 
 from asm import ProgramSpec, r0, r1, r7, r8, r9

@@ -3,6 +3,7 @@
 The system calls that transfer data differ in where their arguments are; a *prologue* puts those into the Call record
 (file, op, direction, requested, explicit, offset, moved), and one body, ``account``, does the rest.
 """
+
 from __future__ import annotations
 
 from typing import Optional

@@ -1,4 +1,5 @@
 """Counting: the record of one operation on one file, and what every call adds to it."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -36,9 +37,11 @@ class Part:
     record: Type[Layout]
 
 
-EXTREME_TRIES = 4       # CPUs that set a new extreme of one file at the same instant
+EXTREME_TRIES = 4  # CPUs that set a new extreme of one file at the same instant
 HEAD, COMPLETED, LATENCY, RUNS = (
-    Part(OpStats.head, OpHead), Part(OpStats.completed, Completed), Part(OpStats.latency, Latency),
+    Part(OpStats.head, OpHead),
+    Part(OpStats.completed, Completed),
+    Part(OpStats.latency, Latency),
     Part(OpStats.runs, Runs),
 )
 
@@ -79,8 +82,12 @@ class Operation:
         maps = self.b.maps
         if self.b.kernel.big_values:
             return [("head", maps.heads, OpStats)]
-        return [("head", maps.heads, OpHead), ("completed", maps.completed, Completed),
-                ("latency", maps.latency, Latency), ("runs", maps.runs, Runs)]
+        return [
+            ("head", maps.heads, OpHead),
+            ("completed", maps.completed, Completed),
+            ("latency", maps.latency, Latency),
+            ("runs", maps.runs, Runs),
+        ]
 
     def _find(self, spec: MapSpec, record: Type[Layout], name: str, full: str) -> None:
         a, have = self.b.a, self.b.a.unique("have_" + name)

@@ -4,6 +4,7 @@ An *operation* is a key of the output ("pread64", "sendfile_read"); a *system ca
 call's *kind* says how its arguments are to be read (who is the descriptor, where are size and offset) and thus which
 program accounts for it; kinds are also the indexes of the tail-call table.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -14,34 +15,34 @@ from typing import Dict, List, Optional, Tuple
 class Kind(IntEnum):
     """How a system call's arguments are laid out, and the index of the program that accounts for it."""
 
-    SCALAR = 1      # fd, buffer, size, [offset]
-    VECTOR = 2      # fd, iovec, entries, [offset, _, flags]
-    SYNC = 3        # fd
-    CLOSE = 4       # fd
-    OPEN = 5        # the descriptor is the return value
-    MMAP = 6        # fd is the fifth argument
-    SENDFILE = 7    # out fd, in fd, in offset *, size
-    COPY = 8        # in fd, in offset *, out fd, out offset *, size     (copy_file_range and splice)
-    NAMESPACE = 9   # may move the thread to another mount namespace
-    RENAME = 10     # old path, new path
-    RENAMEAT = 11   # old directory, old path, new directory, new path
+    SCALAR = 1  # fd, buffer, size, [offset]
+    VECTOR = 2  # fd, iovec, entries, [offset, _, flags]
+    SYNC = 3  # fd
+    CLOSE = 4  # fd
+    OPEN = 5  # the descriptor is the return value
+    MMAP = 6  # fd is the fifth argument
+    SENDFILE = 7  # out fd, in fd, in offset *, size
+    COPY = 8  # in fd, in offset *, out fd, out offset *, size     (copy_file_range and splice)
+    NAMESPACE = 9  # may move the thread to another mount namespace
+    RENAME = 10  # old path, new path
+    RENAMEAT = 11  # old directory, old path, new directory, new path
     RENAMEAT2 = 12  # the same, flags
-    UNLINK = 13     # path
-    UNLINKAT = 14   # directory, path
-    RING = 15       # makes one of io_uring, whose descriptor is the return value
+    UNLINK = 13  # path
+    UNLINKAT = 14  # directory, path
+    RING = 15  # makes one of io_uring, whose descriptor is the return value
     AIO_SETUP = 16  # _, context *
-    AIO_REAP = 17   # context, _, _, events
-    AIO_SUBMIT = 18     # context, requests, iocb **
-    AIO_DESTROY = 19    # context
-    AIO_EXIT = 20   # the end of the process, and of all its contexts
+    AIO_REAP = 17  # context, _, _, events
+    AIO_SUBMIT = 18  # context, requests, iocb **
+    AIO_DESTROY = 19  # context
+    AIO_EXIT = 20  # the end of the process, and of all its contexts
 
 
 class Position(IntEnum):
     """Where a transfer happens."""
 
-    CURRENT = 0     # at the file position, which it moves
-    EXPLICIT = 1    # at the offset in the fourth argument
-    MINUS_ONE = 2   # the same, but -1 means the file position (preadv2, pwritev2)
+    CURRENT = 0  # at the file position, which it moves
+    EXPLICIT = 1  # at the offset in the fourth argument
+    MINUS_ONE = 2  # the same, but -1 means the file position (preadv2, pwritev2)
 
 
 READ, WRITE = 0, 1
@@ -75,14 +76,49 @@ class SystemCall:
 
 
 def _catalogue() -> List[Operation]:
-    reads = ["read", "readv", "pread64", "preadv", "preadv2", "sendfile_read", "copy_file_range_read", "splice_read",
-             "aio_pread", "aio_preadv", "uring_read", "uring_readv", "uring_read_fixed", "uring_splice_read"]
-    writes = ["write", "writev", "pwrite64", "pwritev", "pwritev2",
-              "sendfile_write", "copy_file_range_write", "splice_write",
-              "aio_pwrite", "aio_pwritev", "uring_write", "uring_writev", "uring_write_fixed",
-              "uring_splice_write"]
-    others = ["fsync", "fdatasync", "sync_file_range", "aio_fsync", "aio_fdsync", "uring_fsync",
-              "uring_sync_file_range", "open", "close"]
+    reads = [
+        "read",
+        "readv",
+        "pread64",
+        "preadv",
+        "preadv2",
+        "sendfile_read",
+        "copy_file_range_read",
+        "splice_read",
+        "aio_pread",
+        "aio_preadv",
+        "uring_read",
+        "uring_readv",
+        "uring_read_fixed",
+        "uring_splice_read",
+    ]
+    writes = [
+        "write",
+        "writev",
+        "pwrite64",
+        "pwritev",
+        "pwritev2",
+        "sendfile_write",
+        "copy_file_range_write",
+        "splice_write",
+        "aio_pwrite",
+        "aio_pwritev",
+        "uring_write",
+        "uring_writev",
+        "uring_write_fixed",
+        "uring_splice_write",
+    ]
+    others = [
+        "fsync",
+        "fdatasync",
+        "sync_file_range",
+        "aio_fsync",
+        "aio_fdsync",
+        "uring_fsync",
+        "uring_sync_file_range",
+        "open",
+        "close",
+    ]
     found = [(name, READ) for name in reads] + [(name, WRITE) for name in writes]
     every: List[Tuple[str, Optional[int]]] = [*found, *((name, None) for name in others)]
     return [Operation(code, name, direction) for code, (name, direction) in enumerate(every, 1)]
@@ -136,26 +172,84 @@ SYSTEM_CALLS: List[SystemCall] = [
 # System-call numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h (aarch64).
 # Part of the kernel's ABI: they never change.
 _X86_64 = {
-    "read": 0, "write": 1, "open": 2, "close": 3, "mmap": 9, "pread64": 17, "pwrite64": 18, "readv": 19, "writev": 20,
-    "sendfile": 40, "fsync": 74, "fdatasync": 75, "rename": 82, "creat": 85, "unlink": 87, "io_setup": 206,
-    "io_destroy": 207, "io_getevents": 208, "io_submit": 209, "exit_group": 231, "openat": 257, "io_pgetevents": 333,
-    "unlinkat": 263, "renameat": 264, "unshare": 272, "splice": 275, "sync_file_range": 277, "preadv": 295,
-    "pwritev": 296, "open_by_handle_at": 304, "setns": 308, "renameat2": 316, "copy_file_range": 326, "preadv2": 327,
-    "pwritev2": 328, "io_uring_setup": 425, "openat2": 437,
+    "read": 0,
+    "write": 1,
+    "open": 2,
+    "close": 3,
+    "mmap": 9,
+    "pread64": 17,
+    "pwrite64": 18,
+    "readv": 19,
+    "writev": 20,
+    "sendfile": 40,
+    "fsync": 74,
+    "fdatasync": 75,
+    "rename": 82,
+    "creat": 85,
+    "unlink": 87,
+    "io_setup": 206,
+    "io_destroy": 207,
+    "io_getevents": 208,
+    "io_submit": 209,
+    "exit_group": 231,
+    "openat": 257,
+    "io_pgetevents": 333,
+    "unlinkat": 263,
+    "renameat": 264,
+    "unshare": 272,
+    "splice": 275,
+    "sync_file_range": 277,
+    "preadv": 295,
+    "pwritev": 296,
+    "open_by_handle_at": 304,
+    "setns": 308,
+    "renameat2": 316,
+    "copy_file_range": 326,
+    "preadv2": 327,
+    "pwritev2": 328,
+    "io_uring_setup": 425,
+    "openat2": 437,
 }
 _AARCH64 = {
-    "io_setup": 0, "io_destroy": 1, "io_submit": 2, "io_getevents": 4, "exit_group": 94, "io_pgetevents": 292,
-    "unlinkat": 35, "renameat": 38, "openat": 56, "close": 57, "read": 63, "write": 64, "readv": 65, "writev": 66,
-    "pread64": 67, "pwrite64": 68, "preadv": 69, "pwritev": 70, "sendfile": 71, "splice": 76, "fsync": 82,
-    "fdatasync": 83, "sync_file_range": 84, "unshare": 97, "mmap": 222, "open_by_handle_at": 265, "setns": 268,
-    "renameat2": 276, "copy_file_range": 285, "preadv2": 286, "pwritev2": 287, "io_uring_setup": 425,
+    "io_setup": 0,
+    "io_destroy": 1,
+    "io_submit": 2,
+    "io_getevents": 4,
+    "exit_group": 94,
+    "io_pgetevents": 292,
+    "unlinkat": 35,
+    "renameat": 38,
+    "openat": 56,
+    "close": 57,
+    "read": 63,
+    "write": 64,
+    "readv": 65,
+    "writev": 66,
+    "pread64": 67,
+    "pwrite64": 68,
+    "preadv": 69,
+    "pwritev": 70,
+    "sendfile": 71,
+    "splice": 76,
+    "fsync": 82,
+    "fdatasync": 83,
+    "sync_file_range": 84,
+    "unshare": 97,
+    "mmap": 222,
+    "open_by_handle_at": 265,
+    "setns": 268,
+    "renameat2": 276,
+    "copy_file_range": 285,
+    "preadv2": 286,
+    "pwritev2": 287,
+    "io_uring_setup": 425,
     "openat2": 437,
 }
 NUMBERS: Dict[str, Dict[str, int]] = {"x86_64": _X86_64, "aarch64": _AARCH64}
 
 
-KIND_MASK = 0xFF    # of a packed descriptor
-SWITCH = 40     # the bit of a row of the ``syscalls`` map that says whether the call is traced now
+KIND_MASK = 0xFF  # of a packed descriptor
+SWITCH = 40  # the bit of a row of the ``syscalls`` map that says whether the call is traced now
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
 """Where programs are attached."""
+
 from __future__ import annotations
 
 from typing import NamedTuple

@@ -2,6 +2,7 @@
 
 Both are plain data.  The same values give the same instructions, byte for byte, on every machine.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -87,7 +88,7 @@ URING_MEMBERS: Dict[str, Tuple[str, ...]] = {
 }
 # Where a 32-bit task is told from a 64-bit one, and by which bit.
 COMPAT: Dict[str, Tuple[str, int]] = {
-    "x86_64": ("task_struct.thread_info.status", 0x2),      # TS_COMPAT, arch/x86/include/asm/thread_info.h
+    "x86_64": ("task_struct.thread_info.status", 0x2),  # TS_COMPAT, arch/x86/include/asm/thread_info.h
     "aarch64": ("task_struct.thread_info.flags", 1 << 22),  # TIF_32BIT, arch/arm64/include/asm/thread_info.h
 }
 
@@ -102,16 +103,16 @@ class Registers:
 
     block: int
     count: int
-    number: int             # offset of the system call's number at its exit, -1 where that is not part of the ABI
+    number: int  # offset of the system call's number at its exit, -1 where that is not part of the ABI
     words: Tuple[int, int, int, int, int, int]
 
 
 REGISTERS: Dict[str, Registers] = {
-    "x86_64": Registers(56, 8, 120, (7, 6, 5, 0, 2, 1)),     # r10 r9 r8 ax cx dx si di
-    "aarch64": Registers(0, 6, -1, (0, 1, 2, 3, 4, 5)),     # x0 to x5
+    "x86_64": Registers(56, 8, 120, (7, 6, 5, 0, 2, 1)),  # r10 r9 r8 ax cx dx si di
+    "aarch64": Registers(0, 6, -1, (0, 1, 2, 3, 4, 5)),  # x0 to x5
 }
 # O_* flags that differ between machines: arch/*/include/uapi/asm/fcntl.h
-O_APPEND, O_DSYNC = 0o2000, 0o10000         # the same everywhere; O_SYNC contains O_DSYNC
+O_APPEND, O_DSYNC = 0o2000, 0o10000  # the same everywhere; O_SYNC contains O_DSYNC
 RWF_DSYNC, RWF_SYNC, RWF_APPEND = 2, 4, 16  # include/uapi/linux/fs.h
 O_DIRECT: Dict[str, int] = {"x86_64": 0o40000, "aarch64": 0o200000}
 
@@ -126,8 +127,17 @@ TYPED: Tuple[str, ...] = ("task_struct", "files_struct", "fdtable", "file", "lis
 TYPED_MEMBERS: Dict[str, Tuple[str, ...]] = {"task.tgid": ("task_struct.tgid",)}
 # The same, but a kernel may do without.
 TYPED_OPTIONAL: Tuple[str, ...] = (
-    "inode", "super_block", "mount", "mnt_namespace",
-    "io_kiocb", "io_rw", "io_ring_ctx", "io_rsrc_node", "io_splice", "io_open", "io_close",
+    "inode",
+    "super_block",
+    "mount",
+    "mnt_namespace",
+    "io_kiocb",
+    "io_rw",
+    "io_ring_ctx",
+    "io_rsrc_node",
+    "io_splice",
+    "io_open",
+    "io_close",
 )
 
 
@@ -164,20 +174,20 @@ class Kernel:
     machine: str
     offsets: Mapping[str, int]
     fields: Mapping[str, int]
-    one_reference: int          # what file.ref holds when there is a single reference
-    fetch_atomics: bool         # xchg, cmpxchg: 5.12, 5ffa25502b5a ("bpf: Add instructions for atomic_[cmp]xchg")
-    big_values: bool            # helpers take map values: 4.18, d71962f3e627 ("allow map helpers access to map ...")
-    ring_buffer: bool           # 5.8
-    tid_slots: int              # call records in the array, a power of two; 0: all of them in the hash
-    tid_direct: bool            # no two thread ids share a record
+    one_reference: int  # what file.ref holds when there is a single reference
+    fetch_atomics: bool  # xchg, cmpxchg: 5.12, 5ffa25502b5a ("bpf: Add instructions for atomic_[cmp]xchg")
+    big_values: bool  # helpers take map values: 4.18, d71962f3e627 ("allow map helpers access to map ...")
+    ring_buffer: bool  # 5.8
+    tid_slots: int  # call records in the array, a power of two; 0: all of them in the hash
+    tid_direct: bool  # no two thread ids share a record
     # BTF ids of CAST and of the structs in TYPED; empty where the kernel's memory must be read with bpf_probe_read.
     types: Mapping[str, int] = field(default_factory=dict)
     # Copies of the programs on system calls, for kernels that skip a program while another task that they preempted is
     # in the midst of it on this CPU: 7.2 runs them preemptibly, but keeps one flag a CPU.
     spares: int = 0
-    loops: bool = False             # bpf_loop, in programs that make tail calls: 5.17
-    back_jumps: bool = False        # loops of a known number of rounds, which the verifier follows one by one: 5.3
-    uring: Optional[Uring] = None   # None: this kernel does not show enough of io_uring's requests
+    loops: bool = False  # bpf_loop, in programs that make tail calls: 5.17
+    back_jumps: bool = False  # loops of a known number of rounds, which the verifier follows one by one: 5.3
+    uring: Optional[Uring] = None  # None: this kernel does not show enough of io_uring's requests
 
     @property
     def straight(self) -> bool:
@@ -198,10 +208,10 @@ class Options:
     """What the user wants of the programs.  ``attach`` is "raw", "perf" or "fentry"."""
 
     attach: str = "raw"
-    everything: bool = False        # the targets map lists who is *not* traced
-    comm: bool = False              # processes become targets by name
-    follow: bool = True             # those found by name bring their descendants
-    include_pseudo: bool = False    # files of proc, sysfs and the like too
+    everything: bool = False  # the targets map lists who is *not* traced
+    comm: bool = False  # processes become targets by name
+    follow: bool = True  # those found by name bring their descendants
+    include_pseudo: bool = False  # files of proc, sysfs and the like too
 
 
 # Tracepoint fields that the perf form reads from its context: (category, event, field).
@@ -217,10 +227,30 @@ FIELDS: Dict[str, Tuple[str, str, str]] = {
 }
 # Super-block magics of file systems that keep no data (include/uapi/linux/magic.h): left out unless asked for.
 PSEUDO_FILE_SYSTEMS: Dict[str, int] = {
-    "proc": 0x9FA0, "sysfs": 0x62656572, "cgroup": 0x27E0EB, "cgroup2": 0x63677270, "tracefs": 0x74726163,
-    "debugfs": 0x64626720, "securityfs": 0x73636673, "bpf": 0xCAFE4A11, "devpts": 0x1CD1, "configfs": 0x62656570,
-    "selinuxfs": 0xF97CFF8C, "smackfs": 0x43415D53, "binfmt_misc": 0x42494E4D, "nsfs": 0x6E736673,
-    "fusectl": 0x65735543, "mqueue": 0x19800202, "rpc_pipefs": 0x67596969, "nfsd": 0x6E667364, "efivarfs": 0xDE5E81E4,
-    "pstore": 0x6165676C, "xenfs": 0xABBA1974, "resctrl": 0x7655821, "pipefs": 0x50495045, "sockfs": 0x534F434B,
-    "anon_inodefs": 0x09041934, "bdevfs": 0x62646576,
+    "proc": 0x9FA0,
+    "sysfs": 0x62656572,
+    "cgroup": 0x27E0EB,
+    "cgroup2": 0x63677270,
+    "tracefs": 0x74726163,
+    "debugfs": 0x64626720,
+    "securityfs": 0x73636673,
+    "bpf": 0xCAFE4A11,
+    "devpts": 0x1CD1,
+    "configfs": 0x62656570,
+    "selinuxfs": 0xF97CFF8C,
+    "smackfs": 0x43415D53,
+    "binfmt_misc": 0x42494E4D,
+    "nsfs": 0x6E736673,
+    "fusectl": 0x65735543,
+    "mqueue": 0x19800202,
+    "rpc_pipefs": 0x67596969,
+    "nfsd": 0x6E667364,
+    "efivarfs": 0xDE5E81E4,
+    "pstore": 0x6165676C,
+    "xenfs": 0xABBA1974,
+    "resctrl": 0x7655821,
+    "pipefs": 0x50495045,
+    "sockfs": 0x534F434B,
+    "anon_inodefs": 0x09041934,
+    "bdevfs": 0x62646576,
 }

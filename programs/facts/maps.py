@@ -1,4 +1,5 @@
 """The maps that the programs share, sized once from ``--max-files``."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -36,15 +37,15 @@ from programs.facts.records import (
     Target,
 )
 
-SYSCALL_ROWS = 512          # numbers beyond are none of ours
+SYSCALL_ROWS = 512  # numbers beyond are none of ours
 TARGETS = 32768
-STRANGERS, STACKS, IDLE_STACKS = 65536, 4096, 16384     # powers of two
-FALLBACK_CALLS = 8192       # threads whose record in the array is another's
-REQUESTS = 65536            # in flight at once, and
-NOTES = 16384               # places for them, a power of two: with 1,000 in flight one in 30 finds its place taken
+STRANGERS, STACKS, IDLE_STACKS = 65536, 4096, 16384  # powers of two
+FALLBACK_CALLS = 8192  # threads whose record in the array is another's
+REQUESTS = 65536  # in flight at once, and
+NOTES = 16384  # places for them, a power of two: with 1,000 in flight one in 30 finds its place taken
 AIO_CONTEXTS = 4096
-RING_FILES = 4096           # the latest ones
-BORROWED = 64               # Call records a CPU, by thread, where programs are preempted
+RING_FILES = 4096  # the latest ones
+BORROWED = 64  # Call records a CPU, by thread, where programs are preempted
 RING_BYTES = 8 << 20
 BPF_F_NO_PREALLOC, BPF_F_MMAPABLE = 1, 1 << 10
 
@@ -52,7 +53,7 @@ BPF_F_NO_PREALLOC, BPF_F_MMAPABLE = 1, 1 << 10
 COPY_TARGET, NEW_NAME, EXIT = 21, 22, 23
 URING_TAKEN, URING_UNSEEN = 24, 25
 AIO_ENTER, AIO_RING, AIO_NOTE, AIO_NEW, AIO_VECTOR, AIO_UNDO, AIO_EVENTS = 26, 27, 28, 29, 30, 31, 32
-WALKS = (33, 34)            # by work space
+WALKS = (33, 34)  # by work space
 URING_INTO, URING_FROM, URING_CLOSE = 35, 36, 37
 URING_BAD_INTO, URING_BAD_FROM, URING_BAD_CLOSE = 38, 39, 40
 URING_INTO_DONE, URING_FROM_DONE, URING_OPEN_DONE, URING_CLOSE_DONE = 41, 42, 43, 44
@@ -66,26 +67,26 @@ class Maps:
     """Every map by its role."""
 
     targets: MapSpec
-    generation: MapSpec         # counts the changes of ``targets``
-    strangers: MapSpec          # by thread id: who was found to be no target, in which generation
-    stacks: MapSpec             # by the address of a stack: whether a target's thread may be on it
-    idle_stacks: MapSpec        # by the same: that none was, in which generation
+    generation: MapSpec  # counts the changes of ``targets``
+    strangers: MapSpec  # by thread id: who was found to be no target, in which generation
+    stacks: MapSpec  # by the address of a stack: whether a target's thread may be on it
+    idle_stacks: MapSpec  # by the same: that none was, in which generation
     slots: MapSpec
     calls: MapSpec
     opens: MapSpec
-    notes: MapSpec              # asynchronous requests in flight, and
-    pending: MapSpec            # those whose place is another's
-    contexts: MapSpec           # of Linux AIO
-    ring_files: MapSpec         # opened into a ring's table
-    silence: MapSpec            # 1 once a request has been noted that shows no completion
-    borrowed: MapSpec           # a CPU's own Call record
+    notes: MapSpec  # asynchronous requests in flight, and
+    pending: MapSpec  # those whose place is another's
+    contexts: MapSpec  # of Linux AIO
+    ring_files: MapSpec  # opened into a ring's table
+    silence: MapSpec  # 1 once a request has been noted that shows no completion
+    borrowed: MapSpec  # a CPU's own Call record
     files: MapSpec
     states: MapSpec
-    heads: MapSpec              # OpStats, or OpHead where the record must be kept in parts
+    heads: MapSpec  # OpStats, or OpHead where the record must be kept in parts
     completed: MapSpec
     latency: MapSpec
     runs: MapSpec
-    zeros: MapSpec              # a record of zeros, from which new ones are made
+    zeros: MapSpec  # a record of zeros, from which new ones are made
     tallies: MapSpec
     lost: MapSpec
     activity: MapSpec

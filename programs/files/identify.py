@@ -4,6 +4,7 @@ An open file description is known by its address, seen from a mount namespace.  
 holds the inode too, and an open starts it afresh.  A file is known by dentry, mount, inode number and generation.
 What is looked up here once per open costs the calls after it nothing.
 """
+
 from __future__ import annotations
 
 from typing import Union
@@ -30,8 +31,8 @@ from programs.way.body import BPF_NOEXIST, Body
 
 S_IFMT, S_IFREG = 0o170000, 0o100000
 SCRATCH_ENTER, SCRATCH_EXIT = 0, 1
-O_TMPFILE = 0o20000000      # __O_TMPFILE, include/uapi/asm-generic/fcntl.h, the same on x86_64 and aarch64
-MNT_NS_INTERNAL = -22       # ERR_PTR(-EINVAL), fs/mount.h: memfd and other files no path leads to
+O_TMPFILE = 0o20000000  # __O_TMPFILE, include/uapi/asm-generic/fcntl.h, the same on x86_64 and aarch64
+MNT_NS_INTERNAL = -22  # ERR_PTR(-EINVAL), fs/mount.h: memfd and other files no path leads to
 
 
 def record_run(b: Body, direction: Union[int, Mem]) -> None:

@@ -4,6 +4,7 @@ The way of d_path() (fs/d_path.c: prepend_path()), but never stopped by a chroot
 mount namespace.  Where there is no bpf_loop the walk is unrolled and goes on in tail calls, which 4.14 can do; where
 it stands is kept in the work space, not in registers, so that the verifier sees the same state at each level.
 """
+
 from __future__ import annotations
 
 from asm import U32, U64, ProgramSpec, r0, r1, r2, r3, r4, r5, r6, r7, r8, r9
@@ -25,9 +26,9 @@ from programs.facts.records import (
 )
 from programs.way.body import Body, begin
 
-LEVELS = 32             # of directories and mounts a program; with 31 tail calls more than 1,000
-LOOP_LEVELS = 4096      # of them in a loop: no path has more names than bytes, but mounts may be stacked
-AT_ROOT, TOO_LONG = 1, 2        # how a walk in a loop ended
+LEVELS = 32  # of directories and mounts a program; with 31 tail calls more than 1,000
+LOOP_LEVELS = 4096  # of them in a loop: no path has more names than bytes, but mounts may be stacked
+AT_ROOT, TOO_LONG = 1, 2  # how a walk in a loop ended
 BPF_F_CURRENT_CPU = 0xFFFFFFFF
 
 

@@ -10,6 +10,7 @@ One system call may bring any number of requests and events.  Where there is bpf
 elsewhere a program handles a few, in a loop where the kernel allows one (5.3), and goes on with itself, as often as
 tail calls go.
 """
+
 from __future__ import annotations
 
 from typing import Callable, List, Tuple
@@ -37,20 +38,24 @@ from programs.requests.lifecycle import complete, complete_whole, submit, take_b
 from programs.way.body import Body, begin
 from programs.way.entry import begin_exit, find_call, load_result, resolve
 
-RING_MAGIC = 0xA10A10A1     # fs/aio.c: AIO_RING_MAGIC
+RING_MAGIC = 0xA10A10A1  # fs/aio.c: AIO_RING_MAGIC
 EBADF = 9
-AIO_LIMIT = 1 << 16         # requests a call: fs.aio-max-nr is 65,536 unless somebody raised it
-EVENTS_AT_ONCE, PLAIN_EVENTS_AT_ONCE, NOTES_AT_ONCE, UNDONE_AT_ONCE = 2, 10, 9, 8   # what 4,096 instructions hold
-LOOPED_AT_ONCE = 64         # of any, where the verifier follows a loop round by round
-CONTEXTS_AT_ONCE = 16       # of a process that ends
-ENTRIES = 4                 # of an iovec, summed in place
+AIO_LIMIT = 1 << 16  # requests a call: fs.aio-max-nr is 65,536 unless somebody raised it
+EVENTS_AT_ONCE, PLAIN_EVENTS_AT_ONCE, NOTES_AT_ONCE, UNDONE_AT_ONCE = 2, 10, 9, 8  # what 4,096 instructions hold
+LOOPED_AT_ONCE = 64  # of any, where the verifier follows a loop round by round
+CONTEXTS_AT_ONCE = 16  # of a process that ends
+ENTRIES = 4  # of an iovec, summed in place
 
 # include/uapi/linux/aio_abi.h: IOCB_CMD_*
 OPCODES: List[Tuple[int, str, int]] = [
-    (0, "aio_pread", READ), (1, "aio_pwrite", WRITE), (2, "aio_fsync", SYNC), (3, "aio_fdsync", SYNC),
-    (7, "aio_preadv", READ), (8, "aio_pwritev", WRITE),
+    (0, "aio_pread", READ),
+    (1, "aio_pwrite", WRITE),
+    (2, "aio_fsync", SYNC),
+    (3, "aio_fdsync", SYNC),
+    (7, "aio_preadv", READ),
+    (8, "aio_pwritev", WRITE),
 ]
-VECTORED = 7                # and above
+VECTORED = 7  # and above
 
 
 # -- many at once --------------------------------------------------------------------------------------------------
@@ -108,8 +113,11 @@ def _advance(b: Body) -> None:
 def _pending_key(b: Body, key: Slot) -> Slot:
     """``key``, filled in for this process's request at Call.iocb in the context Call.space."""
     a = b.a
-    for place, own in ((PendingKey.owner, Call.process), (PendingKey.space, Call.space),
-                       (PendingKey.request, Call.iocb)):
+    for place, own in (
+        (PendingKey.owner, Call.process),
+        (PendingKey.space, Call.space),
+        (PendingKey.request, Call.iocb),
+    ):
         a.ldx(r1, r9[own])
         a.stx(key[place], r1)
     return key
@@ -503,7 +511,7 @@ def note_new(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     _read_request(b, "skip", "out")
     a.st(r9[Call.moved], 0)
     if kernel.straight:
-        find_open(b, "slow", "slow")    # which ends what an earlier owner of the address has left
+        find_open(b, "slow", "slow")  # which ends what an earlier owner of the address has left
         a.label("slow")
     identify(b, scratch=SCRATCH_ENTER, skip="skip")
     _submit(b)

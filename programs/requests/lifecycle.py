@@ -5,6 +5,7 @@ that is seen.  Runs and rewrites are the exception: they follow the order of sub
 be transferred, because the completions of a deep queue come in any order; a completion that fell short corrects them.
 A completion needs nothing but the note: neither the ``struct file``, which may be gone, nor the thread that submitted.
 """
+
 from __future__ import annotations
 
 from asm import U32, U64, Slot, r0, r1, r2, r3, r4, r7, r8, r9
@@ -19,19 +20,31 @@ from programs.way.body import Body
 
 # What the note takes from the Call record at submission and gives back to it, another one as a rule, at completion.
 NOTED = (
-    (Pending.id, Call.id), (Pending.entered, Call.entered), (Pending.requested, Call.requested),
-    (Pending.offset, Call.offset), (Pending.broken, Call.broken), (Pending.ended, Call.ended),
-    (Pending.previous, Call.previous), (Pending.op, Call.op), (Pending.direction, Call.direction),
-    (Pending.flags, Call.flags), (Pending.rw_flags, Call.rw_flags), (Pending.unmeasured, Call.unmeasured),
-    (Pending.explicit, Call.explicit), (Pending.marks, Call.marks),
+    (Pending.id, Call.id),
+    (Pending.entered, Call.entered),
+    (Pending.requested, Call.requested),
+    (Pending.offset, Call.offset),
+    (Pending.broken, Call.broken),
+    (Pending.ended, Call.ended),
+    (Pending.previous, Call.previous),
+    (Pending.op, Call.op),
+    (Pending.direction, Call.direction),
+    (Pending.flags, Call.flags),
+    (Pending.rw_flags, Call.rw_flags),
+    (Pending.unmeasured, Call.unmeasured),
+    (Pending.explicit, Call.explicit),
+    (Pending.marks, Call.marks),
 )
 
 
 def _contents(b: Body) -> notes.Contents:
     """Of a note: that, and the key that the OpenFile was found by, which is on the stack."""
     opened = b.a.slot("open", OpenKey)
-    return [*((note, r9[own]) for note, own in NOTED),
-            (Pending.file, opened[OpenKey.file]), (Pending.mnt_ns, opened[OpenKey.mnt_ns])]
+    return [
+        *((note, r9[own]) for note, own in NOTED),
+        (Pending.file, opened[OpenKey.file]),
+        (Pending.mnt_ns, opened[OpenKey.mnt_ns]),
+    ]
 
 
 def borrow_call(b: Body, missing: str) -> None:

@@ -6,6 +6,7 @@ A place is claimed by compare-and-exchange; before that (5.12) all notes lie in 
 
 Whoever takes a note away has the request, so that none counts twice, whichever way its completion shows up.
 """
+
 from __future__ import annotations
 
 from typing import Callable, Optional, Sequence, Tuple
@@ -16,8 +17,8 @@ from programs.facts.records import NOTE_BUSY, Lost, Note, Pending, PendingKey
 from programs.way.body import BPF_NOEXIST, Body
 
 EEXIST = 17
-GOLDEN = 0x9E3779B97F4A7C15     # 2^64 over the golden ratio: spreads addresses that lie at equal distances
-OWNER_SHIFT = 42                # no id of a process has more than 22 bits (PID_MAX_LIMIT)
+GOLDEN = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: spreads addresses that lie at equal distances
+OWNER_SHIFT = 42  # no id of a process has more than 22 bits (PID_MAX_LIMIT)
 Contents = Sequence[Tuple[Field, Optional[Mem]]]
 """What a field of Pending takes, nothing for 0, or gives back to."""
 
@@ -166,8 +167,11 @@ def _place(b: Body, key: Slot, never: str) -> None:
 def _compare(b: Body, key: Slot, other: str) -> None:
     """A jump to ``other`` unless the Note in r4 is that of ``key``; r3 = its request.  Clobbers r1."""
     a = b.a
-    for place, part in ((Note.space, PendingKey.space), (Note.owner, PendingKey.owner),
-                        (Note.request, PendingKey.request)):
+    for place, part in (
+        (Note.space, PendingKey.space),
+        (Note.owner, PendingKey.owner),
+        (Note.request, PendingKey.request),
+    ):
         a.ldx(r1, r4[place])
         a.ldx(r3, key[part])
         a.jne(r1, r3, other)

@@ -4,6 +4,7 @@ A file may be opened into the ring's own table and never have a descriptor.  A c
 uses it and closes it is taken as a whole before any of it is done: when the close is taken there is nothing there yet,
 and when it is done there is nothing any more.  So what an open has put into a place is kept under ring and index.
 """
+
 from __future__ import annotations
 
 from asm import U64, Slot, r0, r1, r2, r7, r8, r9

@@ -2,6 +2,7 @@
 
 Sources: include/uapi/linux/io_uring.h, which never changes; io_uring/rw.c, splice.c, openclose.c.
 """
+
 from __future__ import annotations
 
 from enum import IntEnum
@@ -12,7 +13,7 @@ from programs.facts.catalogue import BY_NAME, READ, WRITE
 from programs.facts.kernel import Uring
 from programs.facts.records import SYNC
 
-if TYPE_CHECKING:   # a kept plan is used without the assembler
+if TYPE_CHECKING:  # a kept plan is used without the assembler
     from asm import Register
     from programs.way.body import Body
 
@@ -20,12 +21,12 @@ if TYPE_CHECKING:   # a kept plan is used without the assembler
 class Shape(IntEnum):
     """What the length of a request counts; the last three are dealt with by programs of their own."""
 
-    BYTES = 0       # bytes
-    VECTOR = 1      # entries of an iovec
-    NOTHING = 2     # it transfers nothing
-    OPEN = 3        # it makes a descriptor, or registers a file with the ring
-    CLOSE = 4       # it ends one
-    SPLICE = 5      # bytes, between two files
+    BYTES = 0  # bytes
+    VECTOR = 1  # entries of an iovec
+    NOTHING = 2  # it transfers nothing
+    OPEN = 3  # it makes a descriptor, or registers a file with the ring
+    CLOSE = 4  # it ends one
+    SPLICE = 5  # bytes, between two files
 
 
 class Opcode(NamedTuple):
@@ -52,20 +53,20 @@ OPCODES: Dict[int, Opcode] = {
     4: Opcode("uring_read_fixed", READ, Shape.BYTES),
     5: Opcode("uring_write_fixed", WRITE, Shape.BYTES),
     8: Opcode("uring_sync_file_range", SYNC, Shape.NOTHING),
-    18: OPEN,                                           # OPENAT
+    18: OPEN,  # OPENAT
     19: CLOSE,
     22: Opcode("uring_read", READ, Shape.BYTES),
     23: Opcode("uring_write", WRITE, Shape.BYTES),
-    28: OPEN,                                           # OPENAT2
+    28: OPEN,  # OPENAT2
     30: TARGET,
-    49: Opcode("uring_read", READ, Shape.BYTES),        # READ_MULTISHOT, which fails on a regular file: 6.7
-    60: Opcode("uring_readv", READ, Shape.VECTOR),      # READV_FIXED, WRITEV_FIXED: 6.15
+    49: Opcode("uring_read", READ, Shape.BYTES),  # READ_MULTISHOT, which fails on a regular file: 6.7
+    60: Opcode("uring_readv", READ, Shape.VECTOR),  # READV_FIXED, WRITEV_FIXED: 6.15
     61: Opcode("uring_writev", WRITE, Shape.VECTOR),
 }
 # IOSQE_*, which REQ_F_* equal.
 FIXED_FILE, BUFFER_SELECT, CQE_SKIP = 1, 1 << 5, 1 << 6
-FD_IN_FIXED_SHIFT = 31      # SPLICE_F_FD_IN_FIXED
-ANY_SLOT = 0xFFFFFFFF       # IORING_FILE_INDEX_ALLOC: the kernel chooses, and tells by the result
+FD_IN_FIXED_SHIFT = 31  # SPLICE_F_FD_IN_FIXED
+ANY_SLOT = 0xFFFFFFFF  # IORING_FILE_INDEX_ALLOC: the kernel chooses, and tells by the result
 
 
 class View(NamedTuple):
@@ -94,7 +95,7 @@ def needed(opcode: Opcode) -> Tuple[str, ...]:
     }.get(opcode.shape, ())
 
 
-WORKER = ("task.worker", "worker.work", "request.work")     # by which a worker's request is found
+WORKER = ("task.worker", "worker.work", "request.work")  # by which a worker's request is found
 
 
 def known(uring: Uring) -> Dict[int, Opcode]:

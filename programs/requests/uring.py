@@ -5,6 +5,7 @@ The file is known when the request is taken, by descriptor or as a registered on
 of a chain opens it) the request itself holds it at its completion.  So does it the place of a transfer at the file
 position.  Sources: io_uring/io_uring.c, io_uring/rw.c; include/uapi/linux/io_uring.h, which never changes.
 """
+
 from __future__ import annotations
 
 from typing import Dict
@@ -61,8 +62,8 @@ from programs.requests.shapes import (
 from programs.way.body import Body, begin
 from programs.way.entry import only_targets, resolve, spare_name
 
-COMPLETING = 1024           # requests looked at for one whose completion found no room
-FILE_POINTER = ~7           # registered files carry flags in the lowest bits of their pointers
+COMPLETING = 1024  # requests looked at for one whose completion found no room
+FILE_POINTER = ~7  # registered files carry flags in the lowest bits of their pointers
 # Requests that are noted, and accounted for, by programs of their own.
 NOTED_BY = {Shape.SPLICE: URING_INTO, Shape.CLOSE: URING_CLOSE}
 REFUSED_BY = {Shape.SPLICE: URING_BAD_INTO, Shape.CLOSE: URING_BAD_CLOSE}
@@ -597,7 +598,7 @@ def _describe(b: Body, source: Source) -> None:
     a.jeq(r1, SYNC, "described")
     source.position(r1, r7)
     a.stx(r9[Call.offset], r1)
-    if not source.entry:    # one that was refused belongs to no run
+    if not source.entry:  # one that was refused belongs to no run
         a.jeq(r1, -1, "at_position")
         a.st(r9[Call.explicit], 1)
         a.label("at_position")

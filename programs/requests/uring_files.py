@@ -1,4 +1,5 @@
 """io_uring: requests that open and close files, into descriptors and into the ring's own table."""
+
 from __future__ import annotations
 
 from asm import U64, ProgramSpec, r0, r1, r6, r7, r8, r9

@@ -3,6 +3,7 @@
 Each side counts where it is a regular file, as with the system call.  The target is noted in any case: by its note the
 completion is known, and goes on with the source's.
 """
+
 from __future__ import annotations
 
 from asm import U64, ProgramSpec, r0, r1, r6, r7

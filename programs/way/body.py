@@ -3,6 +3,7 @@
 Registers, in every program: r6 the context, r9 the thread's Call record, r8 what the call returned (at exit), r7 the
 OpenFile once it is known.  r0 to r5 are the idioms' own.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -32,8 +33,8 @@ from programs.facts.kernel import CAST, Kernel, Options
 from programs.facts.maps import Maps
 from programs.facts.records import FileKey, Lost, TallyKey
 
-SMALL_BYTES = 128       # no record of a file or a call is larger
-FRESH_BYTES = 352       # the largest record that is made on the stack, where it must be: Latency
+SMALL_BYTES = 128  # no record of a file or a call is larger
+FRESH_BYTES = 352  # the largest record that is made on the stack, where it must be: Latency
 BPF_NOEXIST = 1
 
 
@@ -59,8 +60,14 @@ class Body:
             emit()
         return self.a.program()
 
-    def loop(self, times: Union[int, Register], name: str, emit: Callable[[], None], context: Optional[Slot] = None,
-             note: str = "") -> None:
+    def loop(
+        self,
+        times: Union[int, Register],
+        name: str,
+        emit: Callable[[], None],
+        context: Optional[Slot] = None,
+        note: str = "",
+    ) -> None:
         """Calls the function ``name`` ``times`` times, or until it returns 1: bpf_loop, which ``kernel.loops`` allows.
 
         The function, which ``emit`` emits, begins with the number of the round in r1 and the address of ``context`` in
@@ -273,7 +280,9 @@ class Body:
 
 
 KINDS = {
-    "raw": ProgramType.RAW_TRACEPOINT, "perf": ProgramType.TRACEPOINT, "fentry": ProgramType.TRACING,
+    "raw": ProgramType.RAW_TRACEPOINT,
+    "perf": ProgramType.TRACEPOINT,
+    "fentry": ProgramType.TRACING,
 }
 
 

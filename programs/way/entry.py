@@ -3,6 +3,7 @@
 Both forms leave the same Call record behind, so that everything after them is one body.  An uninteresting call is
 turned away by the cheapest test that can tell: its number first, then one look-up of the process.
 """
+
 from __future__ import annotations
 
 from typing import Optional
@@ -14,7 +15,7 @@ from programs.facts.maps import AIO_ENTER, ENTER_OTHER, EXIT, IDLE_STACKS, STACK
 from programs.facts.records import STRANGER_TGID, STRANGER_TID, Call, Lost, OpenFile, OpenKey
 from programs.way.body import Body, begin
 
-STACK_SHIFT = 14        # no thread's stack is smaller than 16 KiB (THREAD_SIZE), nor aligned to less
+STACK_SHIFT = 14  # no thread's stack is smaller than 16 KiB (THREAD_SIZE), nor aligned to less
 
 
 def find_call(b: Body, missing: str) -> None:

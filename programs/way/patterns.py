@@ -4,6 +4,7 @@ It has up to 256 states in four words (Shift-And: G. Navarro and M. Raffinot, "F
 section 2.2): the ``comm`` map holds one row for each byte value, with a bit for each state that this byte may lead to,
 and three rows for the first states, those that ``*`` lets stay, and the last.
 """
+
 from __future__ import annotations
 
 from typing import FrozenSet, List, Sequence, Tuple
@@ -20,7 +21,7 @@ def parse_glob(pattern: bytes) -> List[Tuple[FrozenSet[int], bool]]:
     tokens: List[Tuple[FrozenSet[int], bool]] = []
     loop, at = False, 0
     while at < len(pattern):
-        byte = pattern[at:at + 1]
+        byte = pattern[at : at + 1]
         at += 1
         if byte == b"*":
             loop = True
@@ -30,7 +31,7 @@ def parse_glob(pattern: bytes) -> List[Tuple[FrozenSet[int], bool]]:
         elif byte == b"[":
             chars, at = _char_class(pattern, at)
         elif byte == b"\\" and at < len(pattern):
-            chars, at = frozenset(pattern[at:at + 1]), at + 1
+            chars, at = frozenset(pattern[at : at + 1]), at + 1
         else:
             chars = frozenset(byte)
         tokens.append((chars, loop))
@@ -41,13 +42,13 @@ def parse_glob(pattern: bytes) -> List[Tuple[FrozenSet[int], bool]]:
 
 def _char_class(pattern: bytes, at: int) -> Tuple[FrozenSet[int], int]:
     """[abc], [a-z], [!a-z]; ``at`` is behind the bracket.  A bracket that is never closed stands for itself."""
-    start = at + 1 if pattern[at:at + 1] in (b"!", b"^") else at
+    start = at + 1 if pattern[at : at + 1] in (b"!", b"^") else at
     end = pattern.find(b"]", start + 1)
     if end < 0:
         return frozenset(b"["), at
     body, chars, i = pattern[start:end], set(), 0
     while i < len(body):
-        if i + 2 < len(body) and body[i + 1:i + 2] == b"-":
+        if i + 2 < len(body) and body[i + 1 : i + 2] == b"-":
             chars |= set(range(body[i], body[i + 2] + 1))
             i += 3
         else:
@@ -84,6 +85,6 @@ def matches(patterns: Sequence[bytes], name: bytes) -> bool:
     """Whether ``name`` matches one of the globs: the automaton's twin, for processes that run already."""
     rows = comm_table(patterns)
     states = list(rows[COMM_START])
-    for byte in name[:COMM_BYTES - 1]:
+    for byte in name[: COMM_BYTES - 1]:
         states = [((s << 1) & rows[byte][w]) | (s & rows[COMM_LOOP][w]) for w, s in enumerate(states)]
     return any(s & rows[COMM_ACCEPT][w] for w, s in enumerate(states))

@@ -5,6 +5,7 @@ A process is a target by its id, by descent, or by its name, which is that of th
 
 Names are matched by the automaton of ``programs.patterns``, whose rows the ``comm`` map holds.
 """
+
 from __future__ import annotations
 
 from asm import U8, U32, U64, ProgramSpec, r0, r1, r2, r3, r4, r6, r7, r8

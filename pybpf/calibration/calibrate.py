@@ -238,8 +238,10 @@ class _Examination:
             return False
         every = [{self._file(fd, own) for fd in (file.fd, *file.duplicates)} for file in self.laboratory.files]
         files = [file for group in every for file in group]
-        return len(files) == len(every) and len({*files, *anchors}) == len(files) + len(anchors) and all(
-            is_pointer(file) for file in (*files, *anchors)
+        return (
+            len(files) == len(every)
+            and len({*files, *anchors}) == len(files) + len(anchors)
+            and all(is_pointer(file) for file in (*files, *anchors))
         )
 
     def _namespaces(self) -> None:
@@ -326,11 +328,13 @@ class _Examination:
             words = {handle[at : at + 4] for at in range(0, len(handle) - 3, 4)}
             words -= {bytes(4), *(stat.st_ino.to_bytes(8, "little")[at : at + 4] for at in (0, 4))}
             if words:
-                samples.append({
-                    at
-                    for at in range(0, len(block.data) - 3, 4)
-                    if block.data[at : at + 4] in words and not _is_time(block, at, stat)
-                })  # fmt: skip
+                samples.append(
+                    {
+                        at
+                        for at in range(0, len(block.data) - 3, 4)
+                        if block.data[at : at + 4] in words and not _is_time(block, at, stat)
+                    }
+                )
         common = set.intersection(*samples) if samples else set()
         if len(common) == 1:
             self.search.found("inode.i_generation", common)
@@ -356,12 +360,13 @@ class _Examination:
         search.found("super_block.s_dev", places(zip(blocks, devices), 4))
         search.found("super_block.s_magic", places(zip(blocks, magics), 8))
         search.through(
-            "super_block.s_type", blocks, 128, lambda types: self._named(types, names),
+            "super_block.s_type",
+            blocks,
+            128,
+            lambda types: self._named(types, names),
             among=lambda types: types[0] == types[1] and len(set(types)) == len(set(names)),
-        )  # fmt: skip
-        search.found(
-            "file_system_type.name", self._named(search.follow(blocks, "super_block.s_type", 128), names)
         )
+        search.found("file_system_type.name", self._named(search.follow(blocks, "super_block.s_type", 128), names))
 
     def _named(self, targets: Sequence[Block], names: Sequence[bytes]) -> List[int]:
         """The offsets at which objects have pointers to their names."""
@@ -379,9 +384,7 @@ class _Examination:
         some = [*laboratory.files, *laboratory.directories]
         names = [file.name for file in some]
         files = self._files([file.fd for file in some])
-        search.through(
-            "file.f_path.dentry", files, _DENTRY_BYTES, lambda targets: self._named(targets, names)
-        )
+        search.through("file.f_path.dentry", files, _DENTRY_BYTES, lambda targets: self._named(targets, names))
         samples: List[Tuple[Block, Specimen]] = []
         named = []
         for state in (1, 2):
@@ -429,8 +432,9 @@ class _Examination:
 
     def _parents(self, around: Dict[str, Block], mounts: Dict[str, int]) -> int:
         """How far a vfsmount lies inside its mount: the parent is named by its beginning, and known by its vfsmount."""
-        known = [(around[label], mounts[stage.parent]) for label, stage in self.laboratory.stages.items()
-                 if stage.parent]  # fmt: skip
+        known = [
+            (around[label], mounts[stage.parent]) for label, stage in self.laboratory.stages.items() if stage.parent
+        ]
         found = []
         for at in pointers([block for block, _parent in known]):
             distances = {parent - block.word(at) for block, parent in known}
@@ -565,8 +569,14 @@ class _Examination:
 
 _DIRECTORIES = {"root": "/", "pwd": "."}
 _PART = 8192  # as much as one renaming can read
-_OF_FILES = {"file.f_pos": 8, "file.f_flags": 4, "inode.i_ino": 8, "inode.i_mode": 2, "inode.i_size": 8,
-             "inode.i_nlink": 4}  # fmt: skip
+_OF_FILES = {
+    "file.f_pos": 8,
+    "file.f_flags": 4,
+    "inode.i_ino": 8,
+    "inode.i_mode": 2,
+    "inode.i_size": 8,
+    "inode.i_nlink": 4,
+}
 
 
 def _inode(path: str) -> int:
@@ -585,6 +595,4 @@ def _one_to_one(labels: Sequence[str], words: Sequence[int]) -> bool:
 def _is_time(block: Block, at: int, stat: os.stat_result) -> bool:
     """Whether a word is the seconds of a time stamp: generations once were those of a file's creation."""
     stamps = (stat.st_atime_ns, stat.st_mtime_ns, stat.st_ctime_ns)
-    return any(
-        block.word(at) == stamp // 10**9 and block.word(at + 8, 4) == stamp % 10**9 for stamp in stamps
-    )
+    return any(block.word(at) == stamp // 10**9 and block.word(at + 8, 4) == stamp % 10**9 for stamp in stamps)

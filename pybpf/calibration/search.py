@@ -96,9 +96,13 @@ class Search:
         return every[0]
 
     def through(
-        self, member: str, blocks: Sequence[Block], size: int, test: Callable[[List[Block]], object],
+        self,
+        member: str,
+        blocks: Sequence[Block],
+        size: int,
+        test: Callable[[List[Block]], object],
         among: Callable[[List[int]], bool] = lambda _words: True,
-    ) -> int:  # fmt: skip
+    ) -> int:
         """The one offset at which all blocks have pointers to objects that, read `size` bytes long, pass `test`.
 
         The test gets the first object alone too, so that most of what is wrong costs one reading; pointers that do

@@ -101,8 +101,19 @@ def _from_dwarf(path: str, wanted: List[str]) -> Dict[str, int]:
     except ImportError:
         raise ImageError("it has no BTF, and reading DWARF takes pyelftools (pip install pyelftools)") from None
     # pyelftools checks little of what it reads, and fails in as many ways as there are broken files.
-    broken = (ELFError, DWARFError, LookupError, ValueError, TypeError, ArithmeticError, AttributeError, AssertionError,
-              MemoryError, RecursionError, OSError)  # fmt: skip
+    broken = (
+        ELFError,
+        DWARFError,
+        LookupError,
+        ValueError,
+        TypeError,
+        ArithmeticError,
+        AttributeError,
+        AssertionError,
+        MemoryError,
+        RecursionError,
+        OSError,
+    )
     with open(path, "rb") as source:
         try:
             return _Dwarf(ELFFile(source).get_dwarf_info()).members(wanted)
@@ -200,8 +211,11 @@ def _location(member: Any) -> int:
     """Bytes from the start of what the member is in: none for those of unions."""
     attribute = member.attributes.get("DW_AT_data_member_location")
     if attribute is None:
-        return int(member.attributes["DW_AT_data_bit_offset"].value) // 8 if (
-            "DW_AT_data_bit_offset" in member.attributes) else 0  # fmt: skip
+        return (
+            int(member.attributes["DW_AT_data_bit_offset"].value) // 8
+            if ("DW_AT_data_bit_offset" in member.attributes)
+            else 0
+        )
     if isinstance(attribute.value, int):
         return attribute.value
     operation, *operands = attribute.value  # DWARF 2: DW_OP_plus_uconst and an ULEB128

@@ -136,8 +136,14 @@ SCENARIOS: Dict[str, Scenario] = {
             },
             {"aio_fsync": 1, "aio_fdsync": 1},
             {
-                "bytes_between_syncs": {16384: 1, 0: 1}, "bytes_synced": 17784, "bytes_unsynced": 0,
-                "durable_writes": 1, "lowest_offset": 0, "highest_offset": 70299, "opens": 1, "closes": 1,
+                "bytes_between_syncs": {16384: 1, 0: 1},
+                "bytes_synced": 17784,
+                "bytes_unsynced": 0,
+                "durable_writes": 1,
+                "lowest_offset": 0,
+                "highest_offset": 70299,
+                "opens": 1,
+                "closes": 1,
             },
         ),
     ),
@@ -199,7 +205,8 @@ SCENARIOS: Dict[str, Scenario] = {
         ),
     ),
     "requests that are refused": Scenario(
-        PRELUDE + textwrap.dedent(
+        PRELUDE
+        + textwrap.dedent(
             """
             fd, context = create("data", 8192), Context()
             only_read = os.open("data", os.O_RDONLY)
@@ -362,4 +369,4 @@ SCENARIOS: Dict[str, Scenario] = {
             more={"sequential_read": {65536: 2}, "sequential_write": {65536: 2}},
         ),
     ),
-}  # fmt: skip
+}

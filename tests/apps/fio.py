@@ -65,10 +65,19 @@ class Case:
     def job_file(self, place: Path) -> str:
         split = ",".join(":".join(f"{size}/{share}" for size, share in SPLIT[way].items()) for way in SPLIT)
         common = {
-            "directory": place, "ioengine": self.engine.name, "rw": "randrw", "filesize": FILE_SIZE,
-            "io_size": "1g", "number_ios": REQUESTS, "bssplit": split, "blockalign": 65536, "randrepeat": 0,
-            "fsync": 8, "write_lat_log": place / "latency", **self.options,
-        }  # fmt: skip
+            "directory": place,
+            "ioengine": self.engine.name,
+            "rw": "randrw",
+            "filesize": FILE_SIZE,
+            "io_size": "1g",
+            "number_ios": REQUESTS,
+            "bssplit": split,
+            "blockalign": 65536,
+            "randrepeat": 0,
+            "fsync": 8,
+            "write_lat_log": place / "latency",
+            **self.options,
+        }
         if "fdatasync" in common:
             del common["fsync"]
         sections = {"global": common}
@@ -298,16 +307,19 @@ def _about_job(case: Case, where: str, sums: _Sums, files: List[Mapping[str, Any
     for way in (way for way in SPLIT if way in case.actions):
         calls = [file["syscalls"][operations[way]] for file in files]
         expected: Dict[str, object] = {
-            "calls": sums.values[way, "total_ios"], "bytes": sums.values[way, "io_bytes"],
-            "requested": _buckets(sums.sizes[way]), "completed": _buckets(sums.sizes[way]),
+            "calls": sums.values[way, "total_ios"],
+            "bytes": sums.values[way, "io_bytes"],
+            "requested": _buckets(sums.sizes[way]),
+            "completed": _buckets(sums.sizes[way]),
             "errors": {},
-        }  # fmt: skip
+        }
         found: Dict[str, object] = {
-            "calls": sum(call["calls"] for call in calls), "bytes": sum(call["bytes"] for call in calls),
+            "calls": sum(call["calls"] for call in calls),
+            "bytes": sum(call["bytes"] for call in calls),
             "requested": _added(call["requested"] for call in calls),
             "completed": _added(call["completed"] for call in calls),
             "errors": _added(call["errors"] for call in calls),
-        }  # fmt: skip
+        }
         lines += _differences(f"{where}: {way}", expected, found)
         short = sums.values[way, "short_ios"]
         if short and not (way == "read" and "datasync" in case.actions):  # which fio 3.33 counts there

@@ -57,8 +57,10 @@ def install(place: Path) -> Path:
     options = ["--no-defaults", f"--datadir={data}", "--user=nobody", "--skip-test-db", "--skip-name-resolve"]
     subprocess.run(
         ["mariadb-install-db", *options, "--auth-root-authentication-method=normal", *_POOL],
-        check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     return data
 
 
@@ -73,10 +75,20 @@ class Server:
         subprocess.run(["cp", "-a", str(template), str(self.data)], check=True)
         shutil.chown(place, "nobody")
         self.argv = [
-            "mariadbd", "--no-defaults", "--user=nobody", f"--datadir={self.data}", f"--socket={self._socket}",
-            f"--pid-file={place / 'pid'}", f"--log-error={self._log}", "--skip-networking", "--performance-schema=on",
-            "--innodb-flush-method=O_DIRECT", f"--loose-innodb-linux-aio={implementation}", *_POOL, *_QUIET,
-        ]  # fmt: skip
+            "mariadbd",
+            "--no-defaults",
+            "--user=nobody",
+            f"--datadir={self.data}",
+            f"--socket={self._socket}",
+            f"--pid-file={place / 'pid'}",
+            f"--log-error={self._log}",
+            "--skip-networking",
+            "--performance-schema=on",
+            "--innodb-flush-method=O_DIRECT",
+            f"--loose-innodb-linux-aio={implementation}",
+            *_POOL,
+            *_QUIET,
+        ]
 
     def _client(self) -> List[str]:
         return ["mariadb", "--no-defaults", f"--socket={self._socket}", "--user=root", "--batch", "--skip-column-names"]

@@ -125,8 +125,11 @@ SCENARIOS: Dict[str, Scenario] = {
             },
             {"uring_fsync": 2},
             {
-                "bytes_between_syncs": {16384: 1, 0: 1}, "bytes_synced": 17784, "bytes_unsynced": 0,
-                "lowest_offset": 0, "highest_offset": 70299,
+                "bytes_between_syncs": {16384: 1, 0: 1},
+                "bytes_synced": 17784,
+                "bytes_unsynced": 0,
+                "lowest_offset": 0,
+                "highest_offset": 70299,
             },
         ),
     ),
@@ -156,7 +159,10 @@ SCENARIOS: Dict[str, Scenario] = {
         data=File(
             {"uring_read": made(2, 3000, {512: 1, 1024: 1}), "uring_write": made(1, 50, {32: 1})},
             more={
-                "sequential_read": {2048: 1}, "sequential_write": {32: 1}, "lowest_offset": 0, "highest_offset": 3049,
+                "sequential_read": {2048: 1},
+                "sequential_write": {32: 1},
+                "lowest_offset": 0,
+                "highest_offset": 3049,
             },
         ),
         log=File(
@@ -265,13 +271,18 @@ SCENARIOS: Dict[str, Scenario] = {
         source=File(
             {"uring_splice_read": made(4, 3340, {512: 1, 1024: 1, 256: 1, 32: 1})},
             more={
-                "sequential_read": {2048: 1, 256: 1}, "lowest_offset": 0, "highest_offset": 7999, "bytes_read": 3340,
+                "sequential_read": {2048: 1, 256: 1},
+                "lowest_offset": 0,
+                "highest_offset": 7999,
+                "bytes_read": 3340,
             },
         ),
         target=File(
             {"uring_splice_write": made(4, 3340, {512: 1, 1024: 1, 256: 1, 32: 1})},
             more={
-                "sequential_write": {2048: 1, 256: 1}, "lowest_offset": 0, "highest_offset": 72999,
+                "sequential_write": {2048: 1, 256: 1},
+                "lowest_offset": 0,
+                "highest_offset": 72999,
                 "bytes_unsynced": 3340,
             },
         ),
@@ -302,4 +313,4 @@ SCENARIOS: Dict[str, Scenario] = {
             more={"opens": 11, "closes": 11, "sequential_read": {1024: 10}},
         ),
     ),
-}  # fmt: skip
+}

@@ -184,7 +184,8 @@ def test_requests_whose_completion_nobody_sees_are_told(place: Path) -> None:
     """The process is killed: there is no system call at which the rings could be looked at."""
     found = trace(
         place,
-        PRELUDE + textwrap.dedent(
+        PRELUDE
+        + textwrap.dedent(
             """
             fd = create("data", 65536)
             if os.fork() == 0:

@@ -47,9 +47,10 @@ def test_splices_that_fail_or_fall_short(place: Path, attach: str) -> None:
         ["--attach", attach],
     )
     assert data_calls(found["source"]) == {
-        "uring_splice_read": made(6, 800, {4096: 2, 16: 1, 32: 1, 128: 1, 256: 1}, {512: 1, 0: 1},
-                                  {"EINVAL": 2, "EBADF": 1, "ESPIPE": 1}),
-    }  # fmt: skip
+        "uring_splice_read": made(
+            6, 800, {4096: 2, 16: 1, 32: 1, 128: 1, 256: 1}, {512: 1, 0: 1}, {"EINVAL": 2, "EBADF": 1, "ESPIPE": 1}
+        ),
+    }
     assert data_calls(found["target"])["uring_splice_write"] == made(
         3, 800, {4096: 1, 16: 1, 64: 1}, {512: 1}, {"EINVAL": 1, "EBADF": 1}
     )

@@ -144,9 +144,19 @@ def data_calls(file: Mapping[str, Any]) -> Dict[str, Made]:
 
 # Data calls that strace cannot see.
 _ASYNCHRONOUS = (
-    "aio_pread", "aio_preadv", "aio_pwrite", "aio_pwritev", "uring_read", "uring_readv", "uring_read_fixed",
-    "uring_write", "uring_writev", "uring_write_fixed", "uring_splice_read", "uring_splice_write",
-)  # fmt: skip
+    "aio_pread",
+    "aio_preadv",
+    "aio_pwrite",
+    "aio_pwritev",
+    "uring_read",
+    "uring_readv",
+    "uring_read_fixed",
+    "uring_write",
+    "uring_writev",
+    "uring_write_fixed",
+    "uring_splice_read",
+    "uring_splice_write",
+)
 
 
 def histogram(file: Mapping[str, Any], name: str) -> Dict[int, int]:

@@ -17,10 +17,26 @@ def test_small_measurement() -> None:
     if shutil.which("cc") is None:
         pytest.skip("no C compiler")
     done = subprocess.run(
-        [sys.executable, str(BENCH), "calls", "requests", "processes", "--only", "empty-raw,iotrace-raw",
-         "--rounds", "1", "--calls", "10240", "--patience", "0", "--json"],
-        stdout=subprocess.PIPE, text=True, timeout=300,
-    )  # fmt: skip
+        [
+            sys.executable,
+            str(BENCH),
+            "calls",
+            "requests",
+            "processes",
+            "--only",
+            "empty-raw,iotrace-raw",
+            "--rounds",
+            "1",
+            "--calls",
+            "10240",
+            "--patience",
+            "0",
+            "--json",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=300,
+    )
     told = json.loads(done.stdout)
     assert told["problems"] == [] and done.returncode == 0
     assert set(told["ns"]) == {"untraced", "empty-raw", "iotrace-raw"}

@@ -148,9 +148,7 @@ def test_other_descriptors_of_the_process_stay(tmp_path: Path) -> None:
         ("_kernel_device", lambda _device: 0xABCDEF, "inode.i_sb"),
     ],
 )
-def test_what_cannot_be_confirmed_is_named(
-    what: str, value: Any, member: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_cannot_be_confirmed_is_named(what: str, value: Any, member: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One thing that is believed of our objects is wrong: an error, and no offset."""
     monkeypatch.setattr(f"pybpf.calibration.calibrate.{what}", value)
     with pytest.raises(CalibrationError) as caught:

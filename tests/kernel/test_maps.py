@@ -52,7 +52,7 @@ def fill(target: maps.Map[Any], count: int) -> Dict[bytes, bytes]:
 @pytest.mark.parametrize("count", [0, 1, 23, 5000])
 def test_hash(as_old_as: Callable[[int, int], None], kernel: List[int], kind: MapType, count: int) -> None:
     as_old_as(*kernel)
-    with create(Spec("numbers", kind, U32, U64, 8192)) as numbers:
+    with create(MapSpec("numbers", kind, U32, U64, 8192)) as numbers:
         content = fill(numbers, count)
         assert dict(numbers.items()) == content
         assert len(list(numbers.items())) == count
@@ -64,7 +64,7 @@ def test_hash(as_old_as: Callable[[int, int], None], kernel: List[int], kind: Ma
 
 
 def test_hash_elements() -> None:
-    with create(Spec("numbers", MapType.HASH, U32, U64, 2)) as numbers:
+    with create(MapSpec("numbers", MapType.HASH, U32, U64, 2)) as numbers:
         one, two, three = (KEY.pack(number) for number in (1, 2, 3))
         assert numbers.lookup(one) is None
         assert not numbers.delete(one)
@@ -90,7 +90,7 @@ def test_hash_elements() -> None:
 
 def test_keys_survive_deletion_under_them() -> None:
     """When the key just read is deleted the kernel starts over: every other key is still found, and found once."""
-    with create(Spec("numbers", MapType.HASH, U32, U64, 512)) as numbers:
+    with create(MapSpec("numbers", MapType.HASH, U32, U64, 512)) as numbers:
         content = fill(numbers, 300)
         found = []
         for key in numbers.keys():  # noqa: SIM118 - a map is no dict
@@ -103,7 +103,7 @@ def test_keys_survive_deletion_under_them() -> None:
 def test_batches_smaller_than_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     """With room for one element the kernel answers ENOSPC for any bucket that holds two."""
     monkeypatch.setattr(maps, "_BATCH_BYTES", 1)
-    with create(Spec("numbers", MapType.HASH, U32, U64, 256)) as numbers:
+    with create(MapSpec("numbers", MapType.HASH, U32, U64, 256)) as numbers:
         content = fill(numbers, 256)
         found = list(numbers.items())
         assert dict(found) == content
@@ -113,7 +113,7 @@ def test_batches_smaller_than_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("kernel", [(4, 14), (99, 0)], ids=["one by one", "in batches"])
 def test_array(as_old_as: Callable[[int, int], None], kernel: List[int]) -> None:
     as_old_as(*kernel)
-    with create(Spec("cells", MapType.ARRAY, U32, U64, 23)) as cells:
+    with create(MapSpec("cells", MapType.ARRAY, U32, U64, 23)) as cells:
         cells.set(22, b"the last")
         assert cells.at(22) == b"the last"
         assert dict(cells.items()) == {KEY.pack(index): b"the last" if index == 22 else bytes(8) for index in range(23)}
@@ -122,7 +122,7 @@ def test_array(as_old_as: Callable[[int, int], None], kernel: List[int]) -> None
 
 
 def test_array_in_shared_memory() -> None:
-    with create(Spec("cells", MapType.ARRAY, U32, U32, 1000), flags=maps.MMAPABLE) as cells:
+    with create(MapSpec("cells", MapType.ARRAY, U32, U32, 1000), flags=maps.MMAPABLE) as cells:
         cells.set(999, b"abcd")
         view = cells.mmap()
         assert view[999 * cells.stride : 999 * cells.stride + 4] == b"abcd"
@@ -134,7 +134,7 @@ def test_array_in_shared_memory() -> None:
 @pytest.mark.parametrize("kind", [MapType.PERCPU_HASH, MapType.LRU_PERCPU_HASH, MapType.PERCPU_ARRAY])
 def test_per_cpu(as_old_as: Callable[[int, int], None], kernel: List[int], kind: MapType) -> None:
     as_old_as(*kernel)
-    with create(Spec("cells", kind, U32, U32, 64)) as cells:
+    with create(MapSpec("cells", kind, U32, U32, 64)) as cells:
         values = [bytes([cpu + 1]) * 4 for cpu in range(possible_cpus())]
         cells.update(KEY.pack(5), values)
         assert cells.lookup(KEY.pack(5)) == values
@@ -144,20 +144,20 @@ def test_per_cpu(as_old_as: Callable[[int, int], None], kernel: List[int], kind:
 
 
 def test_map_of_maps() -> None:
-    inner = Spec("inner", MapType.HASH, U32, U64, 16)
+    inner = MapSpec("inner", MapType.HASH, U32, U64, 16)
     for kind in (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS):
-        with create(Spec("outer", kind, U32, U32, 4, inner=inner)) as outer, create(inner) as first:
+        with create(MapSpec("outer", kind, U32, U32, 4, inner=inner)) as outer, create(inner) as first:
             outer.set(1, first)
             assert outer.lookup(KEY.pack(1)) == KEY.pack(first.id())
 
 
 def test_perf_event_array_has_a_slot_for_each_possible_cpu() -> None:
-    with create(Spec("events", MapType.PERF_EVENT_ARRAY, U32, U32, 0)) as events:
+    with create(MapSpec("events", MapType.PERF_EVENT_ARRAY, U32, U32, 0)) as events:
         assert bpftool("map", "show", "id", str(events.id()))["max_entries"] == possible_cpus()
 
 
 def test_bpftool_shows_names_and_fields() -> None:
-    with create(Spec("records_of_a_test", MapType.HASH, U64, Record, 16)) as records:
+    with create(MapSpec("records_of_a_test", MapType.HASH, U64, Record, 16)) as records:
         records.update(bytes(8), Record.pack(calls=23, sizes=(1, 2, 3), name=b"prime"))
         shown = bpftool("map", "show", "id", str(records.id()))
         assert shown["name"] == "records_of_a_te"
@@ -170,7 +170,7 @@ def test_bpftool_shows_names_and_fields() -> None:
 
 def test_an_old_kernel_gets_neither_name_nor_types(as_old_as: Callable[[int, int], None]) -> None:
     as_old_as(4, 14)
-    with create(Spec("records", MapType.HASH, U64, Record, 16)) as records:
+    with create(MapSpec("records", MapType.HASH, U64, Record, 16)) as records:
         shown = bpftool("map", "show", "id", str(records.id()))
         assert "name" not in shown
         assert "btf_id" not in shown
@@ -179,7 +179,7 @@ def test_an_old_kernel_gets_neither_name_nor_types(as_old_as: Callable[[int, int
 def test_closing_frees_the_map() -> None:
     if shutil.which("bpftool") is None:
         pytest.skip("bpftool is not installed")
-    with create(Spec("short_lived", MapType.HASH, U32, U64, 4)) as short_lived:
+    with create(MapSpec("short_lived", MapType.HASH, U32, U64, 4)) as short_lived:
         number = str(short_lived.id())
         assert subprocess.run(["bpftool", "map", "show", "id", number], stdout=subprocess.DEVNULL).returncode == 0
     for _attempt in range(100):  # the kernel frees it when it gets round to it
@@ -196,10 +196,10 @@ def test_refused_map_says_what_and_why() -> None:
     with pytest.raises(
         BpfError, match=r"map huge \(HASH, 0 entries of 4\+8 bytes\): BPF_MAP_CREATE: .*EINVAL"
     ) as refused:
-        create(Spec("huge", MapType.HASH, U32, U64, 0))
+        create(MapSpec("huge", MapType.HASH, U32, U64, 0))
     assert refused.value.errno == errno.EINVAL
     with pytest.raises(ValueError, match="DEVMAP are not supported"):
-        create(Spec("x", MapType.DEVMAP, U32, U32, 1))
+        create(MapSpec("x", MapType.DEVMAP, U32, U32, 1))
 
 
 def test_eperm_without_capabilities_names_them() -> None:
@@ -224,7 +224,7 @@ def test_eperm_without_capabilities_names_them() -> None:
 def test_many_keys_are_deleted_at_once(as_old_as: Callable[[int, int], None], kernel: List[int]) -> None:
     """Keys that are not there, and the same one twice, are no obstacle to those that follow."""
     as_old_as(*kernel)
-    with create(Spec("numbers", MapType.HASH, U32, U64, 100)) as numbers:
+    with create(MapSpec("numbers", MapType.HASH, U32, U64, 100)) as numbers:
         keys = list(fill(numbers, 100))
         numbers.delete_all([keys[3], KEY.pack(1), keys[50], keys[3], KEY.pack(2), keys[99]])
         assert sorted(numbers.keys()) == sorted(set(keys) - {keys[3], keys[50], keys[99]})
@@ -236,7 +236,7 @@ def test_many_keys_are_deleted_at_once(as_old_as: Callable[[int, int], None], ke
 @pytest.mark.parametrize("kernel", [(4, 14), (99, 0)], ids=["one by one", "in batches"])
 def test_blocks_hold_what_items_gives(as_old_as: Callable[[int, int], None], kernel: List[int]) -> None:
     as_old_as(*kernel)
-    with create(Spec("numbers", MapType.HASH, U32, U64, 8192)) as numbers:
+    with create(MapSpec("numbers", MapType.HASH, U32, U64, 8192)) as numbers:
         content = fill(numbers, 5000)
         found = {}
         for keys, values in numbers.blocks():
@@ -245,7 +245,7 @@ def test_blocks_hold_what_items_gives(as_old_as: Callable[[int, int], None], ker
 
 
 def test_a_finder_finds_what_a_lookup_does() -> None:
-    with create(Spec("numbers", MapType.HASH, U32, U64, 100)) as numbers:
+    with create(MapSpec("numbers", MapType.HASH, U32, U64, 100)) as numbers:
         content, find = fill(numbers, 50), numbers.finder()
         assert {key: find(key) for key in content} == content
         assert find(KEY.pack(1)) is None
@@ -257,12 +257,18 @@ def test_a_finder_finds_what_a_lookup_does() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "key", "value", "flags"),
-    [(MapType.HASH, U32, U64, 0), (MapType.HASH, U32, U64, maps.NO_PREALLOC), (MapType.HASH, Record, Record, 1),
-     (MapType.LRU_HASH, U64, Record, 0), (MapType.ARRAY, U32, Record, 0), (MapType.PERCPU_ARRAY, U32, Record, 0)],
-)  # fmt: skip
+    [
+        (MapType.HASH, U32, U64, 0),
+        (MapType.HASH, U32, U64, maps.NO_PREALLOC),
+        (MapType.HASH, Record, Record, 1),
+        (MapType.LRU_HASH, U64, Record, 0),
+        (MapType.ARRAY, U32, Record, 0),
+        (MapType.PERCPU_ARRAY, U32, Record, 0),
+    ],
+)
 def test_the_footprint_is_no_less_than_what_the_kernel_says(kind: MapType, key: Any, value: Any, flags: int) -> None:
     """The kernel's own account (6.4: of what is there now, so the map is full), which knows nothing of rounding up."""
-    spec = Spec("filled", kind, key, value, 4096, flags)
+    spec = MapSpec("filled", kind, key, value, 4096, flags)
     with create(spec) as filled:
         if kind is MapType.HASH:
             for number in range(4096):

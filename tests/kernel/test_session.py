@@ -132,10 +132,17 @@ class Form:
             return found
         kernel = found.kernel
         older = Kernel(
-            kernel.machine, kernel.offsets, kernel.fields, kernel.one_reference, fetch_atomics=False,
-            big_values=self.kernel >= (4, 18), ring_buffer=self.kernel >= (5, 8), tid_slots=kernel.tid_slots,
-            tid_direct=kernel.tid_direct, back_jumps=self.kernel >= (5, 3),
-        )  # fmt: skip
+            kernel.machine,
+            kernel.offsets,
+            kernel.fields,
+            kernel.one_reference,
+            fetch_atomics=False,
+            big_values=self.kernel >= (4, 18),
+            ring_buffer=self.kernel >= (5, 8),
+            tid_slots=kernel.tid_slots,
+            tid_direct=kernel.tid_direct,
+            back_jumps=self.kernel >= (5, 3),
+        )
         return replace(found, kernel=older, preallocate=True)
 
     @contextlib.contextmanager
@@ -296,10 +303,18 @@ class Iocb(ctypes.Structure):
     """struct iocb, include/uapi/linux/aio_abi.h."""
 
     _fields_ = [
-        ("data", ctypes.c_uint64), ("key", ctypes.c_uint32), ("rw_flags", ctypes.c_int32), ("opcode", ctypes.c_uint16),
-        ("priority", ctypes.c_int16), ("fd", ctypes.c_uint32), ("buffer", ctypes.c_uint64), ("size", ctypes.c_uint64),
-        ("offset", ctypes.c_int64), ("reserved", ctypes.c_uint64), ("flags", ctypes.c_uint64),
-    ]  # fmt: skip
+        ("data", ctypes.c_uint64),
+        ("key", ctypes.c_uint32),
+        ("rw_flags", ctypes.c_int32),
+        ("opcode", ctypes.c_uint16),
+        ("priority", ctypes.c_int16),
+        ("fd", ctypes.c_uint32),
+        ("buffer", ctypes.c_uint64),
+        ("size", ctypes.c_uint64),
+        ("offset", ctypes.c_int64),
+        ("reserved", ctypes.c_uint64),
+        ("flags", ctypes.c_uint64),
+    ]
 
 
 class Aio:
@@ -322,10 +337,15 @@ class Aio:
     def submit(self, fd: int, *requests: Tuple[int, int, int, Any]) -> int:
         """Requests by opcode, offset, size or number of entries, and iovec; how many were taken, or -errno."""
         self.kept = [
-            Iocb(opcode=opcode, fd=fd, offset=offset, size=size,
-                 buffer=0 if opcode in (self.FSYNC, self.FDSYNC) else ctypes.addressof(vector or self.area))
+            Iocb(
+                opcode=opcode,
+                fd=fd,
+                offset=offset,
+                size=size,
+                buffer=0 if opcode in (self.FSYNC, self.FDSYNC) else ctypes.addressof(vector or self.area),
+            )
             for opcode, offset, size, vector in requests
-        ]  # fmt: skip
+        ]
         pointers = (ctypes.c_void_p * len(requests))(*map(ctypes.addressof, self.kept))
         taken: int = LIBC.syscall(self.SUBMIT, self.context, ctypes.c_long(len(requests)), pointers)
         return taken if taken >= 0 else -ctypes.get_errno()

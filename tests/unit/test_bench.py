@@ -64,8 +64,9 @@ def test_a_traced_call_is_held_against_its_peers(
 
 @pytest.mark.parametrize(("ours", "met"), [(115, True), (116, False)])
 def test_a_bystander_is_held_against_empty_programs(bench: ModuleType, ours: float, met: bool) -> None:
-    found = verdicts(bench, untraced={"~getppid": [100]}, empty_raw={"~getppid": [200]},
-                     iotrace_raw={"~getppid": [100 + ours]})  # fmt: skip
+    found = verdicts(
+        bench, untraced={"~getppid": [100]}, empty_raw={"~getppid": [200]}, iotrace_raw={"~getppid": [100 + ours]}
+    )
     assert found == {"ns added to getppid of a process that is not traced": met}
 
 

@@ -141,9 +141,15 @@ def examine(iotrace: Sequence[str], attach: str, offsets: str, cases: Sequence[s
             verdicts = dict.fromkeys(names, Verdict("failed", [f"{type(error).__name__}: {error}"]))
         for name, (status, lines, coverage) in verdicts.items():
             result = {
-                "attach": attach, "offsets": offsets, "case": name, "status": status, "reason": "\n".join(lines),
-                "coverage": coverage, "release": system.release, "machine": system.machine,
-            }  # fmt: skip
+                "attach": attach,
+                "offsets": offsets,
+                "case": name,
+                "status": status,
+                "reason": "\n".join(lines),
+                "coverage": coverage,
+                "release": system.release,
+                "machine": system.machine,
+            }
             print(RESULT + json.dumps(result), flush=True)
 
 

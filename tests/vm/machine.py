@@ -138,11 +138,30 @@ def _command_line(kernel: Kernel, initrd: str, append: str) -> List[str]:
     else:
         machine, console = ["-machine", "virt", "-cpu", "max,pauth-impdef=on", "-smp", "2"], "ttyAMA0"
     return [
-        _QEMU[kernel.architecture], *machine, "-accel", "tcg,thread=multi", "-m", str(MEMORY),
-        "-no-user-config", "-nodefaults", "-display", "none", "-monitor", "none", "-serial", "stdio", "-no-reboot",
-        "-device", "virtio-rng-pci", "-kernel", str(kernel.image), "-initrd", initrd,
-        "-append", f"console={console} panic=-1 quiet loglevel=4 {append}".strip(),
-    ]  # fmt: skip
+        _QEMU[kernel.architecture],
+        *machine,
+        "-accel",
+        "tcg,thread=multi",
+        "-m",
+        str(MEMORY),
+        "-no-user-config",
+        "-nodefaults",
+        "-display",
+        "none",
+        "-monitor",
+        "none",
+        "-serial",
+        "stdio",
+        "-no-reboot",
+        "-device",
+        "virtio-rng-pci",
+        "-kernel",
+        str(kernel.image),
+        "-initrd",
+        initrd,
+        "-append",
+        f"console={console} panic=-1 quiet loglevel=4 {append}".strip(),
+    ]
 
 
 @lru_cache(maxsize=None)

@@ -110,8 +110,11 @@ def judge(family: str, place: Path, document: Document) -> Tuple[str, List[str]]
 
 CASES: Dict[str, Case] = {
     family: Case(
-        partial(work, family), partial(check, family), group="requests",
-        judge=partial(judge, family), shorter=partial(work, family, short=True),
+        partial(work, family),
+        partial(check, family),
+        group="requests",
+        judge=partial(judge, family),
+        shorter=partial(work, family, short=True),
     )
     for family in FAMILIES
-}  # fmt: skip
+}

@@ -207,9 +207,17 @@ EXPECTED_CALLS: Dict[str, Dict[str, Data]] = {
 }
 EXPECTED: Dict[str, Dict[str, object]] = {
     "blocks": {
-        "bytes_read": 94208, "bytes_written": 94228, "bytes_synced": 94208, "bytes_unsynced": 20, "rewrites": 1,
-        "lowest_offset": 0, "highest_offset": 94207, "bytes_between_syncs": {"65536": 1, "0": 1},
-        "sequential_write": {"65536": 1, "8": 2}, "sequential_read": {"4096": 23}, "fstype": "tmpfs",
+        "bytes_read": 94208,
+        "bytes_written": 94228,
+        "bytes_synced": 94208,
+        "bytes_unsynced": 20,
+        "rewrites": 1,
+        "lowest_offset": 0,
+        "highest_offset": 94207,
+        "bytes_between_syncs": {"65536": 1, "0": 1},
+        "sequential_write": {"65536": 1, "8": 2},
+        "sequential_read": {"4096": 23},
+        "fstype": "tmpfs",
     },
     "stream": {"sequential_write": {"512": 1}, "sequential_read": {"512": 1}, "mapped": False, "renamed_to": None},
     "vectors": {"durable_writes": 1, "lowest_offset": 0, "highest_offset": 2081},
@@ -220,7 +228,7 @@ EXPECTED: Dict[str, Dict[str, object]] = {
     "mapped": {"mapped": True},
     "before": {"deleted": False},
     "gone": {"deleted": True},
-}  # fmt: skip
+}
 SYNCS = ("fsync", "fdatasync", "sync_file_range")
 EXPECTED_UNATTRIBUTED = {"preadv": {"EBADF": 1}, "fdatasync": {"EBADF": 1}}
 

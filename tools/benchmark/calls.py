@@ -92,8 +92,9 @@ class Matrix:
                 expected[of[what]] += count
         self.problems += [
             f"{name} counted {seen.get(call, 0):,} of {count:,} calls of {call}"
-            for call, count in expected.items() if seen.get(call, 0) != count
-        ]  # fmt: skip
+            for call, count in expected.items()
+            if seen.get(call, 0) != count
+        ]
 
     def work(self, work: Work) -> float:
         loop = self.target if work.target else self.other
@@ -211,11 +212,13 @@ def _traced(matrix: Matrix, name: str, work: Work) -> Row:
     known = [(ratio, most) for ratio, most in peers if ratio is not None]
     said = [f"{ratio:.2f} of {other}" if ratio is not None else f"no {other}" for other, ratio in ratios.items()]
     return Row(
-        work.group, f"ns added to a traced {work.what}", f"+{added:.0f}: {', '.join(said)}",
+        work.group,
+        f"ns added to a traced {work.what}",
+        f"+{added:.0f}: {', '.join(said)}",
         f"{CLANG} of clang, {BPFTRACE:.2f} of bpftrace",
         all(ratio <= most for ratio, most in known) if known else None,
         {"added": added, **{other: ratio for other, ratio in ratios.items() if ratio is not None}},
-    )  # fmt: skip
+    )
 
 
 def _bystander(matrix: Matrix, name: str, work: Work) -> Row:
@@ -224,8 +227,14 @@ def _bystander(matrix: Matrix, name: str, work: Work) -> Row:
     what = f"ns added to {work.what} of a {who}"
     if empty is None:
         return Row(work.group, what, f"+{added:.0f}, no {AGAINST[name][0]}", numbers={"added": added})
-    return Row(work.group, what, f"+{added:.0f}, empty programs +{empty:.0f}: {added - empty:+.0f}",
-               f"+{BYSTANDER_NS} at most", added - empty <= BYSTANDER_NS, {"added": added, "empty": empty})  # fmt: skip
+    return Row(
+        work.group,
+        what,
+        f"+{added:.0f}, empty programs +{empty:.0f}: {added - empty:+.0f}",
+        f"+{BYSTANDER_NS} at most",
+        added - empty <= BYSTANDER_NS,
+        {"added": added, "empty": empty},
+    )
 
 
 def _shared(matrix: Matrix, name: str, work: Work) -> Row:
@@ -234,23 +243,40 @@ def _shared(matrix: Matrix, name: str, work: Work) -> Row:
     what, exact = f"ns added to a {work.what}, two threads on one file", "miscounted" if lost else "every call counted"
     if alone is None:
         return Row(work.group, what, f"+{added:.0f}; {exact}", met=False if lost else None, numbers={"added": added})
-    return Row(work.group, what, f"+{added:.0f}, {added / alone:.2f} times one thread's; {exact}",
-               f"{SHARED} times, all counted", added / alone <= SHARED and not lost,
-               {"added": added, "alone": alone})  # fmt: skip
+    return Row(
+        work.group,
+        what,
+        f"+{added:.0f}, {added / alone:.2f} times one thread's; {exact}",
+        f"{SHARED} times, all counted",
+        added / alone <= SHARED and not lost,
+        {"added": added, "alone": alone},
+    )
 
 
 def _request(matrix: Matrix, name: str, work: Work) -> Row:
     added = _added(matrix, name, work)
     family, depth = work.title.split()
-    return Row(work.group, f"ns added to a request of {'Linux AIO' if family == 'aio' else 'io_uring'}, depth {depth}",
-               f"+{added:.0f}", f"{REQUEST_NS} at most", added <= REQUEST_NS, {"added": added})  # fmt: skip
+    return Row(
+        work.group,
+        f"ns added to a request of {'Linux AIO' if family == 'aio' else 'io_uring'}, depth {depth}",
+        f"+{added:.0f}",
+        f"{REQUEST_NS} at most",
+        added <= REQUEST_NS,
+        {"added": added},
+    )
 
 
 def _process(matrix: Matrix, name: str, work: Work) -> Row:
     added, alone = _added(matrix, name, work), statistics.median(matrix.ns["untraced"][work.title])
     slower = added / alone
-    return Row(work.group, "fork, exec, read, exit", f"{slower:+.1%}: {added / 1000:+.1f} us to {alone / 1000:.0f}",
-               f"{PROCESS:.0%} at most", slower <= PROCESS, {"added": added, "untraced": alone})  # fmt: skip
+    return Row(
+        work.group,
+        "fork, exec, read, exit",
+        f"{slower:+.1%}: {added / 1000:+.1f} us to {alone / 1000:.0f}",
+        f"{PROCESS:.0%} at most",
+        slower <= PROCESS,
+        {"added": added, "untraced": alone},
+    )
 
 
 def run(matrix: Matrix, variants: Mapping[str, Variant], rounds: int, progress: Callable[[str], None]) -> None:
@@ -261,4 +287,3 @@ def run(matrix: Matrix, variants: Mapping[str, Variant], rounds: int, progress: 
         for name in names[shift:] + names[:shift]:
             progress(f"calls: round {number + 1} of {rounds}: {name}")
             matrix.round(name, variants[name])
-

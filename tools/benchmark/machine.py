@@ -136,8 +136,13 @@ def measured(
             master, stderr = pty.openpty()
             stack.callback(os.close, master)
             threading.Thread(target=_keep_reading, args=(master, shown), daemon=True).start()
-        process = subprocess.Popen([str(directory / "measure"), str(result), *command],
-                                   cwd=ROOT, env=environment(), stdout=stdout, stderr=stderr)  # fmt: skip
+        process = subprocess.Popen(
+            [str(directory / "measure"), str(result), *command],
+            cwd=ROOT,
+            env=environment(),
+            stdout=stdout,
+            stderr=stderr,
+        )
         if terminal:
             os.close(stderr)
         try:

@@ -41,8 +41,9 @@ def plain(rows: Iterable[Row]) -> Iterator[str]:
         cells = (row.what, row.value, row.goal, row.verdict if row.group else "met")
         wrapped = [textwrap.wrap(cell, width) or [""] for cell, width in zip(cells, COLUMNS)]
         for number in range(max(map(len, wrapped))):
-            parts = [(lines[number] if number < len(lines) else "").ljust(width)
-                     for lines, width in zip(wrapped, COLUMNS)]  # fmt: skip
+            parts = [
+                (lines[number] if number < len(lines) else "").ljust(width) for lines, width in zip(wrapped, COLUMNS)
+            ]
             yield " ".join(parts).rstrip()
 
 

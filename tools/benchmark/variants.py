@@ -145,8 +145,12 @@ class PlainStats(ctypes.Structure):
 class PlainKey(ctypes.Structure):
     """struct key of plain.bpf.c"""
 
-    _fields_ = [("inode", ctypes.c_uint64), ("mount", ctypes.c_uint64), ("device", ctypes.c_uint32),
-                ("call", ctypes.c_uint32)]  # fmt: skip
+    _fields_ = [
+        ("inode", ctypes.c_uint64),
+        ("mount", ctypes.c_uint64),
+        ("device", ctypes.c_uint32),
+        ("call", ctypes.c_uint32),
+    ]
 
 
 PLAIN_CALLS = {0: "read", 1: "write", 17: "pread64", 18: "pwrite64"}
@@ -278,9 +282,12 @@ def available(directory: Path, file: Path) -> Dict[str, Variant]:
     """Every variant that this machine can run, by name; says on standard error why others cannot."""
     inode = file.stat().st_ino
     found: Dict[str, Variant] = {
-        "untraced": untraced, "empty-raw": empty_raw, "empty-perf": empty_perf,
-        "iotrace-raw": iotrace("raw", file), "iotrace-perf": iotrace("perf", file),
-    }  # fmt: skip
+        "untraced": untraced,
+        "empty-raw": empty_raw,
+        "empty-perf": empty_perf,
+        "iotrace-raw": iotrace("raw", file),
+        "iotrace-perf": iotrace("perf", file),
+    }
     if platform.machine() != "x86_64" or shutil.which("clang") is None:
         print("clang: left out: needs clang, and x86_64", file=sys.stderr)
     else:

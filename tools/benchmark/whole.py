@@ -85,9 +85,14 @@ def start(plan: Plan) -> Iterator[Row]:
         ours, theirs, ready = medians[attach], medians.get(f"bpftrace {count}"), medians.get(f"attached {count}")
         peer = f"bpftrace {theirs:.2f} s, attached after {ready:.2f}" if theirs and ready else "no bpftrace"
         met = ours <= START_S and (not theirs or ours <= OF_BPFTRACE * theirs)
-        yield Row("start", f"iotrace run --attach {attach} -- true, {count} probes", f"{ours:.2f} s, {peer}",
-                  f"{START_S} s and {OF_BPFTRACE} of bpftrace", met,
-                  {"seconds": ours, **{name: n for name, n in (("bpftrace", theirs), ("attached", ready)) if n}})
+        yield Row(
+            "start",
+            f"iotrace run --attach {attach} -- true, {count} probes",
+            f"{ours:.2f} s, {peer}",
+            f"{START_S} s and {OF_BPFTRACE} of bpftrace",
+            met,
+            {"seconds": ours, **{name: n for name, n in (("bpftrace", theirs), ("attached", ready)) if n}},
+        )
 
 
 def _probes(attach: str) -> int:
@@ -105,8 +110,12 @@ def _bpftrace_attached(count: int) -> float:
 def _bpftrace_whole(count: int) -> float:
     """Seconds that bpftrace takes to trace `true` with so many tracepoints. Raises Skipped."""
     begun = time.monotonic()
-    subprocess.run([*BPFTRACE, "-e", _counting(count), "-c", shutil.which("true") or "/bin/true"],
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)  # fmt: skip
+    subprocess.run(
+        [*BPFTRACE, "-e", _counting(count), "-c", shutil.which("true") or "/bin/true"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
     return time.monotonic() - begun
 
 
@@ -169,11 +178,14 @@ def stop(plan: Plan) -> Iterator[Row]:
     plan.progress(f"stop: {files:,} files")
     made = _make(plan, files, 0, "--max-files", max(131_072, files))
     whole = made.seen == (files, files * BYTES, {})
-    yield Row("stop", f"end of a run with {files:,} files",
-              f"{made.end:.2f} s, {made.peak_mib:.0f} MiB; {_complaint(files, made.seen)}",
-              f"{STOP_S:.0f} s, {STOP_MIB:.0f} MiB, all accounted for",
-              whole and made.end <= STOP_S and made.peak_mib <= STOP_MIB,
-              {"seconds": made.end, "peak_mib": made.peak_mib, "files": made.seen.files})  # fmt: skip
+    yield Row(
+        "stop",
+        f"end of a run with {files:,} files",
+        f"{made.end:.2f} s, {made.peak_mib:.0f} MiB; {_complaint(files, made.seen)}",
+        f"{STOP_S:.0f} s, {STOP_MIB:.0f} MiB, all accounted for",
+        whole and made.end <= STOP_S and made.peak_mib <= STOP_MIB,
+        {"seconds": made.end, "peak_mib": made.peak_mib, "files": made.seen.files},
+    )
 
 
 def many(plan: Plan) -> Iterator[Row]:
@@ -181,11 +193,21 @@ def many(plan: Plan) -> Iterator[Row]:
     files = plan.many_files
     plan.progress(f"many: {files:,} files")
     made = _make(plan, files, MANY_RATE, "--max-files", plan.room)
-    yield Row("many", f"{files:,} files with --max-files {plan.room}",
-              f"made {made.rate:,.0f} a second; {_complaint(files, made.seen)}; {made.end:.1f} s to end, "
-              f"{made.peak_mib:.0f} MiB", "all accounted for, nothing lost", made.seen == (files, files * BYTES, {}),
-              {"files": made.seen.files, "rate": made.rate, "seconds": made.end, "peak_mib": made.peak_mib,
-               **{f"lost_{what}": count for what, count in made.seen.lost.items()}})  # fmt: skip
+    yield Row(
+        "many",
+        f"{files:,} files with --max-files {plan.room}",
+        f"made {made.rate:,.0f} a second; {_complaint(files, made.seen)}; {made.end:.1f} s to end, "
+        f"{made.peak_mib:.0f} MiB",
+        "all accounted for, nothing lost",
+        made.seen == (files, files * BYTES, {}),
+        {
+            "files": made.seen.files,
+            "rate": made.rate,
+            "seconds": made.end,
+            "peak_mib": made.peak_mib,
+            **{f"lost_{what}": count for what, count in made.seen.lost.items()},
+        },
+    )
 
 
 # -- showing a profile -----------------------------------------------------------------------------------------------
@@ -193,16 +215,26 @@ def many(plan: Plan) -> Iterator[Row]:
 
 def synthetic(path: Path, files: int) -> None:
     """A profile of so many files, written by iotrace's own writer."""
-    calls = {"read": SyscallStats(3, 8192, {}, {4096: 3}, {0: 1, 4096: 2}, {512: 3}, 5, 9),
-             "close": SyscallStats(1)}  # fmt: skip
+    calls = {"read": SyscallStats(3, 8192, {}, {4096: 3}, {0: 1, 4096: 2}, {512: 3}, 5, 9), "close": SyscallStats(1)}
 
     def each() -> Iterator[FileStats]:
         for number in range(files):
             yield FileStats(
-                4026531841, b"/srv/%d/%d.dat" % (number // 1000, number), device="8:1", inode=number + 1, fstype="ext4",
-                opens=1, closes=1, bytes_read=number * 7919 % 1_000_003, syscalls=calls, sequential_read={8192: 1},
-                first_read_ns=5, last_read_ns=9, lowest_offset=0, highest_offset=8191,
-            )  # fmt: skip
+                4026531841,
+                b"/srv/%d/%d.dat" % (number // 1000, number),
+                device="8:1",
+                inode=number + 1,
+                fstype="ext4",
+                opens=1,
+                closes=1,
+                bytes_read=number * 7919 % 1_000_003,
+                syscalls=calls,
+                sequential_read={8192: 1},
+                first_read_ns=5,
+                last_read_ns=9,
+                lowest_offset=0,
+                highest_offset=8191,
+            )
 
     writing.write(path, Header(version="0", host="bench", kernel="0", machine="none", ended_ns=10**9), each())
 
@@ -225,11 +257,15 @@ def show(plan: Plan) -> Iterator[Row]:
         plan.progress(f"show: {name}")
         base, shown = _shown(plan, [*words, str(small)]), _shown(plan, [*words, str(large)])
         grown = shown.peak_kib / base.peak_kib
-        yield Row("show", f"{name}, {plan.shown_files:,} files",
-                  f"first line {shown.first:.2f} s, first file {shown.file:.2f} s, all {shown.end:.1f} s; "
-                  f"{shown.peak_kib / 1024:.0f} MiB, {grown:.1f} times that of {plan.shown_files // 100:,}",
-                  f"first line {FIRST_LINE_S:.0f} s, memory flat", shown.first <= FIRST_LINE_S and grown <= FLAT,
-                  {**shown._asdict(), "grown": grown})  # fmt: skip
+        yield Row(
+            "show",
+            f"{name}, {plan.shown_files:,} files",
+            f"first line {shown.first:.2f} s, first file {shown.file:.2f} s, all {shown.end:.1f} s; "
+            f"{shown.peak_kib / 1024:.0f} MiB, {grown:.1f} times that of {plan.shown_files // 100:,}",
+            f"first line {FIRST_LINE_S:.0f} s, memory flat",
+            shown.first <= FIRST_LINE_S and grown <= FLAT,
+            {**shown._asdict(), "grown": grown},
+        )
 
 
 def _shown(plan: Plan, words: List[str]) -> Shown:
@@ -263,11 +299,20 @@ def own(plan: Plan) -> Iterator[Row]:
     assert isinstance(share, float)
     calls, begun, ended = map(int, done.stdout.split())
     rate_made = calls / (ended - begun) * 1e9
-    yield Row("own", f"iotrace's own CPU, {files:,} files", f"{share:.2%} of a CPU at {rate_made:,.0f} calls a second",
-              f"{OWN_SHARE:.0%} at {rate:,}", share <= OWN_SHARE,
-              {"share": share, "calls_per_second": rate_made})  # fmt: skip
+    yield Row(
+        "own",
+        f"iotrace's own CPU, {files:,} files",
+        f"{share:.2%} of a CPU at {rate_made:,.0f} calls a second",
+        f"{OWN_SHARE:.0%} at {rate:,}",
+        share <= OWN_SHARE,
+        {"share": share, "calls_per_second": rate_made},
+    )
 
 
 ROWS: Dict[str, Callable[[Plan], Iterator[Row]]] = {
-    "start": start, "stop": stop, "many": many, "show": show, "own": own,
-}  # fmt: skip
+    "start": start,
+    "stop": stop,
+    "many": many,
+    "show": show,
+    "own": own,
+}

@@ -294,11 +294,17 @@ def test_the_stack_is_accessed_aligned_and_in_bounds(offset: int, size: int) -> 
     if offset >= -512 and offset + size <= 0 and offset % size == 0:
         a.st(Mem(r10, offset, size), 0)
     elif offset < -512 or offset + size > 0:
-        refused(a, lambda a: a.st(Mem(r10, offset, size), 0), f"{size} bytes at r10{offset:+d} are not on the stack, "
-                "r10-512 to r10")  # fmt: skip
+        refused(
+            a,
+            lambda a: a.st(Mem(r10, offset, size), 0),
+            f"{size} bytes at r10{offset:+d} are not on the stack, r10-512 to r10",
+        )
     else:
-        refused(a, lambda a: a.st(Mem(r10, offset, size), 0), f"{size} bytes at r10{offset:+d}: the stack is accessed "
-                "at multiples of the size")  # fmt: skip
+        refused(
+            a,
+            lambda a: a.st(Mem(r10, offset, size), 0),
+            f"{size} bytes at r10{offset:+d}: the stack is accessed at multiples of the size",
+        )
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 8, 15, 31, 64])

@@ -131,9 +131,21 @@ def constant(value: int) -> Argument:
 def forms() -> Dict[str, Form]:
     table: Dict[str, Form] = {}
     arithmetic = {
-        "mov": "=", "add": "+=", "sub": "-=", "mul": "*=", "div": "/=", "mod": "%=", "or": "|=", "and": "&=",
-        "xor": "^=", "lsh": "<<=", "rsh": ">>=", "arsh": "s>>=", "sdiv": "s/=", "smod": "s%=",
-    }  # fmt: skip
+        "mov": "=",
+        "add": "+=",
+        "sub": "-=",
+        "mul": "*=",
+        "div": "/=",
+        "mod": "%=",
+        "or": "|=",
+        "and": "&=",
+        "xor": "^=",
+        "lsh": "<<=",
+        "rsh": ">>=",
+        "arsh": "s>>=",
+        "sdiv": "s/=",
+        "smod": "s%=",
+    }
     for name, sign in arithmetic.items():
         since = 17 if name in ("mod", "sdiv", "smod") else 0
         number, drawn = ("{shift}", shift) if name in ("lsh", "rsh", "arsh") else ("{imm}", imm)
@@ -142,9 +154,18 @@ def forms() -> Dict[str, Form]:
             table[f"{method} register"] = Form(f"{r}{{d}} {sign} {r}{{s}}", since, method, (dst, src))
             table[f"{method} immediate"] = Form(f"{r}{{d}} {sign} {number}", since, method, (dst, drawn))
     comparisons = {
-        "jeq": "==", "jne": "!=", "jgt": ">", "jge": ">=", "jlt": "<", "jle": "<=", "jset": "&",
-        "jsgt": "s>", "jsge": "s>=", "jslt": "s<", "jsle": "s<=",
-    }  # fmt: skip
+        "jeq": "==",
+        "jne": "!=",
+        "jgt": ">",
+        "jge": ">=",
+        "jlt": "<",
+        "jle": "<=",
+        "jset": "&",
+        "jsgt": "s>",
+        "jsge": "s>=",
+        "jslt": "s<",
+        "jsle": "s<=",
+    }
     for name, sign in comparisons.items():
         since = 19 if name == "jset" else 0
         for suffix, r in (("", "r"), ("32", "w")):
@@ -215,9 +236,27 @@ def test_each_instruction_is_what_llvm_makes_of_its_text(o: Operands) -> None:
 
 def test_every_mnemonic_is_tried() -> None:
     """A method that somebody adds has to be in the table above, or be a macro."""
-    macros = {"addr", "call_function", "call_kernel", "delete", "function", "label", "ld_function", "ld_map",
-              "ld_map_value", "lookup", "memory", "program", "ret", "slot", "stack", "tail_call", "unique",
-              "update", "zero"}  # fmt: skip
+    macros = {
+        "addr",
+        "call_function",
+        "call_kernel",
+        "delete",
+        "function",
+        "label",
+        "ld_function",
+        "ld_map",
+        "ld_map_value",
+        "lookup",
+        "memory",
+        "program",
+        "ret",
+        "slot",
+        "stack",
+        "tail_call",
+        "unique",
+        "update",
+        "zero",
+    }
     methods = {name for name in dir(Assembler) if not name.startswith(("_", "emit"))} - macros
     assert methods == {form.method for form in FORMS.values()}
 

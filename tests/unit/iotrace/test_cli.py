@@ -18,8 +18,12 @@ ROOT = Path(iotrace.__file__).parent.parent
 
 
 def tool(*arguments: str, **more: object) -> "subprocess.CompletedProcess[bytes]":
-    return subprocess.run([sys.executable, "-m", "iotrace", *arguments], stderr=subprocess.PIPE, cwd=ROOT,
-                          **{"stdout": subprocess.PIPE, **more})  # type: ignore[call-overload,no-any-return] # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-m", "iotrace", *arguments],
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        **{"stdout": subprocess.PIPE, **more},
+    )  # type: ignore[call-overload,no-any-return]
 
 
 @pytest.fixture
@@ -37,10 +41,18 @@ def test_the_version_is_that_of_the_package() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nonsense"], ["--nonsense"], ["--", "report"], ["report"], ["report", "/absent\x1b[2J\n"],
-     ["report", "/dev/null"], ["report", "x", "--by", "moon"],
-     ["export", "x", "--limit", "-1"], ["export", "x", "--limit", "many"]],
-)  # fmt: skip
+    [
+        ["nonsense"],
+        ["--nonsense"],
+        ["--", "report"],
+        ["report"],
+        ["report", "/absent\x1b[2J\n"],
+        ["report", "/dev/null"],
+        ["report", "x", "--by", "moon"],
+        ["export", "x", "--limit", "-1"],
+        ["export", "x", "--limit", "many"],
+    ],
+)
 def test_a_bad_request_is_one_safe_line_and_status_2(arguments: List[str], capsys: pytest.CaptureFixture[str]) -> None:
     try:
         status = cli.main(arguments)

@@ -66,9 +66,17 @@ def test_wrapped_lines_fit_and_lose_no_character(shown: str, columns: int) -> No
 
 @pytest.mark.parametrize(
     ("count", "size"),
-    [(0, "0"), (1023, "1023"), (1024, "1.00 KiB"), (10 * 1024 - 1, "10.0 KiB"), (1 << 20, "1.00 MiB"),
-     ((1 << 20) - 1, "1.00 MiB"), (1000 << 30, "1000 GiB"), ((1 << 63) - 1, "8.00 EiB")],
-)  # fmt: skip
+    [
+        (0, "0"),
+        (1023, "1023"),
+        (1024, "1.00 KiB"),
+        (10 * 1024 - 1, "10.0 KiB"),
+        (1 << 20, "1.00 MiB"),
+        ((1 << 20) - 1, "1.00 MiB"),
+        (1000 << 30, "1000 GiB"),
+        ((1 << 63) - 1, "8.00 EiB"),
+    ],
+)
 def test_size(count: int, size: str) -> None:
     assert text.size(count) == size
 
@@ -88,9 +96,16 @@ def test_human_numbers_are_right_to_half_a_percent_and_fit_their_columns(count: 
 
 @pytest.mark.parametrize(
     ("ns", "shown"),
-    [(0, "0"), (999, "999 ns"), (1024, "1.02 us"), (1_500_000, "1.50 ms"), (99_100_000_000, "99.1 s"),
-     (600 * 10**9, "10m00s"), (3 * 3600 * 10**9 + 7 * 60 * 10**9, "3h07m"),
-     ((1 << 63) - 1, "106751d")],
-)  # fmt: skip
+    [
+        (0, "0"),
+        (999, "999 ns"),
+        (1024, "1.02 us"),
+        (1_500_000, "1.50 ms"),
+        (99_100_000_000, "99.1 s"),
+        (600 * 10**9, "10m00s"),
+        (3 * 3600 * 10**9 + 7 * 60 * 10**9, "3h07m"),
+        ((1 << 63) - 1, "106751d"),
+    ],
+)
 def test_duration(ns: int, shown: str) -> None:
     assert text.duration(ns) == shown

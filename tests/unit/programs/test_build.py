@@ -35,42 +35,118 @@ GOLDEN = Path(__file__).parent / "golden"
 # One kernel's facts, written down so that the listings do not depend on the machine: offsets of a 6.18 kernel, fields
 # of the tracepoints, which have not moved since 4.14.
 OFFSETS = {
-    "task.files": 1824, "task.nsproxy": 1840, "task.fs": 1816, "task.signal": 1848, "task.pid": 1264,
+    "task.files": 1824,
+    "task.nsproxy": 1840,
+    "task.fs": 1816,
+    "task.signal": 1848,
+    "task.pid": 1264,
     "task.tgid": 1268,
-    "task.comm": 1752, "signal.live": 4, "fs.root.mnt": 24, "fs.root.dentry": 32, "fs.pwd.mnt": 40,
-    "fs.pwd.dentry": 48, "files.count": 0, "files.fdt": 32, "fdt.max_fds": 0, "fdt.fd": 8, "file.mnt": 64,
-    "file.dentry": 72, "file.inode": 32, "file.flags": 40, "file.pos": 112, "file.ref": 176, "inode.mode": 0,
-    "inode.ino": 64, "inode.sb": 40, "inode.size": 80, "inode.nlink": 72, "inode.generation": 124, "sb.dev": 16,
-    "sb.magic": 96, "sb.type": 40, "fstype.name": 0, "dentry.parent": 24, "dentry.name": 40, "dentry.hash_len": 32,
-    "mount.mnt": 32, "mount.parent": 16, "mount.mountpoint": 24, "mount.ns": 232, "vfsmount.root": 0,
-    "nsproxy.mnt_ns": 24, "mnt_ns.inum": 24, "compat": 16,
-}  # fmt: skip
+    "task.comm": 1752,
+    "signal.live": 4,
+    "fs.root.mnt": 24,
+    "fs.root.dentry": 32,
+    "fs.pwd.mnt": 40,
+    "fs.pwd.dentry": 48,
+    "files.count": 0,
+    "files.fdt": 32,
+    "fdt.max_fds": 0,
+    "fdt.fd": 8,
+    "file.mnt": 64,
+    "file.dentry": 72,
+    "file.inode": 32,
+    "file.flags": 40,
+    "file.pos": 112,
+    "file.ref": 176,
+    "inode.mode": 0,
+    "inode.ino": 64,
+    "inode.sb": 40,
+    "inode.size": 80,
+    "inode.nlink": 72,
+    "inode.generation": 124,
+    "sb.dev": 16,
+    "sb.magic": 96,
+    "sb.type": 40,
+    "fstype.name": 0,
+    "dentry.parent": 24,
+    "dentry.name": 40,
+    "dentry.hash_len": 32,
+    "mount.mnt": 32,
+    "mount.parent": 16,
+    "mount.mountpoint": 24,
+    "mount.ns": 232,
+    "vfsmount.root": 0,
+    "nsproxy.mnt_ns": 24,
+    "mnt_ns.inum": 24,
+    "compat": 16,
+}
 TRACEPOINT_FIELDS = {
-    "task_newtask.pid": 8, "task_newtask.comm": 12, "task_newtask.clone_flags": 32, "task_rename.pid": 8,
-    "task_rename.newcomm": 28, "sys_enter.nr": 8, "sys_enter.args": 16, "sys_exit.ret": 16,
-}  # fmt: skip
+    "task_newtask.pid": 8,
+    "task_newtask.comm": 12,
+    "task_newtask.clone_flags": 32,
+    "task_rename.pid": 8,
+    "task_rename.newcomm": 28,
+    "sys_enter.nr": 8,
+    "sys_enter.args": 16,
+    "sys_exit.ret": 16,
+}
 TYPES = {name: number for number, name in enumerate((*TYPED, CAST), 1)}
 NEWEST = Kernel(
-    machine="x86_64", offsets=OFFSETS, fields=TRACEPOINT_FIELDS, one_reference=0, fetch_atomics=True, big_values=True,
-    ring_buffer=True, tid_slots=32768, tid_direct=True, types=TYPES, loops=True,
-)  # fmt: skip
+    machine="x86_64",
+    offsets=OFFSETS,
+    fields=TRACEPOINT_FIELDS,
+    one_reference=0,
+    fetch_atomics=True,
+    big_values=True,
+    ring_buffer=True,
+    tid_slots=32768,
+    tid_direct=True,
+    types=TYPES,
+    loops=True,
+)
 # io_uring as 6.18 shows it.
 URING = Uring(
-    events={"taken": "io_uring_submit_req", "refused": "io_uring_req_failed", "completed": "io_uring_complete",
-            "overflowed": "io_uring_cqe_overflow"},
+    events={
+        "taken": "io_uring_submit_req",
+        "refused": "io_uring_req_failed",
+        "completed": "io_uring_complete",
+        "overflowed": "io_uring_cqe_overflow",
+    },
     request={"taken": 0, "refused": 1, "completed": 1},
     offsets={
-        "request.file": 0, "request.opcode": 64, "request.flags": 72, "request.fd": 92, "request.result": 88,
-        "request.user_data": 80, "request.ring": 96, "request.list": 120, "request.command": 0, "rw.position": 8,
-        "rw.address": 48, "rw.length": 56, "rw.flags": 60, "ring.files": 152, "ring.file_count": 144,
-        "ring.completing": 248, "node.file": 16, "splice.source": 32, "splice.source_offset": 16,
-        "splice.target_offset": 8, "splice.length": 24, "splice.flags": 36, "open.slot": 12, "close.fd": 8,
-        "close.slot": 12, "request.work": 200, "task.worker": 1440, "worker.work": 64,
+        "request.file": 0,
+        "request.opcode": 64,
+        "request.flags": 72,
+        "request.fd": 92,
+        "request.result": 88,
+        "request.user_data": 80,
+        "request.ring": 96,
+        "request.list": 120,
+        "request.command": 0,
+        "rw.position": 8,
+        "rw.address": 48,
+        "rw.length": 56,
+        "rw.flags": 60,
+        "ring.files": 152,
+        "ring.file_count": 144,
+        "ring.completing": 248,
+        "node.file": 16,
+        "splice.source": 32,
+        "splice.source_offset": 16,
+        "splice.target_offset": 8,
+        "splice.length": 24,
+        "splice.flags": 36,
+        "open.slot": 12,
+        "close.fd": 8,
+        "close.slot": 12,
+        "request.work": 200,
+        "task.worker": 1440,
+        "worker.work": 64,
     },
-)  # fmt: skip
+)
 URING_TYPES = {**TYPES, **{name: number for number, name in enumerate(TYPED_OPTIONAL, 100)}}
-OLDEST = replace(NEWEST, one_reference=1, fetch_atomics=False, big_values=False, ring_buffer=False, types={},
-                 loops=False)  # fmt: skip
+OLDEST = replace(
+    NEWEST, one_reference=1, fetch_atomics=False, big_values=False, ring_buffer=False, types={}, loops=False
+)
 # What tid_slots and tid_direct can be: pid_max up to 32768; more, with and without compare-and-exchange.
 THREADS = {"direct": (32768, True), "shared": (16384, False), "hashed": (0, False)}
 
@@ -147,9 +223,7 @@ def encoded(program: ProgramSpec) -> bytes:
 # -- listings ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("form", "name"), [(form, name) for form, names in GOLDEN_NAMES.items() for name in names]
-)
+@pytest.mark.parametrize(("form", "name"), [(form, name) for form, names in GOLDEN_NAMES.items() for name in names])
 def test_the_listing_is_the_one_that_was_reviewed(form: str, name: str, pytestconfig: pytest.Config) -> None:
     path, listing = GOLDEN / form / f"{name}.txt", GOLDEN_SETS[form].programs[name].listing()
     if pytestconfig.getoption("--update-golden", False):
@@ -337,13 +411,21 @@ def test_requirement_sees_what_a_form_uses() -> None:
 URING_SHOWN = {
     "newest": URING,
     # 6.1: registered files are no nodes, and an overflow is shown beside the completion.
-    "6.1": replace(URING, events={**URING.events, "taken": "io_uring_submit_sqe"}, offsets={
-        name: offset for name, offset in URING.offsets.items()
-        if name not in ("node.file", "ring.completing", "request.list")
-    }),
-    "no more than transfers": replace(URING, offsets={
-        name: offset for name, offset in URING.offsets.items() if not name.startswith(("splice", "open", "close"))
-    }),
+    "6.1": replace(
+        URING,
+        events={**URING.events, "taken": "io_uring_submit_sqe"},
+        offsets={
+            name: offset
+            for name, offset in URING.offsets.items()
+            if name not in ("node.file", "ring.completing", "request.list")
+        },
+    ),
+    "no more than transfers": replace(
+        URING,
+        offsets={
+            name: offset for name, offset in URING.offsets.items() if not name.startswith(("splice", "open", "close"))
+        },
+    ),
     "without an overflow": replace(URING, events={n: e for n, e in URING.events.items() if n != "overflowed"}),
 }
 

@@ -46,9 +46,14 @@ def noted(*requests: Tuple[int, int, int, int]) -> List[Tuple[bytes, bytes]]:
 def test_requests_in_flight_are_counted_once() -> None:
     """A splice has two notes, or one of its own that stands for nothing; Linux AIO's belong to a process."""
     notes = noted(
-        (OWN, 10, 0, 0), (OWN, 20, 0, 0), (OTHER, 20, 0, 0), (OWN, 30, 0, NOTE_ABSENT), (OTHER, 30, 0, 0),
-        (OWN, 40, 0, NOTE_ABSENT), (5, 50, 1234, 0),
-    )  # fmt: skip
+        (OWN, 10, 0, 0),
+        (OWN, 20, 0, 0),
+        (OTHER, 20, 0, 0),
+        (OWN, 30, 0, NOTE_ABSENT),
+        (OTHER, 30, 0, 0),
+        (OWN, 40, 0, NOTE_ABSENT),
+        (5, 50, 1234, 0),
+    )
     assert uring.settle(notes, []) == 3
 
 

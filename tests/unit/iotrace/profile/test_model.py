@@ -25,8 +25,9 @@ def _file(path: bytes, calls: int, last: int, **known: object) -> FileStats:
 
 
 def test_merging_adds_counts_and_widens_times_and_extents() -> None:
-    early = _file(b"/a", 2, 100, first_read_ns=90, lowest_offset=5, highest_offset=9, inode=7, incarnations=3,
-                  mapped=True)  # fmt: skip
+    early = _file(
+        b"/a", 2, 100, first_read_ns=90, lowest_offset=5, highest_offset=9, inode=7, incarnations=3, mapped=True
+    )
     late = _file(b"/a", 3, 200, lowest_offset=0, inode=8, incarnations=1, deleted=True, sequential_read={64: 1})
     for a, b in ((early, late), (late, early)):
         (merged,) = merge(Profile(files=[a]), Profile(files=[b])).files
@@ -44,12 +45,24 @@ def test_files_are_the_same_by_namespace_and_path() -> None:
 
 
 def test_headers_add_losses_and_name_what_differs() -> None:
-    a = Profile(host="one", started_ns=5, ended_ns=9, command=[b"x"],
-                lost={"events": 1, "files": 0, "calls": 2}, coverage={"aio": "full", "io_uring": "none"},
-                unattributed={"read": {"EBADF": 3}})  # fmt: skip
-    b = Profile(host="two", started_ns=7, ended_ns=20, command=[b"y"],
-                lost={"events": 4, "files": 1, "calls": 0}, coverage={"aio": "full", "io_uring": "full"},
-                unattributed={"read": {"EBADF": 4, "EIO": 1}})  # fmt: skip
+    a = Profile(
+        host="one",
+        started_ns=5,
+        ended_ns=9,
+        command=[b"x"],
+        lost={"events": 1, "files": 0, "calls": 2},
+        coverage={"aio": "full", "io_uring": "none"},
+        unattributed={"read": {"EBADF": 3}},
+    )
+    b = Profile(
+        host="two",
+        started_ns=7,
+        ended_ns=20,
+        command=[b"y"],
+        lost={"events": 4, "files": 1, "calls": 0},
+        coverage={"aio": "full", "io_uring": "full"},
+        unattributed={"read": {"EBADF": 4, "EIO": 1}},
+    )
     both = merge(a, b)
     assert (both.host, both.started_ns, both.ended_ns, both.command) == ("one / two", 5, 20, [])
     assert both.lost == {"events": 5, "files": 1, "calls": 2}

@@ -28,36 +28,76 @@ errors = st.dictionaries(st.sampled_from(sorted(errno.errorcode.values())), st.i
 paths = st.binary(min_size=1, max_size=60).map(lambda path: path.replace(b"\0", b"0"))
 calls = st.builds(SyscallStats, counters, counters, errors, histograms, histograms, histograms, maybe, maybe)
 files = st.builds(
-    FileStats, mnt_ns=counters, path=paths, renamed_to=st.none() | paths, device=st.sampled_from(("8:1", "0:45")),
-    inode=st.integers(0, (1 << 64) - 1), fstype=st.sampled_from(("ext4", "fuse.sshfs", "")), incarnations=counters,
-    deleted=st.booleans(), mapped=st.booleans(), opens=counters, closes=counters, bytes_read=counters,
-    bytes_written=counters, bytes_synced=counters, bytes_unsynced=counters, rewrites=counters, lowest_offset=maybe,
-    highest_offset=maybe, direct_calls=counters, durable_writes=counters, first_read_ns=maybe, last_read_ns=maybe,
-    first_write_ns=maybe, last_write_ns=maybe, last_sync_ns=maybe,
+    FileStats,
+    mnt_ns=counters,
+    path=paths,
+    renamed_to=st.none() | paths,
+    device=st.sampled_from(("8:1", "0:45")),
+    inode=st.integers(0, (1 << 64) - 1),
+    fstype=st.sampled_from(("ext4", "fuse.sshfs", "")),
+    incarnations=counters,
+    deleted=st.booleans(),
+    mapped=st.booleans(),
+    opens=counters,
+    closes=counters,
+    bytes_read=counters,
+    bytes_written=counters,
+    bytes_synced=counters,
+    bytes_unsynced=counters,
+    rewrites=counters,
+    lowest_offset=maybe,
+    highest_offset=maybe,
+    direct_calls=counters,
+    durable_writes=counters,
+    first_read_ns=maybe,
+    last_read_ns=maybe,
+    first_write_ns=maybe,
+    last_write_ns=maybe,
+    last_sync_ns=maybe,
     syscalls=st.dictionaries(st.sampled_from(("read", "pwrite64", "fsync", "uring_readv")), calls, max_size=3),
-    sequential_read=histograms, sequential_write=histograms, bytes_between_syncs=histograms,
-)  # fmt: skip
+    sequential_read=histograms,
+    sequential_write=histograms,
+    bytes_between_syncs=histograms,
+)
 counts = st.dictionaries(st.sampled_from(("EBADF", "EINTR")), counters, min_size=1)
 headers = st.builds(
-    Header, version=st.text(), host=st.text(), kernel=st.text(), machine=st.just("x86_64"),
-    command=st.lists(paths, max_size=3), started_ns=counters, ended_ns=counters,
-    filters=st.dictionaries(st.text(), st.integers() | st.text() | st.lists(st.text())), attach=st.just("fentry"),
+    Header,
+    version=st.text(),
+    host=st.text(),
+    kernel=st.text(),
+    machine=st.just("x86_64"),
+    command=st.lists(paths, max_size=3),
+    started_ns=counters,
+    ended_ns=counters,
+    filters=st.dictionaries(st.text(), st.integers() | st.text() | st.lists(st.text())),
+    attach=st.just("fentry"),
     coverage=st.dictionaries(st.text(), st.text()),
     lost=st.fixed_dictionaries({"events": counters, "files": counters, "calls": counters}),
     unattributed=st.dictionaries(st.sampled_from(("read", "close")), counts),
     overhead=st.dictionaries(st.text(), st.integers() | st.floats(allow_nan=False)),
-)  # fmt: skip
+)
 
 
 def sample(count: int = 3) -> Iterator[FileStats]:
     for i in range(count):
         yield FileStats(
-            4026531841, b"/srv/%03d/%06d.dat" % (i % 100, i), device="8:1", inode=i, fstype="ext4", opens=1,
-            bytes_read=4096 * i, bytes_written=count - i, sequential_read={4096: 1},
-            syscalls={"open": SyscallStats(1), "close": SyscallStats(1),
-                      "pread64": SyscallStats(i % 7 + 1, 4096 * i, {"EIO": 1}, {4096: i % 7 + 1}, {4096: i % 7},
-                                              {512: i % 7})},
-        )  # fmt: skip
+            4026531841,
+            b"/srv/%03d/%06d.dat" % (i % 100, i),
+            device="8:1",
+            inode=i,
+            fstype="ext4",
+            opens=1,
+            bytes_read=4096 * i,
+            bytes_written=count - i,
+            sequential_read={4096: 1},
+            syscalls={
+                "open": SyscallStats(1),
+                "close": SyscallStats(1),
+                "pread64": SyscallStats(
+                    i % 7 + 1, 4096 * i, {"EIO": 1}, {4096: i % 7 + 1}, {4096: i % 7}, {512: i % 7}
+                ),
+            },
+        )
 
 
 @pytest.fixture
@@ -65,8 +105,9 @@ def target(tmp_path: Path) -> Path:
     return tmp_path / "run.iotrace"
 
 
-@settings(max_examples=60, deadline=None,
-          suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])  # fmt: skip
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(headers, st.lists(files, max_size=3, unique_by=lambda file: (file.mnt_ns, file.path)))
 def test_what_is_written_is_read(target: Path, header: Header, written: "list[FileStats]") -> None:
     profile.write(target, header, written)

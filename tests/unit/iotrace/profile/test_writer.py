@@ -92,8 +92,10 @@ def test_the_last_part_says_what_the_file_is(tmp_path: Path) -> None:
 
 def test_parts_of_many_files(tmp_path: Path) -> None:
     """More of them than are written at once, a third of them in two parts, in two mount namespaces."""
-    made = [(FileStats(ns, b"/%d" % number, opens=1), Edges(order))
-            for order, (ns, number) in enumerate((1 + n % 2, n % 1500) for n in range(2250))]  # fmt: skip
+    made = [
+        (FileStats(ns, b"/%d" % number, opens=1), Edges(order))
+        for order, (ns, number) in enumerate((1 + n % 2, n % 1500) for n in range(2250))
+    ]
     files = stored(tmp_path / "p", *made)
     assert {(file.mnt_ns, file.path): file.opens for file in files} == {
         (1 + number % 2, b"/%d" % number): 2 if number < 750 else 1 for number in range(1500)

@@ -76,14 +76,22 @@ class Kernel:
 
     def __init__(self, big_values: bool) -> None:
         self.big_values = big_values
-        names = ("files", "states", "operations", "completed", "latency", "runs", "opens", "pending", "tallies",
-                 "lost")  # fmt: skip
+        names = ("files", "states", "operations", "completed", "latency", "runs", "opens", "pending", "tallies", "lost")
         self.maps: Dict[str, Any] = {name: Contents() for name in names}
         self.names = Names()
         self.states: Dict[int, Dict[str, int]] = {}
 
-    def file(self, file_id: int, path: bytes = b"", *, inode: int = 1, generation: int = 0, mnt_ns: int = NS,
-             device: int = 8 << 20 | 1, **state: int) -> None:  # fmt: skip
+    def file(
+        self,
+        file_id: int,
+        path: bytes = b"",
+        *,
+        inode: int = 1,
+        generation: int = 0,
+        mnt_ns: int = NS,
+        device: int = 8 << 20 | 1,
+        **state: int,
+    ) -> None:
         key = FileKey.pack(dentry=file_id, mnt=1, inode=inode, device=device, generation=generation, mnt_ns=mnt_ns)
         self.maps["files"].records.append((key, FileId.pack(id=file_id, named=1)))
         self.states[file_id] = {"operations": 0, **state}
@@ -147,11 +155,34 @@ def kernel(request: pytest.FixtureRequest) -> Kernel:
 def test_one_file(kernel: Kernel) -> None:
     now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
     kernel.file(1, b"/data", inode=131, opens=3, closes=2, rewrites=4, unsynced=5, synced=6)
-    kernel.operation(1, "pread64", sizes={0: 1, 1: 2, 13: 3}, latency={10: 6}, runs={14: 1}, calls=7, bytes=12290,
-                     first=now - 900, last=now - 100, lowest=1, highest=12288, direct=2)  # fmt: skip
-    kernel.operation(1, "write", sizes={32: 1}, latency={LATENCY_BUCKETS - 1: 1}, runs={32: 1, 1: 2}, calls=1,
-                     bytes=1 << 31, first=now - 800, last=now - 700, lowest=4097, highest=(1 << 31) + 4096,
-                     durable=1)  # fmt: skip
+    kernel.operation(
+        1,
+        "pread64",
+        sizes={0: 1, 1: 2, 13: 3},
+        latency={10: 6},
+        runs={14: 1},
+        calls=7,
+        bytes=12290,
+        first=now - 900,
+        last=now - 100,
+        lowest=1,
+        highest=12288,
+        direct=2,
+    )
+    kernel.operation(
+        1,
+        "write",
+        sizes={32: 1},
+        latency={LATENCY_BUCKETS - 1: 1},
+        runs={32: 1, 1: 2},
+        calls=1,
+        bytes=1 << 31,
+        first=now - 800,
+        last=now - 700,
+        lowest=4097,
+        highest=(1 << 31) + 4096,
+        durable=1,
+    )
     kernel.operation(1, "fsync", sizes={}, latency={21: 1}, calls=1, first=now - 600, last=now - 500)
     file = kernel.files()[b"/data"]
     assert (file.mnt_ns, file.device, file.inode, file.fstype, file.incarnations) == (NS, "8:1", 131, "ext4", 1)

@@ -70,16 +70,22 @@ class Kernel:
     """Tables with files 1 to `count` in them, written to once each."""
 
     def __init__(self, count: int) -> None:
-        sizes = {"files": FileId, "states": FileState, "operations": OpStats, "opens": OpenFile, "pending": Pending,
-                 "ring_files": RingFile, "slots": Call}  # fmt: skip
+        sizes = {
+            "files": FileId,
+            "states": FileState,
+            "operations": OpStats,
+            "opens": OpenFile,
+            "pending": Pending,
+            "ring_files": RingFile,
+            "slots": Call,
+        }
         self.maps: Dict[str, Any] = {name: Table(layout.size, 2 * ROOM) for name, layout in sizes.items()}
         self.maps["tallies"] = Table(8, 4 * ROOM)
         self.names = Names()
         self.kept: List[Part] = []
         self.waits: List[Callable[[], None]] = []
         collector = Collector(self.maps, self.names, Clock(), big_values=True)
-        self.eviction = eviction.Eviction(self.maps, collector, self.names, ROOM, keep=self.kept.append,
-                                          wait=self.wait)  # fmt: skip
+        self.eviction = eviction.Eviction(self.maps, collector, self.names, ROOM, keep=self.kept.append, wait=self.wait)
         for file_id in range(1, count + 1):
             self.file(file_id)
 

@@ -239,10 +239,13 @@ def test_what_is_forgotten_comes_to_the_same(tmp_path: Path, happenings: List[Tu
         found = {file.path: (file.renamed_to, file.deleted, file.opens) for file in reader.files()}
     last = {name.path: file_id for file_id, name in kept.first.items()}
     assert found == {
-        path: (kept.renamed.get(file_id), file_id in kept.deleted,
-               sum(name.path == path for name in kept.first.values()))
+        path: (
+            kept.renamed.get(file_id),
+            file_id in kept.deleted,
+            sum(name.path == path for name in kept.first.values()),
+        )
         for path, file_id in last.items()
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("forgotten_first", [True, False])

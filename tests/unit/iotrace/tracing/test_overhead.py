@@ -114,9 +114,7 @@ def test_windows_get_rare() -> None:
 @pytest.mark.parametrize(
     ("number", "reason"), [(errno.EPERM, "CAP_SYS_ADMIN"), (errno.EINVAL, "5.8"), (errno.ENOMEM, "ENOMEM")]
 )
-def test_a_kernel_that_keeps_no_time_is_told_of(
-    monkeypatch: pytest.MonkeyPatch, number: int, reason: str
-) -> None:
+def test_a_kernel_that_keeps_no_time_is_told_of(monkeypatch: pytest.MonkeyPatch, number: int, reason: str) -> None:
     kernel = Kernel(lambda _ms: 1)
     kernel.refuses = number
     meter = overhead.Meter([], lambda: 0)

@@ -120,8 +120,10 @@ def test_a_command_of_another_user(tmp_path: Path) -> None:
     command.release()
     command.wait()
     user, group, groups, variables, capabilities = (tmp_path / "out").read_text().splitlines()
-    asked = [subprocess.run(["id", option, "nobody"], stdout=subprocess.PIPE).stdout.decode().strip()
-             for option in ("-un", "-gn", "-Gn")]  # fmt: skip
+    asked = [
+        subprocess.run(["id", option, "nobody"], stdout=subprocess.PIPE).stdout.decode().strip()
+        for option in ("-un", "-gn", "-Gn")
+    ]
     assert [user, group, groups] == asked
     assert variables.split()[1] == "nobody" and int(capabilities.split()[1], 16) == 0
 

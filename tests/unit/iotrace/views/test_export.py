@@ -17,18 +17,36 @@ from iotrace.text import unescape
 from iotrace.views import export
 
 HEADER = Header(
-    version="0.1.0", host="db1", kernel="6.1.0", machine="x86_64", command=[b"cp", b"\xff"], started_ns=10, ended_ns=20,
-    filters={"comm": ["cp"]}, attach="raw_tracepoint", coverage={"io_uring": "full"},
-    lost={"events": 0, "files": 0, "calls": 0}, unattributed={"read": {"EBADF": 3}}, overhead={"ns": 5},
-)  # fmt: skip
+    version="0.1.0",
+    host="db1",
+    kernel="6.1.0",
+    machine="x86_64",
+    command=[b"cp", b"\xff"],
+    started_ns=10,
+    ended_ns=20,
+    filters={"comm": ["cp"]},
+    attach="raw_tracepoint",
+    coverage={"io_uring": "full"},
+    lost={"events": 0, "files": 0, "calls": 0},
+    unattributed={"read": {"EBADF": 3}},
+    overhead={"ns": 5},
+)
 FILE = FileStats(
-    4026531841, b"/var/lib/x", device="8:1", inode=131, fstype="ext4", opens=2, closes=2, bytes_read=8192,
+    4026531841,
+    b"/var/lib/x",
+    device="8:1",
+    inode=131,
+    fstype="ext4",
+    opens=2,
+    closes=2,
+    bytes_read=8192,
     syscalls={
         "pread64": SyscallStats(3, 8192, {"EIO": 1}, {4096: 3}, {4096: 2}, {512: 2}, 11, 12),
         "fsync": SyscallStats(1, latency_ns={65536: 1}),
     },
-    sequential_read={8192: 1}, bytes_between_syncs={0: 1},
-)  # fmt: skip
+    sequential_read={8192: 1},
+    bytes_between_syncs={0: 1},
+)
 
 # As the specification of schema iotrace/1 has it: keys, their order and their meaning.
 DOCUMENT = """

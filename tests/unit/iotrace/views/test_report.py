@@ -19,19 +19,36 @@ from iotrace.profile.model import FileStats, Header, SyscallStats
 from iotrace.views import report
 
 TOP = (1 << 63) - 1
-HEADER = Header(version="0.1.0", host="db1", kernel="6.1.0", machine="x86_64", command=[b"cp", b"a b"],
-                started_ns=10**18, ended_ns=10**18 + 5 * 10**9, attach="fentry", coverage={"aio": "full"})  # fmt: skip
+HEADER = Header(
+    version="0.1.0",
+    host="db1",
+    kernel="6.1.0",
+    machine="x86_64",
+    command=[b"cp", b"a b"],
+    started_ns=10**18,
+    ended_ns=10**18 + 5 * 10**9,
+    attach="fentry",
+    coverage={"aio": "full"},
+)
 HOSTILE = b"/tmp/\x1b[31m\x1b]0;owned\x07\r\n\xe2\x80\xae\xff"
 
 
 def sample() -> Iterator[FileStats]:
     for i in range(23):
         yield FileStats(
-            1 + i // 20, b"/srv/%s/sub%d/%06d.%s" % (b"ab"[i % 2 : i % 2 + 1], i % 3, i, (b"log", b"db")[i % 2]),
-            device=f"8:{i % 2}", fstype="ext4", bytes_read=1024 * i, bytes_written=i, deleted=i == 3, mapped=i == 22,
-            syscalls={"read": SyscallStats(i, 1024 * i, {}, {}, {}, {1024: i}),
-                      "fsync": SyscallStats(2, 0, {"EIO": 1}, latency_ns={1 << 20: 1})},
-        )  # fmt: skip
+            1 + i // 20,
+            b"/srv/%s/sub%d/%06d.%s" % (b"ab"[i % 2 : i % 2 + 1], i % 3, i, (b"log", b"db")[i % 2]),
+            device=f"8:{i % 2}",
+            fstype="ext4",
+            bytes_read=1024 * i,
+            bytes_written=i,
+            deleted=i == 3,
+            mapped=i == 22,
+            syscalls={
+                "read": SyscallStats(i, 1024 * i, {}, {}, {}, {1024: i}),
+                "fsync": SyscallStats(2, 0, {"EIO": 1}, latency_ns={1 << 20: 1}),
+            },
+        )
 
 
 @pytest.fixture
@@ -61,8 +78,17 @@ def test_by_file_is_sorted_cut_and_totalled(path: Path) -> None:
     assert first == ["22.0KiB", "22", "24", "1", "2", "1.07ms", "m", "/srv/a/sub1/000022.log"]
     assert second[-1] == "/srv/b/sub0/000021.db"
     busy = sum(1024 * i + (1 << 20) for i in range(23))
-    assert total == ["253KiB", "253", "299", "23", "46", *text.duration(busy).replace(" ", "").split(), "total,", "23",
-                     "files"]  # fmt: skip
+    assert total == [
+        "253KiB",
+        "253",
+        "299",
+        "23",
+        "46",
+        *text.duration(busy).replace(" ", "").split(),
+        "total,",
+        "23",
+        "files",
+    ]
     assert "21 more lines: --limit 0 shows all" in output
     assert "m: also memory-mapped" in output and "deleted while" not in output
     assert len(table(shown(path, limit=0))) == 1 + 23 + 1 + 2
@@ -72,13 +98,19 @@ def test_by_file_is_sorted_cut_and_totalled(path: Path) -> None:
     ("options", "expected"),
     [
         ({"by": "directory", "depth": 2}, {"/srv/a": 12, "/srv/b": 11}),
-        ({"by": "directory"}, {f"/srv/{d}/sub{n}": sum(i % 2 == "ab".index(d) and i % 3 == n for i in range(23))
-                               for d in "ab" for n in range(3)}),
+        (
+            {"by": "directory"},
+            {
+                f"/srv/{d}/sub{n}": sum(i % 2 == "ab".index(d) and i % 3 == n for i in range(23))
+                for d in "ab"
+                for n in range(3)
+            },
+        ),
         ({"by": "extension"}, {".log": 12, ".db": 11}),
         ({"by": "extension", "selection": profile.Selection((b"/srv/a/*",))}, {".log": 12}),
         ({"by": "syscall"}, {"read": 23, "fsync": 23}),
     ],
-)  # fmt: skip
+)
 def test_groups_count_their_files(path: Path, options: "dict[str, object]", expected: "dict[str, int]") -> None:
     lines = [line for line in table(shown(path, **options))[1:] if "total," not in line]
     assert {line[-1]: int(line[0]) for line in lines} == expected
@@ -86,8 +118,12 @@ def test_groups_count_their_files(path: Path, options: "dict[str, object]", expe
 
 def test_mounts_are_named_by_what_their_files_share(path: Path) -> None:
     names = {" ".join(line[-4:]): line[0] for line in table(shown(path, by="mount"))[1:-1]}
-    assert names == {"1 ext4 8:0 /srv/a": "10", "1 ext4 8:1 /srv/b": "10", "2 ext4 8:0 /srv/a": "2",
-                     "2 ext4 8:1 /srv/b/sub0": "1"}  # fmt: skip
+    assert names == {
+        "1 ext4 8:0 /srv/a": "10",
+        "1 ext4 8:1 /srv/b": "10",
+        "2 ext4 8:0 /srv/a": "2",
+        "2 ext4 8:1 /srv/b/sub0": "1",
+    }
 
 
 def test_by_syscall_has_quantiles(path: Path) -> None:
@@ -126,23 +162,43 @@ def test_what_was_lost_stands_above_the_numbers(tmp_path: Path) -> None:
 
 
 def test_the_header_says_whom_where_and_how(tmp_path: Path) -> None:
-    header = Header(**{**vars(HEADER), "coverage": {"aio": "full", "io_uring": "none: needs Linux 5.6"},
-                       "unattributed": {"read": {"EBADF": 3}}})  # fmt: skip
+    header = Header(
+        **{
+            **vars(HEADER),
+            "coverage": {"aio": "full", "io_uring": "none: needs Linux 5.6"},
+            "unattributed": {"read": {"EBADF": 3}},
+        }
+    )
     profile.write(tmp_path / "p", header, [])
     head = shown(tmp_path / "p").split("\n\n")[0]
-    for part in ("cp 'a b'", "db1, Linux 6.1.0, x86_64", "5.00 s, by fentry",
-                 "io_uring: none: needs Linux 5.6; full: aio", "read EBADF: 3"):  # fmt: skip
+    for part in (
+        "cp 'a b'",
+        "db1, Linux 6.1.0, x86_64",
+        "5.00 s, by fentry",
+        "io_uring: none: needs Linux 5.6; full: aio",
+        "read EBADF: 3",
+    ):
         assert part in head
 
 
 def hostile(header_text: str, name: bytes) -> "tuple[Header, list[FileStats]]":
-    header = Header(version=header_text, host=header_text, kernel=header_text, command=[name], attach=header_text,
-                    filters={header_text: header_text}, coverage={header_text: header_text},
-                    unattributed={header_text: {header_text: TOP}}, lost={header_text: TOP}, started_ns=TOP,
-                    overhead={header_text: header_text})  # fmt: skip
+    header = Header(
+        version=header_text,
+        host=header_text,
+        kernel=header_text,
+        command=[name],
+        attach=header_text,
+        filters={header_text: header_text},
+        coverage={header_text: header_text},
+        unattributed={header_text: {header_text: TOP}},
+        lost={header_text: TOP},
+        started_ns=TOP,
+        overhead={header_text: header_text},
+    )
     call = SyscallStats(TOP, TOP, {header_text: TOP}, {1 << 63: TOP, 0: 1}, {1: 1}, {1 << 63: TOP})
-    file = FileStats(1, name, name, header_text, 1 << 63, header_text, TOP, True, True, *[TOP] * 16,
-                     {"read": call}, {1 << 40: TOP})  # fmt: skip
+    file = FileStats(
+        1, name, name, header_text, 1 << 63, header_text, TOP, True, True, *[TOP] * 16, {"read": call}, {1 << 40: TOP}
+    )
     return header, [file]
 
 
@@ -189,9 +245,7 @@ def test_a_terminal_without_unicode_gets_ascii(tmp_path: Path) -> None:
     assert rb"/\xc3\xa9/\xe6\x97\xa5\xe6\x9c\xac" in raw.getvalue() and b"########" in raw.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("part", "expected"), [(0, ""), (1, "▏"), (50, "█████"), (55, "█████▌"), (100, "██████████")]
-)
+@pytest.mark.parametrize(("part", "expected"), [(0, ""), (1, "▏"), (50, "█████"), (55, "█████▌"), (100, "██████████")])
 def test_bars_are_drawn_to_an_eighth(part: int, expected: str) -> None:
     assert report.bar(part, 100, 10, unicode=True) == expected
 
@@ -235,10 +289,14 @@ def test_all_lines_of_many_files_stream(tmp_path: Path) -> None:
 def test_a_renamed_file_is_marked_and_found_by_either_name(tmp_path: Path) -> None:
     where = tmp_path / "p"
     names = {b"/db/#sql-1.ibd": b"/db/orders.ibd", b"/db/gone.ibd": None}
-    profile.write(where, HEADER, [
-        FileStats(1, path, renamed_to=last, deleted=last is None, syscalls={"open": SyscallStats(1)})
-        for path, last in names.items()
-    ])  # fmt: skip
+    profile.write(
+        where,
+        HEADER,
+        [
+            FileStats(1, path, renamed_to=last, deleted=last is None, syscalls={"open": SyscallStats(1)})
+            for path, last in names.items()
+        ],
+    )
     body = shown(where)
     assert [line[-2:] for line in table(body)[1:3]] == [["r", "/db/#sql-1.ibd"], ["d", "/db/gone.ibd"]]
     assert "r: renamed since" in body

@@ -88,11 +88,28 @@ def test_each_side_of_a_copy_goes_its_way() -> None:
 
 def test_the_arguments_that_are_read_exist() -> None:
     """What the programs read for a kind of call lies within the arguments that the tracepoint shows."""
-    needed = {Kind.SCALAR: 3, Kind.VECTOR: 3, Kind.SYNC: 1, Kind.CLOSE: 1, Kind.OPEN: 0, Kind.MMAP: 5,
-              Kind.SENDFILE: 4, Kind.COPY: 5, Kind.NAMESPACE: 0, Kind.RENAME: 2, Kind.RENAMEAT: 4,
-              Kind.RENAMEAT2: 5,
-              Kind.UNLINK: 1, Kind.UNLINKAT: 2, Kind.RING: 0, Kind.AIO_SETUP: 2, Kind.AIO_DESTROY: 1,
-              Kind.AIO_SUBMIT: 3, Kind.AIO_REAP: 4, Kind.AIO_EXIT: 0}  # fmt: skip
+    needed = {
+        Kind.SCALAR: 3,
+        Kind.VECTOR: 3,
+        Kind.SYNC: 1,
+        Kind.CLOSE: 1,
+        Kind.OPEN: 0,
+        Kind.MMAP: 5,
+        Kind.SENDFILE: 4,
+        Kind.COPY: 5,
+        Kind.NAMESPACE: 0,
+        Kind.RENAME: 2,
+        Kind.RENAMEAT: 4,
+        Kind.RENAMEAT2: 5,
+        Kind.UNLINK: 1,
+        Kind.UNLINKAT: 2,
+        Kind.RING: 0,
+        Kind.AIO_SETUP: 2,
+        Kind.AIO_DESTROY: 1,
+        Kind.AIO_SUBMIT: 3,
+        Kind.AIO_REAP: 4,
+        Kind.AIO_EXIT: 0,
+    }
     extra = {Position.CURRENT: 0, Position.EXPLICIT: 4, Position.MINUS_ONE: 6}
     for call in SYSTEM_CALLS:
         assert call.arity >= max(needed[call.kind], extra[call.position]), call.name

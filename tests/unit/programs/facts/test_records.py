@@ -42,9 +42,13 @@ RECORDS: List[Type[Layout]] = [
     if issubclass(value, Layout) and value is not Layout
 ]
 _SCALARS: Dict[str, Any] = {
-    "u8": ctypes.c_uint8, "u16": ctypes.c_uint16, "u32": ctypes.c_uint32, "u64": ctypes.c_uint64,
-    "s32": ctypes.c_int32, "s64": ctypes.c_int64,
-}  # fmt: skip
+    "u8": ctypes.c_uint8,
+    "u16": ctypes.c_uint16,
+    "u32": ctypes.c_uint32,
+    "u64": ctypes.c_uint64,
+    "s32": ctypes.c_int32,
+    "s64": ctypes.c_int64,
+}
 
 
 def in_c(record: Type[Layout]) -> Any:
@@ -104,8 +108,10 @@ def test_records_made_on_the_stack_leave_room_for_keys() -> None:
 
 
 def test_flags_are_bits() -> None:
-    for bits in ([records.TARGET_PID, records.TARGET_COMM, records.TARGET_DESCENT, records.TARGET_FOLLOW],
-                 [FILE_DELETED, FILE_MAPPED]):  # fmt: skip
+    for bits in (
+        [records.TARGET_PID, records.TARGET_COMM, records.TARGET_DESCENT, records.TARGET_FOLLOW],
+        [FILE_DELETED, FILE_MAPPED],
+    ):
         assert sum(bits) == (1 << len(bits)) - 1
     assert Target.size == 8
 
@@ -117,6 +123,11 @@ def test_kinds_differ(prefix: str) -> None:
 
 
 def test_a_truncated_event_keeps_its_kind() -> None:
-    kinds = [records.EVENT_NAMED, records.EVENT_RENAMED, records.EVENT_OLD_NAME, records.EVENT_NEW_NAME,
-             records.EVENT_UNLINKED]  # fmt: skip
+    kinds = [
+        records.EVENT_NAMED,
+        records.EVENT_RENAMED,
+        records.EVENT_OLD_NAME,
+        records.EVENT_NEW_NAME,
+        records.EVENT_UNLINKED,
+    ]
     assert max(kinds) < records.EVENT_TRUNCATED == 1 << 8

@@ -72,8 +72,11 @@ def test_a_name_is_looked_at_as_the_kernel_cuts_it() -> None:
 def test_patterns_do_not_run_into_each_other() -> None:
     """States of neighbours lie side by side in one word: the last of one must not lead to the first of the next."""
     patterns = [b"ab", b"cd", b"*x", b"y"]
-    assert [name for name in (b"ab", b"cd", b"zx", b"y", b"abcd", b"cdx", b"ay", b"xy", b"b", b"d", b"")
-            if matches(patterns, name)] == [b"ab", b"cd", b"zx", b"y", b"cdx"]  # fmt: skip
+    assert [
+        name
+        for name in (b"ab", b"cd", b"zx", b"y", b"abcd", b"cdx", b"ay", b"xy", b"b", b"d", b"")
+        if matches(patterns, name)
+    ] == [b"ab", b"cd", b"zx", b"y", b"cdx"]
 
 
 def test_no_row_leads_back_to_the_first_state() -> None:
