@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 
-from asm import U8, U32, U64, Layout, MapType, field
+from asm import U8, U32, U64, Layout, MapSpec, MapType, field
 from pybpf import maps, privileges
 from pybpf.cpus import possible_cpus
 from pybpf.grace import GracePeriods
