@@ -165,10 +165,10 @@ class Rest:
         if run:
             self.runs.setdefault(file_id, []).append((direction, run))
 
-    def take(self, file_id: int) -> Tuple[List[Tally], List[Tuple[int, int]]]:
+    def of(self, file_id: int) -> Tuple[List[Tally], List[Tuple[int, int]]]:
         """What there is of one file."""
-        raw = self.tallies.pop(file_id, b"")
-        return (list(_TALLY.iter_unpack(raw)) if raw else []), self.runs.pop(file_id, [])
+        raw = self.tallies.get(file_id, b"")
+        return (list(_TALLY.iter_unpack(raw)) if raw else []), self.runs.get(file_id, [])
 
 
 class Collector:
@@ -203,18 +203,19 @@ class Collector:
 
     def finish(self) -> Iterator[Part]:
         """What is left in the maps when tracing has ended: every file, in the order of first sight."""
-        rest = self._rest()
+        rest = self.rest()
         unnamed = self._unnamed()
         for file_id, name in list(unnamed.items()):
             self.unnamed += 1
             self._names.first[file_id] = name
         for file_id in list(self._names.first):
             part = self.part(file_id, rest)
+            self._names.forget(file_id)
             if part is not None:
                 yield part
 
-    def _rest(self) -> Rest:
-        """Sparse counters, and the runs that tracing has cut off."""
+    def rest(self) -> Rest:
+        """The sparse counters of all files, and their runs in progress, as if tracing ended now."""
         rest = Rest()
         for key, count in self._maps["tallies"].items():
             if _ID.unpack_from(key)[0]:
@@ -246,17 +247,17 @@ class Collector:
     # -- one file ---------------------------------------------------------------------------------------------------
 
     def part(self, file_id: int, rest: Rest, read: Optional[List[bytes]] = None) -> Optional[Part]:
-        """All that is known of a file, which is then forgotten; None if the programs have no record of it.
+        """All that is known of a file now; None if the programs have no record of it.
 
-        The keys of the operations' records that were read go to `read`.
+        Nothing is forgotten or deleted, so a file that goes on can be read as often as one likes. The keys of the
+        operations' records that were read go to `read`.
         """
         raw_state = self._state(_ID.pack(file_id))
-        tallies, runs = rest.take(file_id)
-        name = self._names.first[file_id]
-        renamed, deleted = self._names.renamed.get(file_id), file_id in self._names.deleted
-        self._names.forget(file_id)
         if raw_state is None:
             return None
+        tallies, runs = rest.of(file_id)
+        name = self._names.first[file_id]
+        renamed, deleted = self._names.renamed.get(file_id), file_id in self._names.deleted
         (opens, closes, rewrites, first_write, last_write, unsynced, synced, first_sync, flags, operations) = (
             FileState.struct.unpack(raw_state)
         )

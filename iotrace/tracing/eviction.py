@@ -171,6 +171,7 @@ class Eviction:
             gone: List[bytes] = []
             for file_id in chosen[start : start + _SLICE]:
                 part = self._collector.part(file_id, rest, operations)
+                self._names.forget(file_id)
                 if part is not None:
                     self._keep(part)
                 states.append(_ID.pack(file_id))

@@ -279,6 +279,19 @@ def test_errors_and_other_rare_counts(kernel: Kernel) -> None:
     assert collector.unattributed == {"write": {"EBADF": 23, "EFAULT": 1}}
 
 
+def test_a_file_is_read_as_often_as_one_likes(kernel: Kernel) -> None:
+    """What is read while tracing goes on leaves the file as it was, sparse counters and runs in progress included."""
+    kernel.file(1, b"/a", opens=2)
+    kernel.operation(1, "read", sizes={13: 3}, latency={10: 3}, calls=3, bytes=12288)
+    kernel.tally(1, "read", TALLY_ERROR, errno.EIO, 3)
+    kernel.opened(1, read_run=4096)
+    collector = kernel.collector()
+    first, second = collector.part(1, collector.rest()), collector.part(1, collector.rest())
+    (final,) = collector.finish()
+    assert first == second == final
+    assert '"EIO": 3' in final.by_syscall and '{"4096":1}' in final.columns
+
+
 def test_runs_that_tracing_cut_off_end_with_it(kernel: Kernel) -> None:
     kernel.file(1, b"/a")
     kernel.opened(1, read_run=4096, write_run=1)
