@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Optional, Tuple
 
-from asm import U64, ProgramSpec, r1, r2, r6, r7, r8, r9
+from asm import U64, ProgramSpec, r1, r2, r7, r8
 from programs.calls.transfer import account_transfer, set_operation
 from programs.facts.catalogue import Kind
 from programs.facts.kernel import Kernel, Options
@@ -16,6 +16,7 @@ from programs.facts.maps import COPY_TARGET, Maps
 from programs.facts.records import Call
 from programs.way.body import Body, begin
 from programs.way.entry import find_call, load_result, resolve
+from programs.way.registers import CALL, CTX
 
 
 class Arguments(NamedTuple):
@@ -46,7 +47,7 @@ def _both_files(b: Body, arguments: Arguments) -> None:
     a = b.a
     for side, place in (("source", Call.file), ("target", Call.target)):
         resolve(b, arguments.side(side)[0])
-        a.stx(r9[place], r8)
+        a.stx(CALL[place], r8)
     a.ret(0)
 
 
@@ -63,7 +64,7 @@ def exit_source(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
 def exit_target(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The target's side of a copy: a write."""
     b = _begin(kernel, options, maps, "exit_copy_target")
-    b.a.st(r9[Call.call], 0)
+    b.a.st(CALL[Call.call], 0)
     _side(b, "target", 24)
     account_transfer(b, after=0, file=Call.target)
     b.a.label("out")
@@ -74,9 +75,9 @@ def exit_target(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
 def _begin(kernel: Kernel, options: Options, maps: Maps, name: str) -> Body:
     b = begin(name, kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
+    a.mov(CTX, r1)
     find_call(b, "out")
-    a.ldx(r7, r9[Call.call])
+    a.ldx(r7, CALL[Call.call])
     a.jeq(r7, 0, "out")
     load_result(b)
     return b
@@ -86,7 +87,7 @@ def _side(b: Body, side: str, shift: int) -> None:
     a = b.a
     set_operation(b, shift)
     for place in (Call.rw_flags, Call.unmeasured, Call.explicit):
-        a.st(r9[place], 0)
+        a.st(CALL[place], 0)
     a.mov(r1, r7)
     a.and_(r1, 0xFF, "kind")
     a.jeq(r1, Kind.SENDFILE, "sendfile")
@@ -100,18 +101,18 @@ def _side(b: Body, side: str, shift: int) -> None:
 def _arguments(b: Body, arguments: Arguments, side: str) -> None:
     """Call.requested, and Call.offset where the caller gave one: it points at where the copy ended by now."""
     a, argument, none = b.a, b.kernel.argument, b.a.unique("no_offset")
-    a.ldx(r1, r9[Call.args[argument(arguments.size)]])
-    a.stx(r9[Call.requested], r1)
+    a.ldx(r1, CALL[Call.args[argument(arguments.size)]])
+    a.stx(CALL[Call.requested], r1)
     pointer = arguments.side(side)[1]
     if pointer is None:
         return
-    a.ldx(r7, r9[Call.args[argument(pointer)]])
+    a.ldx(r7, CALL[Call.args[argument(pointer)]])
     a.jeq(r7, 0, none)
-    a.st(r9[Call.explicit], 1)
+    a.st(CALL[Call.explicit], 1)
     a.jsle(r8, 0, none)
     end = a.slot("word", U64)
     b.probe(end, 8, r7, 0, "the offset, as the kernel left it")
     a.ldx(r2, end)
     a.sub(r2, r8)
-    a.stx(r9[Call.offset], r2)
+    a.stx(CALL[Call.offset], r2)
     a.label(none)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asm import U64, ProgramSpec, r0, r1, r3, r6, r7, r8, r9
+from asm import U64, ProgramSpec, r0, r1, r3, r7, r8
 from programs.calls.copies import enter_copy
 from programs.counting import counters
 from programs.facts.catalogue import BY_NAME, Kind
@@ -12,6 +12,7 @@ from programs.facts.records import FILE_DELETED, FILE_MAPPED, Call, FileState, L
 from programs.files.identify import SCRATCH_ENTER, SCRATCH_EXIT, end_runs, find_open, identify, send_name
 from programs.way.body import Body, begin
 from programs.way.entry import begin_exit, find_call, resolve
+from programs.way.registers import CALL, CTX
 
 MAP_ANONYMOUS = 0x20
 
@@ -20,22 +21,22 @@ def enter_other(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The entry of every call whose descriptor is not simply its first argument, or is about to go."""
     b = begin("enter_other", kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
+    a.mov(CTX, r1)
     find_call(b, "out")
-    a.ldx(r7, r9[Call.call])
+    a.ldx(r7, CALL[Call.call])
     a.and_(r7, 0xFF, "kind")
     a.jeq(r7, Kind.CLOSE, "close")
     a.jeq(r7, Kind.MMAP, "mmap")
     enter_copy(b)
     a.label("mmap")
-    a.ldx(r1, r9.u32(Call.args.offset + 8 * kernel.argument(3)))
+    a.ldx(r1, CALL.u32(Call.args.offset + 8 * kernel.argument(3)))
     a.and_(r1, MAP_ANONYMOUS)
     a.jne(r1, 0, "no_file", "whatever the descriptor")
     resolve(b, 4)
-    a.stx(r9[Call.file], r8)
+    a.stx(CALL[Call.file], r8)
     a.jne(r8, 0, "out")
     a.label("no_file")
-    a.st(r9[Call.call], 0, "nothing to be done at its exit")
+    a.st(CALL[Call.call], 0, "nothing to be done at its exit")
     a.ret(0)
     a.label("close")
     _enter_close(b)
@@ -48,13 +49,13 @@ def _enter_close(b: Body) -> None:
     """Everything that needs the file happens before it is gone; whether the close succeeds is counted at its exit."""
     a, o = b.a, b.kernel.offsets
     for place in (Call.moved, Call.id):
-        a.st(r9[place], 0)
+        a.st(CALL[place], 0)
     resolve(b, 0)
-    a.stx(r9[Call.file], r8)
+    a.stx(CALL[Call.file], r8)
     a.jeq(r8, 0, "out")
     identify(b, scratch=SCRATCH_ENTER, skip="out")
     a.ldx(r1, r7[OpenFile.id])
-    a.stx(r9[Call.id], r1)
+    a.stx(CALL[Call.id], r1)
     mark_deleted(b)
     b.load(r1, r8, o["file.ref"], of="file")
     a.jne(r1, b.kernel.one_reference, "still_open", "another descriptor, or a call in flight, keeps it")
@@ -68,7 +69,7 @@ def _enter_close(b: Body) -> None:
 def mark_deleted(b: Body) -> None:
     """Sets FILE_DELETED in the state of the file of the OpenFile in r7 if no name is left."""
     a, done = b.a, b.a.unique("has_a_name")
-    a.ldx(r3, r9[Call.inode])
+    a.ldx(r3, CALL[Call.inode])
     b.load(r1, r3, b.kernel.offsets["inode.nlink"], "links", size=4, of="inode")
     a.jne(r1, 0, done)
     _set_flag(b, FILE_DELETED)
@@ -91,10 +92,10 @@ def exit_close(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The exit of close: counts it for the file that ``enter_other`` found, or as unattributed."""
     b = begin_exit("exit_close", kernel, options, maps)
     a, file_id = b.a, b.a.slot("id", U64)
-    a.st(r9[Call.op], BY_NAME["close"].code)
-    a.ldx(r1, r9[Call.file])
+    a.st(CALL[Call.op], BY_NAME["close"].code)
+    a.ldx(r1, CALL[Call.file])
     a.jeq(r1, 0, "no_file")
-    a.ldx(r1, r9[Call.id])
+    a.ldx(r1, CALL[Call.id])
     a.jeq(r1, 0, "out", "no regular file")
     a.jslt(r8, 0, "failed")
     a.stx(file_id, r1)
@@ -103,7 +104,7 @@ def exit_close(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     b.count(r0[FileState.closes])
     a.ret(0)
     a.label("failed")
-    counters.failed(b, r9[Call.id])
+    counters.failed(b, CALL[Call.id])
     a.ret(0)
     a.label("no_file")
     a.jsge(r8, 0, "out")
@@ -117,8 +118,8 @@ def exit_open(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The exit of every kind of open.  A failed one belongs to no file."""
     b = begin_exit("exit_open", kernel, options, maps)
     a, file_id = b.a, b.a.slot("id", U64)
-    a.st(r9[Call.op], BY_NAME["open"].code)
-    a.st(r9[Call.moved], 0)
+    a.st(CALL[Call.op], BY_NAME["open"].code)
+    a.st(CALL[Call.moved], 0)
     a.jslt(r8, 0, "failed")
     resolve(b)
     a.jeq(r8, 0, "gone")
@@ -144,10 +145,10 @@ def exit_mmap(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The exit of mmap: a file that is mapped is read and written without a system call from then on."""
     b = begin_exit("exit_mmap", kernel, options, maps)
     a = b.a
-    a.st(r9[Call.moved], 0)
+    a.st(CALL[Call.moved], 0)
     a.jslt(r8, 0, "out", "failed: no address of a user lies in the upper half")
-    a.ldx(r8, r9[Call.file])
-    a.st(r9[Call.walk], 0)
+    a.ldx(r8, CALL[Call.file])
+    a.st(CALL[Call.walk], 0)
     find_open(b, "found", "slow")
     a.label("slow")
     identify(b, scratch=SCRATCH_EXIT, skip="out")
@@ -174,7 +175,7 @@ def exit_namespace(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The exit of unshare and setns: the thread's mount namespace must be looked up again."""
     b = begin_exit("exit_namespace", kernel, options, maps)
     a = b.a
-    a.st(r9[Call.mnt_ns], 0)
+    a.st(CALL[Call.mnt_ns], 0)
     a.label("out")
     a.ret(0)
     return b.program()

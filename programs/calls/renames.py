@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Tuple
 
-from asm import U32, U64, ProgramSpec, r0, r1, r2, r3, r6, r7, r8, r9
+from asm import U32, U64, ProgramSpec, r0, r1, r2, r3, r7, r8
 from programs.facts.catalogue import Kind
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import NEW_NAME, WALKS, Maps
@@ -28,6 +28,7 @@ from programs.facts.records import (
 from programs.files.identify import SCRATCH_EXIT
 from programs.way.body import Body, begin
 from programs.way.entry import find_call, load_result, resolve
+from programs.way.registers import CALL, CTX
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2  # include/uapi/linux/fs.h
@@ -46,11 +47,11 @@ def exit_old_name(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a = b.a
     a.jge(r7, Kind.UNLINK, "unlink")
     _arguments(b, (Kind.RENAME, Kind.RENAMEAT), 0)
-    a.st(r9[Call.op], EVENT_OLD_NAME)
+    a.st(CALL[Call.op], EVENT_OLD_NAME)
     a.ja("send")
     a.label("unlink")
     _arguments(b, (Kind.UNLINK, Kind.UNLINKAT), 0)
-    a.st(r9[Call.op], EVENT_UNLINKED)
+    a.st(CALL[Call.op], EVENT_UNLINKED)
     a.label("send")
     _send_name(b, after=NEW_NAME)
     return b.program()
@@ -60,15 +61,15 @@ def exit_new_name(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """Follows ``exit_old_name``: sends the new name of a rename."""
     b = _begin(kernel, options, maps, "exit_new_name")
     a = b.a
-    a.st(r9[Call.call], 0)
+    a.st(CALL[Call.call], 0)
     a.jge(r7, Kind.UNLINK, "out")
     _arguments(b, (Kind.RENAME, Kind.RENAMEAT), 1)
-    a.st(r9[Call.op], EVENT_NEW_NAME)
+    a.st(CALL[Call.op], EVENT_NEW_NAME)
     a.jne(r7, Kind.RENAMEAT2, "one_way")
-    a.ldx(r1, r9[Call.args[kernel.argument(4)]])
+    a.ldx(r1, CALL[Call.args[kernel.argument(4)]])
     a.and_(r1, RENAME_EXCHANGE)
     a.jeq(r1, 0, "one_way")
-    a.st(r9[Call.op], EVENT_EXCHANGED)
+    a.st(CALL[Call.op], EVENT_EXCHANGED)
     a.label("one_way")
     _send_name(b, after=0)
     return b.program()
@@ -78,10 +79,10 @@ def _begin(kernel: Kernel, options: Options, maps: Maps, name: str) -> Body:
     """Up to r7 = the kind of the call, which has succeeded."""
     b = begin(name, kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
+    a.mov(CTX, r1)
     find_call(b, "out")
     a.stx(a.slot("id", U64), r7, "tid")
-    a.ldx(r7, r9[Call.call])
+    a.ldx(r7, CALL[Call.call])
     a.jeq(r7, 0, "out")
     load_result(b)
     a.jne(r8, 0, "failed")
@@ -93,17 +94,17 @@ def _arguments(b: Body, kinds: Tuple[Kind, Kind], side: int) -> None:
     """Call.offset = the address of the path, Call.direction = the directory descriptor, for calls of two kinds."""
     a, argument = b.a, b.kernel.argument
     at, done = a.unique("at"), a.unique("arguments")
-    a.st(r9[Call.direction], AT_FDCWD)
+    a.st(CALL[Call.direction], AT_FDCWD)
     a.jne(r7, kinds[0], at)
-    a.ldx(r1, r9[Call.args[argument(ARGUMENTS[kinds[0]][side][1])]])
+    a.ldx(r1, CALL[Call.args[argument(ARGUMENTS[kinds[0]][side][1])]])
     a.ja(done)
     a.label(at)
     directory, path = ARGUMENTS[kinds[1]][side]
-    a.ldx(r1, r9.u32(r9[Call.args[argument(directory)]].offset))
-    a.stx(r9[Call.direction], r1)
-    a.ldx(r1, r9[Call.args[argument(path)]])
+    a.ldx(r1, CALL.u32(CALL[Call.args[argument(directory)]].offset))
+    a.stx(CALL[Call.direction], r1)
+    a.ldx(r1, CALL[Call.args[argument(path)]])
     a.label(done)
-    a.stx(r9[Call.offset], r1)
+    a.stx(CALL[Call.offset], r1)
 
 
 def _send_name(b: Body, after: int) -> None:
@@ -116,27 +117,27 @@ def _send_name(b: Body, after: int) -> None:
     a.mov(r7, r0)
     for offset in range(0, PathEvent.size, 8):
         a.st(r7.u64(event.offset + offset), 0)
-    a.ldx(r1, r9[Call.op])
+    a.ldx(r1, CALL[Call.op])
     a.stx(r7[event[PathEvent.kind]], r1)
-    a.ldx(r1, r9[Call.entered])
+    a.ldx(r1, CALL[Call.entered])
     a.stx(r7[event[PathEvent.id]], r1)
     a.ldx(r1, a.slot("id", U64))
     a.stx(r7[event[PathEvent.key][FileKey.device]], r1, "tid: with the time, what joins two events")
-    a.ldx(r3, r9[Call.mnt_ns])
+    a.ldx(r3, CALL[Call.mnt_ns])
     b.probe(r7[event[PathEvent.key][FileKey.mnt_ns]], 4, r3, b.kernel.offsets["mnt_ns.inum"])
     a.st(r7[Walk.after], after)
-    a.ldx(r3, r9[Call.offset])
+    a.ldx(r3, CALL[Call.offset])
     b.address(r1, r7.u8(Scratch.data.offset))
     a.mov(r2, PATH_BYTES)
     a.call("probe_read_str", "the path as the caller gave it")
     a.jsle(r0, 0, "unreadable")
     a.stx(r7[Walk.position], r0)
     _start(b)
-    a.tail_call(r6, b.maps.jumps, WALKS[SCRATCH_EXIT])
+    a.tail_call(CTX, b.maps.jumps, WALKS[SCRATCH_EXIT])
     a.label("unreadable")
     b.lost(Lost.names)
     a.label("failed")
-    a.st(r9[Call.call], 0, "or the exit of a call that is not traced would be taken for this one's")
+    a.st(CALL[Call.call], 0, "or the exit of a call that is not traced would be taken for this one's")
     a.label("out")
     a.ret(0)
 
@@ -146,7 +147,7 @@ def _start(b: Body) -> None:
     a, o = b.a, b.kernel.offsets
     a.ldx(r1, r7.u8(Scratch.data.offset))
     a.jeq(r1, ord("/"), "from_root")
-    a.ldx(r8, r9.u32(Call.direction.offset))
+    a.ldx(r8, CALL.u32(Call.direction.offset))
     a.mov32(r1, AT_FDCWD)
     a.jeq(r8, r1, "from_cwd")
     resolve(b)

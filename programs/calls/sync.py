@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asm import ProgramSpec, r0, r1, r7, r8, r9
+from asm import ProgramSpec, r0, r1, r7, r8
 from programs.calls.transfer import set_operation
 from programs.counting import counters
 from programs.facts.kernel import Kernel, Options
@@ -10,6 +10,7 @@ from programs.facts.maps import Maps
 from programs.facts.records import Call, Lost, OpenFile
 from programs.files.identify import SCRATCH_EXIT, find_open, identify, send_name
 from programs.way.entry import begin_exit
+from programs.way.registers import CALL
 
 
 def exit_sync(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
@@ -17,21 +18,21 @@ def exit_sync(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     b = begin_exit("exit_sync", kernel, options, maps)
     a = b.a
     set_operation(b, 16)
-    a.stx(r9[Call.result], r8)
+    a.stx(CALL[Call.result], r8)
     a.call("ktime_get_ns")
-    a.stx(r9[Call.now], r0)
+    a.stx(CALL[Call.now], r0)
     for place in (Call.moved, Call.walk):
-        a.st(r9[place], 0)
-    a.ldx(r1, r9[Call.file])
+        a.st(CALL[place], 0)
+    a.ldx(r1, CALL[Call.file])
     a.jeq(r1, 0, "no_file")
     a.mov(r8, r1)
     find_open(b, "found", "slow")
     a.label("slow")
     identify(b, scratch=SCRATCH_EXIT, skip="out")
     a.label("found")
-    a.ldx(r8, r9[Call.result])
+    a.ldx(r8, CALL[Call.result])
     a.ldx(r1, r7[OpenFile.id])
-    a.stx(r9[Call.id], r1)
+    a.stx(CALL[Call.id], r1)
     counters.sync_result(b, "full")
     a.ja("name")
     a.label("full")
@@ -39,7 +40,7 @@ def exit_sync(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.label("name")
     send_name(b, SCRATCH_EXIT)
     a.label("no_file")
-    a.ldx(r8, r9[Call.result])
+    a.ldx(r8, CALL[Call.result])
     a.jsge(r8, 0, "late")
     counters.failed(b, None)
     a.ja("out")

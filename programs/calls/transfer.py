@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from asm import U32, U64, Field, Mem, ProgramSpec, Register, r0, r1, r2, r3, r4, r6, r7, r8, r9
+from asm import U32, U64, Field, Mem, ProgramSpec, Register, r0, r1, r2, r3, r4, r7, r8
 from programs.counting import counters
 from programs.facts.catalogue import OPERATIONS, READ, WRITE, Kind, Position
 from programs.facts.kernel import O_APPEND, RWF_APPEND, RWF_DSYNC, RWF_SYNC, Kernel, Options
@@ -25,6 +25,7 @@ from programs.facts.records import (
 from programs.files.identify import SCRATCH_EXIT, find_open, identify, send_name
 from programs.way.body import Body, begin
 from programs.way.entry import begin_exit, find_call, load_result, only_marked_stacks, spare_name
+from programs.way.registers import CALL, CHUNK, CTX, TOTAL
 
 LAST_READ = max(o.code for o in OPERATIONS if o.direction == READ)
 
@@ -36,33 +37,33 @@ def exit_main(kernel: Kernel, options: Options, maps: Maps, copy: int = 0) -> Pr
     """
     b = begin(spare_name("exit", copy), kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
+    a.mov(CTX, r1)
     if options.attach == "raw":
         only_marked_stacks(b)
         _only_ours(b)
     find_call(b, "out")
-    a.ldx(r7, r9[Call.call])
+    a.ldx(r7, CALL[Call.call])
     a.jeq(r7, 0, "out", "its entry was not seen, or is not traced")
     a.mov(r1, r7)
     a.and_(r1, 0xFF, "kind")
     a.jeq(r1, Kind.SCALAR, "scalar")
     a.jne(r1, Kind.AIO_SUBMIT, "other")
     load_result(b)
-    a.ldx(r1, r9[Call.next])
+    a.ldx(r1, CALL[Call.next])
     a.jeq(r1, r8, "over", "all that it brought was noted, and is accepted")
     a.mov(r1, Kind.AIO_SUBMIT)
     a.label("other")
-    a.tail_call(r6, maps.jumps, r1)
+    a.tail_call(CTX, maps.jumps, r1)
     a.ja("out")
     a.label("over")
-    a.st(r9[Call.call], 0)
+    a.st(CALL[Call.call], 0)
     a.ret(0)
     a.label("scalar")
-    a.st(r9[Call.call], 0)
+    a.st(CALL[Call.call], 0)
     load_result(b)
     _common_arguments(b)
-    a.ldx(r1, r9[Call.args[kernel.argument(2)]])
-    a.stx(r9[Call.requested], r1)
+    a.ldx(r1, CALL[Call.args[kernel.argument(2)]])
+    a.stx(CALL[Call.requested], r1)
     account_transfer(b, after=0)
     a.label("out")
     a.ret(0)
@@ -74,7 +75,7 @@ def _only_ours(b: Body) -> None:
     a, number, at = b.a, b.a.slot("number", U32), b.kernel.registers.number
     if at < 0 or not b.typed("pt_regs"):
         return
-    a.ldx(r3, r6[0], "pt_regs")
+    a.ldx(r3, CTX[0], "pt_regs")
     b.cast(r3, "pt_regs")
     a.ldx(r1, r0.u64(at))
     a.stx(number, r1)
@@ -101,22 +102,22 @@ def _common_arguments(b: Body) -> None:
     a, argument = b.a, b.kernel.argument
     current, decided = a.unique("current"), a.unique("decided")
     set_operation(b, 16)
-    a.st(r9[Call.rw_flags], 0)
-    a.st(r9[Call.unmeasured], 0)
-    a.st(r9[Call.explicit], 0)
+    a.st(CALL[Call.rw_flags], 0)
+    a.st(CALL[Call.unmeasured], 0)
+    a.st(CALL[Call.explicit], 0)
     a.mov(r1, r7)
     a.rsh(r1, 8)
     a.and_(r1, 0xFF, "position")
     a.jeq(r1, Position.CURRENT, decided)
-    a.ldx(r2, r9[Call.args[argument(3)]])
-    a.stx(r9[Call.offset], r2)
+    a.ldx(r2, CALL[Call.args[argument(3)]])
+    a.stx(CALL[Call.offset], r2)
     a.jeq(r1, Position.EXPLICIT, current)
-    a.ldx(r3, r9[Call.args[argument(5)]])
+    a.ldx(r3, CALL[Call.args[argument(5)]])
     a.and_(r3, RWF_DSYNC | RWF_SYNC | RWF_APPEND)
-    a.stx(r9[Call.rw_flags], r3)
+    a.stx(CALL[Call.rw_flags], r3)
     a.jeq(r2, -1, decided, "preadv2, pwritev2: -1 means the file position")
     a.label(current)
-    a.st(r9[Call.explicit], 1)
+    a.st(CALL[Call.explicit], 1)
     a.label(decided)
 
 
@@ -126,10 +127,10 @@ def set_operation(b: Body, shift: int) -> None:
     a.mov(r1, r7)
     a.rsh(r1, shift)
     a.and_(r1, 0xFF, "operation")
-    a.stx(r9[Call.op], r1)
-    a.st(r9[Call.direction], READ)
+    a.stx(CALL[Call.op], r1)
+    a.st(CALL[Call.direction], READ)
     a.jle(r1, LAST_READ, read)
-    a.st(r9[Call.direction], WRITE)
+    a.st(CALL[Call.direction], WRITE)
     a.label(read)
 
 
@@ -142,11 +143,11 @@ def sum_iovec(
     to a chunk with zeros, then chunk by chunk: in a loop where there is one, else by a jump into an unrolled sum.
     """
     a, argument = b.a, b.kernel.argument
-    pointer = pointer or r9[Call.args[argument(1)]]
-    entries = entries or r9[Call.args[argument(2)]]
+    pointer = pointer or CALL[Call.args[argument(1)]]
+    entries = entries or CALL[Call.args[argument(2)]]
     zero, end = a.slot("zero", U32), "summed"
     data = Scratch.data.offset
-    a.st(r9[Call.requested], 0)
+    a.st(CALL[Call.requested], 0)
     a.st(zero, scratch)
     a.lookup(b.maps.scratch, zero)
     a.jeq(r0, 0, "out")
@@ -167,7 +168,7 @@ def sum_iovec(
     a.call("probe_read", "the iovec")
     a.jeq(r0, 0, "iovec_read")
     b.lost(Lost.iovecs)
-    a.st(r9[Call.unmeasured], 1)
+    a.st(CALL[Call.unmeasured], 1)
     a.ja(end)
     a.label("iovec_read")
     a.ldx(r2, entries)
@@ -175,7 +176,7 @@ def sum_iovec(
         _sum_in_loop(b, scratch)
     else:
         _sum_unrolled(b)
-    a.stx(r9[Call.requested], r1)
+    a.stx(CALL[Call.requested], r1)
     a.label(end)
 
 
@@ -203,17 +204,17 @@ def _sum_in_loop(b: Body, scratch: int) -> None:
 def _chunk(b: Body, scratch: int) -> None:
     """Adds the lengths of chunk r1 to the total that r2 points to."""
     a, which = b.a, b.a.slot("which", U32)
-    a.mov(r6, r2)
-    a.mov(r7, r1)
+    a.mov(TOTAL, r2)
+    a.mov(CHUNK, r1)
     a.st(which, scratch)
     a.lookup(b.maps.scratch, which)
     a.jeq(r0, 0, "no_chunk")
     a.and_(r7, IOVECS // IOVEC_CHUNK - 1, "which the verifier cannot see by itself")
     a.lsh(r7, (IOVEC_CHUNK * IOVEC_BYTES).bit_length() - 1)
     a.add(r7, r0)
-    a.ldx(r1, r6.u64(0))
+    a.ldx(r1, TOTAL.u64(0))
     _add_chunk(b, r7, Scratch.data.offset)
-    a.stx(r6.u64(0), r1)
+    a.stx(TOTAL.u64(0), r1)
     a.label("no_chunk")
     a.ret(0)
 
@@ -257,26 +258,26 @@ def account_transfer(b: Body, *, after: int, file: Field = Call.file) -> None:
     """
     a = b.a
     _set_moved(b)
-    a.ldx(r1, r9[file])
+    a.ldx(r1, CALL[file])
     a.jeq(r1, 0, "no_file")
-    a.stx(r9[Call.result], r8)
+    a.stx(CALL[Call.result], r8)
     a.mov(r8, r1)
-    a.st(r9[Call.walk], 0)
+    a.st(CALL[Call.walk], 0)
     find_open(b, "found", "slow")
     a.label("slow")
     identify(b, scratch=SCRATCH_EXIT, skip="next")
     a.label("found")
     _read_position(b)
-    a.ldx(r8, r9[Call.result])
+    a.ldx(r8, CALL[Call.result])
     a.call("ktime_get_ns")
-    a.stx(r9[Call.now], r0)
-    a.st(r9[Call.broken], 0)
+    a.stx(CALL[Call.now], r0)
+    a.st(CALL[Call.broken], 0)
     a.jsle(r8, 0, "placed", "nothing was transferred")
     _place(b)
     a.label("placed")
     _leave_flight(b)
     a.ldx(r1, r7[OpenFile.id])
-    a.stx(r9[Call.id], r1)
+    a.stx(CALL[Call.id], r1)
     counters.transfer_result(b, "full")
     a.ja("name")
     a.label("full")
@@ -291,18 +292,18 @@ def account_transfer(b: Body, *, after: int, file: Field = Call.file) -> None:
     b.lost(Lost.calls)
     a.label("next")
     if after:
-        a.tail_call(r6, b.maps.jumps, after)
+        a.tail_call(CTX, b.maps.jumps, after)
     a.ret(0)
 
 
 def _set_moved(b: Body) -> None:
     """Call.moved: a successful transfer at the file position has moved it."""
     a, none = b.a, b.a.unique("not_moved")
-    a.st(r9[Call.moved], 0)
+    a.st(CALL[Call.moved], 0)
     a.jsle(r8, 0, none)
-    a.ldx(r1, r9[Call.explicit])
+    a.ldx(r1, CALL[Call.explicit])
     a.jne(r1, 0, none)
-    a.stx(r9[Call.moved], r8)
+    a.stx(CALL[Call.moved], r8)
     a.label(none)
 
 
@@ -310,32 +311,32 @@ def _read_position(b: Body) -> None:
     """Call.start = what the kernel has now that tells where the transfer ended: f_pos, or i_size for what appends."""
     a, o = b.a, b.kernel.offsets
     size, have = a.unique("by_size"), a.unique("have_position")
-    a.ldx(r1, r9[Call.explicit])
+    a.ldx(r1, CALL[Call.explicit])
     a.jne(r1, 0, size)
-    b.copy(r9[Call.start], r8, o["file.pos"], "file", "f_pos")
+    b.copy(CALL[Call.start], r8, o["file.pos"], "file", "f_pos")
     a.ja(have)
     a.label(size)
-    a.ldx(r1, r9[Call.flags])
+    a.ldx(r1, CALL[Call.flags])
     a.and_(r1, O_APPEND)
-    a.ldx(r2, r9[Call.rw_flags])
+    a.ldx(r2, CALL[Call.rw_flags])
     a.and_(r2, RWF_APPEND)
     a.or_(r1, r2)
     a.jeq(r1, 0, have)
-    a.ldx(r1, r9[Call.direction])
+    a.ldx(r1, CALL[Call.direction])
     a.jeq(r1, READ, have)
-    a.ldx(r3, r9[Call.inode])
-    b.probe(r9[Call.offset], 8, r3, o["inode.size"], "i_size: pwrite appends too, whatever the offset")
-    a.ldx(r1, r9[Call.offset])
-    a.ldx(r2, r9[Call.result])
+    a.ldx(r3, CALL[Call.inode])
+    b.probe(CALL[Call.offset], 8, r3, o["inode.size"], "i_size: pwrite appends too, whatever the offset")
+    a.ldx(r1, CALL[Call.offset])
+    a.ldx(r2, CALL[Call.result])
     a.sub(r1, r2)
-    a.stx(r9[Call.offset], r1)
+    a.stx(CALL[Call.offset], r1)
     a.label(have)
 
 
 def _place(b: Body) -> None:
     """Call.start = where the transfer of r8 bytes began; extends or ends the run that it belongs to."""
     a = b.a
-    a.ldx(r1, r9[Call.explicit])
+    a.ldx(r1, CALL[Call.explicit])
     a.jne(r1, 0, "at_offset")
     _at_position(b)
     a.ja("run_done")
@@ -351,13 +352,13 @@ def _at_position(b: Body) -> None:
     transferred but has not come to its own exit: the bytes between are its own, and it will account for them.
     """
     a = b.a
-    a.ldx(r1, r9[Call.start], "f_pos now")
+    a.ldx(r1, CALL[Call.start], "f_pos now")
     a.sub(r1, r8)
-    a.ldx(r2, r9[Call.pos])
-    a.stx(r9[Call.start], r2)
+    a.ldx(r2, CALL[Call.pos])
+    a.stx(CALL[Call.start], r2)
     a.sub(r1, r2, "how far off")
     a.jeq(r1, 0, "in_place")
-    a.ldx(r3, r9[Call.shared])
+    a.ldx(r3, CALL[Call.shared])
     a.jeq(r3, 0, "moved")
     a.jslt(r1, 0, "moved")
     a.ldx(r3, r7[OpenFile.inflight])
@@ -367,9 +368,9 @@ def _at_position(b: Body) -> None:
     for direction in (READ, WRITE):
         a.xadd(r7[OpenFile.gap[direction]], r1)
     a.add(r2, r1)
-    a.stx(r9[Call.start], r2)
+    a.stx(CALL[Call.start], r2)
     a.label("in_place")
-    a.ldx(r1, r9[Call.direction])
+    a.ldx(r1, CALL[Call.direction])
     a.jne(r1, READ, "write_at_position")
     _extend_at_position(b, READ)
     a.ja("position_done")
@@ -388,7 +389,7 @@ def _extend_at_position(b: Body, direction: int) -> None:
     a.ja(done)
     a.label(new)
     b.swap(r7[OpenFile.run[direction]], r8, r2)
-    a.stx(r9[Call.broken], r2)
+    a.stx(CALL[Call.broken], r2)
     a.neg(r1)
     a.xadd(r7[OpenFile.gap[direction]], r1)
     a.label(done)
@@ -397,9 +398,9 @@ def _extend_at_position(b: Body, direction: int) -> None:
 
 def _at_offset(b: Body) -> None:
     a = b.a
-    a.ldx(r1, r9[Call.offset])
-    a.stx(r9[Call.start], r1)
-    a.ldx(r2, r9[Call.direction])
+    a.ldx(r1, CALL[Call.offset])
+    a.stx(CALL[Call.start], r1)
+    a.ldx(r2, CALL[Call.direction])
     a.jne(r2, READ, "write_at_offset")
     extend_at_offset(b, READ)
     a.ja("offset_done")
@@ -427,15 +428,15 @@ def extend_at_offset(b: Body, direction: int) -> None:
     a.sub(r2, r8)
     a.stx(r7[OpenFile.gap[direction]], r2, "pos - end")
     b.swap(r7[OpenFile.run[direction]], r8, r2)
-    a.stx(r9[Call.broken], r2)
+    a.stx(CALL[Call.broken], r2)
     a.label(done)
 
 
 def _leave_flight(b: Body) -> None:
     a, alone = b.a, b.a.unique("alone")
-    a.ldx(r1, r9[Call.shared])
+    a.ldx(r1, CALL[Call.shared])
     a.jeq(r1, 0, alone)
     a.mov(r1, -1)
     a.xadd(r7[OpenFile.inflight], r1)
-    a.st(r9[Call.shared], 0)
+    a.st(CALL[Call.shared], 0)
     a.label(alone)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import List, Optional, Tuple, Type
 
-from asm import U32, U64, Field, Layout, MapSpec, Mem, Register, Slot, r0, r1, r2, r3, r4, r8, r9
+from asm import U32, U64, Field, Layout, MapSpec, Mem, Register, Slot, r0, r1, r2, r3, r4, r8
 from programs.facts.catalogue import BY_NAME, READ
 from programs.facts.kernel import O_DIRECT, O_DSYNC, RWF_DSYNC, RWF_SYNC
 from programs.facts.records import (
@@ -27,6 +27,7 @@ from programs.facts.records import (
     Runs,
 )
 from programs.way.body import BPF_NOEXIST, Body
+from programs.way.registers import CALL
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Operation:
         a = self.b.a
         a.ldx(r1, self.file_id)
         a.stx(self.key[OpKey.id], r1)
-        a.ldx(r1, r9[Call.op])
+        a.ldx(r1, CALL[Call.op])
         a.stx(self.key[OpKey.op], r1)
         a.st(self.key[OpKey.pad], 0)
 
@@ -154,7 +155,7 @@ def entered_and_called(b: Body, op: Operation) -> None:
     a, later, first = b.a, b.a.unique("later"), b.a.unique("first")
     op.at(HEAD, r2)
     b.count(op.head(r2, OpHead.calls))
-    a.ldx(r1, r9[Call.entered])
+    a.ldx(r1, CALL[Call.entered])
     a.ldx(r3, op.head(r2, OpHead.first))
     a.jeq(r3, 0, first)
     a.jle(r3, r1, later)
@@ -167,15 +168,15 @@ def requested(b: Body, op: Operation) -> None:
     """Call.requested into its histogram.  Sizes that no kernel transfers are rare and kept sparsely."""
     a = b.a
     large, same, done = a.unique("large"), a.unique("same_request"), a.unique("requested")
-    a.ldx(r1, r9[Call.unmeasured])
+    a.ldx(r1, CALL[Call.unmeasured])
     a.jne(r1, 0, done, "the iovec could not be read")
-    a.ldx(r2, r9[Call.requested])
-    a.ldx(r1, r9[Call.bucket])
-    a.ldx(r3, r9[Call.bucketed])
+    a.ldx(r2, CALL[Call.requested])
+    a.ldx(r1, CALL[Call.bucket])
+    a.ldx(r3, CALL[Call.bucketed])
     a.jeq(r2, r3, same)
-    a.stx(r9[Call.bucketed], r2)
+    a.stx(CALL[Call.bucketed], r2)
     b.bucket(r1, r2, r3)
-    a.stx(r9[Call.bucket], r1)
+    a.stx(CALL[Call.bucket], r1)
     a.label(same)
     a.jge(r1, SIZE_BUCKETS, large)
     offset = op.at(HEAD, r2)
@@ -184,7 +185,7 @@ def requested(b: Body, op: Operation) -> None:
     a.ja(done)
     a.label(large)
     a.mov(r3, r1)
-    b.tally(file=op.file_id, op=r9[Call.op], kind=TALLY_REQUESTED, item=r3)
+    b.tally(file=op.file_id, op=CALL[Call.op], kind=TALLY_REQUESTED, item=r3)
     a.label(done)
 
 
@@ -193,14 +194,14 @@ def failed(b: Body, file_id: Optional[Mem]) -> None:
     a = b.a
     a.mov(r3, r8)
     a.neg(r3, "errno")
-    b.tally(file=file_id, op=r9[Call.op], kind=TALLY_ERROR, item=r3)
+    b.tally(file=file_id, op=CALL[Call.op], kind=TALLY_ERROR, item=r3)
 
 
 def returned(b: Body, op: Operation) -> None:
     """Latency and time of a successful return."""
     a, known, later = b.a, b.a.unique("in_range"), b.a.unique("later")
-    a.ldx(r2, r9[Call.now])
-    a.ldx(r1, r9[Call.entered])
+    a.ldx(r2, CALL[Call.now])
+    a.ldx(r1, CALL[Call.entered])
     a.sub(r2, r1)
     b.bucket(r1, r2, r3)
     a.jlt(r1, LATENCY_BUCKETS, known)
@@ -211,7 +212,7 @@ def returned(b: Body, op: Operation) -> None:
         a.add(r2, offset)
     b.cell(r2, r1, LATENCY_BUCKETS)
     op.at(HEAD, r2)
-    a.ldx(r1, r9[Call.now])
+    a.ldx(r1, CALL[Call.now])
     a.ldx(r3, op.head(r2, OpHead.last))
     a.jge(r3, r1, later)
     a.stx(op.head(r2, OpHead.last), r1)
@@ -223,13 +224,13 @@ def completed(b: Body, op: Operation) -> None:
     a, skip, same, other = b.a, b.a.unique("completed"), b.a.unique("same_bucket"), b.a.unique("other_bucket")
     op.at(HEAD, r2)
     a.xadd(op.head(r2, OpHead.bytes), r8)
-    a.ldx(r2, r9[Call.unmeasured])
+    a.ldx(r2, CALL[Call.unmeasured])
     a.jne(r2, 0, other)
-    a.ldx(r2, r9[Call.requested])
-    a.ldx(r1, r9[Call.bucket])
+    a.ldx(r2, CALL[Call.requested])
+    a.ldx(r1, CALL[Call.bucket])
     a.jeq(r2, r8, same, "as mostly: all that was asked for")
     a.label(other)
-    a.ldx(r2, r9[Call.result])
+    a.ldx(r2, CALL[Call.result])
     b.bucket(r1, r2, r3)
     a.label(same)
     a.jge(r1, SIZE_BUCKETS, skip, "cannot be: MAX_RW_COUNT")
@@ -244,7 +245,7 @@ def extent(b: Body, op: Operation) -> None:
     """The bytes [Call.start, Call.start + r8) into the lowest and highest offset."""
     a = b.a
     op.at(HEAD, r2)
-    a.ldx(r1, r9[Call.start])
+    a.ldx(r1, CALL[Call.start])
     a.add(r1, 1)
     _extreme(b, op.head(r2, OpHead.lowest), lowest=True)
     a.sub(r1, 1)
@@ -285,7 +286,7 @@ def run_ended(b: Body, op: Operation, *, long_too: bool = True) -> None:
     """
     a = b.a
     long, done = a.unique("long_run"), a.unique("no_run")
-    a.ldx(r2, r9[Call.broken])
+    a.ldx(r2, CALL[Call.broken])
     a.jeq(r2, 0, done)
     b.bucket(r1, r2, r3)
     a.jge(r1, RUN_BUCKETS, long if long_too else done)
@@ -297,14 +298,14 @@ def run_ended(b: Body, op: Operation, *, long_too: bool = True) -> None:
         a.ja(done)
         a.label(long)
         a.mov(r3, r1)
-        b.tally(file=r9[Call.id], op=None, kind=TALLY_READ_RUN, item=r3, beyond=r9[Call.direction])
+        b.tally(file=CALL[Call.id], op=None, kind=TALLY_READ_RUN, item=r3, beyond=CALL[Call.direction])
     a.label(done)
 
 
 def direct(b: Body, op: Operation) -> None:
     """Counts a call on an O_DIRECT descriptor."""
     a, no = b.a, b.a.unique("not_direct")
-    a.ldx(r1, r9[Call.flags])
+    a.ldx(r1, CALL[Call.flags])
     a.and_(r1, O_DIRECT[b.kernel.machine])
     a.jeq(r1, 0, no)
     op.at(HEAD, r2)
@@ -319,10 +320,10 @@ def transfer_result(b: Body, full: str, *, submitted: bool = False) -> None:
     r8 = the result afterwards.  It is read from the record wherever ways meet on which it was compared with 0, lest
     the verifier follows each of them to the end.
     """
-    a, op = b.a, Operation(b, r9[Call.id])
+    a, op = b.a, Operation(b, CALL[Call.id])
     succeeded, counted, done = a.unique("succeeded"), a.unique("counted"), a.unique("transfer_done")
     op.find(full)
-    a.ldx(r8, r9[Call.result])
+    a.ldx(r8, CALL[Call.result])
     entered_and_called(b, op)
     requested(b, op)
     direct(b, op)
@@ -337,11 +338,11 @@ def transfer_result(b: Body, full: str, *, submitted: bool = False) -> None:
     run_ended(b, op)
     _durable(b, op)
     a.label(counted)
-    a.ldx(r8, r9[Call.result])
+    a.ldx(r8, CALL[Call.result])
     _show_activity(b)
-    a.ldx(r8, r9[Call.result])
+    a.ldx(r8, CALL[Call.result])
     a.jsle(r8, 0, done)
-    a.ldx(r1, r9[Call.direction])
+    a.ldx(r1, CALL[Call.direction])
     a.jeq(r1, READ, done)
     _written(b, submitted)
     a.label(done)
@@ -373,7 +374,7 @@ def whole_transfer(b: Body, op: Operation) -> None:
     _durable(b, op)
     _show_activity(b)
     done = a.unique("transfer_done")
-    a.ldx(r1, r9[Call.direction])
+    a.ldx(r1, CALL[Call.direction])
     a.jeq(r1, READ, done)
     _written(b, submitted=True)
     a.label(done)
@@ -381,7 +382,7 @@ def whole_transfer(b: Body, op: Operation) -> None:
 
 def sync_result(b: Body, full: str) -> None:
     """The same for a sync: a successful one covers every byte written to the file before."""
-    a, op = b.a, Operation(b, r9[Call.id])
+    a, op = b.a, Operation(b, CALL[Call.id])
     succeeded, again, done = a.unique("succeeded"), a.unique("synced_before"), a.unique("sync_done")
     op.find(full)
     entered_and_called(b, op)
@@ -390,7 +391,7 @@ def sync_result(b: Body, full: str) -> None:
     a.ja(done)
     a.label(succeeded)
     returned(b, op)
-    a.ldx(r1, r9[Call.op])
+    a.ldx(r1, CALL[Call.op])
     for name in "sync_file_range", "uring_sync_file_range":
         a.jeq(r1, BY_NAME[name].code, done, "starts writing, promises nothing")
     _state(b, done)
@@ -406,14 +407,14 @@ def sync_result(b: Body, full: str) -> None:
     a.label(again)
     b.bucket(r1, r2, r3)
     a.mov(r3, r1)
-    b.tally(file=r9[Call.id], op=None, kind=TALLY_BETWEEN_SYNCS, item=r3)
+    b.tally(file=CALL[Call.id], op=None, kind=TALLY_BETWEEN_SYNCS, item=r3)
     a.label(done)
 
 
 def _state(b: Body, missing: str) -> None:
     """r0 = the FileState of the file Call.id."""
     a, file_id = b.a, b.a.slot("id", U64)
-    a.ldx(r1, r9[Call.id])
+    a.ldx(r1, CALL[Call.id])
     a.stx(file_id, r1)
     a.lookup(b.maps.states, file_id)
     a.jeq(r0, 0, missing)
@@ -425,10 +426,10 @@ def _written(b: Body, submitted: bool) -> None:
     not_first, elsewhere, done = a.unique("not_first"), a.unique("elsewhere"), a.unique("written")
     _state(b, done)
     a.xadd(r0[FileState.unsynced], r8)
-    a.ldx(r2, r9[Call.start])
+    a.ldx(r2, CALL[Call.start])
     a.add(r2, 1)
     if submitted:
-        a.ldx(r3, r9[Call.previous])
+        a.ldx(r3, CALL[Call.previous])
     else:
         a.ldx(r3, r0[FileState.last_write])
         a.jne(r3, 0, not_first)
@@ -450,10 +451,10 @@ def write_submitted(b: Body, start: Field) -> None:
     a, done = b.a, b.a.unique("not_first")
     _state(b, done)
     a.mov(r4, r0)
-    a.ldx(r1, r9[start])
+    a.ldx(r1, CALL[start])
     a.add(r1, 1)
     b.swap(r4[FileState.last_write], r1, r2)
-    a.stx(r9[Call.previous], r2)
+    a.stx(CALL[Call.previous], r2)
     a.jne(r2, 0, done)
     a.stx(r4[FileState.first_write], r1)
     a.label(done)
@@ -463,11 +464,11 @@ def write_taken_back(b: Body) -> None:
     """The write that was submitted at Call.start has not come to be: unless others came after it, all is as before."""
     a, done = b.a, b.a.unique("not_the_last")
     _state(b, done)
-    a.ldx(r2, r9[Call.start])
+    a.ldx(r2, CALL[Call.start])
     a.add(r2, 1)
     a.ldx(r3, r0[FileState.last_write])
     a.jne(r3, r2, done)
-    a.ldx(r3, r9[Call.previous])
+    a.ldx(r3, CALL[Call.previous])
     a.stx(r0[FileState.last_write], r3)
     a.jne(r3, 0, done)
     a.st(r0[FileState.first_write], 0)
@@ -477,11 +478,11 @@ def write_taken_back(b: Body) -> None:
 def _durable(b: Body, op: Operation) -> None:
     """Counts a write that was on stable storage when it returned."""
     a, no = b.a, b.a.unique("not_durable")
-    a.ldx(r1, r9[Call.direction])
+    a.ldx(r1, CALL[Call.direction])
     a.jeq(r1, READ, no)
-    a.ldx(r1, r9[Call.flags])
+    a.ldx(r1, CALL[Call.flags])
     a.and_(r1, O_DSYNC)
-    a.ldx(r2, r9[Call.rw_flags])
+    a.ldx(r2, CALL[Call.rw_flags])
     a.and_(r2, RWF_DSYNC | RWF_SYNC)
     a.or_(r1, r2)
     a.jeq(r1, 0, no)

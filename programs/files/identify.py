@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Union
 
-from asm import U32, U64, Mem, Register, r0, r1, r2, r3, r6, r7, r8, r9
+from asm import U32, U64, Mem, Register, r0, r1, r2, r3, r7, r8
 from programs.facts.catalogue import READ, WRITE
 from programs.facts.kernel import PSEUDO_FILE_SYSTEMS
 from programs.facts.maps import WALKS
@@ -28,6 +28,7 @@ from programs.facts.records import (
     Walk,
 )
 from programs.way.body import BPF_NOEXIST, Body
+from programs.way.registers import CALL, CTX
 
 S_IFMT, S_IFREG = 0o170000, 0o100000
 SCRATCH_ENTER, SCRATCH_EXIT = 0, 1
@@ -38,7 +39,7 @@ MNT_NS_INTERNAL = -22  # ERR_PTR(-EINVAL), fs/mount.h: memfd and other files no 
 def record_run(b: Body, direction: Union[int, Mem]) -> None:
     """Tallies the run of ``Call.broken`` bytes that has ended, if it had any, for the file of the OpenFile in r7."""
     a, none = b.a, b.a.unique("no_run")
-    a.ldx(r2, r9[Call.broken])
+    a.ldx(r2, CALL[Call.broken])
     a.jeq(r2, 0, none)
     b.bucket(r1, r2, r3)
     a.mov(r3, r1)
@@ -51,15 +52,15 @@ def end_runs(b: Body) -> None:
     for direction in (READ, WRITE):
         b.a.mov(r1, 0)
         b.swap(r7[OpenFile.run[direction]], r1, r2)
-        b.a.stx(r9[Call.broken], r2)
+        b.a.stx(CALL[Call.broken], r2)
         record_run(b, direction)
 
 
 def read_file(b: Body, file: Register) -> None:
     """Call.inode and Call.flags = those of a ``struct file``.  Clobbers r0 to r5."""
     o = b.kernel.offsets
-    b.copy(r9[Call.inode], file, o["file.inode"], "file", "the inode")
-    b.copy(r9[Call.flags], file, o["file.flags"], "file", "O_* flags")
+    b.copy(CALL[Call.inode], file, o["file.inode"], "file", "the inode")
+    b.copy(CALL[Call.flags], file, o["file.flags"], "file", "O_* flags")
 
 
 def find_open(b: Body, known: str, slow: str, *, later: str = "") -> None:
@@ -71,15 +72,15 @@ def find_open(b: Body, known: str, slow: str, *, later: str = "") -> None:
     a = b.a
     key, stale = a.slot("open", OpenKey), later or a.unique("stale")
     a.stx(key[OpenKey.file], r8)
-    a.ldx(r1, r9[Call.mnt_ns])
+    a.ldx(r1, CALL[Call.mnt_ns])
     a.stx(key[OpenKey.mnt_ns], r1)
     a.lookup(b.maps.opens, key)
     a.jeq(r0, 0, slow)
     a.mov(r7, r0)
     a.ldx(r1, r7[OpenFile.pos], "before the kernel's own, which then is no less")
-    a.stx(r9[Call.pos], r1)
+    a.stx(CALL[Call.pos], r1)
     read_file(b, r8)
-    a.ldx(r1, r9[Call.inode])
+    a.ldx(r1, CALL[Call.inode])
     a.ldx(r2, r7[OpenFile.inode])
     a.jne(r1, r2, stale)
     a.ldx(r1, r7[OpenFile.flags])
@@ -102,7 +103,7 @@ def identify(b: Body, *, scratch: int, skip: str, renew: bool = False) -> None:
     """
     a = b.a
     full, have_file, end = a.unique("full"), a.unique("have_file"), a.unique("identified")
-    a.st(r9[Call.walk], 0)
+    a.st(CALL[Call.walk], 0)
     read_file(b, r8)
     regular_only(b, skip)
     _read_key(b, skip)
@@ -126,10 +127,10 @@ def identify(b: Body, *, scratch: int, skip: str, renew: bool = False) -> None:
 def regular_only(b: Body, skip: str) -> None:
     """Jumps to ``skip`` unless Call.inode, opened with Call.flags, is a regular file that has a name.  Clobbers r7."""
     a = b.a
-    a.ldx(r1, r9[Call.flags])
+    a.ldx(r1, CALL[Call.flags])
     a.and_(r1, O_TMPFILE)
     a.jne(r1, 0, skip, "it never had a name")
-    a.ldx(r7, r9[Call.inode])
+    a.ldx(r7, CALL[Call.inode])
     b.load(r1, r7, b.kernel.offsets["inode.mode"], size=2, of="inode")
     a.and_(r1, S_IFMT)
     a.jne(r1, S_IFREG, skip, "no regular file")
@@ -139,7 +140,7 @@ def _read_key(b: Body, skip: str) -> None:
     """The FileKey on the stack = that of the file in r8; r7 = its super block."""
     a, o, key = b.a, b.kernel.offsets, b.file_key()
     a.zero(key)
-    a.ldx(r7, r9[Call.mnt_ns])
+    a.ldx(r7, CALL[Call.mnt_ns])
     b.copy(key[FileKey.mnt_ns], r7, o["mnt_ns.inum"], "mnt_namespace", "mount namespace")
     b.copy(key[FileKey.mnt], r8, o["file.mnt"], "file")
     b.copy(key[FileKey.dentry], r8, o["file.dentry"], "file")
@@ -147,7 +148,7 @@ def _read_key(b: Body, skip: str) -> None:
     a.sub(r7, o["mount.mnt"], "container_of(mnt, struct mount, mnt)")
     b.load(r1, r7, o["mount.ns"], "the namespace that it is mounted in", of="mount")
     a.jeq(r1, MNT_NS_INTERNAL, skip, "no path leads there: a memfd, say")
-    a.ldx(r7, r9[Call.inode])
+    a.ldx(r7, CALL[Call.inode])
     b.copy(key[FileKey.inode], r7, o["inode.ino"], "inode")
     b.copy(key[FileKey.generation], r7, o["inode.generation"], "inode")
     b.load(r7, r7, o["inode.sb"], of="inode")
@@ -189,7 +190,7 @@ def _begin_walk(b: Body, scratch: int, skip: str) -> None:
     a.sub(r1, o["mount.mnt"], "container_of(mnt, struct mount, mnt)")
     a.stx(r7[Walk.mnt], r1)
     a.stx(r7[Walk.file], r8)
-    a.ldx(r1, r9[Call.mnt_ns])
+    a.ldx(r1, CALL[Call.mnt_ns])
     a.stx(r7[Walk.mnt_ns], r1)
     for place in (Walk.position, Walk.after):
         a.st(r7[place], 0)
@@ -242,7 +243,7 @@ def _needs_name(b: Body) -> None:
     a.label(renamed)
     a.st(r7[event[PathEvent.kind]], EVENT_RENAMED)
     a.label(send)
-    a.st(r9[Call.walk], 1)
+    a.st(CALL[Call.walk], 1)
     a.label(done)
 
 
@@ -252,7 +253,7 @@ def _open_record(b: Body, *, renew: bool, full: str) -> None:
     key, file_id = a.slot("open", OpenKey), a.slot("id", U64)
     have, make = a.unique("have_open"), a.unique("make_open")
     a.stx(key[OpenKey.file], r8)
-    a.ldx(r1, r9[Call.mnt_ns])
+    a.ldx(r1, CALL[Call.mnt_ns])
     a.stx(key[OpenKey.mnt_ns], r1)
     a.lookup(b.maps.opens, key)
     if renew:
@@ -265,12 +266,12 @@ def _open_record(b: Body, *, renew: bool, full: str) -> None:
     fresh = b.fresh(OpenFile)
     b.copy(fresh[OpenFile.pos], r8, o["file.pos"], "file")
     a.ldx(r1, fresh[OpenFile.pos])
-    a.ldx(r2, r9[Call.moved])
+    a.ldx(r2, CALL[Call.moved])
     a.sub(r1, r2, "where it was before this transfer")
     a.stx(fresh[OpenFile.pos], r1)
     a.ldx(r1, file_id)
     a.stx(fresh[OpenFile.id], r1)
-    a.ldx(r1, r9[Call.inode])
+    a.ldx(r1, CALL[Call.inode])
     a.stx(fresh[OpenFile.inode], r1)
     a.update(b.maps.opens, key, fresh)
     a.lookup(b.maps.opens, key)
@@ -279,8 +280,8 @@ def _open_record(b: Body, *, renew: bool, full: str) -> None:
         a.label(have)
     a.mov(r7, r0)
     a.ldx(r1, r7[OpenFile.pos])
-    a.stx(r9[Call.pos], r1)
-    a.ldx(r1, r9[Call.walk])
+    a.stx(CALL[Call.pos], r1)
+    a.ldx(r1, CALL[Call.walk])
     a.stx(r7[OpenFile.flags], r1, "OPEN_UNNAMED while the path is on its way")
 
 
@@ -290,15 +291,15 @@ def send_name(b: Body, scratch: int, after: int = 0) -> None:
     Does not come back.
     """
     a, skip, zero = b.a, b.a.unique("no_name"), b.a.slot("zero", U32)
-    a.ldx(r1, r9[Call.walk])
+    a.ldx(r1, CALL[Call.walk])
     a.jeq(r1, 0, skip)
     if after:
         a.st(zero, scratch)
         a.lookup(b.maps.scratch, zero)
         a.jeq(r0, 0, skip)
         a.st(r0[Walk.after], after)
-    a.tail_call(r6, b.maps.jumps, WALKS[scratch])
+    a.tail_call(CTX, b.maps.jumps, WALKS[scratch])
     a.label(skip)
     if after:
-        a.tail_call(r6, b.maps.jumps, after)
+        a.tail_call(CTX, b.maps.jumps, after)
     a.ret(0)

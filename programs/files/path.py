@@ -7,7 +7,7 @@ it stands is kept in the work space, not in registers, so that the verifier sees
 
 from __future__ import annotations
 
-from asm import U32, U64, ProgramSpec, r0, r1, r2, r3, r4, r5, r6, r7, r8, r9
+from asm import U32, U64, ProgramSpec, r0, r1, r2, r3, r4, r5, r7, r8
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import WALKS, Maps
 from programs.facts.records import (
@@ -25,6 +25,7 @@ from programs.facts.records import (
     Walk,
 )
 from programs.way.body import Body, begin
+from programs.way.registers import CTX, ENDED, MOUNT
 
 LEVELS = 32  # of directories and mounts a program; with 31 tail calls more than 1,000
 LOOP_LEVELS = 4096  # of them in a loop: no path has more names than bytes, but mounts may be stacked
@@ -36,7 +37,7 @@ def walk(kernel: Kernel, options: Options, maps: Maps, scratch: int) -> ProgramS
     """Continues the walk in work space ``scratch``.  Reached by tail call alone."""
     b = begin(f"walk_{scratch}", kernel, options, maps)
     a, zero = b.a, b.a.slot("zero", U32)
-    a.mov(r6, r1)
+    a.mov(CTX, r1)
     a.st(zero, scratch)
     a.lookup(maps.scratch, zero)
     a.jeq(r0, 0, "out")
@@ -52,7 +53,7 @@ def walk(kernel: Kernel, options: Options, maps: Maps, scratch: int) -> ProgramS
         for level in range(LEVELS):
             _level(b, f"level_{level + 1}")
             a.label(f"level_{level + 1}")
-        a.tail_call(r6, maps.jumps, WALKS[scratch])
+        a.tail_call(CTX, maps.jumps, WALKS[scratch])
         a.label("truncated")
     b.lost(Lost.depth)
     a.ldx(r1, r7[Walk.event[PathEvent.kind]])
@@ -63,7 +64,7 @@ def walk(kernel: Kernel, options: Options, maps: Maps, scratch: int) -> ProgramS
     a.label("after")
     a.ldx(r3, r7[Walk.after])
     a.jeq(r3, 0, "out")
-    a.tail_call(r6, maps.jumps, r3)
+    a.tail_call(CTX, maps.jumps, r3)
     a.label("out")
     a.ret(0)
     return b.program()
@@ -85,7 +86,7 @@ def _file_system_name(b: Body) -> None:
 def _step(b: Body, scratch: int) -> None:
     """One step in a loop; says at r2 how the walk has ended if it has."""
     a, zero = b.a, b.a.slot("zero", U32)
-    a.mov(r6, r2)
+    a.mov(ENDED, r2)
     a.st(zero, scratch)
     a.lookup(b.maps.scratch, zero)
     a.jeq(r0, 0, "end")
@@ -94,10 +95,10 @@ def _step(b: Body, scratch: int) -> None:
     a.label("stepped")
     a.ret(0)
     a.label("at_root")
-    a.st(r6.u64(0), AT_ROOT)
+    a.st(ENDED.u64(0), AT_ROOT)
     a.ja("end")
     a.label("too_long")
-    a.st(r6.u64(0), TOO_LONG)
+    a.st(ENDED.u64(0), TOO_LONG)
     a.label("end")
     a.ret(1)
 
@@ -107,12 +108,12 @@ def _level(b: Body, following: str, root: str = "root", truncated: str = "trunca
     a, o = b.a, b.kernel.offsets
     inside = a.unique("inside")
     a.ldx(r8, r7[Walk.dentry])
-    a.ldx(r9, r7[Walk.mnt])
-    b.load(r1, r9, o["mount.mnt"] + o["vfsmount.root"])
+    a.ldx(MOUNT, r7[Walk.mnt])
+    b.load(r1, MOUNT, o["mount.mnt"] + o["vfsmount.root"])
     a.jne(r1, r8, inside)
-    b.load(r8, r9, o["mount.mountpoint"])
-    b.load(r1, r9, o["mount.parent"])
-    a.jeq(r1, r9, root, "the mount that all others are on")
+    b.load(r8, MOUNT, o["mount.mountpoint"])
+    b.load(r1, MOUNT, o["mount.parent"])
+    a.jeq(r1, MOUNT, root, "the mount that all others are on")
     a.stx(r7[Walk.dentry], r8, "go on where this is mounted")
     a.stx(r7[Walk.mnt], r1)
     a.ja(following)
@@ -147,7 +148,7 @@ def _send(b: Body) -> None:
         a.mov(r4, 0)
         a.call("ringbuf_output")
     else:
-        a.mov(r1, r6)
+        a.mov(r1, CTX)
         a.ld_map(r2, b.maps.events)
         a.mov32(r3, BPF_F_CURRENT_CPU)
         b.address(r4, r7[event])

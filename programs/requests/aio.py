@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Callable, List, Tuple
 
-from asm import U32, U64, Field, ProgramSpec, Slot, r0, r1, r2, r3, r6, r7, r8, r9
+from asm import U32, U64, Field, ProgramSpec, Slot, r0, r1, r2, r3, r7, r8
 from programs.calls.transfer import sum_iovec
 from programs.counting import counters
 from programs.facts.catalogue import BY_NAME, READ, WRITE, Kind
@@ -37,6 +37,7 @@ from programs.files.identify import SCRATCH_ENTER, find_open, identify, read_fil
 from programs.requests.lifecycle import complete, complete_whole, submit, take_back
 from programs.way.body import Body, begin
 from programs.way.entry import begin_exit, find_call, load_result, resolve
+from programs.way.registers import CALL, CTX, ROUNDS
 
 RING_MAGIC = 0xA10A10A1  # fs/aio.c: AIO_RING_MAGIC
 EBADF = 9
@@ -62,14 +63,14 @@ VECTORED = 7  # and above
 
 
 def _repeat(b: Body, name: str, at_once: int, item: Callable[[str], None]) -> None:
-    """Runs ``item`` again and again, with the Call record in r9, until it jumps to the label it is given.
+    """Runs ``item`` again and again, with the Call record in CALL, until it jumps to the label it is given.
 
     With bpf_loop as often as need be, else a few times: ``at_once`` where all of it must be laid out.
     """
     a = b.a
 
     def callback() -> None:
-        a.ldx(r9, r2.u64(0))
+        a.ldx(CALL, r2.u64(0))
         item("over")
         a.ret(0)
         a.label("over")
@@ -77,20 +78,20 @@ def _repeat(b: Body, name: str, at_once: int, item: Callable[[str], None]) -> No
 
     if b.kernel.loops:
         own = a.slot("own", U64)
-        a.stx(own, r9)
+        a.stx(own, CALL)
         b.loop(AIO_LIMIT, name, callback, own)
         return
     if b.kernel.back_jumps:
         context = a.slot("context", U64)
-        a.stx(context, r6)
-        a.mov(r6, LOOPED_AT_ONCE)
+        a.stx(context, CTX)
+        a.mov(ROUNDS, LOOPED_AT_ONCE)
         a.label(name)
         item("over")
         b.forget(context)
-        a.sub(r6, 1)
-        a.jne(r6, 0, name)
+        a.sub(ROUNDS, 1)
+        a.jne(ROUNDS, 0, name)
         a.label("over")
-        a.ldx(r6, context)
+        a.ldx(CTX, context)
         return
     for _ in range(at_once):
         item("over")
@@ -99,15 +100,15 @@ def _repeat(b: Body, name: str, at_once: int, item: Callable[[str], None]) -> No
 
 def _more(b: Body, done: str) -> None:
     """Jumps to ``done`` if Call.next has come to Call.count.  Leaves Call.next in r1."""
-    b.a.ldx(r1, r9[Call.next])
-    b.a.ldx(r2, r9[Call.count])
+    b.a.ldx(r1, CALL[Call.next])
+    b.a.ldx(r2, CALL[Call.count])
     b.a.jge(r1, r2, done)
 
 
 def _advance(b: Body) -> None:
-    b.a.ldx(r1, r9[Call.next])
+    b.a.ldx(r1, CALL[Call.next])
     b.a.add(r1, 1)
-    b.a.stx(r9[Call.next], r1)
+    b.a.stx(CALL[Call.next], r1)
 
 
 def _pending_key(b: Body, key: Slot) -> Slot:
@@ -118,7 +119,7 @@ def _pending_key(b: Body, key: Slot) -> Slot:
         (PendingKey.space, Call.space),
         (PendingKey.request, Call.iocb),
     ):
-        a.ldx(r1, r9[own])
+        a.ldx(r1, CALL[own])
         a.stx(key[place], r1)
     return key
 
@@ -133,19 +134,19 @@ def enter_aio(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """
     b = begin("enter_aio", kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
+    a.mov(CTX, r1)
     find_call(b, "out")
     for place in (Call.next, Call.count):
-        a.st(r9[place], 0)
+        a.st(CALL[place], 0)
     key = _context_key(b)
-    a.ldx(r2, r9.u8(Call.call.offset), "kind")
+    a.ldx(r2, CALL.u8(Call.call.offset), "kind")
     a.jeq(r2, Kind.AIO_EXIT, "exit")
-    a.ldx(r1, r9[Call.args[kernel.argument(0)]])
-    a.stx(r9[Call.space], r1)
+    a.ldx(r1, CALL[Call.args[kernel.argument(0)]])
+    a.stx(CALL[Call.space], r1)
     a.stx(key[AioKey.context], r1)
     a.lookup(maps.contexts, key)
     a.jne(r0, 0, "have_context")
-    a.ldx(r2, r9.u8(Call.call.offset), "kind")
+    a.ldx(r2, CALL.u8(Call.call.offset), "kind")
     a.jne(r2, Kind.AIO_SUBMIT, "out")
     _link(b, key, known=0)
     a.lookup(maps.contexts, key)
@@ -154,12 +155,12 @@ def enter_aio(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.mov(r7, r0)
     ring = _read_ring(b, "nothing")
     a.ldx(r3, ring[AioRing.head])
-    a.ldx(r1, r9.u8(Call.call.offset), "kind")
+    a.ldx(r1, CALL.u8(Call.call.offset), "kind")
     a.jeq(r1, Kind.AIO_SUBMIT, "up_to_head")
     a.ldx(r3, ring[AioRing.tail])
     a.label("up_to_head")
     _take_unseen(b, "nothing")
-    a.tail_call(r6, maps.jumps, AIO_RING)
+    a.tail_call(CTX, maps.jumps, AIO_RING)
     a.label("nothing")
     _go_on(b, just_entered=True)
     a.ret(0)
@@ -168,9 +169,9 @@ def enter_aio(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.lookup(maps.contexts, key)
     a.jeq(r0, 0, "out", "no AIO here")
     a.ldx(r1, r0[AioContext.seen], "the last one made")
-    a.stx(r9[Call.older], r1)
+    a.stx(CALL[Call.older], r1)
     a.delete(maps.contexts, key)
-    a.tail_call(r6, maps.jumps, AIO_LAST)
+    a.tail_call(CTX, maps.jumps, AIO_LAST)
     a.label("out")
     a.ret(0)
     return b.program()
@@ -180,31 +181,31 @@ def last(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """exit_group: every context of the process, from Call.older on; AIO_RING in between where there is something."""
     b = begin("aio_last", kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
+    a.mov(CTX, r1)
     find_call(b, "out")
     key = _context_key(b)
     for _ in range(CONTEXTS_AT_ONCE):
         nothing = a.unique("nothing")
-        a.ldx(r1, r9[Call.older])
+        a.ldx(r1, CALL[Call.older])
         a.jeq(r1, 0, "out")
-        a.stx(r9[Call.space], r1)
+        a.stx(CALL[Call.space], r1)
         a.stx(key[AioKey.context], r1)
         a.lookup(maps.contexts, key)
         a.jeq(r0, 0, "out")
         a.mov(r7, r0)
         a.ldx(r1, r7[AioContext.older])
-        a.stx(r9[Call.older], r1)
+        a.stx(CALL[Call.older], r1)
         ring = _read_ring(b, nothing)
         a.ldx(r3, ring[AioRing.tail])
         _take_unseen(b, nothing)
         a.ja("unseen")
         a.label(nothing)
         a.delete(maps.contexts, key)
-    a.tail_call(r6, maps.jumps, AIO_LAST)
+    a.tail_call(CTX, maps.jumps, AIO_LAST)
     a.ret(0)
     a.label("unseen")
     a.delete(maps.contexts, key)
-    a.tail_call(r6, maps.jumps, AIO_RING)
+    a.tail_call(CTX, maps.jumps, AIO_RING)
     a.label("out")
     a.ret(0)
     return b.program()
@@ -213,7 +214,7 @@ def last(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
 def _context_key(b: Body) -> Slot:
     """The key of the contexts of the process of the Call record, but for the context."""
     a, key = b.a, b.a.slot("context", AioKey)
-    a.ldx(r1, r9[Call.process])
+    a.ldx(r1, CALL[Call.process])
     a.stx(key[AioKey.tgid], r1)
     return key
 
@@ -301,23 +302,23 @@ def _take_unseen(b: Body, nothing: str) -> None:
     a.ldx(r2, ring[AioRing.entries])
     a.ldx(r1, r7[AioContext.seen])
     a.mod(r1, r2)
-    a.stx(r9[Call.next], r1)
+    a.stx(CALL[Call.next], r1)
     a.stx(r7[AioContext.seen], r3)
-    a.stx(r9[Call.wrap], r2)
+    a.stx(CALL[Call.wrap], r2)
     a.jge(r3, r1, in_order)
     a.add(r3, r2)
     a.label(in_order)
-    a.stx(r9[Call.count], r3, "an index, which may lie behind the ring's end")
-    a.ldx(r2, r9[Call.space])
+    a.stx(CALL[Call.count], r3, "an index, which may lie behind the ring's end")
+    a.ldx(r2, CALL[Call.space])
     a.add(r2, AioRing.size)
-    a.stx(r9[Call.base], r2)
+    a.stx(CALL[Call.base], r2)
     a.jeq(r1, r3, nothing)
 
 
 def _read_ring(b: Body, unreadable: str) -> Slot:
     """The head of the ring at Call.space.  A process that never looked at it has no page there to read."""
     a, ring = b.a, b.a.slot("ring", AioRing)
-    a.ldx(r3, r9[Call.space])
+    a.ldx(r3, CALL[Call.space])
     b.probe(ring, AioRing.size, r3, 0)
     a.jne(r0, 0, unreadable)
     a.ldx(r1, ring[AioRing.magic])
@@ -331,21 +332,21 @@ def _read_ring(b: Body, unreadable: str) -> Slot:
 def _go_on(b: Body, *, just_entered: bool = False) -> None:
     """After the ring: the requests of io_submit, or the next ring.  Ends the program unless that jumps away."""
     a, out, submits = b.a, b.a.unique("nothing_submitted"), b.a.unique("submits")
-    a.ldx(r1, r9.u8(Call.call.offset), "kind")
+    a.ldx(r1, CALL.u8(Call.call.offset), "kind")
     a.jeq(r1, Kind.AIO_SUBMIT, submits)
     a.jne(r1, Kind.AIO_EXIT, out)
-    a.tail_call(r6, b.maps.jumps, AIO_LAST)
+    a.tail_call(CTX, b.maps.jumps, AIO_LAST)
     a.ja(out)
     a.label(submits)
     if not just_entered:
         a.call("ktime_get_ns")
-        a.stx(r9[Call.entered], r0)
+        a.stx(CALL[Call.entered], r0)
     for place in (Call.next, Call.measured, Call.stuck):
-        a.st(r9[place], 0)
-    a.ldx(r1, r9[Call.args[b.kernel.argument(1)]])
+        a.st(CALL[place], 0)
+    a.ldx(r1, CALL[Call.args[b.kernel.argument(1)]])
     a.jslt(r1, 1, out)
-    a.stx(r9[Call.count], r1)
-    a.tail_call(r6, b.maps.jumps, AIO_NOTE)
+    a.stx(CALL[Call.count], r1)
+    a.tail_call(CTX, b.maps.jumps, AIO_NOTE)
     a.label(out)
 
 
@@ -357,7 +358,7 @@ def events(kernel: Kernel, options: Options, maps: Maps, *, entering: bool) -> P
     """
     b = begin("aio_ring" if entering else "aio_events", kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
+    a.mov(CTX, r1)
     find_call(b, "out")
     _events(b, entering=entering)
     a.label("out")
@@ -369,21 +370,21 @@ def _events(b: Body, *, entering: bool) -> None:
     """The end of a program that accounts for events, but for the label "out"."""
     a, kernel, maps = b.a, b.kernel, b.maps
     a.call("ktime_get_ns")
-    a.stx(r9[Call.now], r0, "of all that this call shows")
+    a.stx(CALL[Call.now], r0, "of all that this call shows")
     if kernel.straight:
-        a.st(r9[Call.stuck], 0)
+        a.st(CALL[Call.stuck], 0)
         _repeat(b, "event", PLAIN_EVENTS_AT_ONCE, lambda over: _event(b, over, plain=True))
     else:
         _repeat(b, "event", 0, lambda over: _event(b, over))
     if not kernel.loops:
         _more(b, "finished")
         if kernel.straight:
-            a.ldx(r1, r9[Call.stuck])
+            a.ldx(r1, CALL[Call.stuck])
             a.jeq(r1, 0, "again")
-            a.tail_call(r6, maps.jumps, AIO_RARE_RING if entering else AIO_RARE_EVENTS)
+            a.tail_call(CTX, maps.jumps, AIO_RARE_RING if entering else AIO_RARE_EVENTS)
             a.ret(0)
             a.label("again")
-        a.tail_call(r6, maps.jumps, AIO_RING if entering else AIO_EVENTS)
+        a.tail_call(CTX, maps.jumps, AIO_RING if entering else AIO_EVENTS)
         a.label("finished")
     if entering:
         _go_on(b)
@@ -393,12 +394,12 @@ def rare_events(kernel: Kernel, options: Options, maps: Maps, *, entering: bool)
     """Two events of any kind, in straight code."""
     b = begin("aio_rare_ring" if entering else "aio_rare_events", kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
+    a.mov(CTX, r1)
     find_call(b, "out")
     a.call("ktime_get_ns")
-    a.stx(r9[Call.now], r0, "of all that this call shows")
+    a.stx(CALL[Call.now], r0, "of all that this call shows")
     _repeat(b, "event", EVENTS_AT_ONCE, lambda over: _event(b, over))
-    a.tail_call(r6, maps.jumps, AIO_RING if entering else AIO_EVENTS)
+    a.tail_call(CTX, maps.jumps, AIO_RING if entering else AIO_EVENTS)
     a.label("out")
     a.ret(0)
     return b.program()
@@ -408,26 +409,26 @@ def _event(b: Body, over: str, *, plain: bool = False) -> None:
     a, event = b.a, b.overlay("event", AioEvent)
     within, full, counted, rare = (a.unique(name) for name in ("within", "no_room", "next_event", "rare"))
     _more(b, over)
-    a.ldx(r2, r9[Call.wrap])
+    a.ldx(r2, CALL[Call.wrap])
     a.jlt(r1, r2, within)
     a.sub(r1, r2)
     a.label(within)
     a.lsh(r1, AioEvent.size.bit_length() - 1)
-    a.ldx(r3, r9[Call.base])
+    a.ldx(r3, CALL[Call.base])
     a.add(r3, r1)
     if not plain:
         _advance(b)
     b.probe(event, AioEvent.size, r3, 0)
     a.jne(r0, 0, counted, "nobody has looked at it: it was handed over by a call")
     a.ldx(r1, event[AioEvent.request])
-    a.stx(r9[Call.iocb], r1)
+    a.stx(CALL[Call.iocb], r1)
     a.ldx(r8, event[AioEvent.result])
     key = _pending_key(b, b.overlay("pending", PendingKey))
     if plain:
         complete_whole(b, key, unknown=counted, rare=rare)
         a.ja(counted)
         a.label(rare)
-        a.st(r9[Call.stuck], 1)
+        a.st(CALL[Call.stuck], 1)
         a.ja(over)
         a.label(counted)
         _advance(b)
@@ -446,21 +447,21 @@ def note(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """Notes the requests from Call.next on, as long as their files are known."""
     b = begin("aio_note", kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
+    a.mov(CTX, r1)
     find_call(b, "out")
     _repeat(b, "request", NOTES_AT_ONCE, lambda over: _note(b, over))
     _more(b, "out")
     if not kernel.loops:
-        a.ldx(r1, r9[Call.stuck])
+        a.ldx(r1, CALL[Call.stuck])
         a.jne(r1, 0, "stuck")
-        a.tail_call(r6, maps.jumps, AIO_NOTE)
+        a.tail_call(CTX, maps.jumps, AIO_NOTE)
         a.ret(0)
         a.label("stuck")
         a.jeq(r1, AIO_NEW, "new")
-        a.tail_call(r6, maps.jumps, AIO_VECTOR)
+        a.tail_call(CTX, maps.jumps, AIO_VECTOR)
         a.ret(0)
         a.label("new")
-    a.tail_call(r6, maps.jumps, AIO_NEW)
+    a.tail_call(CTX, maps.jumps, AIO_NEW)
     a.label("out")
     a.ret(0)
     return b.program()
@@ -477,7 +478,7 @@ def _note(b: Body, over: str) -> None:
     regular_only(b, skip)
     if b.kernel.straight:
         a.label(stale)
-    a.st(r9[Call.stuck], AIO_NEW)
+    a.st(CALL[Call.stuck], AIO_NEW)
     a.ja(over)
     a.label(found)
     _submit(b)
@@ -497,7 +498,7 @@ def _submit(b: Body) -> None:
 
 def _next_request(b: Body) -> None:
     for place in (Call.stuck, Call.measured):
-        b.a.st(r9[place], 0)
+        b.a.st(CALL[place], 0)
     _advance(b)
 
 
@@ -505,11 +506,11 @@ def note_new(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """Notes the request Call.next, whose file has not been seen or named yet, and goes on with those after it."""
     b = begin("aio_new", kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
+    a.mov(CTX, r1)
     find_call(b, "out")
-    a.st(r9[Call.walk], 0)
+    a.st(CALL[Call.walk], 0)
     _read_request(b, "skip", "out")
-    a.st(r9[Call.moved], 0)
+    a.st(CALL[Call.moved], 0)
     if kernel.straight:
         find_open(b, "slow", "slow")  # which ends what an earlier owner of the address has left
         a.label("slow")
@@ -519,7 +520,7 @@ def note_new(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     send_name(b, SCRATCH_ENTER, after=AIO_NOTE)
     a.label("skip")
     _next_request(b)
-    a.tail_call(r6, maps.jumps, AIO_NOTE)
+    a.tail_call(CTX, maps.jumps, AIO_NOTE)
     a.label("out")
     a.ret(0)
     return b.program()
@@ -529,13 +530,13 @@ def measure(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """Sums the iovec of the request Call.next, where that takes a program of its own."""
     b = begin("aio_vector", kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
+    a.mov(CTX, r1)
     find_call(b, "out")
-    a.st(r9[Call.unmeasured], 0)
-    sum_iovec(b, pointer=r9[Call.start], entries=r9[Call.moved], scratch=SCRATCH_ENTER)
-    a.st(r9[Call.measured], 1)
-    a.st(r9[Call.stuck], 0)
-    a.tail_call(r6, maps.jumps, AIO_NOTE)
+    a.st(CALL[Call.unmeasured], 0)
+    sum_iovec(b, pointer=CALL[Call.start], entries=CALL[Call.moved], scratch=SCRATCH_ENTER)
+    a.st(CALL[Call.measured], 1)
+    a.st(CALL[Call.stuck], 0)
+    a.tail_call(CTX, maps.jumps, AIO_NOTE)
     a.label("out")
     a.ret(0)
     return b.program()
@@ -548,35 +549,35 @@ def _read_request(b: Body, skip: str, over: str) -> None:
     _read_iocb(b, unreadable)
     a.ja(readable)
     a.label(unreadable)
-    a.ldx(r1, r9[Call.next])
-    a.stx(r9[Call.count], r1, "the kernel will not get further either")
+    a.ldx(r1, CALL[Call.next])
+    a.stx(CALL[Call.count], r1, "the kernel will not get further either")
     a.ja(over)
     a.label(readable)
     _operation(b, skip)
     for place in (Call.rw_flags, Call.explicit):
-        a.st(r9[place], 0)
-    a.ldx(r1, r9[Call.measured])
+        a.st(CALL[place], 0)
+    a.ldx(r1, CALL[Call.measured])
     a.jne(r1, 0, measured)
-    a.st(r9[Call.requested], 0)
-    a.st(r9[Call.unmeasured], 0)
+    a.st(CALL[Call.requested], 0)
+    a.st(CALL[Call.unmeasured], 0)
     a.label(measured)
     resolved = a.unique("descriptor")
-    a.ldx(r1, r9[Call.direction])
+    a.ldx(r1, CALL[Call.direction])
     a.jeq(r1, SYNC, resolved)
-    a.st(r9[Call.explicit], 1)
+    a.st(CALL[Call.explicit], 1)
     a.ldx(r1, iocb[Iocb.offset])
-    a.stx(r9[Call.offset], r1)
+    a.stx(CALL[Call.offset], r1)
     a.ldx(r1, iocb[Iocb.rw_flags])
     a.and_(r1, RWF_DSYNC | RWF_SYNC | RWF_APPEND)
-    a.stx(r9[Call.rw_flags], r1)
+    a.stx(CALL[Call.rw_flags], r1)
     a.ldx(r1, iocb[Iocb.opcode])
     a.jlt(r1, VECTORED, plain)
-    a.ldx(r1, r9[Call.measured])
+    a.ldx(r1, CALL[Call.measured])
     a.jne(r1, 0, resolved)
     _sum(b, resolved, over)
     a.label(plain)
     a.ldx(r1, iocb[Iocb.nbytes])
-    a.stx(r9[Call.requested], r1)
+    a.stx(CALL[Call.requested], r1)
     a.label(resolved)
     a.ldx(r8, iocb[Iocb.descriptor])
     resolve(b)
@@ -591,14 +592,14 @@ def _iocb(b: Body) -> Slot:
 def _read_iocb(b: Body, unreadable: str) -> None:
     """Call.iocb = the address of request Call.next, the slot "iocb" = what is there."""
     a, iocb, word = b.a, _iocb(b), b.a.slot("word", U64)
-    a.ldx(r3, r9[Call.next])
+    a.ldx(r3, CALL[Call.next])
     a.lsh(r3, 3)
-    a.ldx(r1, r9[Call.args[b.kernel.argument(2)]])
+    a.ldx(r1, CALL[Call.args[b.kernel.argument(2)]])
     a.add(r3, r1)
     b.probe(word, 8, r3, 0)
     a.jne(r0, 0, unreadable)
     a.ldx(r3, word)
-    a.stx(r9[Call.iocb], r3)
+    a.stx(CALL[Call.iocb], r3)
     b.probe(iocb, Iocb.size, r3, 0)
     a.jne(r0, 0, unreadable)
 
@@ -610,8 +611,8 @@ def _operation(b: Body, none: str) -> None:
     for number, name, direction in OPCODES:
         other = a.unique("not_" + name)
         a.jne(r1, number, other)
-        a.st(r9[Call.op], BY_NAME[name].code)
-        a.st(r9[Call.direction], direction)
+        a.st(CALL[Call.op], BY_NAME[name].code)
+        a.st(CALL[Call.direction], direction)
         a.ja(decided)
         a.label(other)
     a.ja(none)
@@ -627,32 +628,32 @@ def _sum(b: Body, done: str, over: str) -> None:
     a.mov(r1, IOVECS, "the kernel refuses more")
     a.label(allowed)
     a.ldx(r2, iocb[Iocb.buffer])
-    a.stx(r9[Call.moved], r1)
-    a.stx(r9[Call.start], r2)
+    a.stx(CALL[Call.moved], r1)
+    a.stx(CALL[Call.start], r2)
     if b.kernel.loops:
         b.loop(r1, "entry", lambda: _entry(b))
         a.ja(done)
         return
     short = a.unique("short_iovec")
     a.jle(r1, ENTRIES, short)
-    a.st(r9[Call.stuck], AIO_VECTOR)
+    a.st(CALL[Call.stuck], AIO_VECTOR)
     a.ja(over)
     a.label(short)
     for entry in range(ENTRIES):
-        a.ldx(r1, r9[Call.moved])
+        a.ldx(r1, CALL[Call.moved])
         a.jle(r1, entry, done)
-        a.ldx(r3, r9[Call.start])
+        a.ldx(r3, CALL[Call.start])
         b.probe(word, 8, r3, 16 * entry + 8)
         a.jne(r0, 0, unreadable)
-        a.ldx(r1, r9[Call.requested])
+        a.ldx(r1, CALL[Call.requested])
         a.ldx(r2, word)
         a.add(r1, r2)
-        a.stx(r9[Call.requested], r1)
+        a.stx(CALL[Call.requested], r1)
     a.ja(done)
     a.label(unreadable)
     b.lost(Lost.iovecs)
-    a.st(r9[Call.unmeasured], 1)
-    a.st(r9[Call.requested], 0)
+    a.st(CALL[Call.unmeasured], 1)
+    a.st(CALL[Call.requested], 0)
     a.ja(done)
 
 
@@ -663,19 +664,19 @@ def _entry(b: Body) -> None:
     find_call(b, "stop")
     word = a.slot("word", U64)
     a.lsh(r8, 4)
-    a.ldx(r3, r9[Call.start])
+    a.ldx(r3, CALL[Call.start])
     a.add(r3, r8)
     b.probe(word, 8, r3, 8)
     a.jne(r0, 0, "unreadable")
-    a.ldx(r1, r9[Call.requested])
+    a.ldx(r1, CALL[Call.requested])
     a.ldx(r2, word)
     a.add(r1, r2)
-    a.stx(r9[Call.requested], r1)
+    a.stx(CALL[Call.requested], r1)
     a.ret(0)
     a.label("unreadable")
     b.lost(Lost.iovecs)
-    a.st(r9[Call.unmeasured], 1)
-    a.st(r9[Call.requested], 0)
+    a.st(CALL[Call.unmeasured], 1)
+    a.st(CALL[Call.requested], 0)
     a.label("stop")
     a.ret(1)
 
@@ -688,7 +689,7 @@ def exit_submit(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     b = begin_exit("exit_aio_submit", kernel, options, maps)
     a, zero = b.a, b.a.slot("zero", U32)
     a.jslt(r8, 0, "refused")
-    a.ldx(r7, r9[Call.next], "so far they were noted")
+    a.ldx(r7, CALL[Call.next], "so far they were noted")
     a.jlt(r8, r7, "refused")
     a.sub(r8, r7)
     a.st(zero, 0)
@@ -697,7 +698,7 @@ def exit_submit(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.xadd(r0[Lost.calls], r8, "more than tail calls go")
     a.ret(0)
     a.label("refused")
-    a.tail_call(r6, maps.jumps, AIO_UNDO)
+    a.tail_call(CTX, maps.jumps, AIO_UNDO)
     a.label("out")
     a.ret(0)
     return b.program()
@@ -710,20 +711,20 @@ def undo(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """
     b = begin("aio_undo", kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
+    a.mov(CTX, r1)
     find_call(b, "out")
     load_result(b)
     a.mov(r1, r8)
     a.jsge(r1, 0, "accepted")
     a.mov(r1, 1)
     a.label("accepted")
-    a.stx(r9[Call.count], r1, "those that stay")
+    a.stx(CALL[Call.count], r1, "those that stay")
     _repeat(b, "refused", UNDONE_AT_ONCE, lambda over: _undo(b, over))
     if not kernel.loops:
-        a.ldx(r1, r9[Call.next])
-        a.ldx(r2, r9[Call.count])
+        a.ldx(r1, CALL[Call.next])
+        a.ldx(r2, CALL[Call.count])
         a.jle(r1, r2, "undone")
-        a.tail_call(r6, maps.jumps, AIO_UNDO)
+        a.tail_call(CTX, maps.jumps, AIO_UNDO)
         a.label("undone")
     load_result(b)
     a.jsge(r8, 0, "out")
@@ -735,11 +736,11 @@ def undo(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
 
 def _undo(b: Body, over: str) -> None:
     a, unknown = b.a, b.a.unique("not_noted")
-    a.ldx(r1, r9[Call.next])
-    a.ldx(r2, r9[Call.count])
+    a.ldx(r1, CALL[Call.next])
+    a.ldx(r2, CALL[Call.count])
     a.jle(r1, r2, over)
     a.sub(r1, 1)
-    a.stx(r9[Call.next], r1)
+    a.stx(CALL[Call.next], r1)
     _read_iocb(b, unknown)
     key = _pending_key(b, b.overlay("pending", PendingKey))
     take_back(b, key, unknown)
@@ -749,11 +750,11 @@ def _undo(b: Body, over: str) -> None:
 def _failed(b: Body) -> None:
     """The first request of an io_submit that failed with the errno in r8."""
     a = b.a
-    a.st(r9[Call.next], 0)
+    a.st(CALL[Call.next], 0)
     _read_iocb(b, "out")
     _operation(b, "out")
     a.call("ktime_get_ns")
-    a.stx(r9[Call.now], r0)
+    a.stx(CALL[Call.now], r0)
     key = _pending_key(b, b.overlay("pending", PendingKey))
     complete(b, key, unknown="no_file", full="full")
     a.ja("out")
@@ -774,13 +775,13 @@ def exit_reap(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a = b.a
     a.jslt(r8, 1, "out")
     for place, argument in ((Call.space, 0), (Call.base, 3)):
-        a.ldx(r1, r9[Call.args[kernel.argument(argument)]])
-        a.stx(r9[place], r1)
-    a.st(r9[Call.next], 0)
-    a.stx(r9[Call.count], r8)
-    a.stx(r9[Call.wrap], r8)
+        a.ldx(r1, CALL[Call.args[kernel.argument(argument)]])
+        a.stx(CALL[place], r1)
+    a.st(CALL[Call.next], 0)
+    a.stx(CALL[Call.count], r8)
+    a.stx(CALL[Call.wrap], r8)
     key = _context_key(b)
-    a.ldx(r1, r9[Call.space])
+    a.ldx(r1, CALL[Call.space])
     a.stx(key[AioKey.context], r1)
     a.lookup(maps.contexts, key)
     a.jeq(r0, 0, "events")
@@ -800,7 +801,7 @@ def exit_reap(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     if kernel.loops:
         _events(b, entering=False)
     else:
-        a.tail_call(r6, maps.jumps, AIO_EVENTS)
+        a.tail_call(CTX, maps.jumps, AIO_EVENTS)
     a.label("out")
     a.ret(0)
     return b.program()
@@ -812,12 +813,12 @@ def exit_context(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a, word = b.a, b.a.slot("word", U64)
     a.jne(r8, 0, "out")
     key = _context_key(b)
-    a.ldx(r1, r9[Call.args[kernel.argument(0)]])
+    a.ldx(r1, CALL[Call.args[kernel.argument(0)]])
     a.stx(key[AioKey.context], r1)
     a.and_(r7, 0xFF, "kind")
     a.jeq(r7, Kind.AIO_DESTROY, "destroyed")
     a.jne(r7, Kind.AIO_SETUP, "out")
-    a.ldx(r3, r9[Call.args[kernel.argument(1)]])
+    a.ldx(r3, CALL[Call.args[kernel.argument(1)]])
     b.probe(word, 8, r3, 0, "the new context")
     a.ldx(r1, word)
     a.stx(key[AioKey.context], r1)

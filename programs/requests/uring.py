@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Dict
 
-from asm import U32, U64, Layout, Mem, ProgramSpec, Slot, field, r0, r1, r2, r3, r6, r7, r8, r9
+from asm import U32, U64, Layout, Mem, ProgramSpec, Slot, field, r0, r1, r2, r3, r7, r8
 from programs.calls.transfer import extend_at_offset, sum_iovec
 from programs.counting import counters
 from programs.facts.catalogue import BY_NAME, NUMBERS, READ, SWITCH, WRITE
@@ -61,6 +61,7 @@ from programs.requests.shapes import (
 )
 from programs.way.body import Body, begin
 from programs.way.entry import only_targets, resolve, spare_name
+from programs.way.registers import CALL, CTX, SEARCH
 
 COMPLETING = 1024  # requests looked at for one whose completion found no room
 FILE_POINTER = ~7  # registered files carry flags in the lowest bits of their pointers
@@ -74,7 +75,7 @@ def taken(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: int 
     """io_uring_submit_req: the kernel has taken a request from the ring and prepared it."""
     b = begin(spare_name("uring_taken", copy), kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
+    a.mov(CTX, r1)
     key = event_key(b, uring, "taken")
     if not copy:
         _settle_silent(b, key, URING_UNSEEN)
@@ -90,11 +91,11 @@ def refused(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: in
     """io_uring_req_failed (const struct io_uring_sqe *, ...): it could not be prepared, and completes with an error."""
     b = begin(spare_name("uring_refused", copy), kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
+    a.mov(CTX, r1)
     key = event_key(b, uring, "refused")
     if not copy:
         _settle_silent(b, key, URING_BAD_UNSEEN)
-    a.ldx(r7, r6[0], "the entry")
+    a.ldx(r7, CTX[0], "the entry")
     source = Source(b, uring, entry=True)
     _admit(b, uring, source)
     _unless_noted(b, key, URING_BAD_UNSEEN, copy)
@@ -110,7 +111,7 @@ def _unless_noted(b: Body, key: Slot, program: int, copy: int) -> None:
     if copy:
         a.ja("out", "the program before was not skipped")
     else:
-        a.tail_call(r6, b.maps.jumps, program)
+        a.tail_call(CTX, b.maps.jumps, program)
     a.label(fresh)
 
 
@@ -126,14 +127,14 @@ def _settle_silent(b: Body, key: Slot, program: int) -> None:
     a.ldx(r1, r0.u64(0))
     a.jeq(r1, 0, none, "nor was any other, so far")
     notes.find(b, key, none)
-    a.tail_call(r6, b.maps.jumps, program)
+    a.tail_call(CTX, b.maps.jumps, program)
     a.label(none)
 
 
 def _tell_silent(b: Body) -> None:
     """There is a silent request, if the one in the Call record is."""
     a, zero, shown = b.a, b.a.slot("zero", U32), b.a.unique("shown")
-    a.ldx(r1, r9[Call.marks])
+    a.ldx(r1, CALL[Call.marks])
     a.and_(r1, NOTE_SILENT)
     a.jeq(r1, 0, shown)
     a.st(zero, 0)
@@ -151,7 +152,7 @@ def _hand_on(b: Body, programs: Dict[Shape, int]) -> None:
     for shape, program in programs.items():
         other = a.unique("not_" + shape.name.lower())
         a.jne(r8, shape, other)
-        a.tail_call(r6, b.maps.jumps, program)
+        a.tail_call(CTX, b.maps.jumps, program)
         a.ja("out")
         a.label(other)
 
@@ -160,7 +161,7 @@ def completed(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: 
     """io_uring_complete: the result of a request is being posted to the ring."""
     b = begin(spare_name("uring_completed", copy), kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
+    a.mov(CTX, r1)
     key = event_key(b, uring, "completed")
     notes.find(b, key, "out")
     _complete(b, uring, key)
@@ -175,7 +176,7 @@ def overflowed(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy:
     """
     b = begin(spare_name("uring_overflowed", copy), kernel, options, maps)
     a, o = b.a, uring.offsets
-    a.mov(r6, r1)
+    a.mov(CTX, r1)
     a.call("get_current_pid_tgid")
     a.rsh(r0, 32)
     only_targets(b, r0, "out")
@@ -183,9 +184,9 @@ def overflowed(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy:
     a.zero(key)
     a.zero(search)
     for place, at in ((Search.user_data, 8), (Search.result, 16)):
-        a.ldx(r1, r6[at])
+        a.ldx(r1, CTX[at])
         a.stx(search[place], r1)
-    a.ldx(r7, r6[0], "the ring")
+    a.ldx(r7, CTX[0], "the ring")
     b.load(r7, r7, o["ring.completing"], "a number: of a typed pointer no place could be made")
     a.stx(search[Search.next], r7)
     b.loop(COMPLETING, "look", lambda: _look(b, uring), search)
@@ -241,19 +242,19 @@ class Search(Layout):
 def _look(b: Body, uring: Uring) -> None:
     """Whether the next one is it: the first of those alike that is not accounted for."""
     a, o, key = b.a, uring.offsets, b.a.slot("pending", PendingKey)
-    a.mov(r6, r2)
-    a.ldx(r7, r6[Search.next])
+    a.mov(SEARCH, r2)
+    a.ldx(r7, SEARCH[Search.next])
     a.jeq(r7, 0, "over")
     b.load(r1, r7, 0, "likewise")
-    a.stx(r6[Search.next], r1)
+    a.stx(SEARCH[Search.next], r1)
     a.sub(r7, o["request.list"], "container_of()")
-    a.ldx(r2, r6[Search.user_data])
-    a.ldx(r3, r6[Search.result])
+    a.ldx(r2, SEARCH[Search.user_data])
+    a.ldx(r3, SEARCH[Search.result])
     _compare(b, uring, "another")
     a.zero(key)
     a.stx(key[PendingKey.request], r7)
     notes.find(b, key, "another")
-    a.stx(r6[Search.found], r7)
+    a.stx(SEARCH[Search.found], r7)
     a.label("over")
     a.ret(1)
     a.label("another")
@@ -268,12 +269,12 @@ def _complete(b: Body, uring: Uring, key: Slot) -> None:
     source.opcode(r1, r7)
     a.jne(r1, r8, stale, "the completion of the one before was not shown")
     lifecycle.borrow_call(b, "out")
-    a.stx(r9[Call.iocb], r7)
+    a.stx(CALL[Call.iocb], r7)
     for number, opcode in OPCODES.items():
         if opcode.shape in DONE_BY:
             other = a.unique("not_" + opcode.operation)
             a.jne(r8, number, other)
-            a.tail_call(r6, b.maps.jumps, DONE_BY[opcode.shape])
+            a.tail_call(CTX, b.maps.jumps, DONE_BY[opcode.shape])
             a.ja("out")
             a.label(other)
     finish(b, uring, key, source)
@@ -285,14 +286,14 @@ def _complete(b: Body, uring: Uring, key: Slot) -> None:
 
 
 def done(b: Body, side: int, missing: str) -> Slot:
-    """The beginning of a program that ``_complete`` goes on with: r7 = the request, r9 the borrowed record.
+    """The beginning of a program that ``_complete`` goes on with: r7 = the request, CALL the borrowed record.
 
     Returns the key of the note of that side of it; jumps to ``missing`` if there is none.  r0 = the note.
     """
     a, key = b.a, b.a.slot("pending", PendingKey)
-    a.mov(r6, r1)
+    a.mov(CTX, r1)
     lifecycle.borrow_call(b, missing)
-    a.ldx(r7, r9[Call.iocb])
+    a.ldx(r7, CALL[Call.iocb])
     a.zero(key)
     a.st(key[PendingKey.space], side)
     a.stx(key[PendingKey.request], r7)
@@ -306,11 +307,11 @@ def load_result(b: Body, uring: Uring) -> None:
     b.load(r1, r7, uring.offsets["request.result"], size=4, of="io_kiocb")
     a.lsh(r1, 32)
     a.arsh(r1, 32, "an int")
-    a.stx(r9[Call.result], r1)
+    a.stx(CALL[Call.result], r1)
 
 
 def finish(b: Body, uring: Uring, key: Slot, source: Source, after: int = 0) -> None:
-    """Accounts for a transfer or a sync: the request in r7, noted under ``key``; r9 is the borrowed record.
+    """Accounts for a transfer or a sync: the request in r7, noted under ``key``; CALL is the borrowed record.
 
     Goes on with program ``after``, if there is one; ends this one.
     """
@@ -321,23 +322,23 @@ def finish(b: Body, uring: Uring, key: Slot, source: Source, after: int = 0) -> 
         a.stx(a.slot("end", U64), r1, "where it ended, if it was a transfer")
     lifecycle.claim(b, key, "out")
     for place in (Call.walk, Call.moved):
-        a.st(r9[place], 0)
+        a.st(CALL[place], 0)
     a.call("ktime_get_ns")
-    a.stx(r9[Call.now], r0)
+    a.stx(CALL[Call.now], r0)
     opened = a.slot("open", OpenKey)
     a.ldx(r1, opened[OpenKey.mnt_ns])
-    a.stx(r9[Call.mnt_ns], r1)
+    a.stx(CALL[Call.mnt_ns], r1)
     _file_of(b, uring, key, source)
-    a.ldx(r1, r9[Call.id])
+    a.ldx(r1, CALL[Call.id])
     a.jeq(r1, 0, "late", "not known before")
-    a.ldx(r2, r9[Call.direction])
+    a.ldx(r2, CALL[Call.direction])
     a.jeq(r2, SYNC, "known")
-    a.ldx(r1, r9[Call.result])
+    a.ldx(r1, CALL[Call.result])
     a.jsle(r1, 0, "known", "nothing to be placed")
-    a.ldx(r1, r9[Call.explicit])
+    a.ldx(r1, CALL[Call.explicit])
     a.jeq(r1, 0, "late", "at the file position")
     a.label("known")
-    a.ldx(r8, r9[Call.result])
+    a.ldx(r8, CALL[Call.result])
     a.jeq(r2, SYNC, "account")
     lifecycle.correct(b)
     a.ja("account")
@@ -346,20 +347,20 @@ def finish(b: Body, uring: Uring, key: Slot, source: Source, after: int = 0) -> 
     find_open(b, "found", "slow")
     a.label("slow")
     if source.view is FROM:
-        a.ldx(r1, r9[Call.id])
+        a.ldx(r1, CALL[Call.id])
         a.jne(r1, 0, "full", "closed meanwhile: nothing holds it any more")
     identify(b, scratch=SCRATCH_EXIT, skip="out")
     a.label("found")
     if source.view is not PLAIN:
         b.load(r1, r8, b.kernel.offsets["file.pos"], "f_pos", of="file")
         a.stx(a.slot("end", U64), r1)
-    a.ldx(r8, r9[Call.result])
+    a.ldx(r8, CALL[Call.result])
     _place(b)
     a.label("account")
     _account(b)
     send_name(b, SCRATCH_EXIT, after)
     a.label("no_file")
-    a.ldx(r8, r9[Call.result])
+    a.ldx(r8, CALL[Call.result])
     a.jsge(r8, 0, "full", "done, on a file that nobody knows")
     counters.failed(b, None)
     a.ja("out")
@@ -378,17 +379,17 @@ def _move(b: Body) -> None:
     a.stx(request, r7)
     a.stx(file, r8)
     nothing = a.unique("not_in_runs")
-    a.ldx(r1, r9[Call.direction])
+    a.ldx(r1, CALL[Call.direction])
     a.jeq(r1, SYNC, nothing)
-    a.ldx(r1, r9[Call.result])
+    a.ldx(r1, CALL[Call.result])
     a.stx(result, r1)
     a.mov(r8, 0)
-    a.stx(r9[Call.result], r8)
+    a.stx(CALL[Call.result], r8)
     lifecycle.correct(b)
     a.ldx(r1, result)
-    a.stx(r9[Call.result], r1)
+    a.stx(CALL[Call.result], r1)
     a.label(nothing)
-    a.st(r9[Call.id], 0)
+    a.st(CALL[Call.id], 0)
     a.ldx(r8, file)
     a.ldx(r7, request)
 
@@ -396,7 +397,7 @@ def _move(b: Body) -> None:
 def go_on(b: Body, after: int) -> None:
     """The end of a program: on to program ``after``, if there is one."""
     if after:
-        b.a.tail_call(r6, b.maps.jumps, after)
+        b.a.tail_call(CTX, b.maps.jumps, after)
     b.a.ret(0)
 
 
@@ -407,7 +408,7 @@ def _file_of(b: Body, uring: Uring, key: Slot, source: Source) -> None:
     if source.view is FROM:
         found = a.unique("source_found")
         a.ldx(r8, opened[OpenKey.file])
-        a.ldx(r1, r9[Call.id])
+        a.ldx(r1, CALL[Call.id])
         a.jne(r1, 0, found)
         find_file(b, uring, key, source)
         a.label(found)
@@ -417,17 +418,17 @@ def _file_of(b: Body, uring: Uring, key: Slot, source: Source) -> None:
         return
     same, fixed = a.unique("same_file"), a.unique("size_known")
     a.jeq(r8, 0, same)
-    a.ldx(r1, r9[Call.id])
+    a.ldx(r1, CALL[Call.id])
     a.jeq(r1, 0, same)
     a.ldx(r1, opened[OpenKey.file])
     a.jeq(r1, r8, same)
     _move(b)
     a.label(same)
-    a.ldx(r1, r9[Call.marks])
+    a.ldx(r1, CALL[Call.marks])
     a.and_(r1, NOTE_SELECTS)
     a.jeq(r1, 0, fixed)
     source.length(r1, r7)
-    a.stx(r9[Call.requested], r1)
+    a.stx(CALL[Call.requested], r1)
     a.label(fixed)
 
 
@@ -438,12 +439,12 @@ def unseen(kernel: Kernel, options: Options, maps: Maps, uring: Uring, event: st
     """
     b = begin("uring_unseen" if event == "taken" else "uring_bad_unseen", kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
+    a.mov(CTX, r1)
     key = event_key(b, uring, event)
     lifecycle.borrow_call(b, "out")
     _unseen(b, key, OTHER)
     _unseen(b, key, OWN)
-    a.tail_call(r6, maps.jumps, URING_TAKEN if event == "taken" else URING_REFUSED)
+    a.tail_call(CTX, maps.jumps, URING_TAKEN if event == "taken" else URING_REFUSED)
     a.label("out")
     a.ret(0)
     return b.program()
@@ -454,13 +455,13 @@ def _unseen(b: Body, key: Slot, side: int) -> None:
     lost, accounted, done = a.unique("unseen_lost"), a.unique("unseen_sync"), a.unique("unseen_done")
     a.st(key[PendingKey.space], side)
     lifecycle.claim(b, key, done)
-    a.ldx(r8, r9[Call.marks])
+    a.ldx(r8, CALL[Call.marks])
     a.mov(r1, r8)
     a.and_(r1, NOTE_ABSENT)
     a.jne(r1, 0, done)
     a.and_(r8, NOTE_SILENT)
     a.jeq(r8, 0, lost, "lost in a way that is not understood")
-    a.ldx(r1, r9[Call.op])
+    a.ldx(r1, CALL[Call.op])
     a.jeq(r1, BY_NAME["open"].code, lost, "nobody knows which descriptor it made")
     if side == OWN:
         closed = a.unique("not_a_close")
@@ -468,18 +469,18 @@ def _unseen(b: Body, key: Slot, side: int) -> None:
         end_close(b)
         a.ja(done)
         a.label(closed)
-    a.ldx(r1, r9[Call.id])
+    a.ldx(r1, CALL[Call.id])
     a.jeq(r1, 0, lost, "its file has gone from the request")
-    a.ldx(r1, r9[Call.entered])
-    a.stx(r9[Call.now], r1)
+    a.ldx(r1, CALL[Call.entered])
+    a.stx(CALL[Call.now], r1)
     a.mov(r8, 0)
-    a.ldx(r1, r9[Call.direction])
+    a.ldx(r1, CALL[Call.direction])
     a.jeq(r1, SYNC, accounted)
-    a.ldx(r1, r9[Call.explicit])
+    a.ldx(r1, CALL[Call.explicit])
     a.jeq(r1, 0, lost, "nor is it known where it was")
-    a.ldx(r8, r9[Call.requested])
+    a.ldx(r8, CALL[Call.requested])
     a.label(accounted)
-    a.stx(r9[Call.result], r8)
+    a.stx(CALL[Call.result], r8)
     _account(b, lost)
     a.ja(done)
     a.label(lost)
@@ -492,7 +493,7 @@ def event_key(b: Body, uring: Uring, event: str) -> Slot:
     """r7 = the request that the event is about, which is also the key of its note; a jump to ``out`` if it has none."""
     a, at = b.a, uring.request[event]
     key = a.slot("pending", PendingKey)
-    a.ldx(r7, r6[8 * at] if b.raw else r6.u64(at), "struct io_kiocb *")
+    a.ldx(r7, CTX[8 * at] if b.raw else CTX.u64(at), "struct io_kiocb *")
     a.jeq(r7, 0, "out", "an event of the ring")
     a.stx(key[PendingKey.request], r7)
     for place in (PendingKey.space, PendingKey.owner):
@@ -534,17 +535,17 @@ def note(b: Body, uring: Uring, key: Slot, source: Source, *, absent: str = "out
     a.mov(r8, r0)
     b.load(r8, r8, o["task.nsproxy"], of="task_struct")
     b.load(r8, r8, o["nsproxy.mnt_ns"], of="nsproxy")
-    a.stx(r9[Call.mnt_ns], r8)
+    a.stx(CALL[Call.mnt_ns], r8)
     if source.view is PLAIN:
-        a.ldx(r1, r9[Call.opcode])
+        a.ldx(r1, CALL[Call.opcode])
         a.rsh(r1, 16)
         a.jeq(r1, Shape.OPEN, "unknown_file")
     elif source.view is CLOSING:
         a.ldx(r8, key[PendingKey.request])
         b.load(r8, r8, uring.offsets["request.ring"], of="io_kiocb")
-        a.stx(r9[Call.requested], r8)
+        a.stx(CALL[Call.requested], r8)
         source.slot(r8, r7, "close.slot")
-        a.stx(r9[Call.offset], r8)
+        a.stx(CALL[Call.offset], r8)
     find_file(b, uring, key, source)
     a.jeq(r8, 0, "unknown_file")
     find_open(b, "found", "slow")
@@ -557,9 +558,9 @@ def note(b: Body, uring: Uring, key: Slot, source: Source, *, absent: str = "out
     send_name(b, SCRATCH_EXIT, after)
     if absent == "absent":
         a.label("absent")
-        a.ldx(r1, r9[Call.marks])
+        a.ldx(r1, CALL[Call.marks])
         a.or_(r1, NOTE_ABSENT)
-        a.stx(r9[Call.marks], r1)
+        a.stx(CALL[Call.marks], r1)
     a.label("unknown_file")
     lifecycle.note_without_file(b, key, "full")
     a.ja("out")
@@ -573,11 +574,11 @@ def _describe(b: Body, source: Source) -> None:
     """The Call record = what the request in r7 asks for, without its file.  The slot "flags" = its IOSQE_*."""
     a = b.a
     a.ldx(r1, a.slot("kind", U64))
-    a.stx(r9[Call.opcode], r1, "where the verifier does not know it, and follows one way for all of them")
+    a.stx(CALL[Call.opcode], r1, "where the verifier does not know it, and follows one way for all of them")
     a.call("ktime_get_ns")
-    a.stx(r9[Call.entered], r0)
+    a.stx(CALL[Call.entered], r0)
     for place in (Call.requested, Call.unmeasured, Call.explicit, Call.offset, Call.rw_flags, Call.moved, Call.walk):
-        a.st(r9[place], 0)
+        a.st(CALL[place], 0)
     source.flags(r1, r7)
     a.stx(a.slot("flags", U64), r1)
     source.opcode(r8, r7)
@@ -586,24 +587,24 @@ def _describe(b: Body, source: Source) -> None:
     a.rsh(r1, CQE_SKIP.bit_length() - 1)
     a.and_(r1, NOTE_SILENT)
     a.or_(r8, r1)
-    a.stx(r9[Call.marks], r8)
+    a.stx(CALL[Call.marks], r8)
     _tell_silent(b)
-    a.ldx(r1, r9[Call.opcode])
+    a.ldx(r1, CALL[Call.opcode])
     a.and_(r1, 0xFF)
-    a.stx(r9[Call.op], r1)
-    a.ldx(r1, r9[Call.opcode])
+    a.stx(CALL[Call.op], r1)
+    a.ldx(r1, CALL[Call.opcode])
     a.rsh(r1, 8)
     a.and_(r1, 0xFF)
-    a.stx(r9[Call.direction], r1)
+    a.stx(CALL[Call.direction], r1)
     a.jeq(r1, SYNC, "described")
     source.position(r1, r7)
-    a.stx(r9[Call.offset], r1)
+    a.stx(CALL[Call.offset], r1)
     if not source.entry:  # one that was refused belongs to no run
         a.jeq(r1, -1, "at_position")
-        a.st(r9[Call.explicit], 1)
+        a.st(CALL[Call.explicit], 1)
         a.label("at_position")
     source.length(r1, r7)
-    a.stx(r9[Call.requested], r1)
+    a.stx(CALL[Call.requested], r1)
     if source.view is PLAIN:
         _describe_transfer(b, source)
     a.label("described")
@@ -613,24 +614,24 @@ def _describe_transfer(b: Body, source: Source) -> None:
     """What a read or a write has, but no splice; a jump to ``described`` if there is nothing more."""
     a = b.a
     source.operation_flags(r1, r7)
-    a.stx(r9[Call.rw_flags], r1)
+    a.stx(CALL[Call.rw_flags], r1)
     if not source.entry:
         plain = a.unique("no_selection")
         a.ldx(r1, a.slot("flags", U64))
         a.and_(r1, BUFFER_SELECT)
         a.jeq(r1, 0, plain)
-        a.ldx(r1, r9[Call.requested], "of a vector, the kernel has put the size of its only entry there")
+        a.ldx(r1, CALL[Call.requested], "of a vector, the kernel has put the size of its only entry there")
         a.jne(r1, 0, "described")
-        a.st(r9[Call.explicit], 0, "whatever the buffer holds: it is placed when it is done")
-        a.ldx(r1, r9[Call.marks])
+        a.st(CALL[Call.explicit], 0, "whatever the buffer holds: it is placed when it is done")
+        a.ldx(r1, CALL[Call.marks])
         a.or_(r1, NOTE_SELECTS)
-        a.stx(r9[Call.marks], r1)
+        a.stx(CALL[Call.marks], r1)
         a.ja("described")
         a.label(plain)
-    a.ldx(r2, r9[Call.opcode])
+    a.ldx(r2, CALL[Call.opcode])
     a.rsh(r2, 16)
     a.jne(r2, Shape.VECTOR, "described")
-    a.ldx(r1, r9[Call.requested])
+    a.ldx(r1, CALL[Call.requested])
     a.stx(_argument(b, 2), r1)
     source.address(r1, r7)
     a.stx(_argument(b, 1), r1)
@@ -641,7 +642,7 @@ def _describe_transfer(b: Body, source: Source) -> None:
 
 
 def _argument(b: Body, number: int) -> Mem:
-    return r9[Call.args[b.kernel.argument(number)]]
+    return CALL[Call.args[b.kernel.argument(number)]]
 
 
 def find_file(b: Body, uring: Uring, key: Slot, source: Source) -> None:
@@ -649,7 +650,7 @@ def find_file(b: Body, uring: Uring, key: Slot, source: Source) -> None:
     a = b.a
     registered, found = a.unique("registered_file"), a.unique("file_found")
     if source.view is CLOSING:
-        a.ldx(r8, r9[Call.offset])
+        a.ldx(r8, CALL[Call.offset])
         a.sub(r8, 1)
         a.jsge(r8, 0, registered)
     source.fd(r8, r7)
@@ -698,24 +699,24 @@ def _place(b: Body) -> None:
     a = b.a
     given, write, done = a.unique("offset_given"), a.unique("write"), a.unique("placed")
     a.ldx(r1, r7[OpenFile.id])
-    a.stx(r9[Call.id], r1)
-    a.st(r9[Call.broken], 0)
+    a.stx(CALL[Call.id], r1)
+    a.st(CALL[Call.broken], 0)
     a.jsle(r8, 0, done)
-    a.ldx(r3, r9[Call.direction])
+    a.ldx(r3, CALL[Call.direction])
     a.jeq(r3, SYNC, done)
-    a.ldx(r1, r9[Call.offset])
-    a.ldx(r2, r9[Call.explicit])
+    a.ldx(r1, CALL[Call.offset])
+    a.ldx(r2, CALL[Call.explicit])
     a.jne(r2, 0, given)
     a.ldx(r1, a.slot("end", U64))
     a.sub(r1, r8)
     a.label(given)
-    a.stx(r9[Call.start], r1)
+    a.stx(CALL[Call.start], r1)
     a.jeq(r3, WRITE, write)
     extend_at_offset(b, READ)
     a.ja(done)
     a.label(write)
     counters.write_submitted(b, Call.start)
-    a.ldx(r1, r9[Call.start])
+    a.ldx(r1, CALL[Call.start])
     extend_at_offset(b, WRITE)
     a.label(done)
 
@@ -723,7 +724,7 @@ def _place(b: Body) -> None:
 def _account(b: Body, full: str = "full") -> None:
     """Counts the request of the Call record, whose result r8 holds too; a jump to ``full`` if there is no room."""
     a, sync, done = b.a, b.a.unique("sync"), b.a.unique("accounted")
-    a.ldx(r1, r9[Call.direction])
+    a.ldx(r1, CALL[Call.direction])
     a.jeq(r1, SYNC, sync)
     counters.transfer_result(b, full, submitted=True)
     a.ja(done)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asm import U64, ProgramSpec, r0, r1, r6, r7, r8, r9
+from asm import U64, ProgramSpec, r0, r1, r7, r8
 from programs.counting import counters
 from programs.facts.kernel import Kernel, Options, Uring
 from programs.facts.maps import Maps
@@ -14,6 +14,7 @@ from programs.requests.shapes import CLOSE, CLOSING, Source
 from programs.requests.uring import done, event_key, load_result, note, registered_file
 from programs.way.body import begin
 from programs.way.entry import resolve
+from programs.way.registers import CALL, CTX
 
 
 def open_done(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> ProgramSpec:
@@ -27,11 +28,11 @@ def open_done(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Pro
     a.stx(key[RingKey.ring], r1)
     Source(b, uring).slot(r8, r7, "open.slot")
     lifecycle.claim(b, pending, "out")
-    a.st(r9[Call.moved], 0)
+    a.st(CALL[Call.moved], 0)
     a.ldx(r1, opened[OpenKey.mnt_ns])
-    a.stx(r9[Call.mnt_ns], r1)
+    a.stx(CALL[Call.mnt_ns], r1)
     a.mov(r7, r8)
-    a.ldx(r8, r9[Call.result])
+    a.ldx(r8, CALL[Call.result])
     a.jslt(r8, 0, "failed")
     a.jne(r7, 0, "placed")
     resolve(b)
@@ -73,10 +74,10 @@ def close(kernel: Kernel, options: Options, maps: Maps, uring: Uring, *, entry: 
     """Notes a close, and the file while that is still there."""
     b = begin("uring_bad_close" if entry else "uring_close", kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
+    a.mov(CTX, r1)
     key = event_key(b, uring, "refused" if entry else "taken")
     if entry:
-        a.ldx(r7, r6[0], "the entry")
+        a.ldx(r7, CTX[0], "the entry")
     a.st(a.slot("kind", U64), CLOSE.pack())
     note(b, uring, key, Source(b, uring, CLOSING, entry=entry))
     return b.program()
@@ -89,14 +90,14 @@ def close_done(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Pr
     pending = done(b, OWN, "out")
     load_result(b, uring)
     lifecycle.claim(b, pending, "out")
-    a.ldx(r8, r9[Call.result])
+    a.ldx(r8, CALL[Call.result])
     a.jslt(r8, 0, "failed")
     end_close(b)
     a.ret(0)
     a.label("failed")
-    a.ldx(r1, r9[Call.id])
+    a.ldx(r1, CALL[Call.id])
     a.jeq(r1, 0, "no_file")
-    counters.failed(b, r9[Call.id])
+    counters.failed(b, CALL[Call.id])
     a.ret(0)
     a.label("no_file")
     counters.failed(b, None)

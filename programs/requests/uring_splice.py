@@ -6,7 +6,7 @@ completion is known, and goes on with the source's.
 
 from __future__ import annotations
 
-from asm import U64, ProgramSpec, r0, r1, r6, r7
+from asm import U64, ProgramSpec, r0, r1, r7
 from programs.facts.kernel import Kernel, Options, Uring
 from programs.facts.maps import URING_BAD_FROM, URING_FROM, URING_FROM_DONE, Maps
 from programs.facts.records import NOTE_ABSENT, OTHER, OWN, Pending, PendingKey
@@ -14,16 +14,17 @@ from programs.requests import notes
 from programs.requests.shapes import FROM, INTO, SOURCE, TARGET, Source
 from programs.requests.uring import done, event_key, finish, go_on, note
 from programs.way.body import begin
+from programs.way.registers import CTX
 
 
 def into(kernel: Kernel, options: Options, maps: Maps, uring: Uring, *, entry: bool = False) -> ProgramSpec:
     """Notes the target of a splice."""
     b = begin("uring_bad_into" if entry else "uring_into", kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
+    a.mov(CTX, r1)
     key = event_key(b, uring, "refused" if entry else "taken")
     if entry:
-        a.ldx(r7, r6[0], "the entry")
+        a.ldx(r7, CTX[0], "the entry")
     a.st(a.slot("kind", U64), TARGET.pack())
     source = Source(b, uring, INTO, entry=entry)
     note(b, uring, key, source, absent="absent", after=URING_BAD_FROM if entry else URING_FROM)
@@ -34,11 +35,11 @@ def out_of(kernel: Kernel, options: Options, maps: Maps, uring: Uring, *, entry:
     """Notes the source of a splice."""
     b = begin("uring_bad_from" if entry else "uring_from", kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
+    a.mov(CTX, r1)
     key = event_key(b, uring, "refused" if entry else "taken")
     a.st(key[PendingKey.space], OTHER)
     if entry:
-        a.ldx(r7, r6[0], "the entry")
+        a.ldx(r7, CTX[0], "the entry")
     a.st(a.slot("kind", U64), SOURCE.pack())
     note(b, uring, key, Source(b, uring, FROM, entry=entry))
     return b.program()

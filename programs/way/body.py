@@ -1,7 +1,6 @@
 """What every program body uses: the assembler together with the facts, and the few idioms that recur.
 
-Registers, in every program: r6 the context, r9 the thread's Call record, r8 what the call returned (at exit), r7 the
-OpenFile once it is known.  r0 to r5 are the idioms' own.
+`programs.way.registers` names what r6 to r9 hold.  r0 to r5 are the idioms' own.
 """
 
 from __future__ import annotations

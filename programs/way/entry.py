@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from typing import Optional
 
-from asm import U32, U64, ProgramSpec, Register, Slot, r0, r1, r2, r3, r6, r7, r8, r9
+from asm import U32, U64, ProgramSpec, Register, Slot, r0, r1, r2, r3, r7, r8
 from programs.facts.catalogue import KIND_MASK, NUMBERS, SWITCH, Kind, Position, SystemCall
 from programs.facts.kernel import COMPAT, Kernel, Options
 from programs.facts.maps import AIO_ENTER, ENTER_OTHER, EXIT, IDLE_STACKS, STACKS, STRANGERS, Maps
 from programs.facts.records import STRANGER_TGID, STRANGER_TID, Call, Lost, OpenFile, OpenKey
 from programs.way.body import Body, begin
+from programs.way.registers import CALL, CTX, GENERATION
 
 STACK_SHIFT = 14  # no thread's stack is smaller than 16 KiB (THREAD_SIZE), nor aligned to less
 
 
 def find_call(b: Body, missing: str) -> None:
-    """r9 = the Call record of this thread, or a jump to ``missing``.  Clobbers r0 to r5; leaves tid in r7.
+    """CALL = the Call record of this thread, or a jump to ``missing``.  Clobbers r0 to r5; leaves tid in r7.
 
     The record in the array is a thread's own from its first traced call to its death.
     """
@@ -35,12 +36,12 @@ def find_call(b: Body, missing: str) -> None:
     a.stx(key, r7)
     a.lookup(b.maps.calls, key)
     a.jeq(r0, 0, missing)
-    a.mov(r9, r0)
+    a.mov(CALL, r0)
     a.label(have)
 
 
 def claim_call(b: Body, missing: str) -> None:
-    """r9 = the Call record of this thread, made if this is its first call.  ``missing``: no room.  tid in r7."""
+    """CALL = the Call record of this thread, made if this is its first call.  ``missing``: no room.  tid in r7."""
     a, key, have = b.a, b.a.slot("tid", U32), b.a.unique("have_call")
     if b.kernel.tid_slots:
         _claim_slot(b, have, missing)
@@ -56,39 +57,39 @@ def claim_call(b: Body, missing: str) -> None:
         a.lookup(b.maps.calls, key)
         a.jeq(r0, 0, missing)
         a.label(again)
-        a.mov(r9, r0)
+        a.mov(CALL, r0)
     a.label(have)
 
 
 def _claim_slot(b: Body, have: str, missing: str) -> None:
-    """r9 = this thread's record in the array and a jump to ``have``; falls through where it is another thread's."""
+    """CALL = this thread's record in the array and a jump to ``have``; falls through where it is another thread's."""
     a, other = b.a, b.a.unique("not_mine")
     _slot(b, missing)
     a.jeq(r1, r7, have)
     if b.kernel.tid_direct:
-        a.stx(r9[Call.owner], r7, "nobody else has this remainder")
+        a.stx(CALL[Call.owner], r7, "nobody else has this remainder")
     else:
         a.jne(r1, 0, other)
         a.mov(r0, 0)
-        a.cmpxchg(r9[Call.owner], r7)
+        a.cmpxchg(CALL[Call.owner], r7)
         a.jne(r0, 0, other)
     for place in (Call.call, Call.mnt_ns, Call.checked):
-        a.st(r9[place], 0)
+        a.st(CALL[place], 0)
     a.ja(have)
     if not b.kernel.tid_direct:
         a.label(other)
 
 
 def _slot(b: Body, missing: str) -> None:
-    """r9 = the record in the array that threads with the tid in r7 may have, r1 = its owner."""
+    """CALL = the record in the array that threads with the tid in r7 may have, r1 = its owner."""
     a, key = b.a, b.a.slot("tid", U32)
     a.mov(r1, r7)
     a.and_(r1, b.kernel.tid_slots - 1)
     a.stx(key, r1)
     a.lookup(b.maps.slots, key)
     a.jeq(r0, 0, missing)
-    a.mov(r9, r0)
-    a.ldx(r1, r9[Call.owner])
+    a.mov(CALL, r0)
+    a.ldx(r1, CALL[Call.owner])
 
 
 def only_targets(b: Body, tgid: Register, reject: str) -> None:
@@ -109,24 +110,24 @@ def _enter(b: Body) -> None:
     a.and_(r8, KIND_MASK, "kind")
     a.jeq(r8, Kind.AIO_REAP, "untimed", "each of its requests has a time of its own")
     a.call("ktime_get_ns")
-    a.stx(r9[Call.entered], r0)
+    a.stx(CALL[Call.entered], r0)
     a.label("untimed")
-    a.stx(r9[Call.call], r7)
-    a.st(r9[Call.file], 0)
-    a.st(r9[Call.target], 0)
-    a.st(r9[Call.shared], 0)
-    a.ldx(r1, r9[Call.mnt_ns])
+    a.stx(CALL[Call.call], r7)
+    a.st(CALL[Call.file], 0)
+    a.st(CALL[Call.target], 0)
+    a.st(CALL[Call.shared], 0)
+    a.ldx(r1, CALL[Call.mnt_ns])
     a.jne(r1, 0, "placed")
     a.ldx(r8, a.slot("task", U64))
     b.load(r8, r8, kernel.offsets["task.nsproxy"], of="task_struct")
     b.load(r8, r8, kernel.offsets["nsproxy.mnt_ns"], of="nsproxy")
-    a.stx(r9[Call.mnt_ns], r8)
+    a.stx(CALL[Call.mnt_ns], r8)
     a.label("placed")
     a.mov(r8, r7)
     a.and_(r8, KIND_MASK, "kind")
     a.jgt(r8, Kind.SYNC, "other")
     resolve(b, 0, task=a.slot("task", U64))
-    a.stx(r9[Call.file], r8)
+    a.stx(CALL[Call.file], r8)
     a.jeq(r8, 0, "done")
     _note_shared(b)
     a.label("done")
@@ -135,10 +136,10 @@ def _enter(b: Body) -> None:
     a.jge(r8, Kind.AIO_SUBMIT, "aio")
     a.jge(r8, Kind.NAMESPACE, "noted")
     a.jeq(r8, Kind.OPEN, "noted")
-    a.tail_call(r6, b.maps.jumps, ENTER_OTHER)
+    a.tail_call(CTX, b.maps.jumps, ENTER_OTHER)
     a.ja("noted")
     a.label("aio")
-    a.tail_call(r6, b.maps.jumps, AIO_ENTER)
+    a.tail_call(CTX, b.maps.jumps, AIO_ENTER)
     a.label("noted")
     a.ret(0)
 
@@ -155,8 +156,8 @@ def resolve(b: Body, argument: Optional[int] = None, task: Optional[Slot] = None
     if argument is None:
         a.stx(fd, r8)
     else:
-        word = r9[Call.args[b.kernel.argument(argument)]]
-        a.ldx(r1, r9.u32(word.offset), "an int, whatever the upper half holds")
+        word = CALL[Call.args[b.kernel.argument(argument)]]
+        a.ldx(r1, CALL.u32(word.offset), "an int, whatever the upper half holds")
         a.stx(fd, r1)
     if task is None:
         a.call("get_current_task")
@@ -186,7 +187,7 @@ def _note_shared(b: Body) -> None:
     reached its own exit yet, and not a seek.  r8 holds the file.
     """
     a, o = b.a, b.kernel.offsets
-    a.ldx(r1, r9[Call.call])
+    a.ldx(r1, CALL[Call.call])
     a.rsh(r1, 8)
     a.and_(r1, 0xFF, "position")
     a.jeq(r1, Position.EXPLICIT, "done")
@@ -201,18 +202,18 @@ def _note_shared(b: Body) -> None:
     a.jeq(r1, 1, "done")
     a.label("shared")
     key = a.slot("open", OpenKey)
-    a.ldx(r1, r9[Call.file])
+    a.ldx(r1, CALL[Call.file])
     a.stx(key[OpenKey.file], r1)
-    a.ldx(r1, r9[Call.mnt_ns])
+    a.ldx(r1, CALL[Call.mnt_ns])
     a.stx(key[OpenKey.mnt_ns], r1)
     a.lookup(b.maps.opens, key)
     a.jeq(r0, 0, "done")
     b.count(r0[OpenFile.inflight])
-    a.st(r9[Call.shared], 1)
+    a.st(CALL[Call.shared], 1)
 
 
 def _admit(b: Body) -> None:
-    """From the system call's number in r7 to its descriptor in r7 and the Call record in r9; turns all others away.
+    """From the system call's number in r7 to its descriptor in r7 and the Call record in CALL; turns all others away.
 
     Whether a process is a target is looked up once for each thread and generation of targets: a target's thread is
     known by its Call record afterwards, any other by its stack, or its entry in ``strangers``.
@@ -228,9 +229,9 @@ def _admit(b: Body) -> None:
     a.st(number, 0)
     a.lookup(b.maps.generation, number)
     a.jeq(r0, 0, "out")
-    a.ldx(r9, r0.u64(0))
-    a.add(r9, 1, "read before the targets are, lest a change goes unnoticed")
-    a.stx(generation, r9)
+    a.ldx(GENERATION, r0.u64(0))
+    a.add(GENERATION, 1, "read before the targets are, lest a change goes unnoticed")
+    a.stx(generation, GENERATION)
     if _by_stack(b):
         _not_strangers_stacks(b)
     _who(b)
@@ -238,7 +239,7 @@ def _admit(b: Body) -> None:
         _slot(b, "no_room")
         a.jne(r1, r7, "look_up")
         a.ldx(r1, generation)
-        a.ldx(r2, r9[Call.checked])
+        a.ldx(r2, CALL[Call.checked])
         a.jeq(r1, r2, "admitted")
         a.label("look_up")
     if not _by_stack(b):
@@ -248,10 +249,10 @@ def _admit(b: Body) -> None:
     only_targets(b, r1, "stranger")
     claim_call(b, "no_room")
     a.ldx(r1, generation)
-    a.stx(r9[Call.checked], r1)
+    a.stx(CALL[Call.checked], r1)
     a.ldx(r1, a.slot("pid_tgid", U64))
     a.rsh(r1, 32)
-    a.stx(r9[Call.process], r1)
+    a.stx(CALL[Call.process], r1)
     if b.options.attach == "raw":
         _mark_stack(b)
     a.label("admitted")
@@ -294,11 +295,11 @@ def _by_stack(b: Body) -> bool:
 def _not_strangers_stacks(b: Body) -> None:
     """Turns a thread away whose stack was found to be no target's in this generation; the slot "mark" = what tells so.
 
-    All of that is known without a helper.  r9 = the generation plus one.  An address has 48 bits, of which the lowest
+    All of that is known without a helper.  GENERATION is set.  An address has 48 bits, of which the lowest
     are the same for all stacks.
     """
     a, mark, row = b.a, b.a.slot("mark", U64), b.a.slot("row", U32)
-    a.ldx(r1, r6[0], "struct pt_regs *")
+    a.ldx(r1, CTX[0], "struct pt_regs *")
     a.mov(r2, r1)
     a.rsh(r2, STACK_SHIFT)
     a.and_(r2, IDLE_STACKS - 1)
@@ -306,14 +307,14 @@ def _not_strangers_stacks(b: Body) -> None:
     a.lsh(r1, 16)
     a.rsh(r1, 16 + STACK_SHIFT)
     a.lsh(r1, 16 + STACK_SHIFT)
-    a.lsh(r9, 64 - 16 - STACK_SHIFT)
-    a.rsh(r9, 64 - 16 - STACK_SHIFT)
-    a.or_(r9, r1)
+    a.lsh(GENERATION, 64 - 16 - STACK_SHIFT)
+    a.rsh(GENERATION, 64 - 16 - STACK_SHIFT)
+    a.or_(GENERATION, r1)
     a.lookup(b.maps.idle_stacks, row)
     a.jeq(r0, 0, "out")
     a.ldx(r1, r0.u64(0))
-    a.jeq(r1, r9, "out")
-    a.stx(mark, r9)
+    a.jeq(r1, GENERATION, "out")
+    a.stx(mark, GENERATION)
 
 
 def _not_strangers(b: Body) -> None:
@@ -356,7 +357,7 @@ def only_marked_stacks(b: Body) -> None:
     """Turns the exits of all other threads away, by the cheapest test that there is: where their registers lie.
 
     A stack holds its thread's registers at one place from its first call to its last.  A mark stays for whoever has the
-    stack next, whom a closer look then turns away.  For the raw form, whose context r6 points to.
+    stack next, whom a closer look then turns away.  For the raw form, whose context CTX points to.
     """
     a = b.a
     _stack_row(b, "out")
@@ -366,7 +367,7 @@ def only_marked_stacks(b: Body) -> None:
 
 def _stack_row(b: Body, missing: str) -> None:
     a, row = b.a, b.a.slot("stack", U32)
-    a.ldx(r1, r6[0], "struct pt_regs *")
+    a.ldx(r1, CTX[0], "struct pt_regs *")
     a.rsh(r1, STACK_SHIFT)
     a.and_(r1, STACKS - 1)
     a.stx(row, r1)
@@ -414,7 +415,7 @@ def spare_name(name: str, copy: int) -> str:
 def _unless_noted(b: Body, copy: int) -> None:
     """A spare does something only if the programs before it were skipped: none has noted the call."""
     if copy:
-        b.a.ldx(r1, r9[Call.call])
+        b.a.ldx(r1, CALL[Call.call])
         b.a.jne(r1, 0, "out")
 
 
@@ -422,8 +423,8 @@ def raw_enter(kernel: Kernel, options: Options, maps: Maps, copy: int = 0) -> Pr
     """raw_tracepoint/sys_enter (struct pt_regs *regs, long id): every system call of every task. 4.17."""
     b = begin(spare_name("enter", copy), kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
-    a.ldx(r7, r6[8], "system call number")
+    a.mov(CTX, r1)
+    a.ldx(r7, CTX[8], "system call number")
     _admit(b)
     _unless_noted(b, copy)
     _read_arguments(b)
@@ -439,7 +440,7 @@ def function_enter(kernel: Kernel, options: Options, maps: Maps, call: SystemCal
     """
     b = begin(f"enter_{call.name}", kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
+    a.mov(CTX, r1)
     a.mov(r7, NUMBERS[kernel.machine][call.name], "system call number")
     _admit(b)
     _read_arguments(b)
@@ -452,8 +453,8 @@ def function_leave(kernel: Kernel, options: Options, maps: Maps, call: SystemCal
     """fexit on the same function (struct pt_regs *regs, long ret): on to the program that all exits share."""
     b = begin(f"leave_{call.name}", kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
-    a.tail_call(r6, maps.jumps, EXIT)
+    a.mov(CTX, r1)
+    a.tail_call(CTX, maps.jumps, EXIT)
     a.ret(0)
     return b.program()
 
@@ -461,16 +462,16 @@ def function_leave(kernel: Kernel, options: Options, maps: Maps, call: SystemCal
 def _read_arguments(b: Body) -> None:
     """Call.args = the words of pt_regs that hold the arguments, in the order of the machine."""
     a, regs = b.a, b.kernel.registers
-    a.ldx(r3, r6[0], "pt_regs")
+    a.ldx(r3, CTX[0], "pt_regs")
     if b.typed("pt_regs"):
         b.cast(r3, "pt_regs")
         for word in regs.words:
             a.ldx(r1, r0.u64(regs.block + 8 * word))
-            a.stx(r9[Call.args[word]], r1)
+            a.stx(CALL[Call.args[word]], r1)
         return
     if regs.block:
         a.add(r3, regs.block)
-    b.address(r1, r9[Call.args])
+    b.address(r1, CALL[Call.args])
     a.mov(r2, regs.count * 8)
     a.call("probe_read")
 
@@ -479,13 +480,13 @@ def perf_enter(kernel: Kernel, options: Options, maps: Maps, arity: int, copy: i
     """tracepoint/syscalls/sys_enter_*, for calls with ``arity`` arguments. 4.7."""
     b = begin(spare_name(f"enter_{arity}", copy), kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
-    a.ldx(r7, r6.u32(kernel.fields["sys_enter.nr"]), "system call number")
+    a.mov(CTX, r1)
+    a.ldx(r7, CTX.u32(kernel.fields["sys_enter.nr"]), "system call number")
     _admit(b)
     _unless_noted(b, copy)
     for number in range(arity):
-        a.ldx(r1, r6.u64(kernel.fields["sys_enter.args"] + 8 * number))
-        a.stx(r9[Call.args[kernel.argument(number)]], r1)
+        a.ldx(r1, CTX.u64(kernel.fields["sys_enter.args"] + 8 * number))
+        a.stx(CALL[Call.args[kernel.argument(number)]], r1)
     _enter(b)
     _reject(b)
     return b.program()
@@ -494,20 +495,19 @@ def perf_enter(kernel: Kernel, options: Options, maps: Maps, arity: int, copy: i
 def begin_exit(name: str, kernel: Kernel, options: Options, maps: Maps) -> Body:
     """The beginning of a program that accounts for a call at its exit.
 
-    r6 = the context, r7 = the call's descriptor, r8 = its result, r9 = its record, in which it is over now; a jump to
-    "out" if the entry was not seen.
+    Sets CTX, CALL, SIGNATURE and RESULT; the call is over in its record. Jumps to "out" if its entry was not seen.
     """
     b = begin(name, kernel, options, maps)
     a = b.a
-    a.mov(r6, r1)
+    a.mov(CTX, r1)
     find_call(b, "out")
-    a.ldx(r7, r9[Call.call])
+    a.ldx(r7, CALL[Call.call])
     a.jeq(r7, 0, "out")
-    a.st(r9[Call.call], 0)
+    a.st(CALL[Call.call], 0)
     load_result(b)
     return b
 
 
 def load_result(b: Body) -> None:
     """r8 = what the system call returned."""
-    b.a.ldx(r8, r6[8] if b.raw else r6.u64(b.kernel.fields["sys_exit.ret"]), "the result")
+    b.a.ldx(r8, CTX[8] if b.raw else CTX.u64(b.kernel.fields["sys_exit.ret"]), "the result")

@@ -8,7 +8,7 @@ Names are matched by the automaton of ``programs.patterns``, whose rows the ``co
 
 from __future__ import annotations
 
-from asm import U8, U32, U64, ProgramSpec, r0, r1, r2, r3, r4, r6, r7, r8
+from asm import U8, U32, U64, ProgramSpec, r0, r1, r2, r3, r4, r7, r8
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
 from programs.facts.records import (
@@ -26,6 +26,7 @@ from programs.facts.records import (
     Target,
 )
 from programs.way.body import Body, begin
+from programs.way.registers import CTX, PID_TGID
 
 CLONE_THREAD = 0x10000
 
@@ -37,8 +38,8 @@ def new_task(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """
     b = begin("new_task", kernel, options, maps, task=True)
     a, tgid, flags = b.a, b.a.slot("tgid", U32), b.a.slot("flags", Target)
-    a.mov(r6, r1)
-    a.ldx(r1, r6[8] if b.raw else r6.u64(kernel.fields["task_newtask.clone_flags"]))
+    a.mov(CTX, r1)
+    a.ldx(r1, CTX[8] if b.raw else CTX.u64(kernel.fields["task_newtask.clone_flags"]))
     a.mov(r7, r1)
     a.and_(r7, CLONE_THREAD)
     a.st(flags[Target.flags], 0)
@@ -56,7 +57,7 @@ def new_task(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     if options.comm:
         comm = a.slot("comm", (U8, COMM_BYTES))
         if b.raw:
-            a.ldx(r3, r6[0], "the child")
+            a.ldx(r3, CTX[0], "the child")
             b.probe(comm, COMM_BYTES, r3, kernel.offsets["task.comm"])
         else:
             _copy_comm(b, kernel.fields["task_newtask.comm"])
@@ -82,7 +83,7 @@ def rename(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """task/task_rename: by prctl, by /proc/PID/comm, and by each exec.  Only a leader's name is the process's."""
     b = begin("rename", kernel, options, maps, task=True)
     a, tgid, flags = b.a, b.a.slot("tgid", U32), b.a.slot("flags", Target)
-    a.mov(r6, r1)
+    a.mov(CTX, r1)
     _read_pid(b, "task_rename.pid", 0)
     a.call("get_current_pid_tgid")
     a.rsh(r0, 32)
@@ -96,7 +97,7 @@ def rename(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.label("no_target")
     comm = a.slot("comm", (U8, COMM_BYTES))
     if b.raw:
-        a.ldx(r3, r6[8], "the new name")
+        a.ldx(r3, CTX[8], "the new name")
         a.addr(r1, comm)
         a.mov(r2, COMM_BYTES)
         a.call("probe_read_str")
@@ -154,7 +155,7 @@ def exit_task(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     b = begin("exit_task", kernel, options, maps, task=True)
     a, key = b.a, b.a.slot("tid", U32)
     a.call("get_current_pid_tgid")
-    a.mov(r6, r0)
+    a.mov(PID_TGID, r0)
     a.mov32(r7, r0, "tid")
     if kernel.tid_slots:
         a.mov(r1, r7)
@@ -175,8 +176,8 @@ def exit_task(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     b.load(r8, r8, kernel.offsets["task.signal"])
     b.load(r1, r8, kernel.offsets["signal.live"], "threads that have not exited", size=4)
     a.jne(r1, 0, "out")
-    a.rsh(r6, 32)
-    a.stx(key, r6)
+    a.rsh(PID_TGID, 32)
+    a.stx(key, PID_TGID)
     a.delete(maps.targets, key)
     a.label("out")
     a.ret(0)
@@ -191,10 +192,10 @@ def _read_pid(b: Body, name: str, argument: int) -> None:
     """The slot ``tgid`` = the pid of the task that the event is about."""
     a, tgid = b.a, b.a.slot("tgid", U32)
     if b.raw:
-        a.ldx(r3, r6[8 * argument], "the task")
+        a.ldx(r3, CTX[8 * argument], "the task")
         b.probe(tgid, 4, r3, b.kernel.offsets["task.pid"])
         return
-    a.ldx(r1, r6.u32(b.kernel.fields[name]))
+    a.ldx(r1, CTX.u32(b.kernel.fields[name]))
     a.stx(tgid, r1)
 
 
@@ -202,7 +203,7 @@ def _copy_comm(b: Body, offset: int) -> None:
     """The slot ``comm`` = the name in the context: in words of four bytes, as the fields are aligned."""
     comm = b.a.slot("comm", (U8, COMM_BYTES))
     for at in range(0, COMM_BYTES, 4):
-        b.a.ldx(r1, r6.u32(offset + at))
+        b.a.ldx(r1, CTX.u32(offset + at))
         b.a.stx(comm.at(at, 4), r1)
 
 
