@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import resource
+import threading
 from enum import IntEnum
 from typing import FrozenSet, Tuple
 
 __all__ = ["Capability", "capabilities", "explain_eperm", "memlock", "raise_memlock"]
+
+_RAISING = threading.Lock()  # several threads may be refused at once, and the limit is the process's
 
 
 class Capability(IntEnum):
@@ -38,23 +41,24 @@ def memlock() -> Tuple[int, int]:
     return resource.getrlimit(resource.RLIMIT_MEMLOCK)
 
 
-def raise_memlock() -> bool:
-    """Lift RLIMIT_MEMLOCK as far as the process may; whether that changed anything.
+def raise_memlock(seen: Tuple[int, int]) -> bool:
+    """Lift RLIMIT_MEMLOCK as far as this process may; whether the limit now differs from `seen`.
 
-    Before 5.11 maps and programs are charged to this limit, and exceeding it is EPERM; since then memory is charged
-    to the cgroup (97306be45fbe "switch to memcg-based memory accounting", in v5.11) and the limit plays no
-    part.
+    `seen` is what `memlock` gave before the attempt that was refused. If the limit differs by now, by this thread's
+    doing or by another's, the attempt is worth repeating. Before 5.11 maps and programs are charged to this limit, and
+    exceeding it is EPERM; since then memory is charged to the cgroup (97306be45fbe "switch to memcg-based memory
+    accounting", in v5.11) and the limit plays no part.
     """
-    soft, hard = memlock()
-    if soft == resource.RLIM_INFINITY:
-        return False
-    for limit in ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), (hard, hard)):
-        try:
-            resource.setrlimit(resource.RLIMIT_MEMLOCK, limit)
-        except (OSError, ValueError):
-            continue  # going beyond the hard limit takes CAP_SYS_RESOURCE
-        return memlock() != (soft, hard)
-    return False
+    with _RAISING:
+        if memlock() == seen and seen[0] != resource.RLIM_INFINITY:
+            hard = seen[1]
+            for limit in ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), (hard, hard)):
+                try:
+                    resource.setrlimit(resource.RLIMIT_MEMLOCK, limit)
+                    break
+                except (OSError, ValueError):
+                    continue  # going beyond the hard limit takes CAP_SYS_RESOURCE
+        return memlock() != seen
 
 
 def explain_eperm() -> str:

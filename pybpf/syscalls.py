@@ -283,6 +283,9 @@ def _wire_size(attr: ctypes.Structure) -> int:
     return min((used + 7) & ~7, ctypes.sizeof(attr)) or min(8, ctypes.sizeof(attr))
 
 
+_ALLOCATING = (Command.MAP_CREATE, Command.PROG_LOAD, Command.BTF_LOAD)  # charged to RLIMIT_MEMLOCK before 5.11
+
+
 def bpf(
     command: Command, attr: ctypes.Structure, size: Optional[int] = None, *, subject: str = "", retry: bool = True
 ) -> int:
@@ -294,7 +297,7 @@ def bpf(
     """
     wire = _wire_size(attr) if size is None else size
     again = _EAGAIN_LIMIT
-    allocates = command in (Command.MAP_CREATE, Command.PROG_LOAD, Command.BTF_LOAD)
+    limit = privileges.memlock() if command in _ALLOCATING else None
     number = _numbers().bpf
     while True:
         result: int = _libc.syscall(number, command, ctypes.addressof(attr), wire, 0, 0, 0)
@@ -306,8 +309,9 @@ def bpf(
         if code == errno.EAGAIN and command is Command.PROG_LOAD and again:
             again -= 1
             continue
-        if code == errno.EPERM and allocates:
-            if privileges.raise_memlock():
+        if code == errno.EPERM and limit is not None:
+            if privileges.raise_memlock(limit):
+                limit = privileges.memlock()
                 continue
             raise BpfError(code, str(command), subject, privileges.explain_eperm())
         raise BpfError(code, str(command), subject, _MISSING["bpf"] if code == errno.ENOSYS else "")
