@@ -10,7 +10,7 @@ from typing import Iterator, NamedTuple
 from iotrace import __version__, text
 from iotrace.errors import Failure
 from iotrace.kernel import facts, offsets, uring
-from iotrace.tracing.attach import choose
+from iotrace.kernel.way_in import choose
 from iotrace.tracing.session import Session, Settings, coverage
 from pybpf import features
 from pybpf.features import State

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Optional
 
-from iotrace.kernel import facts
+from iotrace.kernel import facts, way_in
 from iotrace.kernel.plan import Form, Plan
-from iotrace.tracing import attach
 from programs import build
 from programs.facts import maps
 from programs.facts.kernel import Options
@@ -47,7 +46,7 @@ def without_back_jumps(made: Plan) -> Plan:
 
 def choose(options: Options) -> Options:
     """With the way in that is best here, if it was left open. Raises Failure."""
-    return replace(options, attach=attach.choose(options.attach))
+    return replace(options, attach=way_in.choose(options.attach))
 
 
 def _form(made: build.ProgramSet) -> Form:

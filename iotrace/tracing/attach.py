@@ -1,4 +1,4 @@
-"""Ways in: loading and attaching the programs of one form. Which form, `choose` says."""
+"""Loading the programs of a form, and attaching them to what they are made for."""
 
 from __future__ import annotations
 
@@ -8,32 +8,13 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 from iotrace.errors import Failure
 from iotrace.kernel.plan import Form
 from programs.facts.hooks import FUNCTION_PREFIX, Hook
-from pybpf import features, links
+from pybpf import links
 from pybpf.maps import Map, create
 from pybpf.programs import Program, VerifierError, load, load_all
 from pybpf.types.btf import Btf
 from pybpf.types.tracefs import Tracefs, TracefsError
 
-NAMES = {"raw": "raw_tracepoint", "perf": "tracepoint", "fentry": "fentry"}
 _ATTACH_TYPE = {"fentry": 24, "fexit": 25}  # BPF_TRACE_FENTRY, BPF_TRACE_FEXIT of enum bpf_attach_type
-
-
-def choose(wanted: str) -> str:
-    """The way in: the one asked for, or the best that this kernel has. Raises Failure.
-
-    fentry is never chosen by itself: it loads two programs a system call, and a task that preempts another within a
-    program is not traced meanwhile.
-    """
-    if wanted == "auto":
-        return "raw" if features.FEATURES["raw_tracepoints"].supported() else "perf"
-    if wanted == "raw" and not features.FEATURES["raw_tracepoints"].supported():
-        raise Failure("this kernel has no raw tracepoints (4.17): use --attach perf")
-    if wanted == "fentry" and not features.FEATURES["fentry"].supported():
-        raise Failure(
-            "this kernel lets nothing attach to its functions (fentry, 5.5; lockdown forbids it): "
-            "use --attach raw or perf"
-        )
-    return wanted
 
 
 class Attachment:

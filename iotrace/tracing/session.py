@@ -11,7 +11,6 @@ with Session(settings) as session:
 from __future__ import annotations
 
 import errno
-import importlib
 import os
 import re
 import time
@@ -24,10 +23,10 @@ import asm
 from iotrace import __version__
 from iotrace.errors import Failure, UserError
 from iotrace.globs import glob_matcher
-from iotrace.kernel import cache, plan, uring
+from iotrace.kernel import cache, plan, uring, way_in
 from iotrace.profile.model import Header
 from iotrace.profile.parts import Part
-from iotrace.tracing import aio, attach, eviction, inflight, processes
+from iotrace.tracing import aio, eviction, inflight, processes
 from iotrace.tracing.attach import Attachment
 from iotrace.tracing.collector import Clock, Collector
 from iotrace.tracing.names import Names
@@ -121,9 +120,10 @@ class Session:
         identity = self._identity(options) if found is None else None
         if identity is not None and self._load_kept(identity):
             return
-        planning = importlib.import_module("iotrace.kernel.planning")
+        from iotrace.kernel import planning  # noqa: PLC0415 - not needed where a plan is kept
+
         options = planning.choose(options)
-        made: plan.Plan = planning.make(options, self._open_tracefs(options), settings.offsets, settings.vmlinux, found)
+        made = planning.make(options, self._open_tracefs(options), settings.offsets, settings.vmlinux, found)
         try:
             self._load_plan(made)
         except VerifierError:
@@ -384,7 +384,7 @@ class Session:
             started_ns=self.started_ns,
             ended_ns=self.ended_ns,
             filters=self.settings.as_filters(),
-            attach=attach.NAMES[self.attach_method],
+            attach=way_in.NAMES[self.attach_method],
             coverage=coverage(
                 self.attach_method,
                 self.attachment.missing,

@@ -1,0 +1,27 @@
+"""Ways in: what the programs can be attached to so that they see system calls, and which of them is best here."""
+
+from __future__ import annotations
+
+from iotrace.errors import Failure
+from pybpf import features
+
+# As a profile names them.
+NAMES = {"raw": "raw_tracepoint", "perf": "tracepoint", "fentry": "fentry"}
+
+
+def choose(wanted: str) -> str:
+    """The way in: `wanted`, a key of NAMES, or the best that this kernel has for "auto". Raises Failure.
+
+    fentry is never chosen by itself: it loads two programs for each system call, and a task that preempts another
+    within a program is not traced meanwhile.
+    """
+    if wanted == "auto":
+        return "raw" if features.FEATURES["raw_tracepoints"].supported() else "perf"
+    if wanted == "raw" and not features.FEATURES["raw_tracepoints"].supported():
+        raise Failure("this kernel has no raw tracepoints (4.17): use --attach perf")
+    if wanted == "fentry" and not features.FEATURES["fentry"].supported():
+        raise Failure(
+            "this kernel does not let programs attach to its functions (fentry, 5.5; lockdown forbids it): "
+            "use --attach raw or perf"
+        )
+    return wanted
