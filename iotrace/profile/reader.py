@@ -21,11 +21,11 @@ import stat
 import struct
 import urllib.parse
 from types import TracebackType
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, Type, Union
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple, Type, Union
 
 from iotrace.atomic import PathLike
 from iotrace.errors import UserError
-from iotrace.globs import glob_matcher
+from iotrace.globs import EVERYTHING, Selection
 from iotrace.profile.model import HEADER_FIELDS, HISTOGRAMS, MAX_COUNTER, FileStats, Header, SyscallStats, add_files
 from iotrace.profile.rows import FileRow, check, check_text, read_calls, read_file, read_row
 from iotrace.profile.schema import APPLICATION_ID, SCALARS, SCHEMA_VERSION, TABLES
@@ -84,28 +84,6 @@ class Totals(NamedTuple):
     errors: int
     syncs: int
     busy_ns: int
-
-
-class Selection(NamedTuple):
-    """Which files of a profile: those that match `path` (shell glob, default all) and none of `exclude`."""
-
-    path: Tuple[bytes, ...] = ()
-    exclude: Tuple[bytes, ...] = ()
-
-    def matcher(self) -> Callable[[object], bool]:
-        """The test, as SQLite calls it. No damaged value matches or is lost: it is kept, to be refused by name."""
-        wanted, unwanted = map(glob_matcher, self.path), map(glob_matcher, self.exclude)
-        accept, refuse = list(wanted), list(unwanted)
-
-        def selected(path: object) -> bool:
-            if not isinstance(path, bytes):
-                return True
-            return (not accept or any(match(path) for match in accept)) and not any(match(path) for match in refuse)
-
-        return selected
-
-
-EVERYTHING = Selection()
 
 
 class ProfileReader:

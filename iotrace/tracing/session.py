@@ -17,12 +17,12 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple, Type, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple, Type, Union
 
 import asm
 from iotrace import __version__
 from iotrace.errors import Failure, UserError
-from iotrace.globs import glob_matcher
+from iotrace.globs import Selection
 from iotrace.kernel import cache, plan, uring, way_in
 from iotrace.profile.model import Header
 from iotrace.profile.parts import Part
@@ -186,7 +186,7 @@ class Session:
         self._stack.callback(self.events.close)
         self._before = (time.monotonic(), 0, 0)
         self.collector = Collector(self.maps, self.names, Clock(), self.kernel.big_values)
-        self._selected = _selector(self.settings)
+        self._selected = Selection(tuple(self.settings.paths), tuple(self.settings.excludes)).matcher()
         self.eviction: Optional[eviction.Eviction] = None
 
     def _load_rings(self, form: plan.Form, jumps: asm.MapSpec) -> Optional[Attachment]:
@@ -369,7 +369,7 @@ class Session:
         return self.writer.finish(self._header(command, in_flight, overhead or {}))
 
     def _keep(self, part: Part) -> None:
-        if self._selected is None or self._selected(part.path):
+        if self._selected(part.path):
             self.writer.add(part)
 
     def _header(self, command: Optional[List[str]], in_flight: int, overhead: Dict[str, object]) -> Header:
@@ -451,18 +451,3 @@ def coverage(
         "mmap": "marked: mapped memory is read and written without a system call",
         "32-bit tasks": thirty_two,
     }
-
-
-def _selector(settings: Settings) -> Optional[Callable[[bytes], bool]]:
-    """Whether a path is among those that the user wants; None if all are."""
-    if not settings.paths and not settings.excludes:
-        return None
-    wanted = [glob_matcher(glob) for glob in settings.paths]
-    unwanted = [glob_matcher(glob) for glob in settings.excludes]
-
-    def selected(path: bytes) -> bool:
-        if any(match(path) for match in unwanted):
-            return False
-        return not wanted or any(match(path) for match in wanted)
-
-    return selected

@@ -1,0 +1,45 @@
+"""Shell globs on paths, and what a selection of several lets through."""
+
+from __future__ import annotations
+
+from typing import List
+
+import pytest
+
+from iotrace.globs import EVERYTHING, Selection, glob_matcher
+
+PATHS = [b"/srv/a/1.log", b"/srv/b/2.log", b"/srv/b/2.dat", b"/tmp/\xff"]
+
+
+def chosen(selection: Selection) -> List[bytes]:
+    return list(filter(selection.matcher(), PATHS))
+
+
+@pytest.mark.parametrize(
+    ("glob", "path", "matches"),
+    [
+        (b"/srv/*", b"/srv/a/b", True),
+        (b"/srv/?", b"/srv/a/b", False),
+        (b"/tmp/?", b"/tmp/\xff", True),
+        (b"/tmp/?", "/tmp/ä".encode(), True),
+        (b"*", b"/with\nnewline", True),
+        (b"srv", b"/srv", False),
+    ],
+)
+def test_a_glob_matches_whole_paths_and_slashes(glob: bytes, path: bytes, matches: bool) -> None:
+    assert glob_matcher(glob)(path) is matches
+
+
+def test_without_globs_everything_is_wanted() -> None:
+    assert chosen(EVERYTHING) == PATHS
+
+
+def test_any_of_the_wanted_and_none_of_the_excluded() -> None:
+    assert chosen(Selection(path=(b"/srv/a/*", b"*.dat"))) == [PATHS[0], PATHS[2]]
+    assert chosen(Selection(exclude=(b"*.log", b"/tmp/*"))) == [PATHS[2]]
+    assert chosen(Selection((b"/srv/*",), (b"/srv/b/*",))) == [PATHS[0]]
+
+
+def test_a_value_that_is_no_path_is_kept_to_be_refused_later() -> None:
+    selected = Selection((b"/srv/*",), (b"*",)).matcher()
+    assert selected(None) and selected("text")
