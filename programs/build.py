@@ -9,43 +9,21 @@ from asm import ProgramSpec
 from programs.calls import copies, lifetime, renames, sync, transfer
 from programs.facts.catalogue import NUMBERS, SYSTEM_CALLS, Kind, SystemCall, descriptor
 from programs.facts.hooks import Hook
-from programs.facts.kernel import Kernel, Options, Uring
+from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import (
-    AIO_ENTER,
-    AIO_EVENTS,
-    AIO_LAST,
-    AIO_NEW,
-    AIO_NOTE,
-    AIO_RARE_EVENTS,
-    AIO_RARE_RING,
-    AIO_RING,
-    AIO_UNDO,
-    AIO_VECTOR,
     COPY_TARGET,
     ENTER_OTHER,
     EXIT,
     NEW_NAME,
-    URING_BAD_CLOSE,
-    URING_BAD_FROM,
-    URING_BAD_INTO,
-    URING_BAD_UNSEEN,
-    URING_CLOSE,
-    URING_CLOSE_DONE,
-    URING_FROM,
-    URING_FROM_DONE,
-    URING_INTO,
-    URING_INTO_DONE,
-    URING_OPEN_DONE,
     URING_REFUSED,
     URING_TAKEN,
-    URING_UNSEEN,
     WALKS,
     Maps,
 )
 from programs.files import path
 from programs.files.identify import SCRATCH_ENTER, SCRATCH_EXIT
-from programs.requests import aio, uring, uring_files, uring_splice
-from programs.requests.shapes import CLOSE, OPEN, TARGET, known
+from programs.requests.aio import parts as aio
+from programs.requests.uring import parts as uring
 from programs.way import entry, targets
 
 
@@ -69,18 +47,8 @@ class ProgramSet:
         return [(name, hook) for name, hooks in self.attach.items() for hook in hooks]
 
 
-# What is tail-called at the entry of a call.
-ENTERING = (
-    "enter_other",
-    "walk_0",
-    "enter_aio",
-    "aio_ring",
-    "aio_last",
-    "aio_note",
-    "aio_new",
-    "aio_vector",
-    "aio_rare_ring",
-)
+# What is tail-called at the entry of a call, of those that every form has; aio.ENTERING are the others.
+ENTERING = ("enter_other", "walk_0")
 
 
 def system_calls(machine: str) -> List[SystemCall]:
@@ -109,15 +77,6 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
         renames.exit_new_name(*facts),
         targets.new_task(*facts),
         targets.exit_task(*facts),
-        aio.enter_aio(*facts),
-        aio.events(*facts, entering=True),
-        aio.last(*facts),
-        aio.note(*facts),
-        aio.note_new(*facts),
-        aio.exit_submit(*facts),
-        aio.undo(*facts),
-        aio.exit_reap(*facts),
-        aio.exit_context(*facts),
     ]
     tasks = "tracepoint" if options.attach == "perf" else "raw_tracepoint"
     attach = {
@@ -148,24 +107,10 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
         NEW_NAME: "exit_new_name",
         WALKS[SCRATCH_ENTER]: "walk_0",
         WALKS[SCRATCH_EXIT]: "walk_1",
-        Kind.AIO_SETUP: "exit_aio_context",
-        Kind.AIO_DESTROY: "exit_aio_context",
-        Kind.AIO_EXIT: "exit_aio_context",
-        Kind.AIO_SUBMIT: "exit_aio_submit",
-        Kind.AIO_REAP: "exit_aio_reap",
-        AIO_ENTER: "enter_aio",
-        AIO_RING: "aio_ring",
-        AIO_NOTE: "aio_note",
-        AIO_NEW: "aio_new",
-        AIO_LAST: "aio_last",
-        AIO_UNDO: "aio_undo",
     }
-    if not kernel.loops:
-        made += [aio.measure(*facts), aio.events(*facts, entering=False)]
-        jumps.update({AIO_VECTOR: "aio_vector", AIO_EVENTS: "aio_events"})
-    if kernel.straight:
-        made += [aio.rare_events(*facts, entering=entering) for entering in (True, False)]
-        jumps.update({AIO_RARE_RING: "aio_rare_ring", AIO_RARE_EVENTS: "aio_rare_events"})
+    requests = aio.parts(*facts)
+    made += {program.name: program for program in requests.values()}.values()
+    jumps.update({index: program.name for index, program in requests.items()})
     calls = system_calls(kernel.machine)
     enters, hooks = _ways_in(kernel, options, maps, calls)
     made += enters
@@ -175,7 +120,13 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
         attach=attach,
         jumps=jumps,
         syscalls={NUMBERS[kernel.machine][call.name]: descriptor(call).pack() for call in calls},
-        entering=frozenset([*ENTERING, *(name for name in hooks if name.startswith("enter"))]),
+        entering=frozenset(
+            [
+                *ENTERING,
+                *(program.name for index, program in requests.items() if index in aio.ENTERING),
+                *(name for name in hooks if name.startswith("enter")),
+            ]
+        ),
     )
 
 
@@ -188,12 +139,9 @@ def io_uring(kernel: Kernel, options: Options, maps: Maps) -> Optional[ProgramSe
     if shown is None:
         return None
     facts = (kernel, replace(options, attach="raw"), maps, shown)
-    makers = {"completed": uring.completed, "refused": uring.refused, "taken": uring.taken}
-    if "overflowed" in shown.events and kernel.loops:
-        makers["overflowed"] = uring.overflowed
     attach = {}
     made = [path.walk(*facts[:3], SCRATCH_EXIT)]
-    for event, maker in makers.items():
+    for event, maker in uring.on_events(kernel, shown).items():
         for copy in range(kernel.spares + 1):
             made.append(maker(*facts, copy))
             attach[made[-1].name] = [Hook("raw_tracepoint", "io_uring", shown.events[event])]
@@ -202,7 +150,7 @@ def io_uring(kernel: Kernel, options: Options, maps: Maps) -> Optional[ProgramSe
         URING_REFUSED: "uring_refused",
         WALKS[SCRATCH_EXIT]: f"walk_{SCRATCH_EXIT}",
     }
-    for index, program in _io_uring_parts(*facts).items():
+    for index, program in uring.parts(*facts).items():
         made.append(program)
         jumps[index] = program.name
     return ProgramSet(
@@ -212,34 +160,6 @@ def io_uring(kernel: Kernel, options: Options, maps: Maps) -> Optional[ProgramSe
         syscalls={},
         entering=frozenset(),
     )
-
-
-def _io_uring_parts(kernel: Kernel, options: Options, maps: Maps, shown: Uring) -> Dict[int, ProgramSpec]:
-    """What the programs on io_uring's events go on with, by the index in their tail-call table."""
-    facts, kinds = (kernel, options, maps, shown), known(shown).values()
-    parts = {URING_UNSEEN: uring.unseen(*facts, "taken"), URING_BAD_UNSEEN: uring.unseen(*facts, "refused")}
-    if TARGET in kinds:
-        parts.update(
-            {
-                URING_INTO: uring_splice.into(*facts),
-                URING_BAD_INTO: uring_splice.into(*facts, entry=True),
-                URING_FROM: uring_splice.out_of(*facts),
-                URING_BAD_FROM: uring_splice.out_of(*facts, entry=True),
-                URING_INTO_DONE: uring_splice.into_done(*facts),
-                URING_FROM_DONE: uring_splice.out_of_done(*facts),
-            }
-        )
-    if OPEN in kinds:
-        parts[URING_OPEN_DONE] = uring_files.open_done(*facts)
-    if CLOSE in kinds:
-        parts.update(
-            {
-                URING_CLOSE: uring_files.close(*facts),
-                URING_BAD_CLOSE: uring_files.close(*facts, entry=True),
-                URING_CLOSE_DONE: uring_files.close_done(*facts),
-            }
-        )
-    return parts
 
 
 def _ways_in(

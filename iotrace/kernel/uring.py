@@ -7,7 +7,7 @@ from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 from programs.facts.kernel import URING_EVENTS, URING_MEMBERS, Uring
 from programs.facts.records import NOTE_ABSENT, NOTE_SILENT, Pending, PendingKey
-from programs.requests.shapes import OPCODES, WORKER, Shape, known, needed
+from programs.requests.uring.shapes import OPCODES, WORKER, Shape, known, needed
 from pybpf import features
 from pybpf.programs import Program
 from pybpf.types.btf import Btf, MissingMember

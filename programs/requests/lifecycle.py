@@ -8,12 +8,11 @@ A completion needs nothing but the note: neither the ``struct file``, which may 
 
 from __future__ import annotations
 
-from asm import U32, U64, Slot, r0, r1, r2, r3, r4, r7, r8
+from asm import U64, Slot, r0, r1, r2, r3, r4, r7, r8
 from programs.calls.transfer import extend_at_offset
 from programs.counting import counters
 from programs.facts.catalogue import READ, WRITE
 from programs.facts.kernel import O_APPEND, RWF_APPEND
-from programs.facts.maps import BORROWED
 from programs.facts.records import RUN_BUCKETS, SYNC, TALLY_READ_RUN, Call, OpenFile, OpenKey, Pending
 from programs.requests import notes
 from programs.way.body import Body
@@ -46,23 +45,6 @@ def _contents(b: Body) -> notes.Contents:
         (Pending.file, opened[OpenKey.file]),
         (Pending.mnt_ns, opened[OpenKey.mnt_ns]),
     ]
-
-
-def borrow_call(b: Body, missing: str) -> None:
-    """CALL = this CPU's own Call record, for what happens where no traced thread is: in an interrupt, in a worker.
-
-    Where programs are preempted, another thread's may run in the midst of this one: there are several then, by thread.
-    """
-    a, which = b.a, b.a.slot("zero", U32)
-    if b.kernel.spares:
-        a.call("get_current_pid_tgid")
-        a.and_(r0, BORROWED - 1)
-        a.stx(which, r0)
-    else:
-        a.st(which, 0)
-    a.lookup(b.maps.borrowed, which)
-    a.jeq(r0, 0, missing)
-    a.mov(CALL, r0)
 
 
 def submit(b: Body, key: Slot, full: str) -> None:

@@ -6,16 +6,11 @@ Sources: include/uapi/linux/io_uring.h, which never changes; io_uring/rw.c, spli
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, Dict, NamedTuple, Tuple
+from typing import Dict, NamedTuple, Tuple
 
-from asm import U64
 from programs.facts.catalogue import BY_NAME, READ, WRITE
 from programs.facts.kernel import Uring
 from programs.facts.records import SYNC
-
-if TYPE_CHECKING:  # a kept plan is used without the assembler
-    from asm import Register
-    from programs.way.body import Body
 
 
 class Shape(IntEnum):
@@ -83,8 +78,6 @@ INTO = View(("request.fd", 4), ("splice.target_offset", 8), ("splice.length", 24
 FROM = View(("splice.source", 44), ("splice.source_offset", 16), ("splice.length", 24), ("splice.flags", 28))
 CLOSING = View(("close.fd", 4))
 
-_STRUCTS = {"rw": "io_rw", "splice": "io_splice", "open": "io_open", "close": "io_close"}
-
 
 def needed(opcode: Opcode) -> Tuple[str, ...]:
     """The members of URING_MEMBERS without which a kind of request cannot be followed, though the others can."""
@@ -101,66 +94,3 @@ WORKER = ("task.worker", "worker.work", "request.work")  # by which a worker's r
 def known(uring: Uring) -> Dict[int, Opcode]:
     """The kinds of requests that this kernel shows enough of."""
     return {number: kind for number, kind in OPCODES.items() if uring.offsets.keys() >= set(needed(kind))}
-
-
-class Source:
-    """Where to read a request from: its struct io_kiocb, or the entry of the ring where it could not be prepared.
-
-    ``base`` holds the address of that.  Reading clobbers r0 to r5.
-    """
-
-    def __init__(self, b: Body, uring: Uring, view: View = PLAIN, *, entry: bool = False) -> None:
-        self.b = b
-        self.offsets = uring.offsets
-        self.view = view
-        self.entry = entry
-
-    def opcode(self, dst: Register, base: Register) -> None:
-        self._read(dst, base, 1, ("request.opcode", 0))
-
-    def flags(self, dst: Register, base: Register) -> None:
-        """IOSQE_*: the lowest byte of the request's flags, which are of 4 bytes or 8."""
-        self._read(dst, base, 1 if self.entry else 4, ("request.flags", 1))
-
-    def fd(self, dst: Register, base: Register) -> None:
-        self._read(dst, base, 4, self.view.fd)
-
-    def position(self, dst: Register, base: Register) -> None:
-        self._read(dst, base, 8, self.view.position)
-
-    def address(self, dst: Register, base: Register) -> None:
-        self._read(dst, base, 8, ("rw.address", 16))
-
-    def length(self, dst: Register, base: Register) -> None:
-        """Of 32 bits in every entry, whatever room there is in the request."""
-        self._read(dst, base, 4, self.view.length)
-
-    def operation_flags(self, dst: Register, base: Register) -> None:
-        """RWF_* of a transfer, SPLICE_F_* of a splice."""
-        self._read(dst, base, 4, self.view.flags)
-
-    def slot(self, dst: Register, base: Register, member: str) -> None:
-        """The index of a registered file, plus one; 0: a descriptor is meant.  ``member`` of an open or a close."""
-        self._read(dst, base, 4, (member, 44))
-
-    def registered(self, dst: Register, base: Register) -> None:
-        """``dst`` = not 0 if the descriptor is the index of a registered file.  The slot "flags" holds its IOSQE_*."""
-        a = self.b.a
-        if self.view is FROM:
-            self.operation_flags(dst, base)
-            a.rsh(dst, FD_IN_FIXED_SHIFT)
-            return
-        a.ldx(dst, a.slot("flags", U64))
-        a.and_(dst, FIXED_FILE)
-
-    def _read(self, dst: Register, base: Register, size: int, place: Tuple[str, int]) -> None:
-        name, in_entry = place
-        struct = _STRUCTS.get(name.partition(".")[0])
-        if self.entry:
-            self.b.load(dst, base, in_entry, size=size)
-        elif struct is not None:
-            offset = self.offsets["request.command"] + self.offsets[name]
-            # Where the command lies at the start of the request, it can be read as what it is.
-            self.b.load(dst, base, offset, name, size=size, of="" if self.offsets["request.command"] else struct)
-        else:
-            self.b.load(dst, base, self.offsets[name], name, size=size, of="io_kiocb")

@@ -9,9 +9,14 @@ from programs.facts.maps import Maps
 from programs.facts.records import OWN, Call, FileState, Lost, OpenFile, OpenKey, RingKey
 from programs.files.identify import SCRATCH_EXIT, identify, send_name
 from programs.requests import lifecycle
-from programs.requests.ring_files import end_close, remember
-from programs.requests.shapes import CLOSE, CLOSING, Source
-from programs.requests.uring import done, event_key, load_result, note, registered_file
+from programs.requests.uring.completed import done
+from programs.requests.uring.events import event_key
+from programs.requests.uring.files import registered_file
+from programs.requests.uring.finish import load_result
+from programs.requests.uring.note import note
+from programs.requests.uring.places import end_close, remember
+from programs.requests.uring.shapes import CLOSE, CLOSING
+from programs.requests.uring.source import Source
 from programs.way.body import begin
 from programs.way.entry import resolve
 from programs.way.registers import CALL, CTX

@@ -11,8 +11,12 @@ from programs.facts.kernel import Kernel, Options, Uring
 from programs.facts.maps import URING_BAD_FROM, URING_FROM, URING_FROM_DONE, Maps
 from programs.facts.records import NOTE_ABSENT, OTHER, OWN, Pending, PendingKey
 from programs.requests import notes
-from programs.requests.shapes import FROM, INTO, SOURCE, TARGET, Source
-from programs.requests.uring import done, event_key, finish, go_on, note
+from programs.requests.uring.completed import done
+from programs.requests.uring.events import event_key
+from programs.requests.uring.finish import finish, go_on
+from programs.requests.uring.note import note
+from programs.requests.uring.shapes import FROM, INTO, SOURCE, TARGET
+from programs.requests.uring.source import Source
 from programs.way.body import begin
 from programs.way.registers import CTX
 

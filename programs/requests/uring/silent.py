@@ -1,0 +1,114 @@
+"""Silent requests."""
+
+from __future__ import annotations
+
+from asm import U32, ProgramSpec, Slot, r0, r1, r8
+from programs.facts.catalogue import BY_NAME
+from programs.facts.kernel import Kernel, Options, Uring
+from programs.facts.maps import (
+    URING_REFUSED,
+    URING_TAKEN,
+    Maps,
+)
+from programs.facts.records import (
+    NOTE_ABSENT,
+    NOTE_SILENT,
+    OTHER,
+    OWN,
+    SYNC,
+    Call,
+    Lost,
+    PendingKey,
+)
+from programs.requests import lifecycle, notes
+from programs.requests.uring.events import borrow_call, event_key
+from programs.requests.uring.finish import account
+from programs.requests.uring.places import end_close
+from programs.way.body import Body, begin
+from programs.way.registers import CALL, CTX
+
+
+def settle_silent(b: Body, key: Slot, program: int) -> None:
+    """On to ``program`` if the request whose struct is reused, by whomever, for whatever, was a silent one.
+
+    Of the others this is asked where they are noted, or completed: not of every request on the system.
+    """
+    a, zero, none = b.a, b.a.slot("zero", U32), b.a.unique("none_silent")
+    a.st(zero, 0)
+    a.lookup(b.maps.silence, zero)
+    a.jeq(r0, 0, none)
+    a.ldx(r1, r0.u64(0))
+    a.jeq(r1, 0, none, "nor was any other, so far")
+    notes.find(b, key, none)
+    a.tail_call(CTX, b.maps.jumps, program)
+    a.label(none)
+
+
+def tell_silent(b: Body) -> None:
+    """There is a silent request, if the one in the Call record is."""
+    a, zero, shown = b.a, b.a.slot("zero", U32), b.a.unique("shown")
+    a.ldx(r1, CALL[Call.marks])
+    a.and_(r1, NOTE_SILENT)
+    a.jeq(r1, 0, shown)
+    a.st(zero, 0)
+    a.lookup(b.maps.silence, zero)
+    a.jeq(r0, 0, shown)
+    a.st(r0.u64(0), 1)
+    a.label(shown)
+
+
+def unseen(kernel: Kernel, options: Options, maps: Maps, uring: Uring, event: str) -> ProgramSpec:
+    """A request is reused whose completion was not shown: that of a silent one, which then has done all it should.
+
+    Nobody knows when: it has no latency.  Goes on with the request that is being taken or refused.
+    """
+    b = begin("uring_unseen" if event == "taken" else "uring_bad_unseen", kernel, options, maps)
+    a = b.a
+    a.mov(CTX, r1)
+    key = event_key(b, uring, event)
+    borrow_call(b, "out")
+    _unseen(b, key, OTHER)
+    _unseen(b, key, OWN)
+    a.tail_call(CTX, maps.jumps, URING_TAKEN if event == "taken" else URING_REFUSED)
+    a.label("out")
+    a.ret(0)
+    return b.program()
+
+
+def _unseen(b: Body, key: Slot, side: int) -> None:
+    a = b.a
+    lost, accounted, done = a.unique("unseen_lost"), a.unique("unseen_sync"), a.unique("unseen_done")
+    a.st(key[PendingKey.space], side)
+    lifecycle.claim(b, key, done)
+    a.ldx(r8, CALL[Call.marks])
+    a.mov(r1, r8)
+    a.and_(r1, NOTE_ABSENT)
+    a.jne(r1, 0, done)
+    a.and_(r8, NOTE_SILENT)
+    a.jeq(r8, 0, lost, "lost in a way that is not understood")
+    a.ldx(r1, CALL[Call.op])
+    a.jeq(r1, BY_NAME["open"].code, lost, "nobody knows which descriptor it made")
+    if side == OWN:
+        closed = a.unique("not_a_close")
+        a.jne(r1, BY_NAME["close"].code, closed)
+        end_close(b)
+        a.ja(done)
+        a.label(closed)
+    a.ldx(r1, CALL[Call.id])
+    a.jeq(r1, 0, lost, "its file has gone from the request")
+    a.ldx(r1, CALL[Call.entered])
+    a.stx(CALL[Call.now], r1)
+    a.mov(r8, 0)
+    a.ldx(r1, CALL[Call.direction])
+    a.jeq(r1, SYNC, accounted)
+    a.ldx(r1, CALL[Call.explicit])
+    a.jeq(r1, 0, lost, "nor is it known where it was")
+    a.ldx(r8, CALL[Call.requested])
+    a.label(accounted)
+    a.stx(CALL[Call.result], r8)
+    account(b, lost)
+    a.ja(done)
+    a.label(lost)
+    b.lost(Lost.calls)
+    b.lost(Lost.requests)
+    a.label(done)
