@@ -12,11 +12,11 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Callable, Optional, Type
+from typing import Callable, Optional, Type
 
 import asm
 from asm import U32, U64, MapType
-from pybpf.maps import create
+from pybpf.maps import MapInMap, create
 from pybpf.syscalls import wait_for_programs
 
 __all__ = ["GracePeriods"]
@@ -37,7 +37,7 @@ class GracePeriods:
         pattern = asm.MapSpec("grace_inner", MapType.ARRAY, U32, U64, 1)
         inner = self._stack.enter_context(create(pattern))
         around = asm.MapSpec("grace", MapType.ARRAY_OF_MAPS, U32, U32, 1, inner=pattern)
-        outer: Any = self._stack.enter_context(create(around))
+        outer = self._stack.enter_context(create(around, MapInMap))
         return lambda: outer.set(0, inner)
 
     def wait(self) -> None:

@@ -29,6 +29,7 @@ from typing import (
     TypeVar,
     Union,
     cast,
+    overload,
 )
 
 import asm
@@ -93,6 +94,7 @@ _WITH_BTF = frozenset(
 )
 
 Value = TypeVar("Value")
+AnyMap = TypeVar("AnyMap", bound="Map[Any]")
 
 
 def kernel_name(name: str) -> bytes:
@@ -120,6 +122,13 @@ class Map(Descriptor, Generic[Value]):
         self.value_size = spec.value_size
         self.max_entries = max_entries
         self._wire_size = self._kernel_value_size()
+
+    @classmethod
+    def of(cls: Type[AnyMap], opened: Map[Any]) -> AnyMap:
+        """`opened` as what it is: `Array.of(maps["lost"]).at(0)`. Raises TypeError for a map of another class."""
+        if not isinstance(opened, cls):
+            raise TypeError(f"map {opened.name} is of class {type(opened).__name__}, not {cls.__name__}")
+        return opened
 
     def _kernel_value_size(self) -> int:
         """Bytes that the kernel copies for one value."""
@@ -539,23 +548,52 @@ def footprint(spec: asm.MapSpec) -> int:
     return entries * element + (_BUCKET << (spec.max_entries - 1).bit_length())
 
 
+@overload
 def create(
     spec: asm.MapSpec,
+    kind: None = None,
+    *,
+    max_entries: Optional[int] = None,
+    flags: Optional[int] = None,
+    name: bool = True,
+    btf: Optional[bool] = None,
+) -> Map[Any]: ...
+
+
+@overload
+def create(
+    spec: asm.MapSpec,
+    kind: Type[AnyMap],
+    *,
+    max_entries: Optional[int] = None,
+    flags: Optional[int] = None,
+    name: bool = True,
+    btf: Optional[bool] = None,
+) -> AnyMap: ...
+
+
+def create(
+    spec: asm.MapSpec,
+    kind: Optional[Type[Map[Any]]] = None,
     *,
     max_entries: Optional[int] = None,
     flags: Optional[int] = None,
     name: bool = True,
     btf: Optional[bool] = None,
 ) -> Map[Any]:
-    """Create the map that `spec` describes; the class of the result is that of its kind.
+    """Create the map that `spec` describes; the class of the result is that of the spec's type.
 
-    `max_entries` and `flags` override the spec's. The name goes along where the kernel takes names (4.15), and the
-    types of key and value where it takes BTF (4.18; `btf` False leaves them out). A perf event array of 0 entries
-    gets one per possible CPU. Raises BpfError, and ValueError for a kind of map that is not supported.
+    Give the class that you expect as `kind` to have the result typed so: `create(COUNTS, Array).at(0)`. `max_entries`
+    and `flags` override the spec's. The name goes along where the kernel takes names (4.15), and the types of key and
+    value where it takes BTF (4.18; `btf` False leaves them out). A perf event array of 0 entries gets one per possible
+    CPU. Raises BpfError, ValueError for a type of map that is not supported, and TypeError for a spec that describes
+    another class than `kind`.
     """
-    kind = _CLASSES.get(spec.type)
-    if kind is None:
-        raise ValueError(f"map {spec.name}: maps of kind {spec.type.name} are not supported")
+    made = _CLASSES.get(spec.type)
+    if made is None:
+        raise ValueError(f"map {spec.name}: maps of type {spec.type.name} are not supported")
+    if kind is not None and not issubclass(made, kind):
+        raise TypeError(f"map {spec.name} is of class {made.__name__}, not {kind.__name__}")
     entries = spec.max_entries if max_entries is None else max_entries
     if spec.type is MapType.PERF_EVENT_ARRAY and not entries:
         entries = possible_cpus()
@@ -571,7 +609,7 @@ def create(
         attr.max_entries = 0
     if name and features.FEATURES["map_names"].supported():
         attr.map_name = kernel_name(spec.name)
-    return _with_inner(spec, attr, lambda: _with_btf(spec, attr, btf, lambda fd: kind(fd, spec, entries)))
+    return _with_inner(spec, attr, lambda: _with_btf(spec, attr, btf, lambda fd: made(fd, spec, entries)))
 
 
 def create_all(specs: Mapping[str, asm.MapSpec]) -> Dict[str, Map[Any]]:

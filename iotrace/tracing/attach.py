@@ -9,7 +9,7 @@ from iotrace.errors import Failure
 from iotrace.kernel.plan import Form
 from programs.facts.hooks import FUNCTION_PREFIX, Hook
 from pybpf import links
-from pybpf.maps import Map, create
+from pybpf.maps import Map, ProgArray, create
 from pybpf.programs import Program, VerifierError, load, load_all
 from pybpf.types.btf import Btf
 from pybpf.types.tracefs import Tracefs, TracefsError
@@ -53,9 +53,9 @@ class Attachment:
         for name in self.form.programs:
             self._by_name[(name, 0)] = self._stack.enter_context(loaded[name])
             self.programs.append(loaded[name])
-        self._fill(self._maps["jumps"], 0, self.form.jumps)
+        self._fill(ProgArray.of(self._maps["jumps"]), 0, self.form.jumps)
 
-    def _fill(self, table: Any, group: int, jumps: Mapping[int, str]) -> None:
+    def _fill(self, table: ProgArray, group: int, jumps: Mapping[int, str]) -> None:
         for index, name in jumps.items():
             table.set(index, self._by_name[(name, group)])
 
@@ -87,7 +87,7 @@ class Attachment:
     def _load_group(self, prototype: int, target: int, shared: List[str], ids: Mapping[str, int]) -> None:
         """Everything for the functions of one prototype; `target` is any of them."""
         for kind, number in _ATTACH_TYPE.items():
-            table = self._stack.enter_context(create(self._maps["jumps"].spec))
+            table = self._stack.enter_context(create(self._maps["jumps"].spec, ProgArray))
             maps = {**self._maps, "jumps": table}
             side = [name for name in shared if (name in self.form.entering) == (kind == "fentry")]
             for name in side:

@@ -45,7 +45,7 @@ from programs.facts.records import (
     Runs,
     TallyKey,
 )
-from pybpf.maps import Map
+from pybpf.maps import Array, Map
 
 _ID = struct.Struct("<Q")
 _HEAD = struct.Struct("<8Q")
@@ -199,7 +199,7 @@ class Collector:
 
     def lost(self) -> Dict[str, int]:
         """The programs' own account of what they could not record."""
-        return dict(zip(Lost.fields, Lost.struct.unpack(self._maps["lost"].at(0))))  # type: ignore[attr-defined]
+        return dict(zip(Lost.fields, Lost.struct.unpack(Array.of(self._maps["lost"]).at(0))))
 
     def finish(self) -> Iterator[Part]:
         """What is left in the maps when tracing has ended: every file, in the order of first sight."""

@@ -38,7 +38,7 @@ from programs.way import patterns
 from pybpf.events.perf import PerfBuffer
 from pybpf.events.ring import RingBuffer
 from pybpf.grace import GracePeriods
-from pybpf.maps import Map, create, create_all, footprint
+from pybpf.maps import Array, Map, PerCpuArray, PerfEventArray, RingBuf, create, create_all, footprint
 from pybpf.programs import VerifierError
 from pybpf.syscalls import BpfError
 from pybpf.types.tracefs import Tracefs, TracefsError
@@ -179,9 +179,11 @@ class Session:
         self.programs = self.attachment.programs + (self.rings.programs if self.rings is not None else [])
         self.entered = self.attachment.entered + (self.rings.entered if self.rings is not None else [])
         self.names = Names()
-        ring: Any = self.maps["events"]
+        events = self.maps["events"]
         self.events: Union[RingBuffer, PerfBuffer] = (
-            RingBuffer(ring) if self.kernel.ring_buffer else PerfBuffer(ring, PERF_PAGES)
+            RingBuffer(RingBuf.of(events))
+            if self.kernel.ring_buffer
+            else PerfBuffer(PerfEventArray.of(events), PERF_PAGES)
         )
         self._stack.callback(self.events.close)
         self._before = (time.monotonic(), 0, 0)
@@ -268,8 +270,9 @@ class Session:
         Programs count on at the same time, one by one: a step that is larger than all they can count between the two
         calls leaves a number that was never there before.
         """
-        generation = int.from_bytes(self.maps["generation"].at(0), "little")  # type: ignore[attr-defined]
-        self.maps["generation"].set(0, (generation + GENERATIONS).to_bytes(8, "little"))  # type: ignore[attr-defined]
+        counter = Array.of(self.maps["generation"])
+        generation = int.from_bytes(counter.at(0), "little")
+        counter.set(0, (generation + GENERATIONS).to_bytes(8, "little"))
 
     def _note_reapers(self, pid: int) -> None:
         """Note the waits for completions that a process is in, before its calls are traced."""
@@ -329,7 +332,7 @@ class Session:
 
     def activity(self) -> Tuple[int, int]:
         """Data calls and bytes so far."""
-        shares = [records.Activity.struct.unpack(raw) for raw in self.maps["activity"].at(0)]  # type: ignore[attr-defined]
+        shares = [records.Activity.struct.unpack(raw) for raw in PerCpuArray.of(self.maps["activity"]).at(0)]
         return sum(share[0] for share in shares), sum(share[1] for share in shares)
 
     def rates(self, now: float) -> Tuple[float, float, int]:
@@ -337,7 +340,7 @@ class Session:
         calls, moved = self.activity()
         then, calls_then, moved_then = self._before
         self._before = (now, calls, moved)
-        told = records.Lost.unpack(self.maps["lost"].at(0))  # type: ignore[attr-defined]
+        told = records.Lost.unpack(Array.of(self.maps["lost"]).at(0))
         span = max(now - then, 1e-3)
         lost = told["calls"] + told["tallies"] + told["iovecs"]
         return (calls - calls_then) / span, (moved - moved_then) / span, lost

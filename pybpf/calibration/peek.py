@@ -156,12 +156,10 @@ class Peek:
         self._ticket = 0
         self._length = 0
         with contextlib.ExitStack() as stack:
-            request, reply = stack.enter_context(create(REQUEST)), stack.enter_context(create(REPLY))
-            assert isinstance(request, Array) and isinstance(reply, Array)
-            self._request, self._reply = request, reply
-            loaded = stack.enter_context(
-                load(program(raw=tracefs is None), {REQUEST.name: request, REPLY.name: reply}, btf=False)
-            )
+            self._request = stack.enter_context(create(REQUEST, Array))
+            self._reply = stack.enter_context(create(REPLY, Array))
+            bound = {REQUEST.name: self._request, REPLY.name: self._reply}
+            loaded = stack.enter_context(load(program(raw=tracefs is None), bound, btf=False))
             if tracefs is None:
                 self._link = links.raw_tracepoint(loaded, "task_rename")
             else:

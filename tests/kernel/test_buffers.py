@@ -79,7 +79,7 @@ def sender_program(events: MapSpec, only_us: Callable[[Assembler], None]) -> Ass
 @pytest.fixture
 def perf(tracefs: Tracefs, only_us: Callable[[Assembler], None], one_cpu: int) -> Iterator[maps.PerfEventArray]:
     """The array that our program sends to at every getppid on this one CPU."""
-    with maps.create(PERF) as events, maps.create(COUNTS) as counts, programs.load(
+    with maps.create(PERF, maps.PerfEventArray) as events, maps.create(COUNTS, maps.Array) as counts, programs.load(
         sender_program(PERF, only_us).program(), {"events": events, "counts": counts}
     ) as program, links.tracepoint(program, tracefs.event_id("syscalls", "sys_enter_getppid")):
         yield events
@@ -92,7 +92,7 @@ def ring(
     """A ring buffer of a page that our program sends to, and the counters."""
     if not features.FEATURES["ring_buffer"].supported():
         pytest.skip("this kernel has no BPF ring buffer")
-    with maps.create(RING) as events, maps.create(COUNTS) as counts, programs.load(
+    with maps.create(RING, maps.RingBuf) as events, maps.create(COUNTS, maps.Array) as counts, programs.load(
         sender_program(RING, only_us).program(), {"events": events, "counts": counts}
     ) as program, links.tracepoint(program, tracefs.event_id("syscalls", "sys_enter_getppid")):
         yield events, counts

@@ -18,7 +18,7 @@ from asm import U8, U32, U64, Layout, MapSpec, MapType, field
 from pybpf import maps, privileges
 from pybpf.cpus import possible_cpus
 from pybpf.grace import GracePeriods
-from pybpf.maps import create
+from pybpf.maps import Array, HashMap, MapInMap, create
 from pybpf.syscalls import BpfError
 
 KEY = struct.Struct("<I")
@@ -88,6 +88,13 @@ def test_hash_elements() -> None:
         numbers.lookup(one)
 
 
+def test_a_map_is_asked_for_by_its_class() -> None:
+    with create(MapSpec("numbers", MapType.LRU_HASH, U32, U64, 2)) as numbers:
+        assert HashMap.of(numbers) is numbers
+        with pytest.raises(TypeError, match="map numbers is of class LruHash, not Array"):
+            Array.of(numbers)
+
+
 def test_keys_survive_deletion_under_them() -> None:
     """When the key just read is deleted the kernel starts over: every other key is still found, and found once."""
     with create(MapSpec("numbers", MapType.HASH, U32, U64, 512)) as numbers:
@@ -113,7 +120,7 @@ def test_batches_smaller_than_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("kernel", [(4, 14), (99, 0)], ids=["one by one", "in batches"])
 def test_array(as_old_as: Callable[[int, int], None], kernel: List[int]) -> None:
     as_old_as(*kernel)
-    with create(MapSpec("cells", MapType.ARRAY, U32, U64, 23)) as cells:
+    with create(MapSpec("cells", MapType.ARRAY, U32, U64, 23), Array) as cells:
         cells.set(22, b"the last")
         assert cells.at(22) == b"the last"
         assert dict(cells.items()) == {KEY.pack(index): b"the last" if index == 22 else bytes(8) for index in range(23)}
@@ -122,7 +129,7 @@ def test_array(as_old_as: Callable[[int, int], None], kernel: List[int]) -> None
 
 
 def test_array_in_shared_memory() -> None:
-    with create(MapSpec("cells", MapType.ARRAY, U32, U32, 1000), flags=maps.MMAPABLE) as cells:
+    with create(MapSpec("cells", MapType.ARRAY, U32, U32, 1000), Array, flags=maps.MMAPABLE) as cells:
         cells.set(999, b"abcd")
         view = cells.mmap()
         assert view[999 * cells.stride : 999 * cells.stride + 4] == b"abcd"
@@ -146,7 +153,7 @@ def test_per_cpu(as_old_as: Callable[[int, int], None], kernel: List[int], kind:
 def test_map_of_maps() -> None:
     inner = MapSpec("inner", MapType.HASH, U32, U64, 16)
     for kind in (MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS):
-        with create(MapSpec("outer", kind, U32, U32, 4, inner=inner)) as outer, create(inner) as first:
+        with create(MapSpec("outer", kind, U32, U32, 4, inner=inner), MapInMap) as outer, create(inner) as first:
             outer.set(1, first)
             assert outer.lookup(KEY.pack(1)) == KEY.pack(first.id())
 
@@ -200,6 +207,8 @@ def test_refused_map_says_what_and_why() -> None:
     assert refused.value.errno == errno.EINVAL
     with pytest.raises(ValueError, match="DEVMAP are not supported"):
         create(MapSpec("x", MapType.DEVMAP, U32, U32, 1))
+    with pytest.raises(TypeError, match="map x is of class HashMap, not Array"):
+        create(MapSpec("x", MapType.HASH, U32, U32, 1), Array)
 
 
 def test_eperm_without_capabilities_names_them() -> None:

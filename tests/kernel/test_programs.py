@@ -52,7 +52,7 @@ def read_count(counts: maps.Array, index: int = 0) -> int:
 
 
 def test_tracepoint(tracefs: Tracefs, only_us: Callable[[Assembler], None]) -> None:
-    with maps.create(COUNTS) as counts:
+    with maps.create(COUNTS, maps.Array) as counts:
         with programs.load(counter(ProgramType.TRACEPOINT, only_us), {"counts": counts}) as program:
             with links.tracepoint(program, tracefs.event_id("syscalls", "sys_enter_getppid")):
                 for _call in range(CALLS):
@@ -64,7 +64,7 @@ def test_tracepoint(tracefs: Tracefs, only_us: Callable[[Assembler], None]) -> N
 def test_a_tracepoint_runs_on_every_cpu(tracefs: Tracefs, only_us: Callable[[Assembler], None]) -> None:
     """Though its one event is on one CPU."""
     cpus = os.sched_getaffinity(0)
-    with maps.create(COUNTS) as counts, programs.load(
+    with maps.create(COUNTS, maps.Array) as counts, programs.load(
         counter(ProgramType.TRACEPOINT, only_us), {"counts": counts}
     ) as program, links.tracepoint(program, tracefs.event_id("syscalls", "sys_enter_getppid")):
         try:
@@ -79,7 +79,7 @@ def test_a_tracepoint_runs_on_every_cpu(tracefs: Tracefs, only_us: Callable[[Ass
 def test_raw_tracepoint(only_us: Callable[[Assembler], None]) -> None:
     if not features.FEATURES["raw_tracepoints"].supported():
         pytest.skip("this kernel has no raw tracepoints")
-    with maps.create(COUNTS) as counts:
+    with maps.create(COUNTS, maps.Array) as counts:
         a = Assembler("count_getppid", kind=ProgramType.RAW_TRACEPOINT)
         a.ldx(r6, r1[8], "system call number")
         only_us(a)
@@ -92,7 +92,7 @@ def test_raw_tracepoint(only_us: Callable[[Assembler], None]) -> None:
 
 
 def test_unknown_raw_tracepoint(only_us: Callable[[Assembler], None]) -> None:
-    with maps.create(COUNTS) as counts, programs.load(
+    with maps.create(COUNTS, maps.Array) as counts, programs.load(
         counter(ProgramType.RAW_TRACEPOINT, only_us), {"counts": counts}
     ) as program, pytest.raises(BpfError, match=r"raw tracepoint no_such: BPF_RAW_TRACEPOINT_OPEN: .*ENOENT"):
         links.raw_tracepoint(program, "no_such")
@@ -106,7 +106,7 @@ def test_fentry(only_us: Callable[[Assembler], None]) -> None:
     # A call with arguments: one without has a single function for both ABIs of x86, under either name.
     name = "__x64_sys_getpgid" if os.uname().machine == "x86_64" else "__arm64_sys_getpgid"
     function = Btf.vmlinux().type_id("func", name)
-    with maps.create(COUNTS) as counts, programs.load(
+    with maps.create(COUNTS, maps.Array) as counts, programs.load(
         counter(ProgramType.TRACING, only_us), {"counts": counts}, expected_attach_type=24, attach_btf_id=function
     ) as program, links.tracing(program):
         for _call in range(CALLS):
@@ -122,7 +122,7 @@ def test_eexist_names_the_cause(
     def ioctl(*_arguments: object) -> int:
         raise OSError(errno.EEXIST, "File exists")
 
-    with maps.create(COUNTS) as counts, programs.load(
+    with maps.create(COUNTS, maps.Array) as counts, programs.load(
         counter(ProgramType.TRACEPOINT, only_us), {"counts": counts}
     ) as program:
         monkeypatch.setattr(fcntl, "ioctl", ioctl)
@@ -132,7 +132,7 @@ def test_eexist_names_the_cause(
 
 
 def test_close_all(tracefs: Tracefs, only_us: Callable[[Assembler], None]) -> None:
-    with maps.create(COUNTS) as counts:
+    with maps.create(COUNTS, maps.Array) as counts:
         with programs.load(counter(ProgramType.TRACEPOINT, only_us), {"counts": counts}) as program:
             names = ("getppid", "getuid", "geteuid", "getgid", "getegid")
             events = [tracefs.event_id("syscalls", f"sys_enter_{name}") for name in names]
@@ -144,7 +144,7 @@ def test_close_all(tracefs: Tracefs, only_us: Callable[[Assembler], None]) -> No
 
 
 def test_links_are_not_inherited(tracefs: Tracefs, only_us: Callable[[Assembler], None]) -> None:
-    with maps.create(COUNTS) as counts, programs.load(
+    with maps.create(COUNTS, maps.Array) as counts, programs.load(
         counter(ProgramType.TRACEPOINT, only_us), {"counts": counts}
     ) as program, links.tracepoint(program, tracefs.event_id("syscalls", "sys_enter_getppid")) as link:
         for owner in (counts, program, link):
@@ -157,7 +157,7 @@ def test_tail_call(tracefs: Tracefs, only_us: Callable[[Assembler], None]) -> No
     only_us(a)
     a.tail_call(r6, JUMPS, 2)
     count(a, 1)  # where no tail call happens
-    with maps.create(COUNTS) as counts, maps.create(JUMPS) as jumps:
+    with maps.create(COUNTS, maps.Array) as counts, maps.create(JUMPS, maps.ProgArray) as jumps:
         bound = {"counts": counts, "jumps": jumps}
         with programs.load(a.program(), bound) as jump, programs.load(
             counter(ProgramType.TRACEPOINT, only_us), bound
@@ -187,7 +187,7 @@ def test_task_storage(only_us: Callable[[Assembler], None]) -> None:
     a.st(r0[0], 23)
     a.label("out")
     a.ret(0)
-    with maps.create(STORAGE) as storage:
+    with maps.create(STORAGE, maps.TaskStorage) as storage:
         assert storage.of_process(os.getpid()) is None
         with programs.load(a.program(), {"storage": storage}) as program, links.raw_tracepoint(program, "sys_enter"):
             os.getppid()
@@ -208,7 +208,7 @@ def refused_program() -> ProgramSpec:
 def test_verifier_error() -> None:
     spec = refused_program()
     line = next(instruction.where[1] for instruction in spec.instructions if instruction.note and instruction.where)
-    with maps.create(SEEN) as seen, pytest.raises(programs.VerifierError) as refused:
+    with maps.create(SEEN, maps.HashMap) as seen, pytest.raises(programs.VerifierError) as refused:
         programs.load(spec, {"seen": seen})
     text = str(refused.value)
     assert text.startswith("program unchecked: BPF_PROG_LOAD: Permission denied (EACCES)\n")
@@ -222,7 +222,7 @@ def test_verifier_error() -> None:
 
 
 def test_a_log_larger_than_the_first_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
-    with maps.create(SEEN) as seen:
+    with maps.create(SEEN, maps.HashMap) as seen:
         with pytest.raises(programs.VerifierError) as whole:
             programs.load(refused_program(), {"seen": seen})
         monkeypatch.setattr(programs, "_LOG_START", 256)
@@ -244,7 +244,7 @@ def test_names_and_notes_where_the_kernel_takes_them(
     if shutil.which("bpftool") is None:
         pytest.skip("bpftool is not installed")
     as_old_as(*kernel)
-    with maps.create(COUNTS) as counts, programs.load(
+    with maps.create(COUNTS, maps.Array) as counts, programs.load(
         counter(ProgramType.TRACEPOINT, only_us), {"counts": counts}
     ) as program:
         status = program.info()
@@ -280,7 +280,7 @@ def test_4_14_is_sent_nothing_it_does_not_know(
 
     as_old_as(4, 14)
     monkeypatch.setattr(syscalls._libc, "syscall", syscall)
-    with maps.create(COUNTS) as counts, maps.create(SEEN) as seen:
+    with maps.create(COUNTS, maps.Array) as counts, maps.create(SEEN, maps.HashMap) as seen:
         bound = {"counts": counts, "seen": seen}
         with programs.load(counter(ProgramType.TRACEPOINT, only_us), bound) as program, links.tracepoint(
             program, tracefs.event_id("syscalls", "sys_enter_getppid")
@@ -299,7 +299,7 @@ def test_run_statistics(tracefs: Tracefs, only_us: Callable[[Assembler], None]) 
     """The kernel counts every run, also those that our own filter ends at once."""
     if not features.FEATURES["stats"].supported():
         pytest.skip("this kernel keeps no run time of programs")
-    with maps.create(COUNTS) as counts, programs.load(
+    with maps.create(COUNTS, maps.Array) as counts, programs.load(
         counter(ProgramType.TRACEPOINT, only_us), {"counts": counts}
     ) as program, programs.enable_stats(), links.tracepoint(program, tracefs.event_id("syscalls", "sys_enter_getppid")):
         for _call in range(CALLS):
@@ -326,9 +326,9 @@ def test_functions_of_a_program(tracefs: Tracefs, only_us: Callable[[Assembler],
     a.xadd(r0[0], r1)
     a.label("none")
     a.ret(0)
-    with maps.create(COUNTS) as counts, programs.load(a.program(), {"counts": counts}) as program, links.tracepoint(
-        program, tracefs.event_id("syscalls", "sys_enter_getppid")
-    ):
+    with maps.create(COUNTS, maps.Array) as counts, programs.load(
+        a.program(), {"counts": counts}
+    ) as program, links.tracepoint(program, tracefs.event_id("syscalls", "sys_enter_getppid")):
         assert program.info().line_infos > 0
         for _call in range(CALLS):
             os.getppid()
@@ -338,7 +338,7 @@ def test_functions_of_a_program(tracefs: Tracefs, only_us: Callable[[Assembler],
 def test_loading_in_threads(only_us: Callable[[Assembler], None]) -> None:
     """Errno is each thread's own, and so are the attributes."""
     failures = []
-    with maps.create(COUNTS) as counts, maps.create(SEEN) as seen:
+    with maps.create(COUNTS, maps.Array) as counts, maps.create(SEEN, maps.HashMap) as seen:
         bound = {"counts": counts, "seen": seen}
 
         def work(good: bool) -> None:
@@ -367,7 +367,7 @@ def test_loading_several_at_a_time(only_us: Callable[[Assembler], None]) -> None
     ]
     broken = good[7]._replace(name="broken", code=good[7].code[:-8])  # runs off its end
     before = len(os.listdir("/proc/self/fd"))
-    with maps.create(COUNTS) as counts:
+    with maps.create(COUNTS, maps.Array) as counts:
         loaded = programs.load_all(good, {"counts": counts})
         assert sorted(loaded) == sorted(program.name for program in good)
         assert all(program.name == name for name, program in loaded.items())

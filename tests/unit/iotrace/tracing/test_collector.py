@@ -42,15 +42,16 @@ from programs.facts.records import (
     Runs,
     TallyKey,
 )
+from pybpf.maps import Array
 
 NS = 4026531841
 Cells = Dict[int, int]
 
 
-class Contents:
+class Contents(Array):
     """What a map holds, in the form that maps are read in."""
 
-    def __init__(self) -> None:
+    def __init__(self) -> None:  # without a descriptor: there is no kernel behind it
         self.records: List[Tuple[bytes, bytes]] = []
 
     def items(self) -> Iterator[Tuple[bytes, bytes]]:
