@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from asm.errors import AsmError, AssembleError, DecodeError, EncodeError, LayoutError, Where
 from asm.kinds import MapType, ProgramType
-from asm.layout import S32, S64, U8, U16, U32, U64, DataType, Field, Layout, Scalar, field
+from asm.layout import S32, S64, U8, U16, U32, U64, DataType, Field, Layout, Scalar, field, overlay
 from asm.maps import MapSpec
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ __all__ = [
     "decode",
     "dis",
     "field",
+    "overlay",
     "r0",
     "r1",
     "r2",

@@ -9,13 +9,21 @@
 `r0[Totals.bytes]` is then a memory operand, and `Totals.unpack(value)` the record as Python values. Fields lie where
 C would put them, little-endian. Padding has to be written down (`pad = field(U32)`): bytes that nobody names are
 bytes that nobody clears, and a map key with garbage in it finds nothing.
+
+Words that hold something else in another phase are declared with `overlay`, as a union in C would:
+
+    class Request(Layout):
+        "Where a request is, then what came of it."
+        address = field(U64)
+        length = field(U64)
+        result = overlay(U64, address)
 """
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Dict, Iterator, List, Mapping, Tuple, Type, Union
+from typing import Any, ClassVar, Dict, Iterator, List, Mapping, Optional, Tuple, Type, Union
 
 from asm.errors import LayoutError
 
@@ -56,7 +64,9 @@ class Field:
     count: int = 1
     array: bool = False
     index: int = 0
-    """Where the field, or its first value, stands in the flat tuple that `Layout.struct` unpacks."""
+    """Where the field, or its first value, stands in the flat tuple that `Layout.struct` unpacks; -1 in an overlay."""
+    over: Optional[Field] = None
+    """While an overlay is declared: the field that it begins with."""
 
     @property
     def size(self) -> int:
@@ -98,7 +108,7 @@ class Field:
             self,
             name=f"{self.name}[{number}]",
             offset=self.offset + number * self.size,
-            index=self.index + number * step,
+            index=-1 if self.index < 0 else self.index + number * step,
             count=1,
             array=False,
         )
@@ -109,10 +119,14 @@ class Field:
             raise LayoutError(f"{self.name} is a {self.type.name}, not a record with a field {inner.name}")
         if self.array:
             raise LayoutError(f"{self.name} is an array: choose an element before its field {inner.name}")
-        if self.type.fields.get(inner.name.partition("[")[0].partition(".")[0]) is None:
+        if inner.name.partition("[")[0].partition(".")[0] not in {**self.type.fields, **self.type.overlays}:
             raise LayoutError(f"{self.name} is a {self.type.__name__}, which has no field {inner.name}")
+        flat = min(self.index, inner.index) >= 0
         return replace(
-            inner, name=f"{self.name}.{inner.name}", offset=self.offset + inner.offset, index=self.index + inner.index
+            inner,
+            name=f"{self.name}.{inner.name}",
+            offset=self.offset + inner.offset,
+            index=self.index + inner.index if flat else -1,
         )
 
     @property
@@ -132,6 +146,14 @@ def field(type: DataType, count: int = 0) -> Field:
     return Field("", type, count=count or 1, array=count > 0)
 
 
+def overlay(type: DataType, on: Field, count: int = 0) -> Field:
+    """Declares another `type`, or array of `count`, in the bytes of a `Layout` that begin with the field `on`.
+
+    It takes no room, and packing and unpacking leave it out: which of the two the bytes are is for the reader to know.
+    """
+    return replace(field(type, count), index=-1, over=on)
+
+
 def _alignment(type: DataType) -> int:
     if isinstance(type, Scalar):
         return type.size
@@ -139,21 +161,25 @@ def _alignment(type: DataType) -> int:
 
 
 class Layout:
-    """The base of records. A subclass names its fields with `field`; it is never instantiated.
+    """The base of records. A subclass names its fields with `field` and `overlay`; it is never instantiated.
 
-    Raises LayoutError where C would pad, and where a field takes the name of one of the attributes below.
+    Raises LayoutError where C would pad, where a field takes the name of one of the attributes below, and for an
+    overlay that begins with no field of this record, is not aligned, or reaches beyond the record's end.
     """
 
     size: ClassVar[int]
     """In bytes."""
     fields: ClassVar[Dict[str, Field]]
+    """By name, in their order, without overlays."""
+    overlays: ClassVar[Dict[str, Field]]
     struct: ClassVar[struct.Struct]
     """Little-endian, without padding: for loops over many records, where `unpack` would be too slow."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        declared = {name: value for name, value in vars(cls).items() if isinstance(value, Field)}
-        reserved = sorted(declared.keys() & {"size", "fields", "struct", "unpack", "pack"})
+        every = {name: value for name, value in vars(cls).items() if isinstance(value, Field)}
+        declared = {name: value for name, value in every.items() if value.over is None}
+        reserved = sorted(every.keys() & {"size", "fields", "overlays", "struct", "unpack", "pack"})
         if reserved:
             raise LayoutError(f"{cls.__name__}.{reserved[0]}: the name is taken by Layout itself")
         if not declared:
@@ -178,6 +204,11 @@ class Layout:
             )
         cls.size = offset
         cls.struct = struct.Struct("<" + "".join(placed.code for placed in cls.fields.values()))
+        cls.overlays = {}
+        for name, raw in every.items():
+            if raw.over is not None:
+                cls.overlays[name] = placed = _lay_over(cls, declared, name, raw)
+                setattr(cls, name, placed)
 
     @classmethod
     def unpack(cls, data: Union[bytes, bytearray, memoryview]) -> Dict[str, Any]:
@@ -201,6 +232,18 @@ class Layout:
             return cls.struct.pack(*flat)
         except struct.error as error:
             raise LayoutError(f"{cls.__name__}: {error}") from None
+
+
+def _lay_over(layout: Type[Layout], declared: Mapping[str, Field], name: str, raw: Field) -> Field:
+    on = next((layout.fields[other] for other, value in declared.items() if value is raw.over), None)
+    where = f"{layout.__name__}.{name}"
+    if on is None:
+        raise LayoutError(f"{where} lies over a field that is not one of {layout.__name__}'s own")
+    if on.offset % _alignment(raw.type):
+        raise LayoutError(f"{where} would lie at offset {on.offset}, which is no multiple of {_alignment(raw.type)}")
+    if on.offset + raw.total > layout.size:
+        raise LayoutError(f"{where} would end {on.offset + raw.total - layout.size} bytes behind the record")
+    return replace(raw, name=name, offset=on.offset, over=None)
 
 
 def _nest(layout: Type[Layout], flat: Iterator[Any]) -> Dict[str, Any]:

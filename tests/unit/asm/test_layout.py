@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asm import S32, S64, U8, U16, U32, U64, Layout, LayoutError, Mem, Scalar, field, r6
+from asm import S32, S64, U8, U16, U32, U64, Layout, LayoutError, Mem, Scalar, field, overlay, r6
 
 C_TYPES = {
     U8: ctypes.c_uint8,
@@ -101,6 +101,74 @@ def test_fields_make_operands() -> None:
     assert r6[Record.owner] == r6.u32(0)
     assert r6[Record.args[1]] == r6[32] == Mem(r6, 32, 8)
     assert r6[Record.args] == Mem(r6, 24, 24, scalar=False)
+
+
+class Words(Layout):
+    """A record whose words hold something else in another phase."""
+
+    owner = field(U32)
+    call = field(U32)
+    first = field(U64)
+    second = field(U64)
+    half = overlay(U8, call, 4)
+    key = overlay(Key, first)
+    pair = overlay(U64, first, 2)
+
+
+class UnionInC(ctypes.Union):
+    _fields_ = [
+        ("words", ctypes.c_uint64 * 2),
+        (
+            "key",
+            type(
+                "K",
+                (ctypes.Structure,),
+                {"_fields_": [("inode", ctypes.c_uint64), ("device", ctypes.c_uint32), ("op", ctypes.c_uint32)]},
+            ),
+        ),
+    ]
+
+
+def test_an_overlay_lies_where_a_union_in_c_would_and_takes_no_room() -> None:
+    key_in_c = dict(UnionInC._fields_)["key"]
+    assert Words.size == Words.struct.size == 8 + ctypes.sizeof(UnionInC)
+    for inner in (Key.inode, Key.device, Key.op):
+        assert Words.key[inner].offset == 8 + UnionInC.key.offset + getattr(key_in_c, inner.name).offset
+        assert r6[Words.key[inner]] == Mem(r6, Words.key[inner].offset, inner.size)
+    assert (Words.half[2].offset, Words.half[2].size) == (4 + 2, 1)
+    assert (Words.pair[1].offset, Words.key[Key.op].name) == (16, "key.op")
+
+
+def test_an_overlay_is_neither_packed_nor_unpacked() -> None:
+    raw = bytes(range(Words.size))
+    assert list(Words.unpack(raw)) == ["owner", "call", "first", "second"]
+    assert Words.pack(**Words.unpack(raw)) == raw
+    with pytest.raises(LayoutError, match=r"Words has no field key"):
+        Words.pack(key={"inode": 1})
+    assert Words.key.index == Words.key[Key.op].index == Words.pair[1].index == -1
+
+
+def test_an_overlay_of_a_nested_record_is_found_in_it() -> None:
+    class Outer(Layout):
+        before = field(U64)
+        words = field(Words)
+
+    inner = Outer.words[Words.key]
+    assert (inner.offset, inner.name, inner.index) == (16, "words.key", -1)
+    assert Outer.words[Words.key][Key.op].offset == Outer.words.offset + Words.key[Key.op].offset == 8 + 8 + 12
+
+
+def test_an_overlay_must_lie_within_its_record() -> None:
+    elsewhere = field(U64)
+    with pytest.raises(LayoutError, match=r"X\.over lies over a field that is not one of X's own"):
+        type("X", (Layout,), {"word": field(U64), "over": overlay(U64, elsewhere)})
+    low, high, narrow = field(U32), field(U32), field(U64)
+    with pytest.raises(LayoutError, match=r"X\.over would lie at offset 4, which is no multiple of 8"):
+        type("X", (Layout,), {"low": low, "high": high, "over": overlay(U64, high)})
+    with pytest.raises(LayoutError, match=r"X\.over would end 8 bytes behind the record"):
+        type("X", (Layout,), {"word": narrow, "over": overlay(U64, narrow, 2)})
+    with pytest.raises(LayoutError, match=r"X\.overlays: the name is taken by Layout itself"):
+        type("X", (Layout,), {"overlays": field(U64)})
 
 
 def test_nested_records_are_dicts() -> None:
