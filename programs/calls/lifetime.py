@@ -10,7 +10,7 @@ from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
 from programs.facts.records import FILE_DELETED, FILE_MAPPED, Call, FileState, Lost, OpenFile, OpenKey
 from programs.files.identify import SCRATCH_ENTER, SCRATCH_EXIT, end_runs, find_open, identify, send_name
-from programs.way.body import Body, begin
+from programs.way.body import Body, begin, low
 from programs.way.entry import begin_exit, find_call, resolve
 from programs.way.registers import CALL, CTX
 
@@ -29,7 +29,7 @@ def enter_other(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.jeq(r7, Kind.MMAP, "mmap")
     enter_copy(b)
     a.label("mmap")
-    a.ldx(r1, CALL.u32(Call.args.offset + 8 * kernel.argument(3)))
+    a.ldx(r1, low(CALL[Call.args[kernel.argument(3)]]))
     a.and_(r1, MAP_ANONYMOUS)
     a.jne(r1, 0, "no_file", "whatever the descriptor")
     resolve(b, 4)

@@ -26,7 +26,7 @@ from programs.facts.records import (
     Walk,
 )
 from programs.files.identify import SCRATCH_EXIT
-from programs.way.body import Body, begin
+from programs.way.body import Body, begin, low
 from programs.way.entry import find_call, load_result, resolve
 from programs.way.registers import CALL, CTX
 
@@ -47,11 +47,11 @@ def exit_old_name(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a = b.a
     a.jge(r7, Kind.UNLINK, "unlink")
     _arguments(b, (Kind.RENAME, Kind.RENAMEAT), 0)
-    a.st(CALL[Call.op], EVENT_OLD_NAME)
+    a.st(CALL[Call.event], EVENT_OLD_NAME)
     a.ja("send")
     a.label("unlink")
     _arguments(b, (Kind.UNLINK, Kind.UNLINKAT), 0)
-    a.st(CALL[Call.op], EVENT_UNLINKED)
+    a.st(CALL[Call.event], EVENT_UNLINKED)
     a.label("send")
     _send_name(b, after=NEW_NAME)
     return b.program()
@@ -64,12 +64,12 @@ def exit_new_name(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.st(CALL[Call.call], 0)
     a.jge(r7, Kind.UNLINK, "out")
     _arguments(b, (Kind.RENAME, Kind.RENAMEAT), 1)
-    a.st(CALL[Call.op], EVENT_NEW_NAME)
+    a.st(CALL[Call.event], EVENT_NEW_NAME)
     a.jne(r7, Kind.RENAMEAT2, "one_way")
     a.ldx(r1, CALL[Call.args[kernel.argument(4)]])
     a.and_(r1, RENAME_EXCHANGE)
     a.jeq(r1, 0, "one_way")
-    a.st(CALL[Call.op], EVENT_EXCHANGED)
+    a.st(CALL[Call.event], EVENT_EXCHANGED)
     a.label("one_way")
     _send_name(b, after=0)
     return b.program()
@@ -91,24 +91,24 @@ def _begin(kernel: Kernel, options: Options, maps: Maps, name: str) -> Body:
 
 
 def _arguments(b: Body, kinds: Tuple[Kind, Kind], side: int) -> None:
-    """Call.offset = the address of the path, Call.direction = the directory descriptor, for calls of two kinds."""
+    """Sets Call.path and Call.directory for calls of two kinds."""
     a, argument = b.a, b.kernel.argument
     at, done = a.unique("at"), a.unique("arguments")
-    a.st(CALL[Call.direction], AT_FDCWD)
+    a.st(CALL[Call.directory], AT_FDCWD)
     a.jne(r7, kinds[0], at)
     a.ldx(r1, CALL[Call.args[argument(ARGUMENTS[kinds[0]][side][1])]])
     a.ja(done)
     a.label(at)
     directory, path = ARGUMENTS[kinds[1]][side]
-    a.ldx(r1, CALL.u32(CALL[Call.args[argument(directory)]].offset))
-    a.stx(CALL[Call.direction], r1)
+    a.ldx(r1, low(CALL[Call.args[argument(directory)]]))
+    a.stx(CALL[Call.directory], r1)
     a.ldx(r1, CALL[Call.args[argument(path)]])
     a.label(done)
-    a.stx(CALL[Call.offset], r1)
+    a.stx(CALL[Call.path], r1)
 
 
 def _send_name(b: Body, after: int) -> None:
-    """Sends Call.offset's path as an event of kind Call.op, then goes on with ``after``.  Ends the program."""
+    """Sends Call.path as an event of kind Call.event, then goes on with `after`. Ends the program."""
     a, zero = b.a, b.a.slot("zero", U32)
     event = Walk.event
     a.st(zero, SCRATCH_EXIT)
@@ -117,7 +117,7 @@ def _send_name(b: Body, after: int) -> None:
     a.mov(r7, r0)
     for offset in range(0, PathEvent.size, 8):
         a.st(r7.u64(event.offset + offset), 0)
-    a.ldx(r1, CALL[Call.op])
+    a.ldx(r1, CALL[Call.event])
     a.stx(r7[event[PathEvent.kind]], r1)
     a.ldx(r1, CALL[Call.entered])
     a.stx(r7[event[PathEvent.id]], r1)
@@ -126,7 +126,7 @@ def _send_name(b: Body, after: int) -> None:
     a.ldx(r3, CALL[Call.mnt_ns])
     b.probe(r7[event[PathEvent.key][FileKey.mnt_ns]], 4, r3, b.kernel.offsets["mnt_ns.inum"])
     a.st(r7[Walk.after], after)
-    a.ldx(r3, CALL[Call.offset])
+    a.ldx(r3, CALL[Call.path])
     b.address(r1, r7.u8(Scratch.data.offset))
     a.mov(r2, PATH_BYTES)
     a.call("probe_read_str", "the path as the caller gave it")
@@ -147,7 +147,7 @@ def _start(b: Body) -> None:
     a, o = b.a, b.kernel.offsets
     a.ldx(r1, r7.u8(Scratch.data.offset))
     a.jeq(r1, ord("/"), "from_root")
-    a.ldx(r8, CALL.u32(Call.direction.offset))
+    a.ldx(r8, low(CALL[Call.directory]))
     a.mov32(r1, AT_FDCWD)
     a.jeq(r8, r1, "from_cwd")
     resolve(b)

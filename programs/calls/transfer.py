@@ -308,12 +308,12 @@ def _set_moved(b: Body) -> None:
 
 
 def _read_position(b: Body) -> None:
-    """Call.start = what the kernel has now that tells where the transfer ended: f_pos, or i_size for what appends."""
+    """Where the transfer ended: Call.position = f_pos now, or Call.offset by the size of the file for what appends."""
     a, o = b.a, b.kernel.offsets
     size, have = a.unique("by_size"), a.unique("have_position")
     a.ldx(r1, CALL[Call.explicit])
     a.jne(r1, 0, size)
-    b.copy(CALL[Call.start], r8, o["file.pos"], "file", "f_pos")
+    b.copy(CALL[Call.position], r8, o["file.pos"], "file", "f_pos")
     a.ja(have)
     a.label(size)
     a.ldx(r1, CALL[Call.flags])
@@ -352,7 +352,7 @@ def _at_position(b: Body) -> None:
     transferred but has not come to its own exit: the bytes between are its own, and it will account for them.
     """
     a = b.a
-    a.ldx(r1, CALL[Call.start], "f_pos now")
+    a.ldx(r1, CALL[Call.position], "f_pos now")
     a.sub(r1, r8)
     a.ldx(r2, CALL[Call.pos])
     a.stx(CALL[Call.start], r2)

@@ -278,6 +278,11 @@ class Body:
         return Slot("file", FileKey, 0, self._fresh_slot().offset + SMALL_BYTES)
 
 
+def low(word: Mem) -> Mem:
+    """The lower half of an 8-byte word: what an argument of type int is, whatever the upper half holds."""
+    return word.base.u32(word.offset)
+
+
 KINDS = {
     "raw": ProgramType.RAW_TRACEPOINT,
     "perf": ProgramType.TRACEPOINT,

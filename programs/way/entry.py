@@ -13,7 +13,7 @@ from programs.facts.catalogue import KIND_MASK, NUMBERS, SWITCH, Kind, Position,
 from programs.facts.kernel import COMPAT, Kernel, Options
 from programs.facts.maps import AIO_ENTER, ENTER_OTHER, EXIT, IDLE_STACKS, STACKS, STRANGERS, Maps
 from programs.facts.records import STRANGER_TGID, STRANGER_TID, Call, Lost, OpenFile, OpenKey
-from programs.way.body import Body, begin
+from programs.way.body import Body, begin, low
 from programs.way.registers import CALL, CTX, GENERATION
 
 STACK_SHIFT = 14  # no thread's stack is smaller than 16 KiB (THREAD_SIZE), nor aligned to less
@@ -156,8 +156,7 @@ def resolve(b: Body, argument: Optional[int] = None, task: Optional[Slot] = None
     if argument is None:
         a.stx(fd, r8)
     else:
-        word = CALL[Call.args[b.kernel.argument(argument)]]
-        a.ldx(r1, CALL.u32(word.offset), "an int, whatever the upper half holds")
+        a.ldx(r1, low(CALL[Call.args[b.kernel.argument(argument)]]), "an int, whatever the upper half holds")
         a.stx(fd, r1)
     if task is None:
         a.call("get_current_task")

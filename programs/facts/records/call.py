@@ -1,0 +1,93 @@
+"""A system call in flight: what its entry tells its exit, and what the exit works out about a transfer."""
+
+from __future__ import annotations
+
+from asm import U8, U32, U64, Layout, field, overlay
+
+ARGUMENT_WORDS = 8  # x86_64 keeps the six arguments within eight words of pt_regs: one read fetches them
+
+
+class Signature(Layout):
+    """What the programs must know of a system call: the bytes of Call.call and of a row of the map `syscalls`."""
+
+    kind = field(U8)  # Kind
+    position = field(U8)  # Position
+    first = field(U8)  # code of its operation, or of that on the source of a copy; 0: none
+    second = field(U8)  # code of the operation on the target of a copy; 0: none
+
+
+class IovecArgument(Layout):
+    """An iovec as a system call takes it."""
+
+    entries = field(U64)
+    address = field(U64)  # struct iovec * in user memory
+
+
+class Call(Layout):
+    """A thread's system call between entry and exit (key: tid). Only the thread itself writes it: no atomics.
+
+    What the exit works out is kept here too, which leaves the stack to keys and new records. Requests of Linux AIO and
+    of io_uring are described by the same words, one after the other; io_uring's in a record that the CPU lends.
+    """
+
+    # -- what the entry notes
+    owner = field(U32)  # tid, 0 while the record is free
+    call = field(U32)  # Signature; 0 while no call is in flight
+    entered = field(U64)  # ns
+    file = field(U64)  # struct file * of the (source) descriptor at entry, 0 if it had none
+    target = field(U64)  # struct file * that a copy writes to
+    mnt_ns = field(U64)  # struct mnt_namespace *, 0 until it is asked for
+    id = field(U64)  # of the file being closed, then of any
+    shared = field(U64)  # 1 if this call is counted in OpenFile.inflight
+    process = field(U64)  # tgid
+    checked = field(U64)  # generation of the targets, plus one, in which this thread was found to be one
+    args = field(U64, ARGUMENT_WORDS)
+    # -- a transfer, a sync or a request
+    result = field(U64)  # what the call, or the request, returned
+    opcode = field(U64)  # of a request of io_uring: Opcode.pack()
+    op = field(U64)  # operation code
+    direction = field(U64)  # READ, WRITE or SYNC
+    requested = field(U64)  # bytes asked for
+    bucket = field(U64)  # of `bucketed`
+    bucketed = field(U64)  # what was requested last, which is mostly requested again
+    unmeasured = field(U64)  # 1: the iovec could not be read, so that `requested` is unknown
+    explicit = field(U64)  # 1: at `offset`, 0: at the file position
+    offset = field(U64)  # as the caller gave it
+    rw_flags = field(U64)  # RWF_* of preadv2 and pwritev2
+    moved = field(U64)  # bytes by which it moved the file position
+    start = field(U64)  # where the transfer began
+    pos = field(U64)  # OpenFile.pos, read before the kernel's
+    now = field(U64)  # ns
+    broken = field(U64)  # bytes of the run that this transfer ended
+    walk = field(U64)  # 1: the path must still be sent
+    inode = field(U64)  # struct inode *
+    ended = field(U64)  # where the run before this request ended
+    previous = field(U64)  # FileState.last_write before this request
+    # -- Linux AIO: many requests or events in one call, dealt with one after the other
+    space = field(U64)  # aio_context_t
+    iocb = field(U64)  # address of the request that is looked at
+    next = field(U64)  # its number, or the event's
+    count = field(U64)  # where to stop
+    base = field(U64)  # address of the events
+    wrap = field(U64)  # events that there is room for
+    measured = field(U64)  # 1: `requested` of the next request is known already
+    stuck = field(U64)  # index of the program that must deal with the next request, 0: none
+    flags = field(U32)  # O_*
+    marks = field(U32)  # NOTE_*
+    older = field(U64)  # aio_context_t to look at next, of a process that ends; 0: none
+
+    # -- the same words in other phases
+    signature = overlay(Signature, call)
+    # At the exit of a transfer, until it is placed:
+    position = overlay(U64, start)  # the file position now
+    # While the name that a rename or an unlink was given is sent:
+    event = overlay(U64, op)  # EVENT_*
+    directory = overlay(U64, direction)  # descriptor of the directory where the path starts: an int, or AT_FDCWD
+    path = overlay(U64, offset)  # address of the path in user memory
+    # While the size of a vectored request of Linux AIO is summed:
+    iovec = overlay(IovecArgument, moved)
+    # While a request of io_uring is noted or completed:
+    kiocb = overlay(U64, iocb)  # struct io_kiocb *
+    # Of those, one that closes a file of the ring's own table:
+    ring = overlay(U64, requested)  # struct io_ring_ctx *
+    place = overlay(U64, offset)  # index in the table, plus one; 0: it closes a descriptor

@@ -1,0 +1,92 @@
+"""What is counted: per operation and file, per file, and what was lost."""
+
+from __future__ import annotations
+
+from asm import U32, U64, Layout, field
+
+SIZE_BUCKETS = 33  # the kernel transfers less than 2^31 bytes a call (MAX_RW_COUNT, include/linux/fs.h)
+LATENCY_BUCKETS = 44  # up to 2^43 ns, 2.4 hours; longer ones are counted in the last
+RUN_BUCKETS = 44  # runs of up to 8 TiB; longer ones go to the tallies
+
+
+class OpKey(Layout):
+    """One operation on one file."""
+
+    id = field(U64)
+    op = field(U32)
+    pad = field(U32)
+
+
+class OpHead(Layout):
+    """Totals of one operation on one file."""
+
+    calls = field(U64)
+    bytes = field(U64)
+    first = field(U64)  # entry of the first call
+    last = field(U64)  # return of the last successful one
+    lowest = field(U64)  # first byte touched, plus one; 0: none yet
+    highest = field(U64)  # last byte touched, plus one
+    direct = field(U64)  # calls on an O_DIRECT descriptor
+    durable = field(U64)  # writes that were durable when they returned
+    requested = field(U64, SIZE_BUCKETS)  # larger requests go to the tallies
+
+
+class Completed(Layout):
+    """Sizes of successful transfers."""
+
+    buckets = field(U64, SIZE_BUCKETS)
+
+
+class Latency(Layout):
+    """Entry to return of successful calls, ns."""
+
+    buckets = field(U64, LATENCY_BUCKETS)
+
+
+class Runs(Layout):
+    """Lengths of the sequential runs that a call of this operation ended."""
+
+    buckets = field(U64, RUN_BUCKETS)
+
+
+class OpStats(Layout):
+    """All of an operation's counters in one record."""
+
+    head = field(OpHead)
+    completed = field(Completed)
+    latency = field(Latency)
+    runs = field(Runs)
+
+
+class TallyKey(Layout):
+    """A rarely needed counter, kept sparsely: one cell of a histogram, one errno of an operation."""
+
+    id = field(U64)  # file; 0: calls that belong to no file
+    op = field(U32)
+    kind = field(U32)  # TALLY_*
+    item = field(U64)  # bucket or errno
+
+
+TALLY_ERROR, TALLY_REQUESTED, TALLY_READ_RUN, TALLY_WRITE_RUN, TALLY_BETWEEN_SYNCS = 1, 2, 3, 4, 5
+
+
+class Lost(Layout):
+    """What could not be recorded; a single record."""
+
+    calls = field(U64)  # calls of targets that are in no file's counters
+    files = field(U64)  # opens of files for which there was no room
+    targets = field(U64)  # processes that should have become targets
+    tallies = field(U64)  # histogram cells and errors for which there was no room
+    names = field(U64)  # attempts to send a path while the buffer was full; a later call tries again
+    iovecs = field(U64)  # vectored calls whose iovec could not be read: requested size unknown
+    compat = field(U64)  # system calls of 32-bit tasks
+    depth = field(U64)  # paths too long or too deep to be resolved
+    requests = field(U64)  # of those calls: requests of io_uring whose completion was not seen
+    rings = field(U64)  # rings of io_uring that were made: no loss where their requests are shown
+
+
+class Activity(Layout):
+    """A CPU's share of what happened so far, for the status line."""
+
+    calls = field(U64)  # data calls
+    bytes = field(U64)
