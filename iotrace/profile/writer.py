@@ -196,13 +196,15 @@ class Writer:
 
     What was at `path` stays until `finish` has put the new profile there; without it nothing is left. Every method
     raises `Failure` when the file cannot be written, or a number is too large for it (2^63 and more), and `UserError`
-    if something other than a file is at `path`.
+    if something other than a file is at `path`. A writer that has failed once stays failed: what it holds is no longer
+    whole, so it never becomes a profile.
     """
 
     def __init__(self, path: PathLike) -> None:
         self._path = path
         self._stack = contextlib.ExitStack()
         self._opened: Optional[sqlite3.Connection] = None
+        self._failure: Optional[Failure] = None
         self._parts: List[Part] = []
         self.added = 0
 
@@ -212,32 +214,35 @@ class Writer:
     def __exit__(
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        with contextlib.suppress(_Abandoned), self._stack:
-            if self._opened is not None:
-                raise _Abandoned
+        with contextlib.suppress(_Abandoned), self._stack:  # nothing is left in it once `finish` has succeeded
+            raise _Abandoned
 
     @contextlib.contextmanager
     def _refusing(self) -> Iterator[None]:
+        if self._failure is not None:
+            raise self._failure
         try:
             yield
         except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
-            raise Failure(f"{os.fsdecode(self._path)}: profile not written: {error}") from error
+            self._failure = Failure(f"{os.fsdecode(self._path)}: profile not written: {error}")
+            raise self._failure from error
 
     @property
     def _database(self) -> sqlite3.Connection:
         if self._opened is None:
-            temporary = self._stack.enter_context(replacing(self._path))
-            database = sqlite3.connect(temporary, isolation_level=None)
-            self._stack.callback(database.close)
-            database.execute("PRAGMA journal_mode = OFF")  # the temporary file is thrown away whole
-            database.execute("PRAGMA synchronous = OFF")
-            database.execute("PRAGMA locking_mode = EXCLUSIVE")
-            database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            database.execute("BEGIN")
-            for statement in (*TABLES.values(), *VIEWS.values(), *_TEMPORARY):
-                database.execute(statement)
-            self._opened = database
+            with contextlib.ExitStack() as stack:  # if anything in here fails, the temporary file goes at once
+                temporary = stack.enter_context(replacing(self._path))
+                database = sqlite3.connect(temporary, isolation_level=None)
+                stack.callback(database.close)
+                database.execute("PRAGMA journal_mode = OFF")  # the temporary file is thrown away whole
+                database.execute("PRAGMA synchronous = OFF")
+                database.execute("PRAGMA locking_mode = EXCLUSIVE")
+                database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                database.execute("BEGIN")
+                for statement in (*TABLES.values(), *VIEWS.values(), *_TEMPORARY):
+                    database.execute(statement)
+                self._opened, self._stack = database, stack.pop_all()
         return self._opened
 
     def add(self, part: Part) -> None:

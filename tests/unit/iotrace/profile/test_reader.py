@@ -1,5 +1,6 @@
 """The SQLite file: what goes in comes out, and nothing else is let in."""
 
+import contextlib
 import errno
 import json
 import os
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from iotrace.errors import Failure, IotraceError, UserError
 from iotrace.profile import reader as profile
 from iotrace.profile.model import FileStats, Header, SyscallStats
+from iotrace.profile.writer import Writer
 
 TOP = (1 << 63) - 1
 counters = st.integers(0, TOP)
@@ -185,17 +187,40 @@ def test_a_failing_producer_leaves_the_old_profile_alone(target: Path) -> None:
         assert reader.header.host == "old"
 
 
-def test_a_full_disk_leaves_the_old_profile_alone(target: Path) -> None:
-    profile.write(target, Header(host="old"), [])
-    before = target.read_bytes()
+@contextlib.contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """Within the block no file grows beyond so many bytes, as if the disk were full then."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
-        with pytest.raises(Failure) as caught:
-            profile.write(target, Header(host="new"), sample(20_000))
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 8192, 20_000, 200_000])
+def test_a_full_disk_leaves_the_old_profile_alone(target: Path, size: int) -> None:
+    """Whenever it fills up: when the file is created, while it is being filled, when all that is left is written."""
+    profile.write(target, Header(host="old"), [])
+    before = target.read_bytes()
+    with room_for(size), pytest.raises(Failure) as caught:
+        profile.write(target, Header(host="new"), sample(20_000))
     assert str(target) in str(caught.value) and "\n" not in str(caught.value)
+    assert target.read_bytes() == before
+    assert os.listdir(target.parent) == [target.name]
+
+
+@pytest.mark.parametrize("size", [0, 4096, 200_000])
+def test_what_a_full_disk_has_spoilt_is_never_finished(target: Path, size: int) -> None:
+    """Not even if there is room again by then: rows are missing, or there twice."""
+    profile.write(target, Header(host="old"), [])
+    before = target.read_bytes()
+    with Writer(target) as writer:
+        with room_for(size), pytest.raises(Failure):
+            for file in sample(20_000):
+                writer.add_file(file)
+        with pytest.raises(Failure):
+            writer.finish(Header())
     assert target.read_bytes() == before
     assert os.listdir(target.parent) == [target.name]
 
