@@ -58,32 +58,43 @@ def width(text: str) -> int:
     return len(text) if text.isascii() else sum(map(_char_width, text))
 
 
+def _fitting(text: str, start: int, columns: int) -> int:
+    """Where the longest piece of safe text that begins at `start` and fits ends."""
+    used = 0
+    for index in range(start, len(text)):
+        used += _char_width(text[index])
+        if used > columns:
+            return index
+    return len(text)
+
+
 def head(text: str, columns: int) -> str:
     """The longest start of safe text that fits."""
-    used = 0
-    for index, char in enumerate(text):
-        used += _char_width(char)
-        if used > columns:
-            return text[:index]
-    return text
+    return text[: _fitting(text, 0, columns)]
 
 
 def wrap(text: str, columns: int) -> List[str]:
-    """Safe text in lines of at most `columns` (2 or more), broken at spaces, or inside words where it must be."""
-    lines = [""]
+    """Safe text in lines of at most `columns` (2 or more), broken at spaces, or inside words where it must be.
+
+    The time that it takes grows with the length of the text and no faster: a profile may hold text of any length.
+    """
+    lines, used = [""], 0
     for word in text.split(" "):
-        joined = f"{lines[-1]} {word}" if lines[-1] else word
-        if width(joined) <= columns:
-            lines[-1] = joined
+        needed = width(word)
+        if lines[-1] and used + 1 + needed <= columns:
+            lines[-1] += " " + word
+            used += 1 + needed
             continue
         if lines[-1]:
             lines.append("")
-        rest = word
-        while width(rest) > columns:
-            lines[-1] = head(rest, columns)
-            rest = rest[len(lines[-1]) :]
+        start = 0
+        while needed > columns:
+            end = _fitting(word, start, columns)
+            needed -= width(word[start:end])
+            lines[-1] = word[start:end]
             lines.append("")
-        lines[-1] = rest
+            start = end
+        lines[-1], used = word[start:], needed
     return lines
 
 

@@ -64,6 +64,21 @@ def test_wrapped_lines_fit_and_lose_no_character(shown: str, columns: int) -> No
     assert "".join(lines).replace(" ", "") == shown.replace(" ", "")
 
 
+@pytest.mark.parametrize("char", ["\u65e5", "\u0301"])
+def test_wrapping_looks_at_each_character_a_few_times(char: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text in a profile may have any length, so the work must not grow with its square."""
+    looked_at, char_width = 0, text._char_width
+
+    def counting(one: str) -> int:
+        nonlocal looked_at
+        looked_at += 1
+        return char_width(one)
+
+    monkeypatch.setattr(text, "_char_width", counting)
+    text.wrap(char * 20_000, 60)
+    assert looked_at <= 4 * 20_000
+
+
 @pytest.mark.parametrize(
     ("count", "size"),
     [
