@@ -14,9 +14,9 @@ from programs.facts.catalogue import Kind
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import COPY_TARGET, Maps
 from programs.facts.records import Call
-from programs.way.body import Body, begin
-from programs.way.entry import find_call, load_result, resolve
-from programs.way.registers import CALL, CTX
+from programs.way.body import Body
+from programs.way.entry import begin_exit, resolve
+from programs.way.registers import CALL
 
 
 class Arguments(NamedTuple):
@@ -53,7 +53,7 @@ def _both_files(b: Body, arguments: Arguments) -> None:
 
 def exit_source(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The source's side of a copy: a read."""
-    b = _begin(kernel, options, maps, "exit_copy_source")
+    b = begin_exit("exit_copy_source", kernel, options, maps, over=False)
     _side(b, "source", 16)
     account_transfer(b, after=COPY_TARGET)
     b.a.label("out")
@@ -63,24 +63,13 @@ def exit_source(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
 
 def exit_target(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The target's side of a copy: a write."""
-    b = _begin(kernel, options, maps, "exit_copy_target")
+    b = begin_exit("exit_copy_target", kernel, options, maps, over=False)
     b.a.st(CALL[Call.call], 0)
     _side(b, "target", 24)
     account_transfer(b, after=0, file=Call.target)
     b.a.label("out")
     b.a.ret(0)
     return b.program()
-
-
-def _begin(kernel: Kernel, options: Options, maps: Maps, name: str) -> Body:
-    b = begin(name, kernel, options, maps)
-    a = b.a
-    a.mov(CTX, r1)
-    find_call(b, "out")
-    a.ldx(r7, CALL[Call.call])
-    a.jeq(r7, 0, "out")
-    load_result(b)
-    return b
 
 
 def _side(b: Body, side: str, shift: int) -> None:

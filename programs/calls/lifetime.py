@@ -10,19 +10,17 @@ from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
 from programs.facts.records import FILE_DELETED, FILE_MAPPED, Call, FileState, Lost, OpenFile, OpenKey
 from programs.files.identify import SCRATCH_ENTER, SCRATCH_EXIT, end_runs, find_open, identify, send_name
-from programs.way.body import Body, begin, low
-from programs.way.entry import begin_exit, find_call, resolve
-from programs.way.registers import CALL, CTX
+from programs.way.body import Body, low
+from programs.way.entry import begin_exit, begin_part, resolve
+from programs.way.registers import CALL
 
 MAP_ANONYMOUS = 0x20
 
 
 def enter_other(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The entry of every call whose descriptor is not simply its first argument, or is about to go."""
-    b = begin("enter_other", kernel, options, maps)
+    b = begin_part("enter_other", kernel, options, maps)
     a = b.a
-    a.mov(CTX, r1)
-    find_call(b, "out")
     a.ldx(r7, CALL[Call.call])
     a.and_(r7, 0xFF, "kind")
     a.jeq(r7, Kind.CLOSE, "close")

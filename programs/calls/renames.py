@@ -26,8 +26,8 @@ from programs.facts.records import (
     Walk,
 )
 from programs.files.identify import SCRATCH_EXIT
-from programs.way.body import Body, begin, low
-from programs.way.entry import find_call, load_result, resolve
+from programs.way.body import Body, low
+from programs.way.entry import begin_part, load_result, resolve
 from programs.way.registers import CALL, CTX
 
 AT_FDCWD = -100
@@ -77,10 +77,8 @@ def exit_new_name(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
 
 def _begin(kernel: Kernel, options: Options, maps: Maps, name: str) -> Body:
     """Up to r7 = the kind of the call, which has succeeded."""
-    b = begin(name, kernel, options, maps)
+    b = begin_part(name, kernel, options, maps)
     a = b.a
-    a.mov(CTX, r1)
-    find_call(b, "out")
     a.stx(a.slot("id", U64), r7, "tid")
     a.ldx(r7, CALL[Call.call])
     a.jeq(r7, 0, "out")

@@ -491,18 +491,29 @@ def perf_enter(kernel: Kernel, options: Options, maps: Maps, arity: int, copy: i
     return b.program()
 
 
-def begin_exit(name: str, kernel: Kernel, options: Options, maps: Maps) -> Body:
-    """The beginning of a program that accounts for a call at its exit.
+def begin_part(name: str, kernel: Kernel, options: Options, maps: Maps) -> Body:
+    """The beginning of a program that is reached by a tail call, with CTX and CALL as the one before had them.
 
-    Sets CTX, CALL, SIGNATURE and RESULT; the call is over in its record. Jumps to "out" if its entry was not seen.
+    TID is set too. Jumps to "out" if the thread has no Call record.
     """
     b = begin(name, kernel, options, maps)
-    a = b.a
-    a.mov(CTX, r1)
+    b.a.mov(CTX, r1)
     find_call(b, "out")
+    return b
+
+
+def begin_exit(name: str, kernel: Kernel, options: Options, maps: Maps, *, over: bool = True) -> Body:
+    """The beginning of a program that accounts for a call at its exit.
+
+    Sets CTX, CALL, SIGNATURE and RESULT. Jumps to "out" if the call's entry was not seen. Afterwards the call is over
+    in its record, unless `over` is false because other programs have to find it there yet.
+    """
+    b = begin_part(name, kernel, options, maps)
+    a = b.a
     a.ldx(r7, CALL[Call.call])
     a.jeq(r7, 0, "out")
-    a.st(CALL[Call.call], 0)
+    if over:
+        a.st(CALL[Call.call], 0)
     load_result(b)
     return b
 

@@ -1,21 +1,22 @@
-"""What include/uapi/linux/aio_abi.h and fs/aio.c promise: operations, the ring, and how long an array can be."""
+"""What the kernel's ABI says of Linux AIO: the kinds of requests, and what marks a ring.
+
+Sources: include/uapi/linux/aio_abi.h; fs/aio.c, whose ring libaio reads in user space, so that it cannot change either.
+The records `Iocb`, `AioEvent` and `AioRing` are with the others in `programs.facts.records`.
+"""
 
 from __future__ import annotations
 
-from typing import List, Tuple
+from typing import Dict
 
-from programs.facts.catalogue import READ, WRITE
-from programs.facts.records import SYNC
-
-RING_MAGIC = 0xA10A10A1  # fs/aio.c: AIO_RING_MAGIC
+RING_MAGIC = 0xA10A10A1  # AIO_RING_MAGIC
 EBADF = 9
-# include/uapi/linux/aio_abi.h: IOCB_CMD_*
-OPCODES: List[Tuple[int, str, int]] = [
-    (0, "aio_pread", READ),
-    (1, "aio_pwrite", WRITE),
-    (2, "aio_fsync", SYNC),
-    (3, "aio_fdsync", SYNC),
-    (7, "aio_preadv", READ),
-    (8, "aio_pwritev", WRITE),
-]
-VECTORED = 7  # and above
+# IOCB_CMD_* and the operations that they are counted as.
+OPCODES: Dict[int, str] = {
+    0: "aio_pread",
+    1: "aio_pwrite",
+    2: "aio_fsync",
+    3: "aio_fdsync",
+    7: "aio_preadv",
+    8: "aio_pwritev",
+}
+VECTORED = 7  # IOCB_CMD_PREADV; from it on, a request's buffer is an iovec

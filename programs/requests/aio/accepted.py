@@ -14,8 +14,8 @@ from programs.requests.aio.abi import EBADF
 from programs.requests.aio.iocb import pending_key, read_iocb, set_operation
 from programs.requests.aio.repeat import repeat
 from programs.requests.lifecycle import complete, take_back
-from programs.way.body import Body, begin
-from programs.way.entry import begin_exit, find_call, load_result
+from programs.way.body import Body
+from programs.way.entry import begin_exit, begin_part, load_result
 from programs.way.registers import CALL, CTX
 
 UNDONE_AT_ONCE = 8  # as many as 4,096 instructions hold
@@ -46,10 +46,8 @@ def undo(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
 
     If it failed, it was the first one that failed, with that error.
     """
-    b = begin("aio_undo", kernel, options, maps)
+    b = begin_part("aio_undo", kernel, options, maps)
     a = b.a
-    a.mov(CTX, r1)
-    find_call(b, "out")
     load_result(b)
     a.mov(r1, r8)
     a.jsge(r1, 0, "accepted")

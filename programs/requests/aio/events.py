@@ -17,8 +17,8 @@ from programs.requests.aio.iocb import pending_key
 from programs.requests.aio.repeat import advance, repeat, stop_at_end
 from programs.requests.aio.ring import go_on, read_ring
 from programs.requests.lifecycle import complete, complete_whole
-from programs.way.body import Body, begin
-from programs.way.entry import begin_exit, find_call
+from programs.way.body import Body
+from programs.way.entry import begin_exit, begin_part
 from programs.way.registers import CALL, CTX
 
 EVENTS_AT_ONCE, PLAIN_EVENTS_AT_ONCE = 2, 10  # as many as 4,096 instructions hold
@@ -30,10 +30,8 @@ def events(kernel: Kernel, options: Options, maps: Maps, *, entering: bool) -> P
 
     In straight code only for what is plain, but for more of it; the rest is left to ``rare_events``.
     """
-    b = begin("aio_ring" if entering else "aio_events", kernel, options, maps)
+    b = begin_part("aio_ring" if entering else "aio_events", kernel, options, maps)
     a = b.a
-    a.mov(CTX, r1)
-    find_call(b, "out")
     account_for_events(b, entering=entering)
     a.label("out")
     a.ret(0)
@@ -66,10 +64,8 @@ def account_for_events(b: Body, *, entering: bool) -> None:
 
 def rare_events(kernel: Kernel, options: Options, maps: Maps, *, entering: bool) -> ProgramSpec:
     """Two events of any kind, in straight code."""
-    b = begin("aio_rare_ring" if entering else "aio_rare_events", kernel, options, maps)
+    b = begin_part("aio_rare_ring" if entering else "aio_rare_events", kernel, options, maps)
     a = b.a
-    a.mov(CTX, r1)
-    find_call(b, "out")
     a.call("ktime_get_ns")
     a.stx(CALL[Call.now], r0, "of all that this call shows")
     repeat(b, "event", EVENTS_AT_ONCE, lambda over: _event(b, over))

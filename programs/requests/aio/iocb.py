@@ -96,11 +96,12 @@ def set_operation(b: Body, none: str) -> None:
     """Call.op and Call.direction by the opcode."""
     a, decided = b.a, b.a.unique("operation")
     a.ldx(r1, iocb_slot(b)[Iocb.opcode])
-    for number, name, direction in OPCODES:
+    for number, name in OPCODES.items():
+        direction = BY_NAME[name].direction
         other = a.unique("not_" + name)
         a.jne(r1, number, other)
         a.st(CALL[Call.op], BY_NAME[name].code)
-        a.st(CALL[Call.direction], direction)
+        a.st(CALL[Call.direction], SYNC if direction is None else direction)
         a.ja(decided)
         a.label(other)
     a.ja(none)

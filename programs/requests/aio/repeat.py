@@ -1,4 +1,13 @@
-"""Many requests, or events, in one call."""
+"""Many requests, or many events, in one system call: how a program works through a list of any length.
+
+`Call.next` is the number of the request or event that is due, `Call.count` the number to stop at. What is done with
+each is written once, as a function that emits it, and repeated in the best way that the kernel allows:
+
+- bpf_loop (5.17) calls it as often as it takes.
+- A loop that jumps back (5.3), which the verifier follows round by round, does LOOPED_AT_ONCE of them. Then the program
+  goes on with itself by a tail call, of which there are 32 in a row.
+- Before, straight code: a program holds it a few times over, and goes on in the same way.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +19,14 @@ from programs.way.body import Body
 from programs.way.registers import CALL, CTX, ROUNDS
 
 AIO_LIMIT = 1 << 16  # requests a call: fs.aio-max-nr is 65,536 unless somebody raised it
-LOOPED_AT_ONCE = 64  # of any, where the verifier follows a loop round by round
+LOOPED_AT_ONCE = 64  # of any kind, where the verifier follows a loop round by round
 
 
 def repeat(b: Body, name: str, at_once: int, item: Callable[[str], None]) -> None:
-    """Runs ``item`` again and again, with the Call record in CALL, until it jumps to the label it is given.
+    """Runs what `item` emits again and again, until that jumps to the label which `item` is given.
 
-    With bpf_loop as often as need be, else a few times: ``at_once`` where all of it must be laid out.
+    `name` is the label, or the function, of a round; `at_once` the number of rounds in straight code. Falls through
+    when there is nothing more to do, or no more can be done here: the caller tells the two apart by `stop_at_end`.
     """
     a = b.a
 
@@ -50,13 +60,14 @@ def repeat(b: Body, name: str, at_once: int, item: Callable[[str], None]) -> Non
 
 
 def stop_at_end(b: Body, done: str) -> None:
-    """Jumps to ``done`` if Call.next has come to Call.count.  Leaves Call.next in r1."""
+    """Jumps to `done` if Call.next has come to Call.count. Leaves Call.next in r1."""
     b.a.ldx(r1, CALL[Call.next])
     b.a.ldx(r2, CALL[Call.count])
     b.a.jge(r1, r2, done)
 
 
 def advance(b: Body) -> None:
+    """Call.next += 1. Clobbers r1."""
     b.a.ldx(r1, CALL[Call.next])
     b.a.add(r1, 1)
     b.a.stx(CALL[Call.next], r1)

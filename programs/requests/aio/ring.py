@@ -14,8 +14,8 @@ from programs.facts.maps import (
 from programs.facts.records import AioContext, AioKey, AioRing, Call
 from programs.requests.aio.abi import RING_MAGIC
 from programs.requests.aio.contexts import context_key, link
-from programs.way.body import Body, begin
-from programs.way.entry import find_call
+from programs.way.body import Body
+from programs.way.entry import begin_part
 from programs.way.registers import CALL, CTX
 
 CONTEXTS_AT_ONCE = 16  # of a process that ends
@@ -26,10 +26,8 @@ def enter_aio(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
 
     Of a context that goes, everything that has completed, reaped or not.
     """
-    b = begin("enter_aio", kernel, options, maps)
+    b = begin_part("enter_aio", kernel, options, maps)
     a = b.a
-    a.mov(CTX, r1)
-    find_call(b, "out")
     for place in (Call.next, Call.count):
         a.st(CALL[place], 0)
     key = context_key(b)
@@ -73,10 +71,8 @@ def enter_aio(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
 
 def last(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """exit_group: every context of the process, from Call.older on; AIO_RING in between where there is something."""
-    b = begin("aio_last", kernel, options, maps)
+    b = begin_part("aio_last", kernel, options, maps)
     a = b.a
-    a.mov(CTX, r1)
-    find_call(b, "out")
     key = context_key(b)
     for _ in range(CONTEXTS_AT_ONCE):
         nothing = a.unique("nothing")

@@ -16,8 +16,8 @@ from programs.files.identify import SCRATCH_ENTER, find_open, identify, read_fil
 from programs.requests.aio.iocb import pending_key, read_request
 from programs.requests.aio.repeat import advance, repeat, stop_at_end
 from programs.requests.lifecycle import submit
-from programs.way.body import Body, begin
-from programs.way.entry import find_call
+from programs.way.body import Body
+from programs.way.entry import begin_part
 from programs.way.registers import CALL, CTX
 
 NOTES_AT_ONCE = 9  # as many as 4,096 instructions hold
@@ -25,10 +25,8 @@ NOTES_AT_ONCE = 9  # as many as 4,096 instructions hold
 
 def note(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """Notes the requests from Call.next on, as long as their files are known."""
-    b = begin("aio_note", kernel, options, maps)
+    b = begin_part("aio_note", kernel, options, maps)
     a = b.a
-    a.mov(CTX, r1)
-    find_call(b, "out")
     repeat(b, "request", NOTES_AT_ONCE, lambda over: _note(b, over))
     stop_at_end(b, "out")
     if not kernel.loops:
@@ -84,10 +82,8 @@ def _next_request(b: Body) -> None:
 
 def note_new(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """Notes the request Call.next, whose file has not been seen or named yet, and goes on with those after it."""
-    b = begin("aio_new", kernel, options, maps)
+    b = begin_part("aio_new", kernel, options, maps)
     a = b.a
-    a.mov(CTX, r1)
-    find_call(b, "out")
     a.st(CALL[Call.walk], 0)
     read_request(b, "skip", "out")
     a.st(CALL[Call.moved], 0)
@@ -108,10 +104,8 @@ def note_new(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
 
 def measure(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """Sums the iovec of the request Call.next, where that takes a program of its own."""
-    b = begin("aio_vector", kernel, options, maps)
+    b = begin_part("aio_vector", kernel, options, maps)
     a = b.a
-    a.mov(CTX, r1)
-    find_call(b, "out")
     a.st(CALL[Call.unmeasured], 0)
     sum_iovec(b, pointer=CALL[Call.start], entries=CALL[Call.moved], scratch=SCRATCH_ENTER)
     a.st(CALL[Call.measured], 1)
