@@ -89,13 +89,13 @@ def _side(b: Body, side: str, shift: int) -> None:
 
 def _arguments(b: Body, arguments: Arguments, side: str) -> None:
     """Call.requested, and Call.offset where the caller gave one: it points at where the copy ended by now."""
-    a, argument, none = b.a, b.kernel.argument, b.a.unique("no_offset")
-    a.ldx(r1, CALL[Call.args[argument(arguments.size)]])
+    a, none = b.a, b.a.unique("no_offset")
+    a.ldx(r1, b.argument(arguments.size))
     a.stx(CALL[Call.requested], r1)
     pointer = arguments.side(side)[1]
     if pointer is None:
         return
-    a.ldx(r7, CALL[Call.args[argument(pointer)]])
+    a.ldx(r7, b.argument(pointer))
     a.jeq(r7, 0, none)
     a.st(CALL[Call.explicit], 1)
     a.jsle(r8, 0, none)

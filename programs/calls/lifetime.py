@@ -27,7 +27,7 @@ def enter_other(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.jeq(r7, Kind.MMAP, "mmap")
     enter_copy(b)
     a.label("mmap")
-    a.ldx(r1, low(CALL[Call.args[kernel.argument(3)]]))
+    a.ldx(r1, low(b.argument(3)))
     a.and_(r1, MAP_ANONYMOUS)
     a.jne(r1, 0, "no_file", "whatever the descriptor")
     resolve(b, 4)

@@ -66,7 +66,7 @@ def exit_new_name(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     _arguments(b, (Kind.RENAME, Kind.RENAMEAT), 1)
     a.st(CALL[Call.event], EVENT_NEW_NAME)
     a.jne(r7, Kind.RENAMEAT2, "one_way")
-    a.ldx(r1, CALL[Call.args[kernel.argument(4)]])
+    a.ldx(r1, b.argument(4))
     a.and_(r1, RENAME_EXCHANGE)
     a.jeq(r1, 0, "one_way")
     a.st(CALL[Call.event], EVENT_EXCHANGED)
@@ -90,17 +90,17 @@ def _begin(kernel: Kernel, options: Options, maps: Maps, name: str) -> Body:
 
 def _arguments(b: Body, kinds: Tuple[Kind, Kind], side: int) -> None:
     """Sets Call.path and Call.directory for calls of two kinds."""
-    a, argument = b.a, b.kernel.argument
+    a = b.a
     at, done = a.unique("at"), a.unique("arguments")
     a.st(CALL[Call.directory], AT_FDCWD)
     a.jne(r7, kinds[0], at)
-    a.ldx(r1, CALL[Call.args[argument(ARGUMENTS[kinds[0]][side][1])]])
+    a.ldx(r1, b.argument(ARGUMENTS[kinds[0]][side][1]))
     a.ja(done)
     a.label(at)
     directory, path = ARGUMENTS[kinds[1]][side]
-    a.ldx(r1, low(CALL[Call.args[argument(directory)]]))
+    a.ldx(r1, low(b.argument(directory)))
     a.stx(CALL[Call.directory], r1)
-    a.ldx(r1, CALL[Call.args[argument(path)]])
+    a.ldx(r1, b.argument(path))
     a.label(done)
     a.stx(CALL[Call.path], r1)
 

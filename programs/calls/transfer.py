@@ -62,7 +62,7 @@ def exit_main(kernel: Kernel, options: Options, maps: Maps, copy: int = 0) -> Pr
     a.st(CALL[Call.call], 0)
     load_result(b)
     _common_arguments(b)
-    a.ldx(r1, CALL[Call.args[kernel.argument(2)]])
+    a.ldx(r1, b.argument(2))
     a.stx(CALL[Call.requested], r1)
     account_transfer(b, after=0)
     a.label("out")
@@ -99,7 +99,7 @@ def exit_vector(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
 
 def _common_arguments(b: Body) -> None:
     """From the descriptor in r7 and the arguments: op, direction, explicit, offset, rw_flags."""
-    a, argument = b.a, b.kernel.argument
+    a = b.a
     current, decided = a.unique("current"), a.unique("decided")
     set_operation(b, 16)
     a.st(CALL[Call.rw_flags], 0)
@@ -109,10 +109,10 @@ def _common_arguments(b: Body) -> None:
     a.rsh(r1, 8)
     a.and_(r1, 0xFF, "position")
     a.jeq(r1, Position.CURRENT, decided)
-    a.ldx(r2, CALL[Call.args[argument(3)]])
+    a.ldx(r2, b.argument(3))
     a.stx(CALL[Call.offset], r2)
     a.jeq(r1, Position.EXPLICIT, current)
-    a.ldx(r3, CALL[Call.args[argument(5)]])
+    a.ldx(r3, b.argument(5))
     a.and_(r3, RWF_DSYNC | RWF_SYNC | RWF_APPEND)
     a.stx(CALL[Call.rw_flags], r3)
     a.jeq(r2, -1, decided, "preadv2, pwritev2: -1 means the file position")
@@ -142,9 +142,9 @@ def sum_iovec(
     Read at exit: the kernel has read it by then, so its pages are present.  One copy of the whole, its end rounded up
     to a chunk with zeros, then chunk by chunk: in a loop where there is one, else by a jump into an unrolled sum.
     """
-    a, argument = b.a, b.kernel.argument
-    pointer = pointer or CALL[Call.args[argument(1)]]
-    entries = entries or CALL[Call.args[argument(2)]]
+    a = b.a
+    pointer = pointer or b.argument(1)
+    entries = entries or b.argument(2)
     zero, end = a.slot("zero", U32), "summed"
     data = Scratch.data.offset
     a.st(CALL[Call.requested], 0)

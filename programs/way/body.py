@@ -28,9 +28,10 @@ from asm import (
     r8,
     r10,
 )
-from programs.facts.kernel import CAST, Kernel, Options
+from programs.facts.kernel import CAST, Kernel, Options, Uring
 from programs.facts.maps import Maps
-from programs.facts.records import FileKey, Lost, TallyKey
+from programs.facts.records import Call, FileKey, Lost, TallyKey
+from programs.way.registers import CALL
 
 SMALL_BYTES = 128  # no record of a file or a call is larger
 FRESH_BYTES = 352  # the largest record that is made on the stack, where it must be: Latency
@@ -51,6 +52,16 @@ class Body:
     def raw(self) -> bool:
         """Whether the context is an array of arguments: of a raw tracepoint, or of a kernel function."""
         return self.options.attach != "perf"
+
+    @property
+    def uring(self) -> Uring:
+        """How the kernel shows io_uring's requests, in a program that there would not be if it did not."""
+        assert self.kernel.uring is not None
+        return self.kernel.uring
+
+    def argument(self, number: int) -> Mem:
+        """The word of the Call record that holds an argument of the system call, counted from 0."""
+        return CALL[Call.args[self.kernel.argument(number)]]
 
     def program(self) -> ProgramSpec:
         """The finished program, with the functions that it loops over behind it."""

@@ -156,7 +156,7 @@ def resolve(b: Body, argument: Optional[int] = None, task: Optional[Slot] = None
     if argument is None:
         a.stx(fd, r8)
     else:
-        a.ldx(r1, low(CALL[Call.args[b.kernel.argument(argument)]]), "an int, whatever the upper half holds")
+        a.ldx(r1, low(b.argument(argument)), "an int, whatever the upper half holds")
         a.stx(fd, r1)
     if task is None:
         a.call("get_current_task")
@@ -485,7 +485,7 @@ def perf_enter(kernel: Kernel, options: Options, maps: Maps, arity: int, copy: i
     _unless_noted(b, copy)
     for number in range(arity):
         a.ldx(r1, CTX.u64(kernel.fields["sys_enter.args"] + 8 * number))
-        a.stx(CALL[Call.args[kernel.argument(number)]], r1)
+        a.stx(b.argument(number), r1)
     _enter(b)
     _reject(b)
     return b.program()

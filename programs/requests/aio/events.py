@@ -119,7 +119,7 @@ def exit_reap(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a = b.a
     a.jslt(r8, 1, "out")
     for place, argument in ((Call.space, 0), (Call.base, 3)):
-        a.ldx(r1, CALL[Call.args[kernel.argument(argument)]])
+        a.ldx(r1, b.argument(argument))
         a.stx(CALL[place], r1)
     a.st(CALL[Call.next], 0)
     a.stx(CALL[Call.count], r8)

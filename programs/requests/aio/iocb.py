@@ -82,7 +82,7 @@ def read_iocb(b: Body, unreadable: str) -> None:
     a, iocb, word = b.a, iocb_slot(b), b.a.slot("word", U64)
     a.ldx(r3, CALL[Call.next])
     a.lsh(r3, 3)
-    a.ldx(r1, CALL[Call.args[b.kernel.argument(2)]])
+    a.ldx(r1, b.argument(2))
     a.add(r3, r1)
     b.probe(word, 8, r3, 0)
     a.jne(r0, 0, unreadable)

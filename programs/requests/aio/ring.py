@@ -33,7 +33,7 @@ def enter_aio(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     key = context_key(b)
     a.ldx(r2, CALL.u8(Call.call.offset), "kind")
     a.jeq(r2, Kind.AIO_EXIT, "exit")
-    a.ldx(r1, CALL[Call.args[kernel.argument(0)]])
+    a.ldx(r1, b.argument(0))
     a.stx(CALL[Call.space], r1)
     a.stx(key[AioKey.context], r1)
     a.lookup(maps.contexts, key)
@@ -157,7 +157,7 @@ def go_on(b: Body, *, just_entered: bool = False) -> None:
         a.stx(CALL[Call.entered], r0)
     for place in (Call.next, Call.measured, Call.stuck):
         a.st(CALL[place], 0)
-    a.ldx(r1, CALL[Call.args[b.kernel.argument(1)]])
+    a.ldx(r1, b.argument(1))
     a.jslt(r1, 1, out)
     a.stx(CALL[Call.count], r1)
     a.tail_call(CTX, b.maps.jumps, AIO_NOTE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asm import U64, Mem, r0, r1, r2, r7, r8
+from asm import U64, r0, r1, r2, r7, r8
 from programs.calls.transfer import sum_iovec
 from programs.facts.records import (
     NOTE_OPCODE,
@@ -80,14 +80,10 @@ def _describe_transfer(b: Body, source: Source) -> None:
     a.rsh(r2, 16)
     a.jne(r2, Shape.VECTOR, "described")
     a.ldx(r1, CALL[Call.requested])
-    a.stx(_argument(b, 2), r1)
+    a.stx(b.argument(2), r1)
     source.address(r1, r7)
-    a.stx(_argument(b, 1), r1)
+    a.stx(b.argument(1), r1)
     base = a.slot("base", U64)
     a.stx(base, r7)
     sum_iovec(b)
     a.ldx(r7, base)
-
-
-def _argument(b: Body, number: int) -> Mem:
-    return CALL[Call.args[b.kernel.argument(number)]]
