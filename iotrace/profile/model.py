@@ -14,51 +14,6 @@ Histogram = Dict[int, int]
 
 MAX_COUNTER = (1 << 63) - 1
 
-READS: Tuple[str, ...] = (
-    "read",
-    "readv",
-    "pread64",
-    "preadv",
-    "preadv2",
-    "sendfile_read",
-    "copy_file_range_read",
-    "splice_read",
-    "aio_pread",
-    "aio_preadv",
-    "uring_read",
-    "uring_readv",
-    "uring_read_fixed",
-    "uring_splice_read",
-)
-WRITES: Tuple[str, ...] = (
-    "write",
-    "writev",
-    "pwrite64",
-    "pwritev",
-    "pwritev2",
-    "sendfile_write",
-    "copy_file_range_write",
-    "splice_write",
-    "aio_pwrite",
-    "aio_pwritev",
-    "uring_write",
-    "uring_writev",
-    "uring_write_fixed",
-    "uring_splice_write",
-)
-SYNCS: Tuple[str, ...] = (
-    "fsync",
-    "fdatasync",
-    "sync_file_range",
-    "aio_fsync",
-    "aio_fdsync",
-    "uring_fsync",
-    "uring_sync_file_range",
-)
-LIFETIME: Tuple[str, ...] = ("open", "close")
-SIZELESS = frozenset(SYNCS + LIFETIME)
-"""System calls that move no data, and so have neither bytes nor size histograms."""
-
 
 def bucket(value: int) -> int:
     """The lower bound of the histogram bucket that `value` (not negative) falls into."""

@@ -22,7 +22,6 @@ from iotrace.profile.model import (
     HEADER_FIELDS,
     HISTOGRAMS,
     MAX_COUNTER,
-    SYNCS,
     FileStats,
     Header,
     Histogram,
@@ -33,6 +32,7 @@ from iotrace.profile.model import (
 from iotrace.profile.parts import Edges, Part, encode, signed
 from iotrace.profile.rows import read_calls, read_file
 from iotrace.profile.schema import APPLICATION_ID, INDEXES, SCALARS, SCHEMA_VERSION, TABLES, VIEWS
+from programs.facts.catalogue import OPERATIONS
 
 _BATCH = 500  # rows per INSERT: amortises the call, keeps memory flat
 _COLUMNS = TABLES["file"].count("\n") - 2  # without the id
@@ -40,6 +40,7 @@ _COLUMNS = TABLES["file"].count("\n") - 2  # without the id
 
 _scalars = attrgetter(*SCALARS)
 _INODE = SCALARS.index("inode")
+_SYNCS = frozenset(operation.name for operation in OPERATIONS if operation.syncs)
 
 
 def _columns(file: FileStats) -> Tuple[Any, ...]:
@@ -48,7 +49,7 @@ def _columns(file: FileStats) -> Tuple[Any, ...]:
         calls += call.calls
         if call.errors:
             errors += sum(call.errors.values())
-        if name in SYNCS:
+        if name in _SYNCS:
             syncs += call.calls
         for lower, count in call.latency_ns.items():
             busy += lower * count

@@ -13,13 +13,13 @@ import json
 import struct
 import time
 from collections import defaultdict
-from typing import Any, Callable, DefaultDict, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, DefaultDict, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
 
-from iotrace.profile.model import READS, SYNCS, WRITES, Histogram, bucket, earliest, latest
+from iotrace.profile.model import Histogram, bucket, earliest, latest
 from iotrace.profile.parts import Edges, Part, encode, signed
 from iotrace.tracing import inflight
 from iotrace.tracing.names import Name, Names
-from programs.facts.catalogue import BY_CODE, OPERATIONS
+from programs.facts.catalogue import BY_CODE, OPERATIONS, READ, WRITE, Operation
 from programs.facts.records import (
     FILE_DELETED,
     FILE_MAPPED,
@@ -53,7 +53,6 @@ _SIZES = struct.Struct(f"<{SIZE_BUCKETS}Q")
 _RUNS = struct.Struct(f"<{RUN_BUCKETS}Q")
 _LATENCIES = struct.Struct(f"<{LATENCY_BUCKETS}Q")
 _NO_RUNS = bytes(Runs.size)
-_COVERING = ("fsync", "fdatasync", "aio_fsync", "aio_fdsync", "uring_fsync")
 
 # Where the histograms are in OpStats.
 _REQUESTED = slice(_HEAD.size, OpHead.size)
@@ -101,28 +100,10 @@ class Clock:
         return monotonic + self._offset if monotonic else None
 
 
-class _Kind(NamedTuple):
-    """What an operation means for its file."""
-
-    code: int
-    name: str
-    start: str  # of its JSON
-    reads: bool
-    writes: bool
-    syncs: bool
-    covers: bool  # a successful one makes durable what was written before
-
-
-_KINDS = [
-    _Kind(o.code, o.name, f'"{o.name}":[', o.name in READS, o.name in WRITES, o.name in SYNCS, o.name in _COVERING)
-    for o in OPERATIONS
-]
-
-
 @functools.lru_cache(maxsize=256)
-def _kinds(mask: int) -> List[_Kind]:
+def _operations(mask: int) -> List[Operation]:
     """The operations in `FileState.operations`."""
-    return [kind for kind in _KINDS if mask >> kind.code & 1]
+    return [operation for operation in OPERATIONS if mask >> operation.code & 1]
 
 
 def _cells(raw: bytes, shape: struct.Struct) -> Histogram:
@@ -229,7 +210,7 @@ class Collector:
                 rest.add_run(values[OpenFile.id.index], direction, values[OpenFile.run.index + direction])
         for _, raw in inflight.requests(self._maps):
             values = Pending.struct.unpack(raw)
-            writes = BY_CODE[values[Pending.op.index]].name in WRITES
+            writes = BY_CODE[values[Pending.op.index]].direction == WRITE
             rest.add_run(values[Pending.id.index], int(writes), values[Pending.broken.index])
         return rest
 
@@ -265,11 +246,11 @@ class Collector:
         for number, call in ((opens, "open"), (closes, "close")):
             if number or call in found.errors:
                 found.add_count(call, number)
-        for kind in _kinds(operations):
-            key = OpKey.struct.pack(file_id, kind.code, 0)
+        for operation in _operations(operations):
+            key = OpKey.struct.pack(file_id, operation.code, 0)
             raw = self._operation(key)
             if raw is not None:
-                found.add(kind, raw)
+                found.add(operation, raw)
                 if read is not None:
                     read.append(key)
         found.add_rest()
@@ -369,19 +350,19 @@ class _Found:
             errors, requested = self.errors.get(name), encode(self.large.get(name, {}))
             self.json.append(f'"{name}":[0,0,null,null,{json.dumps(errors)},{requested or "null"}]')
 
-    def add(self, kind: _Kind, raw: bytes) -> None:
+    def add(self, operation: Operation, raw: bytes) -> None:
         """One operation's OpStats."""
         calls, moved, first, last, lowest, highest, direct, durable = _HEAD.unpack_from(raw)
         self.calls += calls
         start, end = self._unix(first), self._unix(last)
         requested = completed = "null"
-        if kind.syncs:
+        if operation.syncs:
             self.syncs += calls
-            if kind.covers:
+            if operation.covers:
                 self.last_sync = latest(self.last_sync, end)
         else:
-            requested, completed = self._requested(kind, raw[_REQUESTED]), _sizes(raw[_COMPLETED])
-            self._add_transfers(kind, moved, start, end)
+            requested, completed = self._requested(operation, raw[_REQUESTED]), _sizes(raw[_COMPLETED])
+            self._add_transfers(operation, moved, start, end)
             self.direct += direct
             self.durable += durable
             if highest and (self.highest is None or self.highest < highest - 1):
@@ -391,25 +372,25 @@ class _Found:
         runs = raw[_RUN]
         if runs != _NO_RUNS:
             for lower, count in _cells(runs, _RUNS).items():
-                _count(self.runs[kind.writes], lower, count)
+                _count(self.runs[operation.direction == WRITE], lower, count)
         latency, busy = _latencies(raw[_LATENCY])
         self.busy += busy
-        errors = self.errors.pop(kind.name, None) if self.errors else None
+        errors = self.errors.pop(operation.name, None) if self.errors else None
         self.json.append(
-            f"{kind.start}{calls},{moved},{start or 'null'},{end or 'null'},"
+            f'"{operation.name}":[{calls},{moved},{start or "null"},{end or "null"},'
             f"{json.dumps(errors) if errors else 'null'},{requested},{completed},{latency}]"
         )
 
-    def _add_transfers(self, kind: _Kind, moved: int, start: Optional[int], end: Optional[int]) -> None:
-        if kind.reads:
+    def _add_transfers(self, operation: Operation, moved: int, start: Optional[int], end: Optional[int]) -> None:
+        if operation.direction == READ:
             self.bytes_read += moved
             self.first_read, self.last_read = earliest(self.first_read, start), latest(self.last_read, end)
         else:
             self.bytes_written += moved
             self.first_write, self.last_write = earliest(self.first_write, start), latest(self.last_write, end)
 
-    def _requested(self, kind: _Kind, raw: bytes) -> str:
-        large = self.large.pop(kind.name, None) if self.large else None
+    def _requested(self, operation: Operation, raw: bytes) -> str:
+        large = self.large.pop(operation.name, None) if self.large else None
         return encode({**_cells(raw, _SIZES), **large}) or "null" if large else _sizes(raw)
 
 

@@ -17,8 +17,9 @@ import json
 from dataclasses import fields
 from typing import IO, Callable, Dict, Iterable, List, Optional, Union
 
-from iotrace.profile.model import HISTOGRAMS, SIZELESS, FileStats, Header, Histogram, SyscallStats
+from iotrace.profile.model import HISTOGRAMS, FileStats, Header, Histogram, SyscallStats
 from iotrace.text import safe, safe_text
+from programs.facts.catalogue import WITHOUT_DATA
 
 SCHEMA = "iotrace/1"
 
@@ -56,7 +57,7 @@ def _buckets(histogram: Histogram) -> Dict[int, int]:
 
 def syscall_object(name: str, call: SyscallStats) -> Dict[str, object]:
     """One system call; those that move no data have neither bytes nor sizes."""
-    if name in SIZELESS:
+    if name in WITHOUT_DATA:
         return {"calls": call.calls, "errors": call.errors, "latency_ns": _buckets(call.latency_ns)}
     return {
         "calls": call.calls,

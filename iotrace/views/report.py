@@ -19,6 +19,7 @@ from iotrace import text
 from iotrace.errors import UserError
 from iotrace.profile.model import MAX_COUNTER, FileStats, Header, Histogram, SyscallStats, add_headers
 from iotrace.profile.reader import EVERYTHING, FileRow, ProfileReader, Selection, Totals, combined_files, combined_rows
+from programs.facts.catalogue import BY_NAME, WRITE
 
 GROUPS = ("file", "directory", "mount", "extension", "syscall")
 
@@ -327,7 +328,8 @@ def _show_syscalls(screen: Screen, readers: List[ProfileReader], selection: Sele
     for name, (files, call) in _sum_syscalls(readers, selection).items():
         label = screen.label(text.safe_text(name))
         latency[label] = call.latency_ns
-        writes = "write" in name
+        operation = BY_NAME.get(name)  # none: a profile may hold any name
+        writes = operation is not None and operation.direction == WRITE
         totals.append(
             Total(
                 label,
@@ -336,7 +338,7 @@ def _show_syscalls(screen: Screen, readers: List[ProfileReader], selection: Sele
                 call.bytes if writes else 0,
                 call.calls,
                 sum(call.errors.values()),
-                call.calls if "sync" in name else 0,
+                call.calls if operation is not None and operation.syncs else 0,
                 sum(bucket * count for bucket, count in call.latency_ns.items()),
             )
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import List, Optional, Tuple, Type
 
 from asm import U32, U64, Field, Layout, MapSpec, Mem, Register, Slot, r0, r1, r2, r3, r4, r8
-from programs.facts.catalogue import BY_NAME, READ
+from programs.facts.catalogue import OPERATIONS, READ
 from programs.facts.kernel import O_DIRECT, O_DSYNC, RWF_DSYNC, RWF_SYNC
 from programs.facts.records import (
     LATENCY_BUCKETS,
@@ -392,8 +392,9 @@ def sync_result(b: Body, full: str) -> None:
     a.label(succeeded)
     returned(b, op)
     a.ldx(r1, CALL[Call.op])
-    for name in "sync_file_range", "uring_sync_file_range":
-        a.jeq(r1, BY_NAME[name].code, done, "starts writing, promises nothing")
+    for operation in OPERATIONS:
+        if operation.syncs and not operation.covers:
+            a.jeq(r1, operation.code, done, "starts writing, promises nothing")
     _state(b, done)
     a.mov(r4, r0)
     a.mov(r1, 0)

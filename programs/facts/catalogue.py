@@ -50,11 +50,13 @@ READ, WRITE = 0, 1
 
 @dataclass(frozen=True)
 class Operation:
-    """One key of the output.  ``direction`` is READ, WRITE or None for calls that move no data."""
+    """One key of the output, and what a successful call of it means for its file."""
 
     code: int
     name: str
-    direction: Optional[int]
+    direction: Optional[int] = None  # READ, WRITE, or None for calls that move no data
+    syncs: bool = False  # it is one of those that make data durable
+    covers: bool = False  # what was written to the file before it is durable when it returns
 
 
 @dataclass(frozen=True)
@@ -75,58 +77,39 @@ class SystemCall:
         return self.tracepoint or self.name
 
 
+_READS = """
+read readv pread64 preadv preadv2 sendfile_read copy_file_range_read splice_read aio_pread aio_preadv
+uring_read uring_readv uring_read_fixed uring_splice_read
+"""
+_WRITES = """
+write writev pwrite64 pwritev pwritev2 sendfile_write copy_file_range_write splice_write aio_pwrite aio_pwritev
+uring_write uring_writev uring_write_fixed uring_splice_write
+"""
+_SYNCS = "fsync fdatasync sync_file_range aio_fsync aio_fdsync uring_fsync uring_sync_file_range"
+_PROMISE_NOTHING = "sync_file_range uring_sync_file_range"  # sync_file_range(2): neither metadata nor the disk's cache
+_LIFETIME = "open close"
+
+
 def _catalogue() -> List[Operation]:
-    reads = [
-        "read",
-        "readv",
-        "pread64",
-        "preadv",
-        "preadv2",
-        "sendfile_read",
-        "copy_file_range_read",
-        "splice_read",
-        "aio_pread",
-        "aio_preadv",
-        "uring_read",
-        "uring_readv",
-        "uring_read_fixed",
-        "uring_splice_read",
+    """Reads first, then writes, then the rest: the programs tell directions apart by that order."""
+    reads, writes, syncs = _READS.split(), _WRITES.split(), _SYNCS.split()
+    return [
+        Operation(
+            code,
+            name,
+            READ if name in reads else WRITE if name in writes else None,
+            syncs=name in syncs,
+            covers=name in syncs and name not in _PROMISE_NOTHING.split(),
+        )
+        for code, name in enumerate([*reads, *writes, *syncs, *_LIFETIME.split()], 1)
     ]
-    writes = [
-        "write",
-        "writev",
-        "pwrite64",
-        "pwritev",
-        "pwritev2",
-        "sendfile_write",
-        "copy_file_range_write",
-        "splice_write",
-        "aio_pwrite",
-        "aio_pwritev",
-        "uring_write",
-        "uring_writev",
-        "uring_write_fixed",
-        "uring_splice_write",
-    ]
-    others = [
-        "fsync",
-        "fdatasync",
-        "sync_file_range",
-        "aio_fsync",
-        "aio_fdsync",
-        "uring_fsync",
-        "uring_sync_file_range",
-        "open",
-        "close",
-    ]
-    found = [(name, READ) for name in reads] + [(name, WRITE) for name in writes]
-    every: List[Tuple[str, Optional[int]]] = [*found, *((name, None) for name in others)]
-    return [Operation(code, name, direction) for code, (name, direction) in enumerate(every, 1)]
 
 
 OPERATIONS: List[Operation] = _catalogue()
 BY_NAME: Dict[str, Operation] = {operation.name: operation for operation in OPERATIONS}
 BY_CODE: Dict[int, Operation] = {operation.code: operation for operation in OPERATIONS}
+WITHOUT_DATA = frozenset(operation.name for operation in OPERATIONS if operation.direction is None)
+"""Operations that move no data, and so have neither bytes nor sizes."""
 
 # Calls of these kinds move no data but matter to whoever does: they appear in the output only when they fail.
 SYSTEM_CALLS: List[SystemCall] = [

@@ -8,7 +8,6 @@ from typing import Dict, List
 
 import pytest
 
-from iotrace.profile.model import LIFETIME, READS, SYNCS, WRITES
 from programs.facts.catalogue import (
     BY_CODE,
     BY_NAME,
@@ -16,6 +15,7 @@ from programs.facts.catalogue import (
     OPERATIONS,
     READ,
     SYSTEM_CALLS,
+    WITHOUT_DATA,
     WRITE,
     Kind,
     Position,
@@ -55,12 +55,34 @@ def test_every_call_has_a_number_on_x86_64_and_no_old_ones_on_aarch64() -> None:
         assert len(set(numbers.values())) == len(numbers) and max(numbers.values()) < SYSCALL_ROWS
 
 
+KEYS = {
+    READ: """
+        read readv pread64 preadv preadv2 sendfile_read copy_file_range_read splice_read aio_pread aio_preadv
+        uring_read uring_readv uring_read_fixed uring_splice_read
+        """,
+    WRITE: """
+        write writev pwrite64 pwritev pwritev2 sendfile_write copy_file_range_write splice_write aio_pwrite aio_pwritev
+        uring_write uring_writev uring_write_fixed uring_splice_write
+        """,
+    None: """
+        fsync fdatasync sync_file_range aio_fsync aio_fdsync uring_fsync uring_sync_file_range open close
+        """,
+}
+"""The keys of the output: a contract, so none may go or change its meaning."""
+
+
 def test_operations_are_the_keys_of_the_output() -> None:
-    """Of the profile's model, in its directions; asynchronous ones are not system calls of their own."""
-    assert set(BY_NAME) == set(READS + WRITES + SYNCS + LIFETIME)
-    for operation in OPERATIONS:
-        expected = READ if operation.name in READS else WRITE if operation.name in WRITES else None
-        assert operation.direction == expected
+    found = {name: operation.direction for name, operation in BY_NAME.items()}
+    assert found == {name: direction for direction, names in KEYS.items() for name in names.split()}
+
+
+def test_what_makes_data_durable() -> None:
+    """sync_file_range(2) warns that it writes neither metadata nor the disk's cache, so nothing is safe after it."""
+    syncs = {operation.name for operation in OPERATIONS if operation.syncs}
+    assert syncs == {name for name in KEYS[None].split() if "sync" in name}
+    promises = {operation.name for operation in OPERATIONS if operation.covers}
+    assert promises == {"fsync", "fdatasync", "aio_fsync", "aio_fdsync", "uring_fsync"}
+    assert set(KEYS[None].split()) == WITHOUT_DATA
 
 
 def test_codes_tell_directions_apart_by_order() -> None:
