@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-from typing import Iterator, NamedTuple
+from typing import Iterator, NamedTuple, Optional
 
 from iotrace import __version__, text
 from iotrace.errors import Failure
 from iotrace.kernel import facts, offsets, uring
 from iotrace.kernel.way_in import choose
-from iotrace.tracing.session import Session, Settings, coverage
+from iotrace.tracing.coverage import coverage
+from iotrace.tracing.session import Session, Settings
+from programs.facts.kernel import Uring
 from pybpf import features
 from pybpf.features import State
 from pybpf.privileges import Capability, capabilities, memlock
@@ -111,16 +113,15 @@ def _kernel() -> Iterator[Finding]:
         yield Finding("attach", "ok", why)
     except Failure as error:
         yield Finding("attach", "!", str(error))
-    for what, how in coverage(choose("auto"), io_uring=_io_uring()).items():
+    for what, how in coverage(choose("auto"), _io_uring()).items():
         yield Finding(what, "ok" if how == "full" else "no", how)
 
 
-def _io_uring() -> str:
+def _io_uring() -> Optional[Uring]:
     try:
-        shown = uring.find(offsets.kernel_types())
+        return uring.find(offsets.kernel_types())
     except Failure:
-        shown = None  # no type information
-    return uring.coverage(shown)
+        return None  # no type information
 
 
 def _calibration() -> Finding:

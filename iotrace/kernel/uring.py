@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional
 
 from programs.facts.kernel import URING_EVENTS, URING_MEMBERS, Uring
-from programs.facts.records import NOTE_ABSENT, NOTE_SILENT, Pending, PendingKey
-from programs.requests.uring.shapes import OPCODES, WORKER, Shape, known, needed
+from programs.requests.uring.shapes import OPCODES, WORKER, needed
 from pybpf import features
-from pybpf.programs import Program
 from pybpf.types.btf import Btf, MissingMember
 
 _MAY_LACK = {"node.file", "ring.completing", "request.list", *WORKER, *(m for k in OPCODES.values() for m in needed(k))}
 _NEEDED = ("taken", "refused", "completed")
-_UNSEEN = "uring_unseen"
-SETUP = "io_uring_setup"
 _OVERFLOW_ARGUMENTS = 5  # ring, user data, result, flags, the entry on the list
 _REQUEST = "io_kiocb"
 
@@ -70,42 +66,3 @@ def _argument(btf: Btf, event: str) -> Optional[int]:
     if _REQUEST in arguments:
         return arguments.index(_REQUEST)
     return 1 if arguments[0] in ("", "io_ring_ctx") and arguments[1:2] == [""] else None
-
-
-def settle(requests: Iterable[Tuple[bytes, bytes]], programs: Sequence[Program]) -> int:
-    """Account for silent requests, of which the kernel shows failures alone: what has not failed by now is done.
-
-    How many others are still in flight. Call it when nothing is traced any more, and once.
-    """
-    settler = next((program for program in programs if program.name == _UNSEEN), None)
-    left = set()
-    for raw_key, raw in list(requests):
-        key, note = PendingKey.unpack(raw_key), Pending.unpack(raw)
-        if key["owner"]:
-            continue  # Linux AIO's
-        if note["marks"] & NOTE_SILENT and settler is not None:
-            settler.run(key["request"])
-        elif not note["marks"] & NOTE_ABSENT:
-            left.add(key["request"])  # a splice has two notes
-    return len(left)
-
-
-# What requests of a shape do, that a kernel may show too little of.
-_DONE_BY = {Shape.SPLICE: "splices", Shape.OPEN: "opens", Shape.CLOSE: "closes"}
-
-
-def coverage(shown: Optional[Uring], in_flight: int = 0, rings: Optional[int] = None) -> str:
-    """What a run sees of io_uring, for its profile; `in_flight` are requests whose completion it did not see.
-
-    `rings` were made by what was traced, None if nobody knows.
-    """
-    if shown is None:
-        made = "" if rings is None else f"; {rings or 'no'} ring{'' if rings == 1 else 's'} made"
-        has_types = features.FEATURES["kernel_btf"].supported()
-        reason = "this kernel does not show its requests" if has_types else "this kernel has no type information (BTF)"
-        return f"none: {reason}{made}"
-    seen = {kind.shape for kind in known(shown).values()}
-    lacks = [f"no {what}" for shape, what in _DONE_BY.items() if shape not in seen]
-    if in_flight:
-        lacks.append(f"{in_flight} requests were not seen to complete")
-    return f"partial: {', '.join(lacks)}" if lacks else "full"

@@ -36,7 +36,6 @@ from programs.facts.records import (
     FileKey,
     FileState,
     Latency,
-    Lost,
     OpenFile,
     OpHead,
     OpKey,
@@ -45,7 +44,7 @@ from programs.facts.records import (
     Runs,
     TallyKey,
 )
-from pybpf.maps import Array, Map
+from pybpf.maps import Map
 
 _ID = struct.Struct("<Q")
 _HEAD = struct.Struct("<8Q")
@@ -177,10 +176,6 @@ class Collector:
             return None if raw is None else raw + b"".join(part(key) or none for part, none in parts)
 
         return find
-
-    def lost(self) -> Dict[str, int]:
-        """The programs' own account of what they could not record."""
-        return dict(zip(Lost.fields, Lost.struct.unpack(Array.of(self._maps["lost"]).at(0))))
 
     def finish(self) -> Iterator[Part]:
         """What is left in the maps when tracing has ended: every file, in the order of first sight."""

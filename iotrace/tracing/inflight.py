@@ -1,17 +1,29 @@
-"""Requests in flight, of Linux AIO and io_uring, as the programs have noted them."""
+"""Requests in flight, of Linux AIO and io_uring, as the programs have noted them; what becomes of them at the end."""
 
 from __future__ import annotations
 
-from typing import Any, Iterator, List, Mapping, Tuple
+from typing import Any, Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
-from programs.facts.records import NOTE_BUSY, Note, Pending, PendingKey
+from programs.facts.records import NOTE_ABSENT, NOTE_BUSY, NOTE_SILENT, Note, Pending, PendingKey
 from pybpf.maps import Array, Map
+from pybpf.programs import Program
 
 _WORDS = Note.size // 8
+_UNSEEN = "uring_unseen"  # the program that accounts for a silent request
+
+
+class Left(NamedTuple):
+    """How many requests were not seen to complete: still in flight, or reaped where no program looks."""
+
+    aio: int = 0
+    uring: int = 0
+
+
+NOTHING_LEFT = Left()
 
 
 def requests(maps: Mapping[str, Map[Any]]) -> Iterator[Tuple[bytes, bytes]]:
-    """PendingKey and Pending of each."""
+    """PendingKey and Pending of each request in flight."""
     yield from maps["pending"].items()
     for place in _taken(maps):
         values = Note.struct.unpack_from(place)
@@ -22,7 +34,8 @@ def requests(maps: Mapping[str, Map[Any]]) -> Iterator[Tuple[bytes, bytes]]:
 
 
 def in_places(maps: Mapping[str, Map[Any]]) -> Iterator[int]:
-    """The files of those that are not in `pending`, while others come and go: who is there throughout is among them."""
+    """The files of the requests that are not in `pending`, while others come and go: a request that is there
+    throughout is among them."""
     for place in _taken(maps):
         yield Note.struct.unpack_from(place)[Note.pending[Pending.id].index]
 
@@ -35,3 +48,22 @@ def _taken(maps: Mapping[str, Map[Any]]) -> List[bytes]:
     with memoryview(notes.mmap()) as view, view.cast("Q") as words:
         owners = words[Note.request.offset // 8 : notes.max_entries * _WORDS : _WORDS].tolist()
         return [bytes(view[index * Note.size : (index + 1) * Note.size]) for index, owner in enumerate(owners) if owner]
+
+
+def settle(noted: Iterable[Tuple[bytes, bytes]], programs: Sequence[Program]) -> Left:
+    """Account for the silent requests of io_uring, of which the kernel shows failures alone: one that has not failed
+    by now has done all that it should. Returns how many others are left.
+
+    `noted` is what `requests` finds; `programs` are those of the run. Call it once, when nothing is traced any more.
+    """
+    settler = next((program for program in programs if program.name == _UNSEEN), None)
+    aio, uring = 0, set()
+    for raw_key, raw in list(noted):
+        key, note = PendingKey.unpack(raw_key), Pending.unpack(raw)
+        if key["owner"]:
+            aio += 1
+        elif note["marks"] & NOTE_SILENT and settler is not None:
+            settler.run(key["request"])
+        elif not note["marks"] & NOTE_ABSENT:
+            uring.add(key["request"])  # a splice has two notes
+    return Left(aio, len(uring))

@@ -12,23 +12,23 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple, Type, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, Type, Union
 
 import asm
 from iotrace import __version__
 from iotrace.errors import Failure, UserError
 from iotrace.globs import Selection
-from iotrace.kernel import cache, plan, uring, way_in
+from iotrace.kernel import cache, plan, way_in
 from iotrace.profile.model import Header
 from iotrace.profile.parts import Part
-from iotrace.tracing import aio, eviction, inflight, processes
+from iotrace.tracing import aio, eviction, inflight, losses, processes
 from iotrace.tracing.attach import Attachment
 from iotrace.tracing.collector import Clock, Collector
+from iotrace.tracing.coverage import coverage
 from iotrace.tracing.names import Names
 from programs.facts import maps, records
 from programs.facts.catalogue import SWITCH
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 DEFAULT_FILES, DEFAULT_FILES_AT_ONCE = 131072, 16384
 PERF_PAGES = 128
 GENERATIONS = 1 << 20
-_SPARE = re.compile(r"_s\d+$")
 
 
 @dataclass
@@ -92,7 +91,7 @@ class Session:
         """
         self.settings = settings
         self._stack = ExitStack()
-        self._misses = 0
+        self._skipped = 0
         self._all_stacks = False
         self.ended_ns = 0
         try:
@@ -340,10 +339,8 @@ class Session:
         calls, moved = self.activity()
         then, calls_then, moved_then = self._before
         self._before = (now, calls, moved)
-        told = records.Lost.unpack(Array.of(self.maps["lost"]).at(0))
         span = max(now - then, 1e-3)
-        lost = told["calls"] + told["tallies"] + told["iovecs"]
-        return (calls - calls_then) / span, (moved - moved_then) / span, lost
+        return (calls - calls_then) / span, (moved - moved_then) / span, losses.so_far(losses.read(self.maps))
 
     def stop(self) -> None:
         """End tracing; what was counted can still be read.  Calls under way are still accounted for on their return."""
@@ -351,32 +348,25 @@ class Session:
             return
         self._switch(on=False)
         self.ended_ns = time.time_ns()
-        self._misses = self._skipped()
-
-    def _skipped(self) -> int:
-        """How many events the kernel did not show the programs, at most: one is lost only if every copy was skipped."""
-        skipped: Dict[str, List[int]] = {}
-        for program in self.programs:
-            skipped.setdefault(_SPARE.sub("", program.name), []).append(program.info().recursion_misses)
-        return sum(min(copies) for copies in skipped.values())
+        self._skipped = losses.skipped(self.programs)
 
     # -- the result -------------------------------------------------------------------------------------------------
 
     def finish(self, command: Optional[List[str]] = None, overhead: Optional[Dict[str, object]] = None) -> int:
         """Stop, and put the profile in its place; how many files it has.  ``write_to`` has said where that is."""
         self.stop()
-        in_flight = uring.settle(inflight.requests(self.maps), self.programs)
+        left = inflight.settle(inflight.requests(self.maps), self.programs)
         self._take_names()
         for part in self.collector.finish():
             self._keep(part)
-        return self.writer.finish(self._header(command, in_flight, overhead or {}))
+        return self.writer.finish(self._header(command, left, overhead or {}))
 
     def _keep(self, part: Part) -> None:
         if self._selected(part.path):
             self.writer.add(part)
 
-    def _header(self, command: Optional[List[str]], in_flight: int, overhead: Dict[str, object]) -> Header:
-        told = self.collector.lost()
+    def _header(self, command: Optional[List[str]], left: inflight.Left, overhead: Dict[str, object]) -> Header:
+        account = losses.read(self.maps)
         system = os.uname()
         return Header(
             version=__version__,
@@ -390,34 +380,17 @@ class Session:
             attach=way_in.NAMES[self.attach_method],
             coverage=coverage(
                 self.attach_method,
+                self.kernel.uring,
                 self.attachment.missing,
-                uring.coverage(
-                    self.kernel.uring,
-                    in_flight + told["requests"],
-                    None if uring.SETUP in self.attachment.missing else told["rings"],
-                ),
-                aio.coverage(aio.unfinished(inflight.requests(self.maps)), self.attachment.missing),
+                left._replace(uring=left.uring + account["requests"]),
+                account["rings"],
             ),
-            lost=self._lost(),
+            lost=losses.losses(
+                account, skipped=self._skipped, unnamed=self.collector.unnamed, truncated=self.names.truncated
+            ),
             unattributed={name: dict(errors) for name, errors in sorted(self.collector.unattributed.items())},
             overhead=overhead,
         )
-
-    def _lost(self) -> Dict[str, int]:
-        """What the user must know is missing; keys beyond the first three only where they are not zero."""
-        told = self.collector.lost()
-        result = {
-            "events": self._misses + told["tallies"],
-            "files": told["files"] + self.collector.unnamed,
-            "calls": told["calls"],
-        }
-        more = {
-            "processes": told["targets"],
-            "iovecs": told["iovecs"],
-            "calls_of_32_bit_tasks": told["compat"],
-            "truncated_paths": self.names.truncated,
-        }
-        return {**result, **{name: count for name, count in more.items() if count}}
 
     def close(self) -> None:
         """Release everything; twice does nothing."""
@@ -438,19 +411,3 @@ def open_tracefs() -> Tracefs:
         return Tracefs.open()
     except TracefsError as error:
         raise Failure(str(error)) from error
-
-
-def coverage(
-    attach: str, missing: Sequence[str] = (), io_uring: str = "none", linux_aio: str = "full"
-) -> Dict[str, str]:
-    """What a run sees of each family of calls; `missing` are system calls that it cannot see."""
-    thirty_two = "none: left out; what was seen of them is counted in lost" if attach == "raw" else "none: left out"
-    absent = [name for name in missing if name not in (*aio.CALLS, uring.SETUP)]
-    return {
-        "synchronous": f"partial: no {', '.join(absent)}" if absent else "full",
-        "sendfile": "full",
-        "aio": linux_aio,
-        "io_uring": io_uring,
-        "mmap": "marked: mapped memory is read and written without a system call",
-        "32-bit tasks": thirty_two,
-    }

@@ -33,7 +33,6 @@ from programs.facts.records import (
     FileKey,
     FileState,
     Latency,
-    Lost,
     OpenFile,
     OpenKey,
     OpHead,
@@ -77,7 +76,7 @@ class Kernel:
 
     def __init__(self, big_values: bool) -> None:
         self.big_values = big_values
-        names = ("files", "states", "operations", "completed", "latency", "runs", "opens", "pending", "tallies", "lost")
+        names = ("files", "states", "operations", "completed", "latency", "runs", "opens", "pending", "tallies")
         self.maps: Dict[str, Any] = {name: Contents() for name in names}
         self.names = Names()
         self.states: Dict[int, Dict[str, int]] = {}
@@ -307,12 +306,6 @@ def test_the_last_name_of_a_path_is_that_of_its_last_file(kernel: Kernel) -> Non
     kernel.file(2, b"/a", inode=2)
     kernel.names.renamed = {1: b"/b", 2: b"/c"}
     assert kernel.files()[b"/a"].renamed_to == b"/c"
-
-
-def test_what_was_lost_by_name() -> None:
-    kernel = Kernel(True)
-    kernel.maps["lost"].records.append((bytes(4), Lost.pack(calls=1, depth=2)))
-    assert kernel.collector().lost() == {**dict.fromkeys(Lost.fields, 0), "calls": 1, "depth": 2}
 
 
 def test_buckets_are_those_of_the_model() -> None:

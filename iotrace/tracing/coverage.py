@@ -1,0 +1,70 @@
+"""What a run sees of each family of calls, in words: `Header.coverage` of a profile, and what doctor shows.
+
+A value is "full", or begins with "partial" or "none" and says what is missing.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, Optional, Sequence
+
+from iotrace.tracing.inflight import NOTHING_LEFT, Left
+from programs.facts.kernel import Uring
+from pybpf import features
+
+AIO_CALLS = ("io_setup", "io_destroy", "io_submit", "io_getevents", "io_pgetevents")
+URING_SETUP = "io_uring_setup"
+
+
+def coverage(
+    attach: str,
+    shown: Optional[Uring],
+    missing: Sequence[str] = (),
+    left: Left = NOTHING_LEFT,
+    rings: Optional[int] = None,
+) -> Dict[str, str]:
+    """Family of calls -> what a run sees of it.
+
+    `attach` is the way in, `shown` how the kernel shows io_uring's requests, `missing` are system calls that cannot be
+    traced, `left` are requests whose completion was not seen. `rings` were made by what was traced; None if that was
+    not counted.
+    """
+    thirty_two = "none: left out; what was seen of them is counted in lost" if attach == "raw" else "none: left out"
+    return {
+        "synchronous": _synchronous(missing),
+        "sendfile": "full",
+        "aio": linux_aio(left.aio, missing),
+        "io_uring": io_uring(shown, left.uring, None if URING_SETUP in missing else rings),
+        "mmap": "marked: mapped memory is read and written without a system call",
+        "32-bit tasks": thirty_two,
+    }
+
+
+def _synchronous(missing: Sequence[str]) -> str:
+    absent = [name for name in missing if name not in (*AIO_CALLS, URING_SETUP)]
+    return f"partial: no {', '.join(absent)}" if absent else "full"
+
+
+def linux_aio(left: int = 0, missing: Sequence[str] = ()) -> str:
+    """What a run sees of Linux AIO; `left` requests were not seen to complete, `missing` calls cannot be traced."""
+    absent = [name for name in missing if name in AIO_CALLS]
+    if absent:
+        return f"none: no {', '.join(absent)}"
+    return f"partial: {left} requests were not seen to complete" if left else "full"
+
+
+def io_uring(shown: Optional[Uring], left: int = 0, rings: Optional[int] = None) -> str:
+    """What a run sees of io_uring; the arguments are those of `coverage`, `left` requests were not seen to complete."""
+    if shown is None:
+        made = "" if rings is None else f"; {rings or 'no'} ring{'' if rings == 1 else 's'} made"
+        has_types = features.FEATURES["kernel_btf"].supported()
+        reason = "this kernel does not show its requests" if has_types else "this kernel has no type information (BTF)"
+        return f"none: {reason}{made}"
+    from programs.requests.uring.shapes import Shape, known  # noqa: PLC0415 - a run needs them at its end alone
+
+    # What requests of a shape do, that a kernel may show too little of.
+    done_by = {Shape.SPLICE: "splices", Shape.OPEN: "opens", Shape.CLOSE: "closes"}
+    seen = {kind.shape for kind in known(shown).values()}
+    lacks = [f"no {what}" for shape, what in done_by.items() if shape not in seen]
+    if left:
+        lacks.append(f"{left} requests were not seen to complete")
+    return f"partial: {', '.join(lacks)}" if lacks else "full"

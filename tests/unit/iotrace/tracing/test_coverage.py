@@ -1,0 +1,103 @@
+"""What a profile says of the calls and requests that a run saw, and of those that it did not."""
+
+from __future__ import annotations
+
+from typing import Dict, List, Optional, Sequence
+
+import pytest
+
+from iotrace.tracing.coverage import coverage, io_uring, linux_aio
+from iotrace.tracing.inflight import Left
+from programs.facts.kernel import URING_MEMBERS, Uring
+from pybpf import features
+
+SHOWN = Uring({}, {}, dict.fromkeys(URING_MEMBERS, 0))
+
+
+def without(*parts: str) -> Uring:
+    return Uring({}, {}, {name: at for name, at in SHOWN.offsets.items() if not name.startswith(parts)})
+
+
+@pytest.fixture(autouse=True)
+def has_types(monkeypatch: pytest.MonkeyPatch) -> List[str]:
+    """The features of the kernel; a test may take some away."""
+    names = ["kernel_btf"]
+    monkeypatch.setattr(features.Feature, "supported", lambda feature: feature.name in names)
+    return names
+
+
+@pytest.mark.parametrize(
+    ("shown", "left", "rings", "expected"),
+    [
+        (SHOWN, 0, 4, "full"),
+        (SHOWN, 7, 4, "partial: 7 requests were not seen to complete"),
+        (without("splice"), 0, 4, "partial: no splices"),
+        (without("open", "close"), 3, 4, "partial: no opens, no closes, 3 requests were not seen to complete"),
+        (without("node", "ring.completing", "request.list", "task", "worker"), 0, 4, "full"),
+        (None, 0, None, "none: this kernel does not show its requests"),
+        (None, 0, 0, "none: this kernel does not show its requests; no rings made"),
+        (None, 0, 1, "none: this kernel does not show its requests; 1 ring made"),
+        (None, 0, 2, "none: this kernel does not show its requests; 2 rings made"),
+    ],
+)
+def test_io_uring(shown: Optional[Uring], left: int, rings: Optional[int], expected: str) -> None:
+    assert io_uring(shown, left, rings) == expected
+
+
+def test_io_uring_without_type_information(has_types: List[str]) -> None:
+    has_types.clear()
+    assert io_uring(None) == "none: this kernel has no type information (BTF)"
+
+
+@pytest.mark.parametrize(
+    ("left", "missing", "expected"),
+    [
+        (0, (), "full"),
+        (4, (), "partial: 4 requests were not seen to complete"),
+        (0, ("preadv2", "io_setup", "io_submit"), "none: no io_setup, io_submit"),
+        (4, ("io_setup",), "none: no io_setup"),
+        (0, ("preadv2",), "full"),
+    ],
+)
+def test_linux_aio(left: int, missing: Sequence[str], expected: str) -> None:
+    assert linux_aio(left, missing) == expected
+
+
+@pytest.mark.parametrize(
+    ("missing", "expected"),
+    [
+        (
+            (),
+            {
+                "synchronous": "full",
+                "aio": "full",
+                "io_uring": "none: this kernel does not show its requests; 3 rings made",
+            },
+        ),
+        (
+            ("preadv2", "io_uring_setup", "io_getevents", "copy_file_range"),
+            {
+                "synchronous": "partial: no preadv2, copy_file_range",
+                "aio": "none: no io_getevents",
+                "io_uring": "none: this kernel does not show its requests",
+            },
+        ),
+    ],
+)
+def test_a_call_that_cannot_be_traced_is_told_in_its_own_family(
+    missing: Sequence[str], expected: Dict[str, str]
+) -> None:
+    told = coverage("raw", None, missing, rings=3)
+    assert {family: told[family] for family in expected} == expected
+
+
+def test_every_family_has_its_own_requests_that_were_not_seen_to_complete() -> None:
+    told = coverage("raw", SHOWN, left=Left(aio=2, uring=3))
+    assert told["aio"] == "partial: 2 requests were not seen to complete"
+    assert told["io_uring"] == "partial: 3 requests were not seen to complete"
+    assert told["synchronous"] == "full"
+
+
+def test_calls_of_32_bit_tasks_are_seen_by_raw_tracepoints_alone() -> None:
+    assert "counted in lost" in coverage("raw", SHOWN)["32-bit tasks"]
+    assert "counted in lost" not in coverage("perf", SHOWN)["32-bit tasks"]
