@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import subprocess
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, List, Union
 
 import pytest
 
@@ -100,7 +100,11 @@ def test_pretending_to_be_old(as_old_as: Callable[[int, int], None]) -> None:
 
 
 def test_what_cannot_be_told_is_asked_again() -> None:
-    answers = [BpfError(errno.EPERM, "BPF_MAP_CREATE"), BpfError(errno.EPERM, "BPF_MAP_CREATE"), True]
+    answers: List[Union[BpfError, bool]] = [
+        BpfError(errno.EPERM, "BPF_MAP_CREATE"),
+        BpfError(errno.EPERM, "BPF_MAP_CREATE"),
+        True,
+    ]
 
     def probe() -> bool:
         answer = answers.pop(0)

@@ -13,6 +13,7 @@ from iotrace.kernel import cache, plan
 from iotrace.profile import reader as profile
 from iotrace.profile.writer import Writer
 from iotrace.tracing.session import Session, Settings
+from programs.facts.kernel import Options
 from pybpf import features
 
 
@@ -70,7 +71,7 @@ def test_a_plan_that_the_kernel_refuses_is_made_anew(place: Path, monkeypatch: p
     broken = {name: program._replace(code=program.code[:-8]) for name, program in good.form.programs.items()}
     spoiled = replace(good, form=good.form._replace(programs=broken))
     (file,) = place.iterdir()
-    words = plan.identity(plan.Options(attach="auto"), "auto")
+    words = plan.identity(Options(attach="auto"), "auto")
     assert words is not None
     cache.store(words, spoiled.packed())
     assert list(place.iterdir()) == [file]
@@ -83,7 +84,7 @@ def test_a_plan_that_the_kernel_refuses_is_made_anew(place: Path, monkeypatch: p
 
 def test_what_is_no_plan_is_made_anew(place: Path) -> None:
     start().close()
-    words = plan.identity(plan.Options(attach="auto"), "auto")
+    words = plan.identity(Options(attach="auto"), "auto")
     assert words is not None
     assert cache.load(words) is not None
     cache.store(words, b"something else")
@@ -93,4 +94,4 @@ def test_what_is_no_plan_is_made_anew(place: Path) -> None:
 
 def test_a_pretended_kernel_keeps_nothing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "_pretended", (4, 14))
-    assert plan.identity(plan.Options(), "auto") is None
+    assert plan.identity(Options(), "auto") is None

@@ -658,7 +658,7 @@ def name_thread(name: bytes) -> None:
     assert LIBC.prctl(PR_SET_NAME, name, 0, 0, 0) == 0
 
 
-def in_thread(work: Callable[[], None]) -> None:
+def in_thread(work: Callable[[], object]) -> None:
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()

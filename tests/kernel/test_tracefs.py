@@ -7,6 +7,7 @@ from typing import Callable
 
 import pytest
 
+from pybpf import syscalls
 from pybpf.syscalls import BpfError
 from pybpf.types import tracefs as module
 from pybpf.types.tracefs import Tracefs, TracefsError
@@ -47,8 +48,8 @@ def test_when_nothing_works(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(module, "_USUAL", ())
     monkeypatch.setattr(module, "_mounted", list)
-    monkeypatch.setattr(module.syscalls, "mount_detached", refuse)
-    monkeypatch.setattr(module.syscalls, "mount", refuse)
+    monkeypatch.setattr(syscalls, "mount_detached", refuse)
+    monkeypatch.setattr(syscalls, "mount", refuse)
     with pytest.raises(TracefsError, match=r"cannot be: tracefs on /somewhere: mount: .*EPERM.*run as root") as failed:
         Tracefs.open()
     assert "\n" not in str(failed.value)

@@ -29,7 +29,7 @@ def asked(mnt_ns: int, paths: List[bytes]) -> List[Tuple[object, object]]:
     found: List[Tuple[object, object]] = []
     with Whereabouts(patience=PATIENCE) as whereabouts:
         for answers in whereabouts.ask(mnt_ns, paths):
-            found += [(answer.error, (identities([answer]) or [None])[0]) for answer in answers]
+            found += [(answer.error, next(iter(identities([answer])), None)) for answer in answers]
     return found
 
 

@@ -2,110 +2,90 @@
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
-from typing import Dict, List
+from typing import Dict, List, Optional
 
 import pytest
 
-TOOLS = Path(__file__).resolve().parents[2] / "tools"
+from tools.benchmark import calls, command, machine, rows
+from tools.benchmark.rows import Row
 
 
-@pytest.fixture(scope="module")
-def bench() -> ModuleType:
-    """tools/bench, with what it imports."""
-    before = list(sys.path)
-    loader = importlib.machinery.SourceFileLoader("bench_tool", str(TOOLS / "bench"))
-    spec = importlib.util.spec_from_loader("bench_tool", loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    sys.path[:] = before
-    return module
-
-
-def matrix(bench: ModuleType, **ns: Dict[str, List[float]]) -> object:
+def matrix(**ns: Dict[str, List[float]]) -> calls.Matrix:
     """Measurements: variant=title -> one number a round; underscores stand for hyphens."""
-    calls = bench.calls
     works = [work for work in calls.WORKS if work.title in ns["untraced"]]
-    made = calls.Matrix(None, None, None, works, 300_000)
-    made.ns = {name.replace("_", "-"): numbers for name, numbers in ns.items()}
-    return made
+    return calls.Matrix(works, 300_000, {name.replace("_", "-"): numbers for name, numbers in ns.items()})
 
 
-def verdicts(bench: ModuleType, **ns: Dict[str, List[float]]) -> Dict[str, object]:
-    return {row.what: row.met for row in bench.calls.rows(matrix(bench, **ns))}
+def verdicts(**ns: Dict[str, List[float]]) -> Dict[str, Optional[bool]]:
+    return {row.what: row.met for row in calls.rows(matrix(**ns))}
 
 
-def test_what_is_added_is_taken_round_by_round(bench: ModuleType) -> None:
+def test_what_is_added_is_taken_round_by_round() -> None:
     """500, 600 and 700 ns untraced, each of them 100 ns more with something attached."""
-    made = matrix(bench, untraced={"pread64": [500, 600, 700]}, iotrace_raw={"pread64": [600, 700, 800]})
-    assert made.added("iotrace-raw", "pread64") == [100, 100, 100]  # type: ignore[attr-defined]
+    made = matrix(untraced={"pread64": [500, 600, 700]}, iotrace_raw={"pread64": [600, 700, 800]})
+    assert made.added("iotrace-raw", "pread64") == [100, 100, 100]
 
 
 @pytest.mark.parametrize(
     ("ours", "clang", "bpftrace", "met"),
     [(80, 100, 480, True), (81, 100, 600, False), (80, 100, 479, False), (80, None, 480, True), (80, None, None, None)],
 )
-def test_a_traced_call_is_held_against_its_peers(
-    bench: ModuleType, ours: float, clang: float, bpftrace: float, met: bool
-) -> None:
+def test_a_traced_call_is_held_against_its_peers(ours: float, clang: float, bpftrace: float, met: bool) -> None:
     ns = {"untraced": {"pread64": [1000.0]}, "iotrace_raw": {"pread64": [1000.0 + ours]}}
     for name, added in (("clang", clang), ("bpftrace", bpftrace)):
         if added is not None:
             ns[name] = {"pread64": [1000.0 + added]}
-    assert verdicts(bench, **ns) == {"ns added to a traced pread64": met}
+    assert verdicts(**ns) == {"ns added to a traced pread64": met}
 
 
 @pytest.mark.parametrize(("ours", "met"), [(115, True), (116, False)])
-def test_a_bystander_is_held_against_empty_programs(bench: ModuleType, ours: float, met: bool) -> None:
+def test_a_bystander_is_held_against_empty_programs(ours: float, met: bool) -> None:
     found = verdicts(
-        bench, untraced={"~getppid": [100]}, empty_raw={"~getppid": [200]}, iotrace_raw={"~getppid": [100 + ours]}
+        untraced={"~getppid": [100]}, empty_raw={"~getppid": [200]}, iotrace_raw={"~getppid": [100 + ours]}
     )
     assert found == {"ns added to getppid of a process that is not traced": met}
 
 
-def test_threads_that_share_a_file_must_be_counted_exactly(bench: ModuleType) -> None:
+def test_threads_that_share_a_file_must_be_counted_exactly() -> None:
     ns = {"untraced": {"pread64": [500.0], "pread64 x2": [500.0]}}
     what = "ns added to a pread64, two threads on one file"
     wrong = "iotrace-raw counted 1 of 2 calls of pread64"
     for shared, problem, met in ((149.0, "", True), (151.0, "", False), (149.0, wrong, False)):
-        made = matrix(bench, **ns, iotrace_raw={"pread64": [600.0], "pread64 x2": [500.0 + shared]})
-        made.problems = [problem] if problem else []  # type: ignore[attr-defined]
-        assert {row.what: row.met for row in bench.calls.rows(made)}[what] is met
+        made = matrix(**ns, iotrace_raw={"pread64": [600.0], "pread64 x2": [500.0 + shared]})
+        made.problems = [problem] if problem else []
+        assert {row.what: row.met for row in calls.rows(made)}[what] is met
 
 
-def test_the_document_keeps_what_is_not_between_the_marks(bench: ModuleType, tmp_path: Path) -> None:
+def test_the_document_keeps_what_is_not_between_the_marks(tmp_path: Path) -> None:
     path = tmp_path / "README"
-    path.write_text("before\n" + bench.MARKS[0] + "old\n" + bench.MARKS[1] + "after\n")
+    path.write_text("before\n" + command.MARKS[0] + "old\n" + command.MARKS[1] + "after\n")
     for value in ("first", "second"):
-        bench.put(path, None, [bench.Row("stop", "what", value, "goal", True)])
+        command.put(path, None, [Row("stop", "what", value, "goal", True)])
     text = path.read_text()
-    assert text.startswith("before\n" + bench.MARKS[0]) and text.endswith(bench.MARKS[1] + "after\n")
+    assert text.startswith("before\n" + command.MARKS[0]) and text.endswith(command.MARKS[1] + "after\n")
     assert "| what | second | goal | yes |" in text and "first" not in text and "old" not in text
     path.write_text("no marks")
-    with pytest.raises(bench.BenchError):
-        bench.put(path, None, [])
+    with pytest.raises(machine.BenchError):
+        command.put(path, None, [])
 
 
-def test_rows_fit_their_columns(bench: ModuleType) -> None:
-    long = bench.Row("stop", "word " * 30, "value " * 40, "goal " * 20, False)
-    lines = list(bench.rows.plain([long]))
-    assert max(map(len, lines)) <= bench.rows.WIDTH
+def test_rows_fit_their_columns() -> None:
+    long = Row("stop", "word " * 30, "value " * 40, "goal " * 20, False)
+    lines = list(rows.plain([long]))
+    assert max(map(len, lines)) <= rows.WIDTH
     assert " ".join(lines).count("value") == 40
 
 
 @pytest.fixture(scope="module")
-def helpers(bench: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def helpers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("cc") is None:
         pytest.skip("no C compiler")
     directory = tmp_path_factory.mktemp("helpers")
-    sys.modules["benchmark.machine"].compile_helpers(directory)
+    machine.compile_helpers(directory)
     return directory
 
 
@@ -124,8 +104,7 @@ def test_the_measured_files_are_there(helpers: Path, tmp_path: Path) -> None:
     assert made == len(sizes) == 1200 and set(sizes) == {100} and begun < ended
 
 
-def test_a_command_is_measured(bench: ModuleType, helpers: Path) -> None:
-    machine = sys.modules["benchmark.machine"]
+def test_a_command_is_measured(helpers: Path) -> None:
     done = machine.measured(helpers, [sys.executable, "-c", "x = b'a' * (64 << 20); print('out'); raise SystemExit(3)"])
     assert (done.status, done.stdout) == (3, "out\n")
     assert 64 << 10 < done.peak_kib < 128 << 10

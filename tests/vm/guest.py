@@ -1,8 +1,8 @@
 """Runs in the guest, with its Python alone: iotrace on workloads whose answers are known, one line of JSON for each.
 
-    python3 guest.py IOTRACE                                    everything that this kernel allows
-    python3 guest.py IOTRACE --attach raw --case calls          a part of it
-    python3 guest.py --work CASE                                the workload itself, in the current directory
+    python3 tests/vm/guest.py IOTRACE                                    everything that this kernel allows
+    python3 tests/vm/guest.py IOTRACE --attach raw --case calls          a part of it
+    python3 tests/vm/guest.py --work CASE                                the workload itself, in the current directory
 
 A result is {"attach", "offsets", "case", "status", "reason", "coverage", "release", "machine"}; coverage is what
 iotrace says of the case, if that is a family of calls of its own; status is
@@ -25,10 +25,11 @@ import tempfile
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-import requests
-import workloads
-from apps import strace
-from workloads import Document
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.apps import strace
+from tests.vm import requests, workloads
+from tests.vm.workloads import Document
 
 CASES = {**workloads.CASES, **requests.CASES}
 RESULT = "RESULT "  # what a line with a result starts with

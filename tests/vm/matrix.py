@@ -17,12 +17,16 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULT = "RESULT "  # what guest.py starts a result with
 # iotrace once as the one file that it is; then its contents, which Python need not compile anew for each run.
 COMMAND = """\
-python3 iotrace.pyz --version && python3 -m zipfile -e iotrace.pyz iotrace && exec python3 guest.py iotrace"""
+python3 iotrace.pyz --version && python3 -m zipfile -e iotrace.pyz iotrace && exec python3 tests/vm/guest.py iotrace"""
 TIMEOUT = 3600.0
 # Cases that are families of calls, about which iotrace says by itself what it covers.
 FAMILIES = {"aio": "Linux AIO", "io_uring": "io_uring"}
-# What of tests/apps runs in a guest, where there is nothing but Python's own library.
-APPS = ("__init__", "aio", "compare", "gate", "observe", "ring", "rings", "scenario", "strace", "traced")
+# What of tests/ runs in a guest, where there is nothing but Python's own library.
+GUEST = {
+    ".": "__init__",
+    "apps": "__init__ aio compare gate observe ring rings scenario strace traced",
+    "vm": "__init__ guest requests workloads",
+}
 
 
 @dataclass(frozen=True)
@@ -49,19 +53,21 @@ def build() -> bytes:
         return target.read_bytes()
 
 
+def guest_files() -> List[Path]:
+    """The modules that the guest imports, in the places that they have in the checkout."""
+    return [ROOT / "tests" / place / f"{name}.py" for place, names in GUEST.items() for name in names.split()]
+
+
 def examine(
     kernel: Kernel, pyz: bytes, options: Sequence[str] = (), show: Optional[IO[str]] = None
 ) -> Tuple[List[Result], str]:
     """Every result of one kernel, and how often it had to be booted if more than once.  Raises machine.GuestError."""
-    tests = ROOT / "tests"
     files: Dict[str, machine.Content] = {
         "work/iotrace.pyz": pyz,
-        "work/compat": (compat.program(kernel.architecture), 0o755),
+        "work/tests/vm/compat": (compat.program(kernel.architecture), 0o755),
     }
-    for name in ("guest.py", "workloads.py", "requests.py"):
-        files[f"work/{name}"] = (tests / "vm" / name).read_bytes()
-    for name in APPS:
-        files[f"work/apps/{name}.py"] = (tests / "apps" / f"{name}.py").read_bytes()
+    for path in guest_files():
+        files[f"work/{path.relative_to(ROOT)}"] = path.read_bytes()
     command = " ".join([COMMAND, *options])
     outcome = machine.run(kernel, command, files, timeout=TIMEOUT, show=show)
     results = list(parse(kernel.name, outcome.output.splitlines()))

@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
-from apps import aio, rings
-from apps.scenario import Scenario, counts, differing, errors_of
-from apps.traced import PRELUDE, Traced
-from workloads import Case, Document, child
+from ..apps import aio, rings
+from ..apps.scenario import Scenario, counts, differing, errors_of
+from ..apps.traced import PRELUDE, Traced
+from .workloads import Case, Document, child
 
 SECONDS = 120  # that a script may take
 BROKEN = "broken"
@@ -67,7 +67,7 @@ def _done(family: str, place: Path) -> Dict[str, Scenario]:
 def check(family: str, place: Path, document: Document) -> Iterator[str]:
     """A line for each thing that is not as it was done."""
     prefix = FAMILIES[family].prefix
-    unattributed: Dict[str, Dict[str, int]] = {}
+    unattributed: Dict[str, Mapping[str, int]] = {}
     for name, scenario in _done(family, place).items():
         directory = place / name
         if (directory / BROKEN).exists():

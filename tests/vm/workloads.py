@@ -384,7 +384,7 @@ def work_strace() -> None:
 
 
 def check_strace(place: Path, document: Document) -> Iterator[str]:
-    from apps import compare, strace  # noqa: PLC0415
+    from tests.apps import compare, strace  # noqa: PLC0415
 
     totals = strace.parse(place.with_name("trace"), place.parent)
     start = bytes(place) + b"/"

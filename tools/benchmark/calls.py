@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 from typing import Counter as Counts
 
-from benchmark.machine import Loop, Quiet
-from benchmark.rows import Row
-from benchmark.variants import Variant
 from iotrace.tracing.overhead import reading_ns
 from pybpf.programs import enable_stats
+from tools.benchmark.machine import Loop, Quiet
+from tools.benchmark.rows import Row
+from tools.benchmark.variants import Variant
 
 TRIES = 3  # how often a measurement is repeated that was disturbed
 CLANG, BPFTRACE = 0.8, 1 / 6  # what a traced call may cost of theirs
@@ -54,62 +55,15 @@ LEGEND = (
 )
 
 
+@dataclass
 class Matrix:
     """All measurements: `ns[variant][title]` is a list with one number for each round."""
 
-    def __init__(self, target: Loop, other: Loop, quiet: Quiet, works: List[Work], calls: int) -> None:
-        self.target, self.other, self.quiet = target, other, quiet
-        self.works, self.calls = works, calls
-        self.ns: Dict[str, Dict[str, List[float]]] = {}
-        self.problems: List[str] = []
-        self.noisy = 0
-
-    def round(self, name: str, variant: Variant) -> None:
-        """Measure a variant once, again if it was disturbed and there is patience left."""
-        for _ in range(TRIES):
-            quiet = self.quiet.wait()
-            measured = self._measure(name, variant)
-            if not quiet or self.quiet.now():
-                break
-        self.noisy += not quiet
-        for title, ns in measured.items():
-            self.ns.setdefault(name, {}).setdefault(title, []).append(ns)
-
-    def _measure(self, name: str, variant: Variant) -> Dict[str, float]:
-        with variant(self.target) as attached:
-            before = Counter(self.target.made)
-            works = [work for work in self.works if work.variants is None or name in work.variants]
-            measured = {work.title: self.work(work) for work in works}
-        if attached.seen is not None:
-            self._check(name, attached.seen, self.target.made - before)
-        return measured
-
-    def _check(self, name: str, seen: Dict[str, int], made: Counts[str]) -> None:
-        expected: Counts[str] = Counter()
-        of = {work.what: work.counted for work in self.works if work.target and work.counted}
-        for what, count in made.items():
-            if what in of:
-                expected[of[what]] += count
-        self.problems += [
-            f"{name} counted {seen.get(call, 0):,} of {count:,} calls of {call}"
-            for call, count in expected.items()
-            if seen.get(call, 0) != count
-        ]
-
-    def work(self, work: Work) -> float:
-        loop = self.target if work.target else self.other
-        count = int(self.calls * work.share)
-        loop.ns(work.what, max(count // 20, 512 if work.share > 0.1 else 1), work.threads)  # warms up, has names sent
-        return loop.ns(work.what, count, work.threads)
-
-    def drop_impossible(self) -> Iterator[str]:
-        """Leave out what this machine cannot do; yields why."""
-        for work in list(self.works):
-            try:
-                self.target.ns(work.what, 512, work.threads)
-            except OSError as error:
-                self.works.remove(work)
-                yield f"{work.title}: left out: {error.strerror}"
+    works: List[Work]
+    calls: int  # of one measurement
+    ns: Dict[str, Dict[str, List[float]]] = field(default_factory=dict)
+    problems: List[str] = field(default_factory=list)  # where a tracer has miscounted
+    noisy: int = 0  # measurements that were taken on a busy machine
 
     def added(self, variant: str, title: str) -> List[float]:
         """By round: what the variant adds."""
@@ -121,17 +75,71 @@ class Matrix:
             return None
         return statistics.median(self.added(variant, title))
 
+
+class Measurer:
+    """Fills a matrix: the traced process, another one, and how quiet the machine is."""
+
+    def __init__(self, target: Loop, other: Loop, quiet: Quiet, matrix: Matrix) -> None:
+        self.target, self.other, self.quiet, self.matrix = target, other, quiet, matrix
+
+    def round(self, name: str, variant: Variant) -> None:
+        """Measure a variant once, again if it was disturbed and there is patience left."""
+        for _ in range(TRIES):
+            quiet = self.quiet.wait()
+            measured = self._measure(name, variant)
+            if not quiet or self.quiet.now():
+                break
+        self.matrix.noisy += not quiet
+        for title, ns in measured.items():
+            self.matrix.ns.setdefault(name, {}).setdefault(title, []).append(ns)
+
+    def _measure(self, name: str, variant: Variant) -> Dict[str, float]:
+        with variant(self.target) as attached:
+            before = Counter(self.target.made)
+            works = [work for work in self.matrix.works if work.variants is None or name in work.variants]
+            measured = {work.title: self.work(work) for work in works}
+        if attached.seen is not None:
+            self._check(name, attached.seen, self.target.made - before)
+        return measured
+
+    def _check(self, name: str, seen: Dict[str, int], made: Counts[str]) -> None:
+        expected: Counts[str] = Counter()
+        of = {work.what: work.counted for work in self.matrix.works if work.target and work.counted}
+        for what, count in made.items():
+            if what in of:
+                expected[of[what]] += count
+        self.matrix.problems += [
+            f"{name} counted {seen.get(call, 0):,} of {count:,} calls of {call}"
+            for call, count in expected.items()
+            if seen.get(call, 0) != count
+        ]
+
+    def work(self, work: Work) -> float:
+        loop = self.target if work.target else self.other
+        count = int(self.matrix.calls * work.share)
+        loop.ns(work.what, max(count // 20, 512 if work.share > 0.1 else 1), work.threads)  # warms up, has names sent
+        return loop.ns(work.what, count, work.threads)
+
+    def drop_impossible(self) -> Iterator[str]:
+        """Leave out what this machine cannot do; yields why."""
+        for work in list(self.matrix.works):
+            try:
+                self.target.ns(work.what, 512, work.threads)
+            except OSError as error:
+                self.matrix.works.remove(work)
+                yield f"{work.title}: left out: {error.strerror}"
+
     def stats(self, variant: Variant) -> Iterator[str]:
         """Lines that say how long each program of a variant ran, by the kernel's own account."""
         reading = reading_ns()
         with enable_stats(), variant(self.target) as attached:
-            for work in self.works:
+            for work in self.matrix.works:
                 before = [program.info() for program in attached.programs]
                 self.work(work)
                 for program, then in zip(attached.programs, before):
                     now = program.info()
                     runs, ran = now.run_cnt - then.run_cnt, now.run_time_ns - then.run_time_ns
-                    if runs >= self.calls * work.share / 40:
+                    if runs >= self.matrix.calls * work.share / 40:
                         each = ran / runs - reading
                         yield f"  {work.title:<12} {program.name:<18} {runs:>9,} runs {each:>7.0f} ns each"
 
@@ -279,11 +287,11 @@ def _process(matrix: Matrix, name: str, work: Work) -> Row:
     )
 
 
-def run(matrix: Matrix, variants: Mapping[str, Variant], rounds: int, progress: Callable[[str], None]) -> None:
+def run(measurer: Measurer, variants: Mapping[str, Variant], rounds: int, progress: Callable[[str], None]) -> None:
     """Measure all variants in turn, each round beginning with another one."""
     for number in range(rounds):
         names = list(variants)
         shift = number % len(names)
         for name in names[shift:] + names[:shift]:
             progress(f"calls: round {number + 1} of {rounds}: {name}")
-            matrix.round(name, variants[name])
+            measurer.round(name, variants[name])

@@ -6,7 +6,7 @@ import textwrap
 from dataclasses import asdict, dataclass, field
 from typing import Dict, Iterable, Iterator, Optional
 
-from benchmark.machine import Skipped
+from tools.benchmark.machine import Skipped
 
 WIDTH = 118
 COLUMNS = (36, 48, 26, 3)  # what, value, goal, met

@@ -20,13 +20,13 @@ from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional
 from typing import Counter as Counts
 
 from asm import Assembler, ProgramType
-from benchmark.machine import HERE, BenchError, Loop
 from iotrace.profile import reader as profile
 from iotrace.profile import writer as writing
 from iotrace.tracing.session import Session, Settings
 from pybpf import links
 from pybpf.programs import Program, load
 from pybpf.types.tracefs import Tracefs
+from tools.benchmark.machine import HERE, BenchError, Loop
 
 TRACED = ("pread64", "pwrite64")
 READY_WAIT, END_WAIT = 30.0, 10.0
@@ -108,22 +108,23 @@ class Libbpf:
 
     def __init__(self) -> None:
         library = ctypes.CDLL("libbpf.so.1", use_errno=True)
-        pointer, number, name = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
+        pointer, number, text = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
 
-        def function(of: Any, result: Any, *arguments: Any) -> Callable[..., Any]:
+        def function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
+            of = library[name]
             of.restype, of.argtypes = result, arguments
-            return of  # type: ignore[no-any-return]
+            return of
 
-        self.open = function(library.bpf_object__open_file, pointer, name, pointer)
-        self.load = function(library.bpf_object__load, number, pointer)
-        self.close = function(library.bpf_object__close, None, pointer)
-        self.next_program = function(library.bpf_object__next_program, pointer, pointer, pointer)
-        self.attach = function(library.bpf_program__attach, pointer, pointer)
-        self.detach = function(library.bpf_link__destroy, number, pointer)
-        self.map = function(library.bpf_object__find_map_fd_by_name, number, pointer, name)
-        self.update = function(library.bpf_map_update_elem, number, number, pointer, pointer, ctypes.c_uint64)
-        self.lookup = function(library.bpf_map_lookup_elem, number, number, pointer, pointer)
-        self.next_key = function(library.bpf_map_get_next_key, number, number, pointer, pointer)
+        self.open = function("bpf_object__open_file", pointer, text, pointer)
+        self.load = function("bpf_object__load", number, pointer)
+        self.close = function("bpf_object__close", None, pointer)
+        self.next_program = function("bpf_object__next_program", pointer, pointer, pointer)
+        self.attach = function("bpf_program__attach", pointer, pointer)
+        self.detach = function("bpf_link__destroy", number, pointer)
+        self.map = function("bpf_object__find_map_fd_by_name", number, pointer, text)
+        self.update = function("bpf_map_update_elem", number, number, pointer, pointer, ctypes.c_uint64)
+        self.lookup = function("bpf_map_lookup_elem", number, number, pointer, pointer)
+        self.next_key = function("bpf_map_get_next_key", number, number, pointer, pointer)
 
     def attach_all(self, loaded: int, stack: contextlib.ExitStack) -> None:
         """Attach every program of an object until `stack` unwinds."""

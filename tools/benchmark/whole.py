@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, NamedTuple
 
-from benchmark.machine import ROOT, BenchError, Measured, Skipped, environment, iotrace_command, measured
-from benchmark.rows import Row
-from benchmark.variants import BPFTRACE, running_bpftrace
 from iotrace.profile import reader as profile
 from iotrace.profile import writer as writing
 from iotrace.profile.model import FileStats, Header, SyscallStats
 from iotrace.tracing.session import Session, Settings
 from programs.facts.catalogue import SYSTEM_CALLS
 from pybpf.types.tracefs import Tracefs
+from tools.benchmark.machine import ROOT, BenchError, Measured, Skipped, environment, iotrace_command, measured
+from tools.benchmark.rows import Row
+from tools.benchmark.variants import BPFTRACE, running_bpftrace
 
 START_S, OF_BPFTRACE = 0.25, 0.5
 MANY_RATE = 12_000  # files a second

@@ -130,7 +130,7 @@ class UnionInC(ctypes.Union):
 
 
 def test_an_overlay_lies_where_a_union_in_c_would_and_takes_no_room() -> None:
-    key_in_c = dict(UnionInC._fields_)["key"]
+    key_in_c = UnionInC._fields_[1][1]
     assert Words.size == Words.struct.size == 8 + ctypes.sizeof(UnionInC)
     for inner in (Key.inode, Key.device, Key.op):
         assert Words.key[inner].offset == 8 + UnionInC.key.offset + getattr(key_in_c, inner.name).offset

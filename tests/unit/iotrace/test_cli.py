@@ -1,11 +1,13 @@
 """Exit statuses, one-line errors, lazy imports."""
 
+from __future__ import annotations
+
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import List
+from typing import Any, List, cast
 
 import pytest
 
@@ -15,15 +17,12 @@ from iotrace.profile import reader as profile
 from iotrace.profile.model import FileStats, Header
 
 ROOT = Path(iotrace.__file__).parent.parent
+IOTRACE = (sys.executable, "-m", "iotrace")
 
 
-def tool(*arguments: str, **more: object) -> "subprocess.CompletedProcess[bytes]":
-    return subprocess.run(
-        [sys.executable, "-m", "iotrace", *arguments],
-        stderr=subprocess.PIPE,
-        cwd=ROOT,
-        **{"stdout": subprocess.PIPE, **more},
-    )  # type: ignore[call-overload,no-any-return]
+def tool(*arguments: str, **more: Any) -> subprocess.CompletedProcess[bytes]:
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": ROOT, **more}
+    return cast("subprocess.CompletedProcess[bytes]", subprocess.run([*IOTRACE, *arguments], **options))
 
 
 @pytest.fixture

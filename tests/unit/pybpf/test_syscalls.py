@@ -49,8 +49,13 @@ def test_attributes_lie_where_the_kernel_has_them() -> None:
 
 
 def test_no_more_is_sent_than_an_old_kernel_knows(monkeypatch: pytest.MonkeyPatch) -> None:
-    sent: List[Any] = []
-    monkeypatch.setattr(syscalls._libc, "syscall", lambda *arguments: sent.append(arguments) or 5)
+    sent: List[Tuple[Any, ...]] = []
+
+    def syscall(*arguments: Any) -> int:
+        sent.append(arguments)
+        return 5
+
+    monkeypatch.setattr(syscalls._libc, "syscall", syscall)
     bpf(Command.MAP_CREATE, MapCreateAttr(map_type=1, key_size=4, value_size=8, max_entries=1))
     bpf(Command.PROG_LOAD, ProgramLoadAttr(prog_type=5, insn_cnt=2, insns=1, license=1, kern_version=0x40E00))
     bpf(Command.MAP_CREATE, MapCreateAttr(map_type=1, key_size=4, value_size=8, max_entries=1, map_name=b"abc"))

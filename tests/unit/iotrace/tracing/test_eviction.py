@@ -194,7 +194,7 @@ def test_a_file_with_two_ids_keeps_both() -> None:
 
 def test_where_all_are_open_it_is_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel, now = Kernel(10), [100.0]
-    monkeypatch.setattr(eviction.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("iotrace.tracing.eviction.time.monotonic", lambda: now[0])
     for file_id in range(1, 11):
         kernel.maps["opens"][OpenKey.pack(file=file_id, mnt_ns=1)] = OpenFile.pack(id=file_id)
     assert kernel.run() == []

@@ -1,5 +1,6 @@
 """Tables: that they fit, that they add up, and that no name reaches the terminal as it is."""
 
+import dataclasses
 import io
 import os
 import re
@@ -196,9 +197,11 @@ def hostile(header_text: str, name: bytes) -> "tuple[Header, list[FileStats]]":
         overhead={header_text: header_text},
     )
     call = SyscallStats(TOP, TOP, {header_text: TOP}, {1 << 63: TOP, 0: 1}, {1: 1}, {1 << 63: TOP})
-    file = FileStats(
-        1, name, name, header_text, 1 << 63, header_text, TOP, True, True, *[TOP] * 16, {"read": call}, {1 << 40: TOP}
-    )
+    file = FileStats(1, name, name, header_text, syscalls={"read": call}, sequential_read={1 << 40: TOP})
+    for field in dataclasses.fields(FileStats):
+        if field.type in ("int", "Optional[int]"):
+            setattr(file, field.name, TOP)
+    file = dataclasses.replace(file, mnt_ns=1, inode=1 << 63, fstype=header_text, deleted=True, mapped=True)
     return header, [file]
 
 

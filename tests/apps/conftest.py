@@ -1,8 +1,0 @@
-"""The harness imports itself as the package `apps`, wherever pytest was started from."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
