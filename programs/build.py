@@ -9,17 +9,9 @@ from asm import ProgramSpec
 from programs.calls import copies, lifetime, renames, sync, transfer
 from programs.facts.catalogue import NUMBERS, SYSTEM_CALLS, Kind, SystemCall, descriptor
 from programs.facts.hooks import Hook
+from programs.facts.jumps import WALKS, Jump
 from programs.facts.kernel import Kernel, Options
-from programs.facts.maps import (
-    COPY_TARGET,
-    ENTER_OTHER,
-    EXIT,
-    NEW_NAME,
-    URING_REFUSED,
-    URING_TAKEN,
-    WALKS,
-    Maps,
-)
+from programs.facts.maps import Maps
 from programs.files import path
 from programs.files.identify import SCRATCH_ENTER, SCRATCH_EXIT
 from programs.requests.aio import parts as aio
@@ -86,7 +78,7 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
     if options.comm:
         made.append(targets.rename(*facts))
         attach["rename"] = [Hook(tasks, "task", "task_rename")]
-    jumps = {
+    jumps: Dict[int, str] = {
         Kind.VECTOR: "exit_vector",
         Kind.SYNC: "exit_sync",
         Kind.CLOSE: "exit_close",
@@ -101,10 +93,10 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
         Kind.RENAMEAT2: "exit_old_name",
         Kind.UNLINK: "exit_old_name",
         Kind.UNLINKAT: "exit_old_name",
-        EXIT: "exit",
-        ENTER_OTHER: "enter_other",
-        COPY_TARGET: "exit_copy_target",
-        NEW_NAME: "exit_new_name",
+        Jump.EXIT: "exit",
+        Jump.ENTER_OTHER: "enter_other",
+        Jump.COPY_TARGET: "exit_copy_target",
+        Jump.NEW_NAME: "exit_new_name",
         WALKS[SCRATCH_ENTER]: "walk_0",
         WALKS[SCRATCH_EXIT]: "walk_1",
     }
@@ -145,9 +137,9 @@ def io_uring(kernel: Kernel, options: Options, maps: Maps) -> Optional[ProgramSe
         for copy in range(kernel.spares + 1):
             made.append(maker(*facts, copy))
             attach[made[-1].name] = [Hook("raw_tracepoint", "io_uring", shown.events[event])]
-    jumps = {
-        URING_TAKEN: "uring_taken",
-        URING_REFUSED: "uring_refused",
+    jumps: Dict[int, str] = {
+        Jump.URING_TAKEN: "uring_taken",
+        Jump.URING_REFUSED: "uring_refused",
         WALKS[SCRATCH_EXIT]: f"walk_{SCRATCH_EXIT}",
     }
     for index, program in uring.parts(*facts).items():

@@ -11,8 +11,9 @@ from typing import NamedTuple, Optional, Tuple
 from asm import U64, ProgramSpec, r1, r2, r7, r8
 from programs.calls.transfer import account_transfer, set_operation
 from programs.facts.catalogue import Kind
+from programs.facts.jumps import Jump
 from programs.facts.kernel import Kernel, Options
-from programs.facts.maps import COPY_TARGET, Maps
+from programs.facts.maps import Maps
 from programs.facts.records import Call
 from programs.way.body import Body
 from programs.way.entry import begin_exit, resolve
@@ -55,7 +56,7 @@ def exit_source(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The source's side of a copy: a read."""
     b = begin_exit("exit_copy_source", kernel, options, maps, over=False)
     _side(b, "source", 16)
-    account_transfer(b, after=COPY_TARGET)
+    account_transfer(b, after=Jump.COPY_TARGET)
     b.a.label("out")
     b.a.ret(0)
     return b.program()

@@ -10,8 +10,9 @@ from typing import Tuple
 
 from asm import U32, U64, ProgramSpec, r0, r1, r2, r3, r7, r8
 from programs.facts.catalogue import Kind
+from programs.facts.jumps import WALKS, Jump
 from programs.facts.kernel import Kernel, Options
-from programs.facts.maps import NEW_NAME, WALKS, Maps
+from programs.facts.maps import Maps
 from programs.facts.records import (
     EVENT_EXCHANGED,
     EVENT_NEW_NAME,
@@ -53,7 +54,7 @@ def exit_old_name(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     _arguments(b, (Kind.UNLINK, Kind.UNLINKAT), 0)
     a.st(CALL[Call.event], EVENT_UNLINKED)
     a.label("send")
-    _send_name(b, after=NEW_NAME)
+    _send_name(b, after=Jump.NEW_NAME)
     return b.program()
 
 

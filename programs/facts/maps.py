@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Dict
 
 from asm import U32, U64, MapSpec, MapType
-from programs.facts.catalogue import Kind
-from programs.facts.kernel import Kernel, Options
+from programs.facts.jumps import JUMPS
+from programs.facts.kernel import Kernel
 from programs.facts.records import (
     COMM_ROWS,
     Activity,
@@ -48,18 +48,6 @@ RING_FILES = 4096  # the latest ones
 BORROWED = 64  # Call records a CPU, by thread, where programs are preempted
 RING_BYTES = 8 << 20
 BPF_F_NO_PREALLOC, BPF_F_MMAPABLE = 1, 1 << 10
-
-# Indexes of the tail-call table beyond those of Kind.
-COPY_TARGET, NEW_NAME, EXIT = 21, 22, 23
-URING_TAKEN, URING_UNSEEN = 24, 25
-AIO_ENTER, AIO_RING, AIO_NOTE, AIO_NEW, AIO_VECTOR, AIO_UNDO, AIO_EVENTS = 26, 27, 28, 29, 30, 31, 32
-WALKS = (33, 34)  # by work space
-URING_INTO, URING_FROM, URING_CLOSE = 35, 36, 37
-URING_BAD_INTO, URING_BAD_FROM, URING_BAD_CLOSE = 38, 39, 40
-URING_INTO_DONE, URING_FROM_DONE, URING_OPEN_DONE, URING_CLOSE_DONE = 41, 42, 43, 44
-URING_REFUSED, URING_BAD_UNSEEN = 45, 46
-ENTER_OTHER, AIO_LAST, AIO_RARE_RING, AIO_RARE_EVENTS = 47, 48, 49, 50
-JUMPS = 51
 
 
 @dataclass(frozen=True)
@@ -149,8 +137,3 @@ def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True)
         scratch=MapSpec("scratch", MapType.PERCPU_ARRAY, U32, Scratch, 2),
         events=events,
     )
-
-
-assert max(Kind) < COPY_TARGET, "the indexes of the tail-call table overlap"
-
-__all__ = ["COPY_TARGET", "ENTER_OTHER", "EXIT", "JUMPS", "NEW_NAME", "WALKS", "Maps", "Options", "declare"]

@@ -11,8 +11,8 @@ from typing import Union
 
 from asm import U32, U64, Mem, Register, r0, r1, r2, r3, r7, r8
 from programs.facts.catalogue import READ, WRITE
+from programs.facts.jumps import WALKS
 from programs.facts.kernel import PSEUDO_FILE_SYSTEMS
-from programs.facts.maps import WALKS
 from programs.facts.records import (
     EVENT_NAMED,
     EVENT_RENAMED,

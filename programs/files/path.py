@@ -8,8 +8,9 @@ it stands is kept in the work space, not in registers, so that the verifier sees
 from __future__ import annotations
 
 from asm import U32, U64, ProgramSpec, r0, r1, r2, r3, r4, r5, r7, r8
+from programs.facts.jumps import WALKS
 from programs.facts.kernel import Kernel, Options
-from programs.facts.maps import WALKS, Maps
+from programs.facts.maps import Maps
 from programs.facts.records import (
     EVENT_RENAMED,
     EVENT_TRUNCATED,

@@ -10,8 +10,9 @@ from typing import Optional
 
 from asm import U32, U64, ProgramSpec, Register, Slot, r0, r1, r2, r3, r7, r8
 from programs.facts.catalogue import KIND_MASK, NUMBERS, SWITCH, Kind, Position, SystemCall
+from programs.facts.jumps import Jump
 from programs.facts.kernel import COMPAT, Kernel, Options
-from programs.facts.maps import AIO_ENTER, ENTER_OTHER, EXIT, IDLE_STACKS, STACKS, STRANGERS, Maps
+from programs.facts.maps import IDLE_STACKS, STACKS, STRANGERS, Maps
 from programs.facts.records import STRANGER_TGID, STRANGER_TID, Call, Lost, OpenFile, OpenKey
 from programs.way.body import Body, begin, low
 from programs.way.registers import CALL, CTX, GENERATION
@@ -136,10 +137,10 @@ def _enter(b: Body) -> None:
     a.jge(r8, Kind.AIO_SUBMIT, "aio")
     a.jge(r8, Kind.NAMESPACE, "noted")
     a.jeq(r8, Kind.OPEN, "noted")
-    a.tail_call(CTX, b.maps.jumps, ENTER_OTHER)
+    a.tail_call(CTX, b.maps.jumps, Jump.ENTER_OTHER)
     a.ja("noted")
     a.label("aio")
-    a.tail_call(CTX, b.maps.jumps, AIO_ENTER)
+    a.tail_call(CTX, b.maps.jumps, Jump.AIO_ENTER)
     a.label("noted")
     a.ret(0)
 
@@ -453,7 +454,7 @@ def function_leave(kernel: Kernel, options: Options, maps: Maps, call: SystemCal
     b = begin(f"leave_{call.name}", kernel, options, maps)
     a = b.a
     a.mov(CTX, r1)
-    a.tail_call(CTX, maps.jumps, EXIT)
+    a.tail_call(CTX, maps.jumps, Jump.EXIT)
     a.ret(0)
     return b.program()
 

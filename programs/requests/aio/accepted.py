@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from asm import U32, ProgramSpec, r0, r1, r2, r7, r8
 from programs.counting import counters
+from programs.facts.jumps import Jump
 from programs.facts.kernel import Kernel, Options
-from programs.facts.maps import (
-    AIO_UNDO,
-    Maps,
-)
+from programs.facts.maps import Maps
 from programs.facts.records import Call, Lost, PendingKey
 from programs.requests.aio.abi import EBADF
 from programs.requests.aio.iocb import pending_key, read_iocb, set_operation
@@ -35,7 +33,7 @@ def exit_submit(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.xadd(r0[Lost.calls], r8, "more than tail calls go")
     a.ret(0)
     a.label("refused")
-    a.tail_call(CTX, maps.jumps, AIO_UNDO)
+    a.tail_call(CTX, maps.jumps, Jump.AIO_UNDO)
     a.label("out")
     a.ret(0)
     return b.program()
@@ -59,7 +57,7 @@ def undo(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
         a.ldx(r1, CALL[Call.next])
         a.ldx(r2, CALL[Call.count])
         a.jle(r1, r2, "undone")
-        a.tail_call(CTX, maps.jumps, AIO_UNDO)
+        a.tail_call(CTX, maps.jumps, Jump.AIO_UNDO)
         a.label("undone")
     load_result(b)
     a.jsge(r8, 0, "out")

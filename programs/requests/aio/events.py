@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from asm import ProgramSpec, r0, r1, r2, r3, r7, r8
+from programs.facts.jumps import Jump
 from programs.facts.kernel import Kernel, Options
-from programs.facts.maps import (
-    AIO_EVENTS,
-    AIO_RARE_EVENTS,
-    AIO_RARE_RING,
-    AIO_RING,
-    Maps,
-)
+from programs.facts.maps import Maps
 from programs.facts.records import AioContext, AioEvent, AioKey, AioRing, Call, Lost, PendingKey
 from programs.requests.aio.contexts import context_key
 from programs.requests.aio.iocb import pending_key
@@ -53,10 +48,10 @@ def account_for_events(b: Body, *, entering: bool) -> None:
         if kernel.straight:
             a.ldx(r1, CALL[Call.stuck])
             a.jeq(r1, 0, "again")
-            a.tail_call(CTX, maps.jumps, AIO_RARE_RING if entering else AIO_RARE_EVENTS)
+            a.tail_call(CTX, maps.jumps, Jump.AIO_RARE_RING if entering else Jump.AIO_RARE_EVENTS)
             a.ret(0)
             a.label("again")
-        a.tail_call(CTX, maps.jumps, AIO_RING if entering else AIO_EVENTS)
+        a.tail_call(CTX, maps.jumps, Jump.AIO_RING if entering else Jump.AIO_EVENTS)
         a.label("finished")
     if entering:
         go_on(b)
@@ -69,7 +64,7 @@ def rare_events(kernel: Kernel, options: Options, maps: Maps, *, entering: bool)
     a.call("ktime_get_ns")
     a.stx(CALL[Call.now], r0, "of all that this call shows")
     repeat(b, "event", EVENTS_AT_ONCE, lambda over: _event(b, over))
-    a.tail_call(CTX, maps.jumps, AIO_RING if entering else AIO_EVENTS)
+    a.tail_call(CTX, maps.jumps, Jump.AIO_RING if entering else Jump.AIO_EVENTS)
     a.label("out")
     a.ret(0)
     return b.program()
@@ -145,7 +140,7 @@ def exit_reap(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     if kernel.loops:
         account_for_events(b, entering=False)
     else:
-        a.tail_call(CTX, maps.jumps, AIO_EVENTS)
+        a.tail_call(CTX, maps.jumps, Jump.AIO_EVENTS)
     a.label("out")
     a.ret(0)
     return b.program()

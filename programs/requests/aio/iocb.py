@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from asm import U64, Slot, r0, r1, r2, r3, r8
 from programs.facts.catalogue import BY_NAME
+from programs.facts.jumps import Jump
 from programs.facts.kernel import RWF_APPEND, RWF_DSYNC, RWF_SYNC
-from programs.facts.maps import (
-    AIO_VECTOR,
-)
 from programs.facts.records import IOVECS, SYNC, Call, Iocb, Lost, PendingKey
 from programs.requests.aio.abi import OPCODES, VECTORED
 from programs.way.body import Body
@@ -125,7 +123,7 @@ def _sum(b: Body, done: str, over: str) -> None:
         return
     short = a.unique("short_iovec")
     a.jle(r1, ENTRIES, short)
-    a.st(CALL[Call.stuck], AIO_VECTOR)
+    a.st(CALL[Call.stuck], Jump.AIO_VECTOR)
     a.ja(over)
     a.label(short)
     for entry in range(ENTRIES):

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from asm import ProgramSpec, Slot, r0, r1, r2, r3, r7
 from programs.facts.catalogue import Kind
+from programs.facts.jumps import Jump
 from programs.facts.kernel import Kernel, Options
-from programs.facts.maps import (
-    AIO_LAST,
-    AIO_NOTE,
-    AIO_RING,
-    Maps,
-)
+from programs.facts.maps import Maps
 from programs.facts.records import AioContext, AioKey, AioRing, Call
 from programs.requests.aio.abi import RING_MAGIC
 from programs.requests.aio.contexts import context_key, link
@@ -52,7 +48,7 @@ def enter_aio(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.ldx(r3, ring[AioRing.tail])
     a.label("up_to_head")
     take_unseen(b, "nothing")
-    a.tail_call(CTX, maps.jumps, AIO_RING)
+    a.tail_call(CTX, maps.jumps, Jump.AIO_RING)
     a.label("nothing")
     go_on(b, just_entered=True)
     a.ret(0)
@@ -63,7 +59,7 @@ def enter_aio(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.ldx(r1, r0[AioContext.seen], "the last one made")
     a.stx(CALL[Call.older], r1)
     a.delete(maps.contexts, key)
-    a.tail_call(CTX, maps.jumps, AIO_LAST)
+    a.tail_call(CTX, maps.jumps, Jump.AIO_LAST)
     a.label("out")
     a.ret(0)
     return b.program()
@@ -91,11 +87,11 @@ def last(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
         a.ja("unseen")
         a.label(nothing)
         a.delete(maps.contexts, key)
-    a.tail_call(CTX, maps.jumps, AIO_LAST)
+    a.tail_call(CTX, maps.jumps, Jump.AIO_LAST)
     a.ret(0)
     a.label("unseen")
     a.delete(maps.contexts, key)
-    a.tail_call(CTX, maps.jumps, AIO_RING)
+    a.tail_call(CTX, maps.jumps, Jump.AIO_RING)
     a.label("out")
     a.ret(0)
     return b.program()
@@ -149,7 +145,7 @@ def go_on(b: Body, *, just_entered: bool = False) -> None:
     a.ldx(r1, CALL.u8(Call.call.offset), "kind")
     a.jeq(r1, Kind.AIO_SUBMIT, submits)
     a.jne(r1, Kind.AIO_EXIT, out)
-    a.tail_call(CTX, b.maps.jumps, AIO_LAST)
+    a.tail_call(CTX, b.maps.jumps, Jump.AIO_LAST)
     a.ja(out)
     a.label(submits)
     if not just_entered:
@@ -160,5 +156,5 @@ def go_on(b: Body, *, just_entered: bool = False) -> None:
     a.ldx(r1, b.argument(1))
     a.jslt(r1, 1, out)
     a.stx(CALL[Call.count], r1)
-    a.tail_call(CTX, b.maps.jumps, AIO_NOTE)
+    a.tail_call(CTX, b.maps.jumps, Jump.AIO_NOTE)
     a.label(out)

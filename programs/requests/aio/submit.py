@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from asm import ProgramSpec, r1, r8
 from programs.calls.transfer import sum_iovec
+from programs.facts.jumps import Jump
 from programs.facts.kernel import Kernel, Options
-from programs.facts.maps import (
-    AIO_NEW,
-    AIO_NOTE,
-    AIO_VECTOR,
-    Maps,
-)
+from programs.facts.maps import Maps
 from programs.facts.records import Call, Lost, PendingKey
 from programs.files.identify import SCRATCH_ENTER, find_open, identify, read_file, regular_only, send_name
 from programs.requests.aio.iocb import pending_key, read_request
@@ -32,14 +28,14 @@ def note(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     if not kernel.loops:
         a.ldx(r1, CALL[Call.stuck])
         a.jne(r1, 0, "stuck")
-        a.tail_call(CTX, maps.jumps, AIO_NOTE)
+        a.tail_call(CTX, maps.jumps, Jump.AIO_NOTE)
         a.ret(0)
         a.label("stuck")
-        a.jeq(r1, AIO_NEW, "new")
-        a.tail_call(CTX, maps.jumps, AIO_VECTOR)
+        a.jeq(r1, Jump.AIO_NEW, "new")
+        a.tail_call(CTX, maps.jumps, Jump.AIO_VECTOR)
         a.ret(0)
         a.label("new")
-    a.tail_call(CTX, maps.jumps, AIO_NEW)
+    a.tail_call(CTX, maps.jumps, Jump.AIO_NEW)
     a.label("out")
     a.ret(0)
     return b.program()
@@ -56,7 +52,7 @@ def _note(b: Body, over: str) -> None:
     regular_only(b, skip)
     if b.kernel.straight:
         a.label(stale)
-    a.st(CALL[Call.stuck], AIO_NEW)
+    a.st(CALL[Call.stuck], Jump.AIO_NEW)
     a.ja(over)
     a.label(found)
     _submit(b)
@@ -93,10 +89,10 @@ def note_new(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     identify(b, scratch=SCRATCH_ENTER, skip="skip")
     _submit(b)
     _next_request(b)
-    send_name(b, SCRATCH_ENTER, after=AIO_NOTE)
+    send_name(b, SCRATCH_ENTER, after=Jump.AIO_NOTE)
     a.label("skip")
     _next_request(b)
-    a.tail_call(CTX, maps.jumps, AIO_NOTE)
+    a.tail_call(CTX, maps.jumps, Jump.AIO_NOTE)
     a.label("out")
     a.ret(0)
     return b.program()
@@ -110,7 +106,7 @@ def measure(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     sum_iovec(b, pointer=CALL[Call.start], entries=CALL[Call.moved], scratch=SCRATCH_ENTER)
     a.st(CALL[Call.measured], 1)
     a.st(CALL[Call.stuck], 0)
-    a.tail_call(CTX, maps.jumps, AIO_NOTE)
+    a.tail_call(CTX, maps.jumps, Jump.AIO_NOTE)
     a.label("out")
     a.ret(0)
     return b.program()

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from asm import ProgramSpec, Slot, r0, r1, r7, r8
+from programs.facts.jumps import Jump
 from programs.facts.kernel import Kernel, Options, Uring
-from programs.facts.maps import (
-    URING_CLOSE_DONE,
-    URING_INTO_DONE,
-    URING_OPEN_DONE,
-    Maps,
-)
+from programs.facts.maps import Maps
 from programs.facts.records import (
     NOTE_OPCODE,
     Call,
@@ -26,7 +22,7 @@ from programs.way.body import Body, begin
 from programs.way.entry import spare_name
 from programs.way.registers import CALL, CTX
 
-DONE_BY = {Shape.SPLICE: URING_INTO_DONE, Shape.CLOSE: URING_CLOSE_DONE, Shape.OPEN: URING_OPEN_DONE}
+DONE_BY = {Shape.SPLICE: Jump.URING_INTO_DONE, Shape.CLOSE: Jump.URING_CLOSE_DONE, Shape.OPEN: Jump.URING_OPEN_DONE}
 
 
 def completed(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: int = 0) -> ProgramSpec:

@@ -5,22 +5,9 @@ from __future__ import annotations
 from typing import Callable, Dict
 
 from asm import ProgramSpec
+from programs.facts.jumps import Jump
 from programs.facts.kernel import Kernel, Options, Uring
-from programs.facts.maps import (
-    URING_BAD_CLOSE,
-    URING_BAD_FROM,
-    URING_BAD_INTO,
-    URING_BAD_UNSEEN,
-    URING_CLOSE,
-    URING_CLOSE_DONE,
-    URING_FROM,
-    URING_FROM_DONE,
-    URING_INTO,
-    URING_INTO_DONE,
-    URING_OPEN_DONE,
-    URING_UNSEEN,
-    Maps,
-)
+from programs.facts.maps import Maps
 from programs.requests.uring import opens, silent, splice
 from programs.requests.uring.completed import completed
 from programs.requests.uring.overflow import overflowed
@@ -42,26 +29,29 @@ def on_events(kernel: Kernel, shown: Uring) -> Dict[str, Maker]:
 def parts(kernel: Kernel, options: Options, maps: Maps, shown: Uring) -> Dict[int, ProgramSpec]:
     """What the programs on events go on with, by the index in their table of tail calls."""
     facts, kinds = (kernel, options, maps, shown), known(shown).values()
-    made = {URING_UNSEEN: silent.unseen(*facts, "taken"), URING_BAD_UNSEEN: silent.unseen(*facts, "refused")}
+    made: Dict[int, ProgramSpec] = {
+        Jump.URING_UNSEEN: silent.unseen(*facts, "taken"),
+        Jump.URING_BAD_UNSEEN: silent.unseen(*facts, "refused"),
+    }
     if TARGET in kinds:
         made.update(
             {
-                URING_INTO: splice.into(*facts),
-                URING_BAD_INTO: splice.into(*facts, entry=True),
-                URING_FROM: splice.out_of(*facts),
-                URING_BAD_FROM: splice.out_of(*facts, entry=True),
-                URING_INTO_DONE: splice.into_done(*facts),
-                URING_FROM_DONE: splice.out_of_done(*facts),
+                Jump.URING_INTO: splice.into(*facts),
+                Jump.URING_BAD_INTO: splice.into(*facts, entry=True),
+                Jump.URING_FROM: splice.out_of(*facts),
+                Jump.URING_BAD_FROM: splice.out_of(*facts, entry=True),
+                Jump.URING_INTO_DONE: splice.into_done(*facts),
+                Jump.URING_FROM_DONE: splice.out_of_done(*facts),
             }
         )
     if OPEN in kinds:
-        made[URING_OPEN_DONE] = opens.open_done(*facts)
+        made[Jump.URING_OPEN_DONE] = opens.open_done(*facts)
     if CLOSE in kinds:
         made.update(
             {
-                URING_CLOSE: opens.close(*facts),
-                URING_BAD_CLOSE: opens.close(*facts, entry=True),
-                URING_CLOSE_DONE: opens.close_done(*facts),
+                Jump.URING_CLOSE: opens.close(*facts),
+                Jump.URING_BAD_CLOSE: opens.close(*facts, entry=True),
+                Jump.URING_CLOSE_DONE: opens.close_done(*facts),
             }
         )
     return made

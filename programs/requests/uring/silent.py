@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from asm import U32, ProgramSpec, Slot, r0, r1, r8
 from programs.facts.catalogue import BY_NAME
+from programs.facts.jumps import Jump
 from programs.facts.kernel import Kernel, Options, Uring
-from programs.facts.maps import (
-    URING_REFUSED,
-    URING_TAKEN,
-    Maps,
-)
+from programs.facts.maps import Maps
 from programs.facts.records import (
     NOTE_ABSENT,
     NOTE_SILENT,
@@ -69,7 +66,7 @@ def unseen(kernel: Kernel, options: Options, maps: Maps, uring: Uring, event: st
     borrow_call(b, "out")
     _unseen(b, key, OTHER)
     _unseen(b, key, OWN)
-    a.tail_call(CTX, maps.jumps, URING_TAKEN if event == "taken" else URING_REFUSED)
+    a.tail_call(CTX, maps.jumps, Jump.URING_TAKEN if event == "taken" else Jump.URING_REFUSED)
     a.label("out")
     a.ret(0)
     return b.program()

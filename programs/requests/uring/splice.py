@@ -7,8 +7,9 @@ completion is known, and goes on with the source's.
 from __future__ import annotations
 
 from asm import U64, ProgramSpec, r0, r1, r7
+from programs.facts.jumps import Jump
 from programs.facts.kernel import Kernel, Options, Uring
-from programs.facts.maps import URING_BAD_FROM, URING_FROM, URING_FROM_DONE, Maps
+from programs.facts.maps import Maps
 from programs.facts.records import NOTE_ABSENT, OTHER, OWN, Pending, PendingKey
 from programs.requests import notes
 from programs.requests.uring.completed import done
@@ -31,7 +32,7 @@ def into(kernel: Kernel, options: Options, maps: Maps, uring: Uring, *, entry: b
         a.ldx(r7, CTX[0], "the entry")
     a.st(a.slot("kind", U64), TARGET.pack())
     source = Source(b, uring, INTO, entry=entry)
-    note(b, uring, key, source, absent="absent", after=URING_BAD_FROM if entry else URING_FROM)
+    note(b, uring, key, source, absent="absent", after=Jump.URING_BAD_FROM if entry else Jump.URING_FROM)
     return b.program()
 
 
@@ -58,9 +59,9 @@ def into_done(kernel: Kernel, options: Options, maps: Maps, uring: Uring) -> Pro
     a.and_(r1, NOTE_ABSENT)
     a.jeq(r1, 0, "regular")
     notes.drop(b, key)
-    go_on(b, URING_FROM_DONE)
+    go_on(b, Jump.URING_FROM_DONE)
     a.label("regular")
-    finish(b, uring, key, Source(b, uring, INTO), after=URING_FROM_DONE)
+    finish(b, uring, key, Source(b, uring, INTO), after=Jump.URING_FROM_DONE)
     return b.program()
 
 

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Dict
+from typing import Mapping
 
 from asm import U32, U64, ProgramSpec, Slot, r0, r1, r7, r8
 from programs.facts.catalogue import NUMBERS, SWITCH
+from programs.facts.jumps import Jump
 from programs.facts.kernel import Kernel, Options, Uring
-from programs.facts.maps import (
-    URING_BAD_CLOSE,
-    URING_BAD_INTO,
-    URING_BAD_UNSEEN,
-    URING_CLOSE,
-    URING_INTO,
-    URING_UNSEEN,
-    Maps,
-)
+from programs.facts.maps import Maps
 from programs.requests import notes
 from programs.requests.uring.events import event_key
 from programs.requests.uring.note import note
@@ -27,8 +20,8 @@ from programs.way.entry import only_targets, spare_name
 from programs.way.registers import CTX
 
 # Requests that are noted, and accounted for, by programs of their own.
-NOTED_BY = {Shape.SPLICE: URING_INTO, Shape.CLOSE: URING_CLOSE}
-REFUSED_BY = {Shape.SPLICE: URING_BAD_INTO, Shape.CLOSE: URING_BAD_CLOSE}
+NOTED_BY = {Shape.SPLICE: Jump.URING_INTO, Shape.CLOSE: Jump.URING_CLOSE}
+REFUSED_BY = {Shape.SPLICE: Jump.URING_BAD_INTO, Shape.CLOSE: Jump.URING_BAD_CLOSE}
 
 
 def taken(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: int = 0) -> ProgramSpec:
@@ -38,10 +31,10 @@ def taken(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: int 
     a.mov(CTX, r1)
     key = event_key(b, uring, "taken")
     if not copy:
-        settle_silent(b, key, URING_UNSEEN)
+        settle_silent(b, key, Jump.URING_UNSEEN)
     source = Source(b, uring)
     admit(b, uring, source)
-    unless_noted(b, key, URING_UNSEEN, copy)
+    unless_noted(b, key, Jump.URING_UNSEEN, copy)
     hand_on(b, NOTED_BY)
     note(b, uring, key, source)
     return b.program()
@@ -54,11 +47,11 @@ def refused(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: in
     a.mov(CTX, r1)
     key = event_key(b, uring, "refused")
     if not copy:
-        settle_silent(b, key, URING_BAD_UNSEEN)
+        settle_silent(b, key, Jump.URING_BAD_UNSEEN)
     a.ldx(r7, CTX[0], "the entry")
     source = Source(b, uring, entry=True)
     admit(b, uring, source)
-    unless_noted(b, key, URING_BAD_UNSEEN, copy)
+    unless_noted(b, key, Jump.URING_BAD_UNSEEN, copy)
     hand_on(b, REFUSED_BY)
     note(b, uring, key, source)
     return b.program()
@@ -96,7 +89,7 @@ def unless_noted(b: Body, key: Slot, program: int, copy: int) -> None:
     a.label(fresh)
 
 
-def hand_on(b: Body, programs: Dict[Shape, int]) -> None:
+def hand_on(b: Body, programs: Mapping[Shape, int]) -> None:
     """To the program that notes requests of the shape in the slot "kind", if that has one of its own."""
     a = b.a
     a.ldx(r8, a.slot("kind", U64))

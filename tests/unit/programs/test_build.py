@@ -16,6 +16,7 @@ from asm.requirements import Version, requirement
 from programs import build
 from programs.facts import maps
 from programs.facts.catalogue import SYSTEM_CALLS, Kind
+from programs.facts.jumps import JUMPS, WALKS, Jump
 from programs.facts.kernel import (
     CAST,
     FIELDS,
@@ -359,7 +360,7 @@ def test_the_facts_written_down_are_all_that_there_are() -> None:
 def test_every_program_is_reached_and_every_index_is_filled(form: Form) -> None:
     made = built_as(form)
     assert set(made.programs) == set(made.attach) | set(made.jumps.values())
-    assert set(made.jumps) <= set(range(maps.JUMPS))
+    assert set(made.jumps) <= set(range(JUMPS))
     kinds = {descriptor & 0xFF for descriptor in made.syscalls.values()}
     assert kinds - set(made.jumps) == {Kind.SCALAR}, "plain transfers are accounted for by the exit itself"
 
@@ -374,7 +375,7 @@ def test_tail_calls_find_their_program(form: Form) -> None:
         indexes = [code[at - 3] for at, instruction in enumerate(code) if instruction.call == "tail_call"]
         assert all(index.dst == 3 for index in indexes)
         wanted.update(index.imm for index in indexes if index.op == isa.ALU64 | isa.MOV | isa.K)
-    assert {maps.ENTER_OTHER, maps.COPY_TARGET, maps.AIO_NOTE, *maps.WALKS} <= wanted <= set(made.jumps)
+    assert {Jump.ENTER_OTHER, Jump.COPY_TARGET, Jump.AIO_NOTE, *WALKS} <= wanted <= set(made.jumps)
 
 
 @every_form

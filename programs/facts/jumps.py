@@ -1,0 +1,57 @@
+"""The table of tail calls: an index for the exit of each kind of system call, and one for each `Jump` behind those.
+
+The programs of a form share one table, and those on io_uring's events have one of their own with the same numbering.
+A program that a kernel has no use for leaves its index empty, and a tail call to it falls through.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, auto
+from typing import List
+
+from programs.facts.catalogue import Kind
+
+
+class Jump(IntEnum):
+    """What a program goes on with, besides the exit of a kind. Numbered behind `Kind`, in this order."""
+
+    @staticmethod
+    def _generate_next_value_(name: str, start: int, count: int, last_values: List[int]) -> int:
+        return max(Kind) + 1 + count
+
+    COPY_TARGET = auto()  # the target's side of a copy
+    NEW_NAME = auto()  # the second name of a rename
+    EXIT = auto()  # the exit of any call, from fexit
+    URING_TAKEN = auto()
+    URING_UNSEEN = auto()
+    AIO_ENTER = auto()
+    AIO_RING = auto()  # events that were reaped from the ring
+    AIO_NOTE = auto()  # the next requests of an io_submit
+    AIO_NEW = auto()  # one whose file is not known yet
+    AIO_VECTOR = auto()  # one whose iovec is long
+    AIO_UNDO = auto()  # requests that were not accepted
+    AIO_EVENTS = auto()  # the next events of an io_getevents
+    WALK_ENTER = auto()  # a path, at the entry of a call
+    WALK_EXIT = auto()  # the same at the exit
+    URING_INTO = auto()
+    URING_FROM = auto()
+    URING_CLOSE = auto()
+    URING_BAD_INTO = auto()
+    URING_BAD_FROM = auto()
+    URING_BAD_CLOSE = auto()
+    URING_INTO_DONE = auto()
+    URING_FROM_DONE = auto()
+    URING_OPEN_DONE = auto()
+    URING_CLOSE_DONE = auto()
+    URING_REFUSED = auto()
+    URING_BAD_UNSEEN = auto()
+    ENTER_OTHER = auto()  # the entry of calls whose descriptor is not simply the first argument
+    AIO_LAST = auto()  # the contexts of a process that ends
+    AIO_RARE_RING = auto()  # as AIO_RING, one event of any kind
+    AIO_RARE_EVENTS = auto()
+
+
+JUMPS = max(Jump) + 1
+"""Entries of the table."""
+WALKS = (Jump.WALK_ENTER, Jump.WALK_EXIT)
+"""By work space."""
