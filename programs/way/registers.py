@@ -78,6 +78,8 @@ KIND = r8
 """The `Kind`, while SIGNATURE is kept."""
 LENGTH = r8
 """Bytes of a path."""
+INDEX = r8
+"""In a callback: the number of its round, from 0."""
 DENTRY = r8
 """A `struct dentry *`, in the walk of a path."""
 PLACE = r8

@@ -86,6 +86,10 @@ class Call(Layout):
     path = overlay(U64, offset)  # address of the path in user memory
     # While the size of a vectored request of Linux AIO is summed:
     iovec = overlay(IovecArgument, moved)
+    # While events of Linux AIO are accounted for in straight code:
+    rare = overlay(U64, stuck)  # 1: the next one takes a program that has room for whatever it may be
+    # While requests that io_submit did not accept are taken back, the last one first:
+    kept = overlay(U64, count)  # how many were accepted, where to stop
     # While a request of io_uring is noted or completed:
     kiocb = overlay(U64, iocb)  # struct io_kiocb *
     # Of those, one that closes a file of the ring's own table:

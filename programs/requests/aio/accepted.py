@@ -1,8 +1,12 @@
-"""What was not accepted."""
+"""The exit of io_submit: what the kernel has accepted of the requests that were noted.
+
+io_submit returns how many it accepted, from the first one on. If it stopped at a request, that one and those after it
+are forgotten; if it stopped at the very first, the call fails, and the error is that request's.
+"""
 
 from __future__ import annotations
 
-from asm import U32, ProgramSpec, r0, r1, r2, r7, r8
+from asm import U32, ProgramSpec, r0, r1, r2
 from programs.counting import counters
 from programs.facts.jumps import Jump
 from programs.facts.kernel import Kernel, Options
@@ -14,23 +18,26 @@ from programs.requests.aio.repeat import repeat
 from programs.requests.lifecycle import complete, take_back
 from programs.way.body import Body
 from programs.way.entry import begin_exit, begin_part, load_result
-from programs.way.registers import CALL, CTX
+from programs.way.registers import CALL, CTX, NOTED, RESULT
 
 UNDONE_AT_ONCE = 8  # as many as 4,096 instructions hold
 
 
 def exit_submit(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
-    """The exit of io_submit where not all was noted and accepted: the requests that were not the one, or the other."""
+    """The exit of io_submit where it has not accepted just those that were noted.
+
+    If it has accepted more, tail calls went no further: these requests are lost. Otherwise Jump.AIO_UNDO goes on.
+    """
     b = begin_exit("exit_aio_submit", kernel, options, maps)
     a, zero = b.a, b.a.slot("zero", U32)
-    a.jslt(r8, 0, "refused")
-    a.ldx(r7, CALL[Call.next], "so far they were noted")
-    a.jlt(r8, r7, "refused")
-    a.sub(r8, r7)
+    a.jslt(RESULT, 0, "refused")
+    a.ldx(NOTED, CALL[Call.next], "so far they were noted")
+    a.jlt(RESULT, NOTED, "refused")
+    a.sub(RESULT, NOTED)
     a.st(zero, 0)
     a.lookup(maps.lost, zero)
     a.jeq(r0, 0, "out")
-    a.xadd(r0[Lost.calls], r8, "more than tail calls go")
+    a.xadd(r0[Lost.calls], RESULT, "more than tail calls go")
     a.ret(0)
     a.label("refused")
     a.tail_call(CTX, maps.jumps, Jump.AIO_UNDO)
@@ -40,27 +47,25 @@ def exit_submit(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
 
 
 def undo(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
-    """Takes back the requests before Call.next, last one first, that io_submit did not accept.
+    """Takes back the requests that were not accepted, the last one first, so that runs come out as they were before.
 
-    If it failed, it was the first one that failed, with that error.
+    The first request of a call that failed stays, to be accounted for with the call's error.
     """
     b = begin_part("aio_undo", kernel, options, maps)
     a = b.a
     load_result(b)
-    a.mov(r1, r8)
+    a.mov(r1, RESULT)
     a.jsge(r1, 0, "accepted")
     a.mov(r1, 1)
     a.label("accepted")
-    a.stx(CALL[Call.count], r1, "those that stay")
+    a.stx(CALL[Call.kept], r1, "those that stay")
     repeat(b, "refused", UNDONE_AT_ONCE, lambda over: _undo(b, over))
     if not kernel.loops:
-        a.ldx(r1, CALL[Call.next])
-        a.ldx(r2, CALL[Call.count])
-        a.jle(r1, r2, "undone")
+        _stop_at_kept(b, "undone")
         a.tail_call(CTX, maps.jumps, Jump.AIO_UNDO)
         a.label("undone")
     load_result(b)
-    a.jsge(r8, 0, "out")
+    a.jsge(RESULT, 0, "out")
     _failed(b)
     a.label("out")
     a.ret(0)
@@ -68,10 +73,9 @@ def undo(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
 
 
 def _undo(b: Body, over: str) -> None:
+    """Takes back the last request that is still noted, or jumps to `over` if all others stay."""
     a, unknown = b.a, b.a.unique("not_noted")
-    a.ldx(r1, CALL[Call.next])
-    a.ldx(r2, CALL[Call.count])
-    a.jle(r1, r2, over)
+    _stop_at_kept(b, over)
     a.sub(r1, 1)
     a.stx(CALL[Call.next], r1)
     read_iocb(b, unknown)
@@ -80,8 +84,18 @@ def _undo(b: Body, over: str) -> None:
     a.label(unknown)
 
 
+def _stop_at_kept(b: Body, over: str) -> None:
+    """Jumps to `over` if Call.next has come down to Call.kept. Leaves Call.next in r1."""
+    b.a.ldx(r1, CALL[Call.next])
+    b.a.ldx(r2, CALL[Call.kept])
+    b.a.jle(r1, r2, over)
+
+
 def _failed(b: Body) -> None:
-    """The first request of an io_submit that failed with the errno in r8."""
+    """Accounts for the first request of an io_submit that failed with the -errno in RESULT.
+
+    One on a descriptor that is not open was not noted, as it belongs to no file.
+    """
     a = b.a
     a.st(CALL[Call.next], 0)
     read_iocb(b, "out")
@@ -95,5 +109,5 @@ def _failed(b: Body) -> None:
     b.lost(Lost.calls)
     a.ja("out")
     a.label("no_file")
-    a.jne(r8, -EBADF, "out")
+    a.jne(RESULT, -EBADF, "out")
     counters.failed(b, None)

@@ -1,21 +1,54 @@
-"""The contexts of a process: a list in a map."""
+"""The contexts of Linux AIO: what is kept of each, and which of them a process has.
+
+A context is where a process's requests complete. The map `contexts` has a record for each, under the process and the
+address of the context, which is where its ring is mapped. As a process that ends must be asked for all of its own, and
+no program can go through a map, the records of a process form a list, doubly linked, whose head is the record of a
+context 0:
+
+    head.first -> the context made last <-> the one made before <-> ... <-> the first one
+
+Only threads of one process change a list. Two that create and destroy contexts at the same instant may leave one out of
+it, whose last completions then are told as not seen.
+"""
 
 from __future__ import annotations
 
-from asm import U64, Field, ProgramSpec, Slot, r0, r1, r3, r7, r8
+from asm import U64, Field, ProgramSpec, Slot, r0, r1, r3
 from programs.facts.catalogue import Kind
 from programs.facts.kernel import Kernel, Options
-from programs.facts.maps import (
-    Maps,
-)
+from programs.facts.maps import Maps
 from programs.facts.records import AioContext, AioKey, Call
 from programs.way.body import Body
 from programs.way.entry import begin_exit
-from programs.way.registers import CALL
+from programs.way.registers import CALL, CALL_KIND, RESULT
+
+
+def exit_context(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
+    """The exit of io_setup and io_destroy: a context whose ring is known from its beginning, or one less."""
+    b = begin_exit("exit_aio_context", kernel, options, maps)
+    a, word = b.a, b.a.slot("word", U64)
+    a.jne(RESULT, 0, "out")
+    key = context_key(b)
+    a.ldx(r1, b.argument(0))
+    a.stx(key[AioKey.context], r1)
+    a.and_(CALL_KIND, 0xFF, "kind")
+    a.jeq(CALL_KIND, Kind.AIO_DESTROY, "destroyed")
+    a.jne(CALL_KIND, Kind.AIO_SETUP, "out")
+    a.ldx(r3, b.argument(1))
+    b.probe(word, 8, r3, 0, "the new context")
+    a.ldx(r1, word)
+    a.stx(key[AioKey.context], r1)
+    link(b, key, known=1)
+    a.ret(0)
+    a.label("destroyed")
+    unlink(b, key)
+    a.label("out")
+    a.ret(0)
+    return b.program()
 
 
 def context_key(b: Body) -> Slot:
-    """The key of the contexts of the process of the Call record, but for the context."""
+    """A key of the map `contexts`, on the stack, for the process of the Call record; its context is still to be set."""
     a, key = b.a, b.a.slot("context", AioKey)
     a.ldx(r1, CALL[Call.process])
     a.stx(key[AioKey.tgid], r1)
@@ -23,7 +56,10 @@ def context_key(b: Body) -> Slot:
 
 
 def link(b: Body, key: Slot, *, known: int) -> None:
-    """A record for the context of ``key``, the first in the list of its process's."""
+    """Makes a record for the context of `key`, at the beginning of its process's list.
+
+    `known`: 1 if the ring is as new as the context, 0 if the context was made before tracing began.
+    """
     a, context, older, first = b.a, b.a.slot("made", U64), b.a.slot("older", U64), b.a.unique("first_context")
     unlink(b, key)
     a.ldx(r1, key[AioKey.context])
@@ -32,25 +68,25 @@ def link(b: Body, key: Slot, *, known: int) -> None:
     a.st(older, 0)
     a.lookup(b.maps.contexts, key)
     a.jeq(r0, 0, first)
-    a.ldx(r1, r0[AioContext.seen])
+    a.ldx(r1, r0[AioContext.first])
     a.stx(older, r1)
     a.label(first)
-    fresh = b.fresh(AioContext)
+    head = b.fresh(AioContext)
     a.ldx(r1, context)
-    a.stx(fresh[AioContext.seen], r1)
-    a.update(b.maps.contexts, key, fresh)
+    a.stx(head[AioContext.first], r1)
+    a.update(b.maps.contexts, key, head)
     _point(b, key, older, AioContext.newer, context)
-    fresh = b.fresh(AioContext)
-    a.st(fresh[AioContext.known], known)
+    made = b.fresh(AioContext)
+    a.st(made[AioContext.known], known)
     a.ldx(r1, older)
-    a.stx(fresh[AioContext.older], r1)
+    a.stx(made[AioContext.older], r1)
     a.ldx(r1, context)
     a.stx(key[AioKey.context], r1)
-    a.update(b.maps.contexts, key, fresh)
+    a.update(b.maps.contexts, key, made)
 
 
 def unlink(b: Body, key: Slot) -> None:
-    """No record any more for the context of ``key``, if there was one."""
+    """Deletes the record of the context of `key`, if there is one, and takes it out of its list. `key` is kept."""
     a, context, none, linked = b.a, b.a.slot("made", U64), b.a.unique("no_record"), b.a.unique("unlinked")
     older, newer = a.slot("older", U64), a.slot("newer", U64)
     a.lookup(b.maps.contexts, key)
@@ -71,7 +107,7 @@ def unlink(b: Body, key: Slot) -> None:
     a.lookup(b.maps.contexts, key)
     a.jeq(r0, 0, none + "_restored")
     a.ldx(r1, older)
-    a.stx(r0[AioContext.seen], r1)
+    a.stx(r0[AioContext.first], r1)
     a.label(none + "_restored")
     a.ldx(r1, context)
     a.stx(key[AioKey.context], r1)
@@ -79,7 +115,7 @@ def unlink(b: Body, key: Slot) -> None:
 
 
 def _point(b: Body, key: Slot, context: Slot, place: Field, to: Slot) -> None:
-    """Lets ``place`` of the record of ``context``, if that has one, point to another context.  Overwrites ``key``."""
+    """The field `place` of the record of `context`, if that has one, = `to`. Overwrites the context in `key`."""
     a, none = b.a, b.a.unique("no_neighbour")
     a.ldx(r1, context)
     a.stx(key[AioKey.context], r1)
@@ -88,27 +124,3 @@ def _point(b: Body, key: Slot, context: Slot, place: Field, to: Slot) -> None:
     a.ldx(r1, to)
     a.stx(r0[place], r1)
     a.label(none)
-
-
-def exit_context(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
-    """The exit of io_setup and io_destroy: a context whose ring is known from its beginning, or one less."""
-    b = begin_exit("exit_aio_context", kernel, options, maps)
-    a, word = b.a, b.a.slot("word", U64)
-    a.jne(r8, 0, "out")
-    key = context_key(b)
-    a.ldx(r1, b.argument(0))
-    a.stx(key[AioKey.context], r1)
-    a.and_(r7, 0xFF, "kind")
-    a.jeq(r7, Kind.AIO_DESTROY, "destroyed")
-    a.jne(r7, Kind.AIO_SETUP, "out")
-    a.ldx(r3, b.argument(1))
-    b.probe(word, 8, r3, 0, "the new context")
-    a.ldx(r1, word)
-    a.stx(key[AioKey.context], r1)
-    link(b, key, known=1)
-    a.ret(0)
-    a.label("destroyed")
-    unlink(b, key)
-    a.label("out")
-    a.ret(0)
-    return b.program()

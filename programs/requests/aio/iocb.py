@@ -1,22 +1,20 @@
-"""A request."""
+"""One request of an io_submit: from its `struct iocb` in user memory to the Call record."""
 
 from __future__ import annotations
 
-from asm import U64, Slot, r0, r1, r2, r3, r8
+from asm import U64, Slot, r0, r1, r3
 from programs.facts.catalogue import BY_NAME
-from programs.facts.jumps import Jump
 from programs.facts.kernel import RWF_APPEND, RWF_DSYNC, RWF_SYNC
-from programs.facts.records import IOVECS, SYNC, Call, Iocb, Lost, PendingKey
+from programs.facts.records import SYNC, Call, Iocb, PendingKey
 from programs.requests.aio.abi import OPCODES, VECTORED
+from programs.requests.aio.vector import measure_in_place
 from programs.way.body import Body
-from programs.way.entry import find_call, resolve
-from programs.way.registers import CALL
-
-ENTRIES = 4  # of an iovec, summed in place
+from programs.way.entry import resolve
+from programs.way.registers import CALL, DESCRIPTOR, FILE
 
 
 def pending_key(b: Body, key: Slot) -> Slot:
-    """``key``, filled in for this process's request at Call.iocb in the context Call.space."""
+    """`key`, filled in for this process's request at Call.iocb in the context Call.space."""
     a = b.a
     for place, own in (
         (PendingKey.owner, Call.process),
@@ -29,9 +27,13 @@ def pending_key(b: Body, key: Slot) -> Slot:
 
 
 def read_request(b: Body, skip: str, over: str) -> None:
-    """The request Call.next into the Call record, its file into r8.  ``skip``: it is none that is counted."""
-    a, iocb = b.a, iocb_slot(b)
-    plain, measured, unreadable, readable = (a.unique(n) for n in ("plain", "measured", "unreadable", "readable"))
+    """The Call record and FILE = what the request Call.next asks for.
+
+    Jumps to `skip` if it is not one that is counted, or its descriptor is not open; to `over` if it cannot be read,
+    which then is the last one, or if Call.stuck says which program must measure it first.
+    """
+    a, iocb = b.a, _iocb(b)
+    unreadable, readable, resolved = a.unique("unreadable"), a.unique("readable"), a.unique("descriptor")
     read_iocb(b, unreadable)
     a.ja(readable)
     a.label(unreadable)
@@ -40,6 +42,17 @@ def read_request(b: Body, skip: str, over: str) -> None:
     a.ja(over)
     a.label(readable)
     set_operation(b, skip)
+    _read_transfer(b, resolved, over)
+    a.label(resolved)
+    a.ldx(DESCRIPTOR, iocb[Iocb.descriptor])
+    resolve(b)
+    a.jeq(FILE, 0, skip)
+
+
+def _read_transfer(b: Body, resolved: str, over: str) -> None:
+    """Where a read or a write begins, its size and its RWF_*; for a sync a jump to `resolved` instead."""
+    a, iocb = b.a, _iocb(b)
+    plain, measured = a.unique("plain"), a.unique("measured")
     for place in (Call.rw_flags, Call.explicit):
         a.st(CALL[place], 0)
     a.ldx(r1, CALL[Call.measured])
@@ -47,7 +60,6 @@ def read_request(b: Body, skip: str, over: str) -> None:
     a.st(CALL[Call.requested], 0)
     a.st(CALL[Call.unmeasured], 0)
     a.label(measured)
-    resolved = a.unique("descriptor")
     a.ldx(r1, CALL[Call.direction])
     a.jeq(r1, SYNC, resolved)
     a.st(CALL[Call.explicit], 1)
@@ -60,24 +72,15 @@ def read_request(b: Body, skip: str, over: str) -> None:
     a.jlt(r1, VECTORED, plain)
     a.ldx(r1, CALL[Call.measured])
     a.jne(r1, 0, resolved)
-    _sum(b, resolved, over)
+    measure_in_place(b, iocb, resolved, over)
     a.label(plain)
     a.ldx(r1, iocb[Iocb.nbytes])
     a.stx(CALL[Call.requested], r1)
-    a.label(resolved)
-    a.ldx(r8, iocb[Iocb.descriptor])
-    resolve(b)
-    a.jeq(r8, 0, skip)
-
-
-def iocb_slot(b: Body) -> Slot:
-    """Where a request is read to: done with before anything is made of it."""
-    return b.overlay("iocb", Iocb)
 
 
 def read_iocb(b: Body, unreadable: str) -> None:
-    """Call.iocb = the address of request Call.next, the slot "iocb" = what is there."""
-    a, iocb, word = b.a, iocb_slot(b), b.a.slot("word", U64)
+    """Call.iocb = the address of the request Call.next, and the slot "iocb" = what is there."""
+    a, iocb, word = b.a, _iocb(b), b.a.slot("word", U64)
     a.ldx(r3, CALL[Call.next])
     a.lsh(r3, 3)
     a.ldx(r1, b.argument(2))
@@ -91,9 +94,9 @@ def read_iocb(b: Body, unreadable: str) -> None:
 
 
 def set_operation(b: Body, none: str) -> None:
-    """Call.op and Call.direction by the opcode."""
+    """Call.op and Call.direction by the opcode in the slot "iocb"; jumps to `none` if it is of no interest."""
     a, decided = b.a, b.a.unique("operation")
-    a.ldx(r1, iocb_slot(b)[Iocb.opcode])
+    a.ldx(r1, _iocb(b)[Iocb.opcode])
     for number, name in OPCODES.items():
         direction = BY_NAME[name].direction
         other = a.unique("not_" + name)
@@ -106,63 +109,6 @@ def set_operation(b: Body, none: str) -> None:
     a.label(decided)
 
 
-def _sum(b: Body, done: str, over: str) -> None:
-    """Call.requested = the sum of the iovec; without loops a long one is for another program.  Ends in a jump."""
-    a, iocb, word = b.a, iocb_slot(b), b.a.slot("word", U64)
-    unreadable, allowed = a.unique("no_iovec"), a.unique("entries")
-    a.ldx(r1, iocb[Iocb.nbytes], "entries")
-    a.jle(r1, IOVECS, allowed)
-    a.mov(r1, IOVECS, "the kernel refuses more")
-    a.label(allowed)
-    a.ldx(r2, iocb[Iocb.buffer])
-    a.stx(CALL[Call.moved], r1)
-    a.stx(CALL[Call.start], r2)
-    if b.kernel.loops:
-        b.loop(r1, "entry", lambda: _entry(b))
-        a.ja(done)
-        return
-    short = a.unique("short_iovec")
-    a.jle(r1, ENTRIES, short)
-    a.st(CALL[Call.stuck], Jump.AIO_VECTOR)
-    a.ja(over)
-    a.label(short)
-    for entry in range(ENTRIES):
-        a.ldx(r1, CALL[Call.moved])
-        a.jle(r1, entry, done)
-        a.ldx(r3, CALL[Call.start])
-        b.probe(word, 8, r3, 16 * entry + 8)
-        a.jne(r0, 0, unreadable)
-        a.ldx(r1, CALL[Call.requested])
-        a.ldx(r2, word)
-        a.add(r1, r2)
-        a.stx(CALL[Call.requested], r1)
-    a.ja(done)
-    a.label(unreadable)
-    b.lost(Lost.iovecs)
-    a.st(CALL[Call.unmeasured], 1)
-    a.st(CALL[Call.requested], 0)
-    a.ja(done)
-
-
-def _entry(b: Body) -> None:
-    """Adds the length of entry r1 of the iovec at Call.start."""
-    a = b.a
-    a.mov(r8, r1)
-    find_call(b, "stop")
-    word = a.slot("word", U64)
-    a.lsh(r8, 4)
-    a.ldx(r3, CALL[Call.start])
-    a.add(r3, r8)
-    b.probe(word, 8, r3, 8)
-    a.jne(r0, 0, "unreadable")
-    a.ldx(r1, CALL[Call.requested])
-    a.ldx(r2, word)
-    a.add(r1, r2)
-    a.stx(CALL[Call.requested], r1)
-    a.ret(0)
-    a.label("unreadable")
-    b.lost(Lost.iovecs)
-    a.st(CALL[Call.unmeasured], 1)
-    a.st(CALL[Call.requested], 0)
-    a.label("stop")
-    a.ret(1)
+def _iocb(b: Body) -> Slot:
+    """Where a request is read to: an overlay, as nothing of it is needed any more when a record is made of it."""
+    return b.overlay("iocb", Iocb)

@@ -1,9 +1,14 @@
-"""Submission."""
+"""The requests of an io_submit, noted at its entry.
+
+At the entry, because another thread may take the completion of a request before io_submit returns. Most requests are
+for a file that is known already, and one program notes as many of those as it can. One for a file that is not, or whose
+name is yet to be sent, takes a program of its own, as that is a long way; so does one whose iovec is long, on kernels
+without loops. Call.stuck says which of the two has to deal with the request that comes next.
+"""
 
 from __future__ import annotations
 
-from asm import ProgramSpec, r1, r8
-from programs.calls.transfer import sum_iovec
+from asm import ProgramSpec, r1
 from programs.facts.jumps import Jump
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
@@ -14,13 +19,13 @@ from programs.requests.aio.repeat import advance, repeat, stop_at_end
 from programs.requests.lifecycle import submit
 from programs.way.body import Body
 from programs.way.entry import begin_part
-from programs.way.registers import CALL, CTX
+from programs.way.registers import CALL, CTX, FILE
 
 NOTES_AT_ONCE = 9  # as many as 4,096 instructions hold
 
 
 def note(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
-    """Notes the requests from Call.next on, as long as their files are known."""
+    """Notes the requests from Call.next on, up to the first that takes another program."""
     b = begin_part("aio_note", kernel, options, maps)
     a = b.a
     repeat(b, "request", NOTES_AT_ONCE, lambda over: _note(b, over))
@@ -42,13 +47,17 @@ def note(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
 
 
 def _note(b: Body, over: str) -> None:
+    """Notes the next request, if its file is known; passes over one that is not for a regular file.
+
+    Jumps to `over` if there is none, or it takes another program.
+    """
     a = b.a
     found, slow, stale, skip = (a.unique(name) for name in ("found", "slow", "stale", "next_request"))
     stop_at_end(b, over)
     read_request(b, skip, over)
     find_open(b, found, slow, later=stale if b.kernel.straight else "")
     a.label(slow)
-    read_file(b, r8)
+    read_file(b, FILE)
     regular_only(b, skip)
     if b.kernel.straight:
         a.label(stale)
@@ -61,6 +70,7 @@ def _note(b: Body, over: str) -> None:
 
 
 def _submit(b: Body) -> None:
+    """Notes the request of the Call record, on the file of OPEN_FILE."""
     a, full, noted = b.a, b.a.unique("no_room"), b.a.unique("noted")
     key = pending_key(b, a.slot("pending", PendingKey))
     submit(b, key, full)
@@ -71,6 +81,7 @@ def _submit(b: Body) -> None:
 
 
 def _next_request(b: Body) -> None:
+    """On to the next request, of which nothing is known."""
     for place in (Call.stuck, Call.measured):
         b.a.st(CALL[place], 0)
     advance(b)
@@ -92,20 +103,6 @@ def note_new(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     send_name(b, SCRATCH_ENTER, after=Jump.AIO_NOTE)
     a.label("skip")
     _next_request(b)
-    a.tail_call(CTX, maps.jumps, Jump.AIO_NOTE)
-    a.label("out")
-    a.ret(0)
-    return b.program()
-
-
-def measure(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
-    """Sums the iovec of the request Call.next, where that takes a program of its own."""
-    b = begin_part("aio_vector", kernel, options, maps)
-    a = b.a
-    a.st(CALL[Call.unmeasured], 0)
-    sum_iovec(b, pointer=CALL[Call.start], entries=CALL[Call.moved], scratch=SCRATCH_ENTER)
-    a.st(CALL[Call.measured], 1)
-    a.st(CALL[Call.stuck], 0)
     a.tail_call(CTX, maps.jumps, Jump.AIO_NOTE)
     a.label("out")
     a.ret(0)

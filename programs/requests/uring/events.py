@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from asm import U32, Slot, r0, r7
 from programs.facts.kernel import Uring
-from programs.facts.maps import (
-    BORROWED,
-)
+from programs.facts.maps import BORROWED
 from programs.facts.records import (
     PendingKey,
 )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from asm import U64, Layout, ProgramSpec, field, r0, r1, r2, r3, r7
 from programs.facts.kernel import Kernel, Options, Uring
-from programs.facts.maps import (
-    Maps,
-)
+from programs.facts.maps import Maps
 from programs.facts.records import (
     PendingKey,
 )
