@@ -221,19 +221,23 @@ def _load_btf() -> int:
 
 def _line_info() -> bool:
     """Load a program with a line record; the types are those of `_load_btf`, for a line needs none but the strings."""
-    with Descriptor(_load_btf()) as types:
+
+    def load_with_a_line() -> int:
         code, line = _MOV_R0_0 + _EXIT, struct.pack("<4I", 0, 1, 1, 1 << 10)
-        attr = ProgramLoadAttr(
-            prog_type=ProgramType.SOCKET_FILTER,
-            insn_cnt=2,
-            insns=address(code),
-            license=address(b"GPL\0"),
-            prog_btf_fd=types.fileno(),
-            line_info_rec_size=len(line),
-            line_info=address(line),
-            line_info_cnt=1,
-        )
-        return _attempt(lambda: bpf(Command.PROG_LOAD, attr, subject="feature probe"))
+        with Descriptor(_load_btf()) as types:
+            attr = ProgramLoadAttr(
+                prog_type=ProgramType.SOCKET_FILTER,
+                insn_cnt=2,
+                insns=address(code),
+                license=address(b"GPL\0"),
+                prog_btf_fd=types.fileno(),
+                line_info_rec_size=len(line),
+                line_info=address(line),
+                line_info_cnt=1,
+            )
+            return bpf(Command.PROG_LOAD, attr, subject="feature probe")
+
+    return _attempt(load_with_a_line)
 
 
 def _fetch_atomics() -> bool:
@@ -391,18 +395,22 @@ def _map_of_maps(kind: MapType) -> bool:
 
 
 def _task_storage() -> bool:
-    # It cannot be created without types for its key and value; `int` does for both.
-    with Descriptor(_load_btf()) as types:
-        attr = MapCreateAttr(
-            map_type=MapType.TASK_STORAGE,
-            key_size=4,
-            value_size=4,
-            map_flags=1,
-            btf_fd=types.fileno(),
-            btf_key_type_id=1,
-            btf_value_type_id=1,
-        )
-        return _attempt(lambda: bpf(Command.MAP_CREATE, attr, subject="feature probe"))
+    """It cannot be created without types for its key and value; `int` does for both."""
+
+    def create_with_types() -> int:
+        with Descriptor(_load_btf()) as types:
+            attr = MapCreateAttr(
+                map_type=MapType.TASK_STORAGE,
+                key_size=4,
+                value_size=4,
+                map_flags=1,
+                btf_fd=types.fileno(),
+                btf_key_type_id=1,
+                btf_value_type_id=1,
+            )
+            return bpf(Command.MAP_CREATE, attr, subject="feature probe")
+
+    return _attempt(create_with_types)
 
 
 _PROBED_KINDS = (
