@@ -201,9 +201,12 @@ class Program(Descriptor):
 def enable_stats() -> Descriptor:
     """Have the kernel count and time every run of every program while the result is open (5.8, d46edd671a14).
 
-    Raises BpfError.
+    Takes CAP_SYS_ADMIN. Raises BpfError, EINVAL before 5.8.
     """
-    return Descriptor(bpf(Command.ENABLE_STATS, EnableStatsAttr(type=0), 4, subject="run time of programs"))
+    subject = "run time of programs"
+    if features.FEATURES["stats"].hidden:
+        raise BpfError(errno.EINVAL, str(Command.ENABLE_STATS), subject)
+    return Descriptor(bpf(Command.ENABLE_STATS, EnableStatsAttr(type=0), 4, subject=subject))
 
 
 def load(

@@ -13,10 +13,8 @@ from typing import Dict, Optional
 from iotrace.errors import Failure
 from iotrace.kernel import offsets, uring
 from iotrace.kernel.casts import typed_reads
-from iotrace.kernel.loops import has_loops
 from programs.facts.kernel import FIELDS, REGISTERS, TYPED_MEMBERS, Kernel
 from pybpf import features
-from pybpf.types.btf import Btf, MissingMember
 from pybpf.types.tracefs import Tracefs, TracefsError
 
 MAX_DIRECT_SLOTS = 32768
@@ -90,37 +88,15 @@ def gather(tracefs: Optional[Tracefs], source: str = "auto", vmlinux: Optional[s
         ring_buffer=features.FEATURES["ring_buffer"].supported(),
         tid_slots=MAX_DIRECT_SLOTS if direct else SHARED_SLOTS if fetch_atomics else 0,
         tid_direct=direct,
-        spares=SPARES if _preempts_programs(btf) else 0,
+        spares=SPARES if features.FEATURES["preempted_programs"].supported() else 0,
         types=types,
-        loops=has_loops(),
+        loops=features.FEATURES["loops"].supported(),
         back_jumps=_has_back_jumps(),
         uring=uring.find(btf) if btf is not None else None,
     )
-    return Facts(kernel, preallocate=btf is None or not _allocates_anywhere(btf), offsets_from=found.source)
+    return Facts(kernel, preallocate=not features.FEATURES["atomic_allocation"].supported(), offsets_from=found.source)
 
 
 def _has_back_jumps() -> bool:
     """Whether a program may loop, and the verifier follow it far enough: some kernels allow 131,072 steps alone."""
     return all(features.FEATURES[name].supported() for name in ("bounded_loops", "large_programs"))
-
-
-def _preempts_programs(btf: Optional[Btf]) -> bool:
-    """Whether programs on system calls run preemptibly (7.2), which shows as a function of this name."""
-    name = "trace_call_bpf_faultable"
-    if btf is not None:
-        return bool(btf.functions([name]))
-    try:
-        with open("/proc/kallsyms", encoding="ascii", errors="replace") as symbols:
-            return features.pretended() is None and any(line.split()[2] == name for line in symbols)
-    except OSError:
-        return False
-
-
-def _allocates_anywhere(btf: Btf) -> bool:
-    """Whether maps may allocate from tracing programs: 7c8199e24fa0 ("bpf: Introduce any context BPF specific memory
-    allocator.") in 6.1, which shows as a type of its name."""
-    try:
-        btf.type_id("struct", "bpf_mem_alloc")
-    except MissingMember:
-        return False
-    return features.pretended() is None

@@ -108,11 +108,9 @@ def _from_tuple(raw: Tuple[Any, ...]) -> Form:
 def identity(options: Options, source: str) -> Optional[Tuple[str, ...]]:
     """What a plan depends on, as far as it may change: the kernel, what it was told at run time, and what is wanted.
 
-    None where the kernel cannot be told from another one, or something else than the kernel is to be asked.
+    None where the kernel cannot be told from another one.
     """
-    if features.pretended() is not None:
-        return None
-    words = []
+    words = [repr(features.pretended())]
     for path in ("/sys/kernel/notes", "/proc/version", "/proc/sys/kernel/pid_max", "/proc/sys/net/core/bpf_jit_enable"):
         try:
             with open(path, "rb") as file:

@@ -21,7 +21,7 @@ def find(btf: Btf) -> Optional[Uring]:
 
     Both ends of a request must show its address, which io_uring_complete does not on 5.10, but on 6.1.
     """
-    if features.pretended() is not None:
+    if not features.FEATURES["uring_requests"].supported():
         return None
     offsets = _offsets(btf)
     events: Dict[str, str] = {}

@@ -22,7 +22,7 @@ from itertools import repeat
 from typing import Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
 from asm import ProgramType
-from pybpf import features, programs
+from pybpf import programs
 from pybpf.descriptor import Descriptor
 from pybpf.programs import Program
 from pybpf.syscalls import BpfError
@@ -65,14 +65,6 @@ def reading_ns() -> float:
         nothing.repeat(_RUNS)
         status = nothing.info()
     return status.run_time_ns / max(status.run_cnt, 1)
-
-
-def enable_stats() -> Descriptor:
-    """Have the kernel keep time until the result is closed. Raises BpfError."""
-    pretended = features.pretended()
-    if pretended is not None and pretended < (5, 8):
-        raise BpfError(errno.EINVAL, "BPF_ENABLE_STATS", "")
-    return programs.enable_stats()
 
 
 class Along:
@@ -188,7 +180,7 @@ class Meter:
                 sum(program.run_time_ns for program in told),
             )
 
-        self.sampler = Sampler(enable_stats, look)
+        self.sampler = Sampler(programs.enable_stats, look)
         self._own_call = system_call_ns()
         self._bystander = 0.0
         self._start = self._own = 0

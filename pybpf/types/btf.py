@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 import sys
+import weakref
 from array import array
 from typing import Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
@@ -63,6 +64,9 @@ class Member(NamedTuple):
     shift: int = 0
 
 
+_held: weakref.WeakValueDictionary[str, Btf] = weakref.WeakValueDictionary()
+
+
 class Btf:
     """The types of one BTF blob."""
 
@@ -88,12 +92,15 @@ class Btf:
 
     @classmethod
     def vmlinux(cls, path: str = VMLINUX) -> Btf:
-        """The running kernel's types.
+        """The running kernel's types: the same object for as long as somebody holds it, since indexing takes a while.
 
-        FileNotFoundError where it was built without, BtfError for a file that is no BTF.
+        Raises FileNotFoundError where the kernel was built without, BtfError for a file that is not BTF.
         """
-        with open(path, "rb") as source:
-            return cls(source.read())
+        held = _held.get(path)
+        if held is None:
+            with open(path, "rb") as source:
+                held = _held[path] = cls(source.read())
+        return held
 
     def _index(self) -> array[int]:
         """Where each type begins, in words, by id; 0 is void and begins nowhere."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Dict
+from typing import Callable, Dict
 
 import pytest
 
@@ -14,7 +14,6 @@ from iotrace.profile import reader as profile
 from iotrace.profile.writer import Writer
 from iotrace.tracing.session import Session, Settings
 from programs.facts.kernel import Options
-from pybpf import features
 
 
 @pytest.fixture
@@ -92,6 +91,15 @@ def test_what_is_no_plan_is_made_anew(place: Path) -> None:
         assert not session.plan.kept
 
 
-def test_a_pretended_kernel_keeps_nothing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "_pretended", (4, 14))
-    assert plan.identity(Options(), "auto") is None
+def test_a_pretended_kernel_has_a_plan_of_its_own(place: Path, as_old_as: Callable[[int, int], None]) -> None:
+    start().close()
+    as_old_as(4, 14)
+    with start(attach="perf") as session:
+        assert not session.plan.kept
+        assert not session.kernel.ring_buffer
+    with start(attach="perf") as session:
+        assert session.plan.kept
+        assert not session.kernel.ring_buffer
+    as_old_as(99, 0)
+    with start(attach="perf") as session:
+        assert not session.plan.kept
