@@ -7,11 +7,12 @@ from typing import Dict, FrozenSet, List, Optional, Tuple
 
 from asm import ProgramSpec
 from programs.calls import copies, lifetime, renames, sync, transfer
-from programs.facts.catalogue import NUMBERS, SYSTEM_CALLS, Kind, SystemCall, descriptor
+from programs.facts.catalogue import NUMBERS, SYSTEM_CALLS, Kind, SystemCall
 from programs.facts.hooks import Hook
 from programs.facts.jumps import WALKS, Jump
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
+from programs.facts.signatures import signature
 from programs.files import path
 from programs.files.identify import SCRATCH_ENTER, SCRATCH_EXIT
 from programs.requests.aio import parts as aio
@@ -30,7 +31,7 @@ class ProgramSet:
     programs: Dict[str, ProgramSpec]
     attach: Dict[str, List[Hook]]
     jumps: Dict[int, str]
-    syscalls: Dict[int, int]  # number -> Descriptor.pack(): the rows of the ``syscalls`` map
+    syscalls: Dict[int, int]  # number -> Signature: the rows of the map `syscalls`
     entering: FrozenSet[str]
 
     @property
@@ -111,7 +112,7 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
         programs={program.name: program for program in made},
         attach=attach,
         jumps=jumps,
-        syscalls={NUMBERS[kernel.machine][call.name]: descriptor(call).pack() for call in calls},
+        syscalls={NUMBERS[kernel.machine][call.name]: signature(call) for call in calls},
         entering=frozenset(
             [
                 *ENTERING,

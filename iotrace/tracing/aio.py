@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Iterator, Mapping, Tuple
 
 from iotrace.tracing import processes
-from programs.facts.catalogue import KIND_MASK, Kind
+from programs.facts.catalogue import Kind
 from programs.facts.kernel import Kernel
 from programs.facts.records import ARGUMENT_WORDS, Call
+from programs.facts.signatures import KIND_MASK
 
 
 def reapers(pid: int, kernel: Kernel, syscalls: Mapping[int, int]) -> Iterator[Tuple[int, bytes]]:

@@ -31,9 +31,9 @@ from iotrace.tracing.collector import Clock, Collector
 from iotrace.tracing.coverage import coverage
 from iotrace.tracing.names import Names
 from programs.facts import maps, records
-from programs.facts.catalogue import SWITCH
 from programs.facts.kernel import Options
 from programs.facts.records import TARGET_COMM, TARGET_DESCENT, TARGET_FOLLOW, TARGET_PID
+from programs.facts.signatures import SWITCH
 from programs.way import patterns
 from pybpf.events.perf import PerfBuffer
 from pybpf.events.ring import RingBuffer

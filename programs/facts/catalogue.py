@@ -1,40 +1,71 @@
 """What is counted (operations) and which system calls do it: the one catalogue for programs, collector and reports.
 
-An *operation* is a key of the output ("pread64", "sendfile_read"); a *system call* performs one or two of them.  A
-call's *kind* says how its arguments are to be read (who is the descriptor, where are size and offset) and thus which
-program accounts for it; kinds are also the indexes of the tail-call table.
+An *operation* is a key of the output ("pread64", "sendfile_read"); a *system call* performs one or two of them. A
+call's *kind* says how its arguments are to be read (which one is the descriptor, where size and offset are), what its
+entry does about it, and thus which program accounts for it: kinds are also the first indexes of the table of tail
+calls (`programs.facts.jumps`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import Dict, List, Optional, Tuple
 
 
-class Kind(IntEnum):
-    """How a system call's arguments are laid out, and the index of the program that accounts for it."""
+class Route(Enum):
+    """What is done at the entry of a call, once it is noted."""
 
-    SCALAR = 1  # fd, buffer, size, [offset]
-    VECTOR = 2  # fd, iovec, entries, [offset, _, flags]
-    SYNC = 3  # fd
-    CLOSE = 4  # fd
-    OPEN = 5  # the descriptor is the return value
-    MMAP = 6  # fd is the fifth argument
-    SENDFILE = 7  # out fd, in fd, in offset *, size
-    COPY = 8  # in fd, in offset *, out fd, out offset *, size     (copy_file_range and splice)
-    NAMESPACE = 9  # may move the thread to another mount namespace
-    RENAME = 10  # old path, new path
-    RENAMEAT = 11  # old directory, old path, new directory, new path
-    RENAMEAT2 = 12  # the same, flags
-    UNLINK = 13  # path
-    UNLINKAT = 14  # directory, path
-    RING = 15  # makes one of io_uring, whose descriptor is the return value
-    AIO_SETUP = 16  # _, context *
-    AIO_REAP = 17  # context, _, _, events
-    AIO_SUBMIT = 18  # context, requests, iocb **
-    AIO_DESTROY = 19  # context
-    AIO_EXIT = 20  # the end of the process, and of all its contexts
+    RESOLVE = "resolve"  # its first argument is the descriptor: the file is noted too
+    HAND_ON = "hand on"  # Jump.ENTER_OTHER knows where its descriptors are, or what else must be done in time
+    NOTE = "note"  # nothing more: its exit finds all that it needs
+    AIO = "AIO"  # Jump.AIO_ENTER looks at the ring, and at requests
+
+
+class Kind(IntEnum):
+    """How a system call's arguments are laid out, the index of the program that accounts for it, and its route."""
+
+    route: Route
+
+    def __new__(cls, value: int, route: Optional[Route] = None) -> Kind:
+        if route is None:
+            raise TypeError(f"kind {value} has no route")
+        kind = int.__new__(cls, value)
+        kind._value_ = value
+        kind.route = route
+        return kind
+
+    SCALAR = 1, Route.RESOLVE  # fd, buffer, size, [offset]
+    VECTOR = 2, Route.RESOLVE  # fd, iovec, entries, [offset, _, flags]
+    SYNC = 3, Route.RESOLVE  # fd
+    CLOSE = 4, Route.HAND_ON  # fd
+    OPEN = 5, Route.NOTE  # the descriptor is the return value
+    MMAP = 6, Route.HAND_ON  # fd is the fifth argument
+    SENDFILE = 7, Route.HAND_ON  # out fd, in fd, in offset *, size
+    COPY = 8, Route.HAND_ON  # in fd, in offset *, out fd, out offset *, size     (copy_file_range and splice)
+    NAMESPACE = 9, Route.NOTE  # may move the thread to another mount namespace
+    RENAME = 10, Route.NOTE  # old path, new path
+    RENAMEAT = 11, Route.NOTE  # old directory, old path, new directory, new path
+    RENAMEAT2 = 12, Route.NOTE  # the same, flags
+    UNLINK = 13, Route.NOTE  # path
+    UNLINKAT = 14, Route.NOTE  # directory, path
+    RING = 15, Route.NOTE  # makes one of io_uring, whose descriptor is the return value
+    AIO_SETUP = 16, Route.NOTE  # _, context *
+    AIO_REAP = 17, Route.NOTE  # context, _, _, events
+    AIO_SUBMIT = 18, Route.AIO  # context, requests, iocb **
+    AIO_DESTROY = 19, Route.AIO  # context
+    AIO_EXIT = 20, Route.AIO  # the end of the process, and of all its contexts
+
+
+def runs() -> List[Tuple[Kind, Kind]]:
+    """The kinds in their order, as (first, last) of those in a row that share a route: one comparison tells each."""
+    found: List[Tuple[Kind, Kind]] = []
+    for kind in sorted(Kind):
+        if found and found[-1][1].route is kind.route:
+            found[-1] = (found[-1][0], kind)
+        else:
+            found.append((kind, kind))
+    return found
 
 
 class Position(IntEnum):
@@ -61,7 +92,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class SystemCall:
-    """A system call that is traced.  ``arity`` is the number of its arguments, as its tracepoint shows them."""
+    """A system call that is traced. `arity` is the number of its arguments, as its tracepoint shows them."""
 
     name: str
     kind: Kind
@@ -73,7 +104,7 @@ class SystemCall:
 
     @property
     def event(self) -> str:
-        """The name in ``syscalls:sys_enter_NAME``, which is that of the kernel's function, not always of the call."""
+        """The name in `syscalls:sys_enter_NAME`, which is that of the kernel's function, not always of the call."""
         return self.tracepoint or self.name
 
 
@@ -154,102 +185,24 @@ SYSTEM_CALLS: List[SystemCall] = [
 
 # System-call numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h (aarch64).
 # Part of the kernel's ABI: they never change.
-_X86_64 = {
-    "read": 0,
-    "write": 1,
-    "open": 2,
-    "close": 3,
-    "mmap": 9,
-    "pread64": 17,
-    "pwrite64": 18,
-    "readv": 19,
-    "writev": 20,
-    "sendfile": 40,
-    "fsync": 74,
-    "fdatasync": 75,
-    "rename": 82,
-    "creat": 85,
-    "unlink": 87,
-    "io_setup": 206,
-    "io_destroy": 207,
-    "io_getevents": 208,
-    "io_submit": 209,
-    "exit_group": 231,
-    "openat": 257,
-    "io_pgetevents": 333,
-    "unlinkat": 263,
-    "renameat": 264,
-    "unshare": 272,
-    "splice": 275,
-    "sync_file_range": 277,
-    "preadv": 295,
-    "pwritev": 296,
-    "open_by_handle_at": 304,
-    "setns": 308,
-    "renameat2": 316,
-    "copy_file_range": 326,
-    "preadv2": 327,
-    "pwritev2": 328,
-    "io_uring_setup": 425,
-    "openat2": 437,
+_NUMBERS = {
+    "x86_64": """
+    read 0  write 1  open 2  close 3  mmap 9  pread64 17  pwrite64 18  readv 19  writev 20  sendfile 40  fsync 74
+    fdatasync 75  rename 82  creat 85  unlink 87  io_setup 206  io_destroy 207  io_getevents 208  io_submit 209
+    exit_group 231  openat 257  unlinkat 263  renameat 264  unshare 272  splice 275  sync_file_range 277  preadv 295
+    pwritev 296  open_by_handle_at 304  setns 308  renameat2 316  copy_file_range 326  preadv2 327  pwritev2 328
+    io_pgetevents 333  io_uring_setup 425  openat2 437
+    """,
+    "aarch64": """
+    io_setup 0  io_destroy 1  io_submit 2  io_getevents 4  unlinkat 35  renameat 38  openat 56  close 57  read 63
+    write 64  readv 65  writev 66  pread64 67  pwrite64 68  preadv 69  pwritev 70  sendfile 71  splice 76  fsync 82
+    fdatasync 83  sync_file_range 84  exit_group 94  unshare 97  mmap 222  open_by_handle_at 265  setns 268
+    renameat2 276  copy_file_range 285  preadv2 286  pwritev2 287  io_pgetevents 292  io_uring_setup 425
+    openat2 437
+    """,
 }
-_AARCH64 = {
-    "io_setup": 0,
-    "io_destroy": 1,
-    "io_submit": 2,
-    "io_getevents": 4,
-    "exit_group": 94,
-    "io_pgetevents": 292,
-    "unlinkat": 35,
-    "renameat": 38,
-    "openat": 56,
-    "close": 57,
-    "read": 63,
-    "write": 64,
-    "readv": 65,
-    "writev": 66,
-    "pread64": 67,
-    "pwrite64": 68,
-    "preadv": 69,
-    "pwritev": 70,
-    "sendfile": 71,
-    "splice": 76,
-    "fsync": 82,
-    "fdatasync": 83,
-    "sync_file_range": 84,
-    "unshare": 97,
-    "mmap": 222,
-    "open_by_handle_at": 265,
-    "setns": 268,
-    "renameat2": 276,
-    "copy_file_range": 285,
-    "preadv2": 286,
-    "pwritev2": 287,
-    "io_uring_setup": 425,
-    "openat2": 437,
+NUMBERS: Dict[str, Dict[str, int]] = {
+    machine: dict(zip(words[::2], map(int, words[1::2])))
+    for machine, words in ((machine, table.split()) for machine, table in _NUMBERS.items())
 }
-NUMBERS: Dict[str, Dict[str, int]] = {"x86_64": _X86_64, "aarch64": _AARCH64}
-
-
-KIND_MASK = 0xFF  # of a packed descriptor
-SWITCH = 40  # the bit of a row of the ``syscalls`` map that says whether the call is traced now
-
-
-@dataclass(frozen=True)
-class Descriptor:
-    """What the entry program must know of a system call, packed into the 32 bits that the ``syscalls`` map holds."""
-
-    kind: Kind
-    position: Position
-    first: int
-    second: int
-
-    def pack(self) -> int:
-        """kind in bits 0-7, position in 8-15, first operation in 16-23, second operation in 24-31."""
-        return self.kind | self.position << 8 | self.first << 16 | self.second << 24
-
-
-def descriptor(call: SystemCall) -> Descriptor:
-    """The descriptor of a call; operation code 0 stands for none."""
-    codes = [BY_NAME[name].code for name in call.operations] + [0, 0]
-    return Descriptor(call.kind, call.position, codes[0], codes[1])
+"""By machine and name."""

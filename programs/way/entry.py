@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from typing import Optional
 
-from asm import U32, U64, ProgramSpec, Register, Slot, r0, r1, r2, r3, r7, r8
-from programs.facts.catalogue import KIND_MASK, NUMBERS, SWITCH, Kind, Position, SystemCall
+from asm import U32, U64, Assembler, ProgramSpec, Register, Slot, r0, r1, r2, r3, r7, r8
+from programs.facts.catalogue import NUMBERS, Kind, Position, Route, SystemCall, runs
 from programs.facts.jumps import Jump
 from programs.facts.kernel import COMPAT, Kernel, Options
 from programs.facts.maps import IDLE_STACKS, STACKS, STRANGERS, Maps
 from programs.facts.records import STRANGER_TGID, STRANGER_TID, Call, Lost, OpenFile, OpenKey
+from programs.facts.signatures import KIND_MASK, SWITCH
 from programs.way.body import Body, begin, low
 from programs.way.registers import CALL, CTX, GENERATION
+
+RESOLVED = runs()[0][1]  # of the kinds whose descriptor is the first argument, the last one
+assert {kind for kind in Kind if kind <= RESOLVED} == {kind for kind in Kind if kind.route is Route.RESOLVE}
 
 STACK_SHIFT = 14  # no thread's stack is smaller than 16 KiB (THREAD_SIZE), nor aligned to less
 
@@ -126,7 +130,7 @@ def _enter(b: Body) -> None:
     a.label("placed")
     a.mov(r8, r7)
     a.and_(r8, KIND_MASK, "kind")
-    a.jgt(r8, Kind.SYNC, "other")
+    a.jgt(r8, RESOLVED, "other")
     resolve(b, 0, task=a.slot("task", U64))
     a.stx(CALL[Call.file], r8)
     a.jeq(r8, 0, "done")
@@ -134,15 +138,30 @@ def _enter(b: Body) -> None:
     a.label("done")
     a.ret(0)
     a.label("other")
-    a.jge(r8, Kind.AIO_SUBMIT, "aio")
-    a.jge(r8, Kind.NAMESPACE, "noted")
-    a.jeq(r8, Kind.OPEN, "noted")
+    _by_route(a, r8)
     a.tail_call(CTX, b.maps.jumps, Jump.ENTER_OTHER)
     a.ja("noted")
     a.label("aio")
     a.tail_call(CTX, b.maps.jumps, Jump.AIO_ENTER)
     a.label("noted")
     a.ret(0)
+
+
+def _by_route(a: Assembler, kind: Register) -> None:
+    """Jumps to the label of the kind's route; falls through for those that are handed on.
+
+    From the highest kind down one comparison tells a whole run of them; below a run that falls through, each kind
+    takes one.
+    """
+    labels, above = {Route.NOTE: "noted", Route.AIO: "aio"}, True
+    for first, last in reversed(runs()[1:]):
+        if first.route is Route.HAND_ON:
+            above = False
+        elif above:
+            a.jge(kind, first, labels[first.route])
+        else:
+            for number in range(last, first - 1, -1):
+                a.jeq(kind, number, labels[first.route])
 
 
 def resolve(b: Body, argument: Optional[int] = None, task: Optional[Slot] = None) -> None:

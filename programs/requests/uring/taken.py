@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Mapping
 
 from asm import U32, U64, ProgramSpec, Slot, r0, r1, r7, r8
-from programs.facts.catalogue import NUMBERS, SWITCH
+from programs.facts.catalogue import NUMBERS
 from programs.facts.jumps import Jump
 from programs.facts.kernel import Kernel, Options, Uring
 from programs.facts.maps import Maps
+from programs.facts.signatures import SWITCH
 from programs.requests import notes
 from programs.requests.uring.events import event_key
 from programs.requests.uring.note import note
