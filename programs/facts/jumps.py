@@ -7,7 +7,6 @@ A program that a kernel has no use for leaves its index empty, and a tail call t
 from __future__ import annotations
 
 from enum import IntEnum, auto
-from typing import List
 
 from programs.facts.catalogue import Kind
 
@@ -15,11 +14,7 @@ from programs.facts.catalogue import Kind
 class Jump(IntEnum):
     """What a program goes on with, besides the exit of a kind. Numbered behind `Kind`, in this order."""
 
-    @staticmethod
-    def _generate_next_value_(name: str, start: int, count: int, last_values: List[int]) -> int:
-        return max(Kind) + 1 + count
-
-    COPY_TARGET = auto()  # the target's side of a copy
+    COPY_TARGET = max(Kind) + 1  # the target's side of a copy
     NEW_NAME = auto()  # the second name of a rename
     EXIT = auto()  # the exit of any call, from fexit
     URING_TAKEN = auto()
