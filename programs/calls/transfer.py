@@ -37,7 +37,6 @@ def exit_main(kernel: Kernel, options: Options, maps: Maps, copy: int = 0) -> Pr
     """
     b = begin(spare_name("exit", copy), kernel, options, maps)
     a = b.a
-    a.mov(CTX, r1)
     if options.attach == "raw":
         only_marked_stacks(b)
         _only_ours(b)

@@ -38,7 +38,6 @@ def walk(kernel: Kernel, options: Options, maps: Maps, scratch: int) -> ProgramS
     """Continues the walk in work space ``scratch``.  Reached by tail call alone."""
     b = begin(f"walk_{scratch}", kernel, options, maps)
     a, zero = b.a, b.a.slot("zero", U32)
-    a.mov(CTX, r1)
     a.st(zero, scratch)
     a.lookup(maps.scratch, zero)
     a.jeq(r0, 0, "out")

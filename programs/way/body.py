@@ -31,7 +31,7 @@ from asm import (
 from programs.facts.kernel import CAST, Kernel, Options, Uring
 from programs.facts.maps import Maps
 from programs.facts.records import Call, FileKey, Lost, TallyKey
-from programs.way.registers import CALL
+from programs.way.registers import CALL, CTX
 
 SMALL_BYTES = 128  # no record of a file or a call is larger
 FRESH_BYTES = 352  # the largest record that is made on the stack, where it must be: Latency
@@ -301,10 +301,10 @@ KINDS = {
 }
 
 
-def begin(name: str, kernel: Kernel, options: Options, maps: Maps, *, task: bool = False) -> Body:
-    """A program of the form that ``options.attach`` asks for.
+def begin(name: str, kernel: Kernel, options: Options, maps: Maps, *, task: bool = False, context: bool = True) -> Body:
+    """A program of the form that `options.attach` asks for; CTX is set, unless `context` is false.
 
-    ``task``: for an event of a task, not a system call, for which there is no function to attach to.
+    `task`: for an event of a task, not a system call, for which there is no function to attach to.
     """
     kind = KINDS[options.attach]
     if task and kind is ProgramType.TRACING:
@@ -312,6 +312,8 @@ def begin(name: str, kernel: Kernel, options: Options, maps: Maps, *, task: bool
     b = Body(Assembler(name, kind=kind), kernel, options, maps)
     if kernel.spares and not task:
         _keep_to_the_thread_s_stack(b)
+    if context:
+        b.a.mov(CTX, r1)
     return b
 
 

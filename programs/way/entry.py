@@ -442,7 +442,6 @@ def raw_enter(kernel: Kernel, options: Options, maps: Maps, copy: int = 0) -> Pr
     """raw_tracepoint/sys_enter (struct pt_regs *regs, long id): every system call of every task. 4.17."""
     b = begin(spare_name("enter", copy), kernel, options, maps)
     a = b.a
-    a.mov(CTX, r1)
     a.ldx(r7, CTX[8], "system call number")
     _admit(b)
     _unless_noted(b, copy)
@@ -459,7 +458,6 @@ def function_enter(kernel: Kernel, options: Options, maps: Maps, call: SystemCal
     """
     b = begin(f"enter_{call.name}", kernel, options, maps)
     a = b.a
-    a.mov(CTX, r1)
     a.mov(r7, NUMBERS[kernel.machine][call.name], "system call number")
     _admit(b)
     _read_arguments(b)
@@ -472,7 +470,6 @@ def function_leave(kernel: Kernel, options: Options, maps: Maps, call: SystemCal
     """fexit on the same function (struct pt_regs *regs, long ret): on to the program that all exits share."""
     b = begin(f"leave_{call.name}", kernel, options, maps)
     a = b.a
-    a.mov(CTX, r1)
     a.tail_call(CTX, maps.jumps, Jump.EXIT)
     a.ret(0)
     return b.program()
@@ -499,7 +496,6 @@ def perf_enter(kernel: Kernel, options: Options, maps: Maps, arity: int, copy: i
     """tracepoint/syscalls/sys_enter_*, for calls with ``arity`` arguments. 4.7."""
     b = begin(spare_name(f"enter_{arity}", copy), kernel, options, maps)
     a = b.a
-    a.mov(CTX, r1)
     a.ldx(r7, CTX.u32(kernel.fields["sys_enter.nr"]), "system call number")
     _admit(b)
     _unless_noted(b, copy)
@@ -517,7 +513,6 @@ def begin_part(name: str, kernel: Kernel, options: Options, maps: Maps) -> Body:
     TID is set too. Jumps to "out" if the thread has no Call record.
     """
     b = begin(name, kernel, options, maps)
-    b.a.mov(CTX, r1)
     find_call(b, "out")
     return b
 

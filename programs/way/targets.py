@@ -38,7 +38,6 @@ def new_task(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """
     b = begin("new_task", kernel, options, maps, task=True)
     a, tgid, flags = b.a, b.a.slot("tgid", U32), b.a.slot("flags", Target)
-    a.mov(CTX, r1)
     a.ldx(r1, CTX[8] if b.raw else CTX.u64(kernel.fields["task_newtask.clone_flags"]))
     a.mov(r7, r1)
     a.and_(r7, CLONE_THREAD)
@@ -83,7 +82,6 @@ def rename(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """task/task_rename: by prctl, by /proc/PID/comm, and by each exec.  Only a leader's name is the process's."""
     b = begin("rename", kernel, options, maps, task=True)
     a, tgid, flags = b.a, b.a.slot("tgid", U32), b.a.slot("flags", Target)
-    a.mov(CTX, r1)
     _read_pid(b, "task_rename.pid", 0)
     a.call("get_current_pid_tgid")
     a.rsh(r0, 32)
@@ -152,7 +150,7 @@ def _new_generation(b: Body) -> None:
 
 def exit_task(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """sched/sched_process_exit: frees the thread's Call record; with its last thread the process is no target."""
-    b = begin("exit_task", kernel, options, maps, task=True)
+    b = begin("exit_task", kernel, options, maps, task=True, context=False)
     a, key = b.a, b.a.slot("tid", U32)
     a.call("get_current_pid_tgid")
     a.mov(PID_TGID, r0)

@@ -28,8 +28,6 @@ DONE_BY = {Shape.SPLICE: Jump.URING_INTO_DONE, Shape.CLOSE: Jump.URING_CLOSE_DON
 def completed(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: int = 0) -> ProgramSpec:
     """io_uring_complete: the result of a request is being posted to the ring."""
     b = begin(spare_name("uring_completed", copy), kernel, options, maps)
-    a = b.a
-    a.mov(CTX, r1)
     key = event_key(b, uring, "completed")
     notes.find(b, key, "out")
     complete(b, uring, key)
@@ -66,7 +64,6 @@ def done(b: Body, side: int, missing: str) -> Slot:
     Returns the key of the note of that side of it; jumps to ``missing`` if there is none.  r0 = the note.
     """
     a, key = b.a, b.a.slot("pending", PendingKey)
-    a.mov(CTX, r1)
     borrow_call(b, missing)
     a.ldx(r7, CALL[Call.iocb])
     a.zero(key)

@@ -79,7 +79,6 @@ def close(kernel: Kernel, options: Options, maps: Maps, uring: Uring, *, entry: 
     """Notes a close, and the file while that is still there."""
     b = begin("uring_bad_close" if entry else "uring_close", kernel, options, maps)
     a = b.a
-    a.mov(CTX, r1)
     key = event_key(b, uring, "refused" if entry else "taken")
     if entry:
         a.ldx(r7, CTX[0], "the entry")

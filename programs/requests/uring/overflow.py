@@ -35,7 +35,6 @@ def overflowed(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy:
     """
     b = begin(spare_name("uring_overflowed", copy), kernel, options, maps)
     a, o = b.a, uring.offsets
-    a.mov(CTX, r1)
     a.call("get_current_pid_tgid")
     a.rsh(r0, 32)
     only_targets(b, r0, "out")

@@ -61,7 +61,6 @@ def unseen(kernel: Kernel, options: Options, maps: Maps, uring: Uring, event: st
     """
     b = begin("uring_unseen" if event == "taken" else "uring_bad_unseen", kernel, options, maps)
     a = b.a
-    a.mov(CTX, r1)
     key = event_key(b, uring, event)
     borrow_call(b, "out")
     _unseen(b, key, OTHER)

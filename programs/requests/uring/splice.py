@@ -26,7 +26,6 @@ def into(kernel: Kernel, options: Options, maps: Maps, uring: Uring, *, entry: b
     """Notes the target of a splice."""
     b = begin("uring_bad_into" if entry else "uring_into", kernel, options, maps)
     a = b.a
-    a.mov(CTX, r1)
     key = event_key(b, uring, "refused" if entry else "taken")
     if entry:
         a.ldx(r7, CTX[0], "the entry")
@@ -40,7 +39,6 @@ def out_of(kernel: Kernel, options: Options, maps: Maps, uring: Uring, *, entry:
     """Notes the source of a splice."""
     b = begin("uring_bad_from" if entry else "uring_from", kernel, options, maps)
     a = b.a
-    a.mov(CTX, r1)
     key = event_key(b, uring, "refused" if entry else "taken")
     a.st(key[PendingKey.space], OTHER)
     if entry:

@@ -28,8 +28,6 @@ REFUSED_BY = {Shape.SPLICE: Jump.URING_BAD_INTO, Shape.CLOSE: Jump.URING_BAD_CLO
 def taken(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: int = 0) -> ProgramSpec:
     """io_uring_submit_req: the kernel has taken a request from the ring and prepared it."""
     b = begin(spare_name("uring_taken", copy), kernel, options, maps)
-    a = b.a
-    a.mov(CTX, r1)
     key = event_key(b, uring, "taken")
     if not copy:
         settle_silent(b, key, Jump.URING_UNSEEN)
@@ -45,7 +43,6 @@ def refused(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: in
     """io_uring_req_failed (const struct io_uring_sqe *, ...): it could not be prepared, and completes with an error."""
     b = begin(spare_name("uring_refused", copy), kernel, options, maps)
     a = b.a
-    a.mov(CTX, r1)
     key = event_key(b, uring, "refused")
     if not copy:
         settle_silent(b, key, Jump.URING_BAD_UNSEEN)
