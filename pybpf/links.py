@@ -6,10 +6,11 @@ import errno
 import fcntl
 from typing import Iterable
 
+from pybpf.attributes import PerfEventAttr, RawTracepointAttr
 from pybpf.cpus import online_cpus
 from pybpf.descriptor import Descriptor
 from pybpf.programs import Program
-from pybpf.syscalls import BpfError, Command, PerfEventAttr, RawTracepointAttr, address, bpf, perf_event_open
+from pybpf.syscalls import BpfError, Command, address, bpf, perf_event_open
 
 __all__ = ["Link", "close_all", "raw_tracepoint", "tracepoint", "tracing"]
 

@@ -7,27 +7,24 @@ import errno
 import re
 import struct
 from bisect import bisect_right
-from ctypes import c_char, c_uint8, c_uint32, c_uint64
 from functools import partial
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Union
 
 from asm import EncodeError, ProgramType
 from pybpf import features
-from pybpf.descriptor import Descriptor
-from pybpf.maps import Map, kernel_name
-from pybpf.parallel import make_all
-from pybpf.syscalls import (
-    BpfError,
+from pybpf.attributes import (
+    BpfProgInfo,
     BtfLoadAttr,
-    Command,
     EnableStatsAttr,
     InfoAttr,
     ProgramLoadAttr,
     TestRunAttr,
-    address,
-    bpf,
-    kernel_version_code,
+    kernel_name,
 )
+from pybpf.descriptor import Descriptor
+from pybpf.maps import Map
+from pybpf.parallel import make_all
+from pybpf.syscalls import BpfError, Command, address, bpf, kernel_version_code
 from pybpf.types.binary import Binary, binary
 from pybpf.types.btf_build import FUNCTION_SIZE, LINE_SIZE
 
@@ -90,50 +87,6 @@ def _annotate(line: str, note: str, place: str) -> str:
     return f"{code.rstrip():<44} {remark}" + (f"  [{state.strip()}]" if semicolon else "")
 
 
-class _ProgInfo(ctypes.Structure):
-    """`struct bpf_prog_info` (4.13, longer since); the kernel fills as much as it knows, the rest stays 0."""
-
-    _fields_ = [
-        ("type", c_uint32),
-        ("id", c_uint32),
-        ("tag", c_uint8 * 8),
-        ("jited_prog_len", c_uint32),
-        ("xlated_prog_len", c_uint32),
-        ("jited_prog_insns", c_uint64),
-        ("xlated_prog_insns", c_uint64),
-        ("load_time", c_uint64),
-        ("created_by_uid", c_uint32),
-        ("nr_map_ids", c_uint32),
-        ("map_ids", c_uint64),
-        ("name", c_char * 16),
-        ("ifindex", c_uint32),
-        ("gpl_compatible", c_uint32),
-        ("netns_dev", c_uint64),
-        ("netns_ino", c_uint64),
-        ("nr_jited_ksyms", c_uint32),
-        ("nr_jited_func_lens", c_uint32),
-        ("jited_ksyms", c_uint64),
-        ("jited_func_lens", c_uint64),
-        ("btf_id", c_uint32),
-        ("func_info_rec_size", c_uint32),
-        ("func_info", c_uint64),
-        ("nr_func_info", c_uint32),
-        ("nr_line_info", c_uint32),
-        ("line_info", c_uint64),
-        ("jited_line_info", c_uint64),
-        ("nr_jited_line_info", c_uint32),
-        ("line_info_rec_size", c_uint32),
-        ("jited_line_info_rec_size", c_uint32),
-        ("nr_prog_tags", c_uint32),
-        ("prog_tags", c_uint64),
-        ("run_time_ns", c_uint64),  # 5.1
-        ("run_cnt", c_uint64),
-        ("recursion_misses", c_uint64),  # 5.12
-        ("verified_insns", c_uint32),  # 5.16
-        ("pad", c_uint32),
-    ]
-
-
 class ProgramStatus(NamedTuple):
     """What the kernel says of a loaded program. Lengths are bytes; what it is too old to tell is 0.
 
@@ -164,7 +117,7 @@ class Program(Descriptor):
 
     def info(self) -> ProgramStatus:
         """BPF_OBJ_GET_INFO_BY_FD (4.13, 1e270976908686). Raises BpfError."""
-        raw = _ProgInfo()
+        raw = BpfProgInfo()
         attr = InfoAttr(bpf_fd=self.fileno(), info_len=ctypes.sizeof(raw), info=ctypes.addressof(raw))
         bpf(Command.OBJ_GET_INFO_BY_FD, attr, subject=f"program {self.name}")
         return ProgramStatus(

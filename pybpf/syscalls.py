@@ -11,25 +11,16 @@ import ctypes
 import errno
 import os
 import re
-from ctypes import c_char, c_uint32, c_uint64
 from enum import IntEnum
 from typing import Callable, Dict, NamedTuple, Optional
 
 from pybpf import privileges
+from pybpf.attributes import PerfEventAttr
 
 __all__ = [
     "ENOTSUPP",
     "BpfError",
-    "BtfLoadAttr",
     "Command",
-    "EnableStatsAttr",
-    "InfoAttr",
-    "MapBatchAttr",
-    "MapCreateAttr",
-    "MapElementAttr",
-    "PerfEventAttr",
-    "ProgramLoadAttr",
-    "RawTracepointAttr",
     "address",
     "bpf",
     "error_name",
@@ -109,134 +100,6 @@ class Command(IntEnum):
 
     def __str__(self) -> str:
         return f"BPF_{self.name}"
-
-
-class MapCreateAttr(ctypes.Structure):
-    _fields_ = [
-        ("map_type", c_uint32),
-        ("key_size", c_uint32),
-        ("value_size", c_uint32),
-        ("max_entries", c_uint32),
-        ("map_flags", c_uint32),
-        ("inner_map_fd", c_uint32),  # 4.12
-        ("numa_node", c_uint32),  # 4.14
-        ("map_name", c_char * 16),  # 4.15
-        ("map_ifindex", c_uint32),
-        ("btf_fd", c_uint32),  # 4.18
-        ("btf_key_type_id", c_uint32),
-        ("btf_value_type_id", c_uint32),
-    ]
-
-
-class MapElementAttr(ctypes.Structure):
-    """MAP_LOOKUP_ELEM, MAP_UPDATE_ELEM, MAP_DELETE_ELEM; for MAP_GET_NEXT_KEY `value` is the next key."""
-
-    _fields_ = [
-        ("map_fd", c_uint32),
-        ("pad", c_uint32),
-        ("key", c_uint64),
-        ("value", c_uint64),
-        ("flags", c_uint64),
-    ]
-
-
-class MapBatchAttr(ctypes.Structure):
-    _fields_ = [
-        ("in_batch", c_uint64),
-        ("out_batch", c_uint64),
-        ("keys", c_uint64),
-        ("values", c_uint64),
-        ("count", c_uint32),  # in: room for so many; out: so many were copied
-        ("map_fd", c_uint32),
-        ("elem_flags", c_uint64),
-        ("flags", c_uint64),
-    ]
-
-
-class ProgramLoadAttr(ctypes.Structure):
-    _fields_ = [
-        ("prog_type", c_uint32),
-        ("insn_cnt", c_uint32),
-        ("insns", c_uint64),
-        ("license", c_uint64),
-        ("log_level", c_uint32),
-        ("log_size", c_uint32),
-        ("log_buf", c_uint64),
-        ("kern_version", c_uint32),
-        ("prog_flags", c_uint32),
-        ("prog_name", c_char * 16),  # 4.15
-        ("prog_ifindex", c_uint32),
-        ("expected_attach_type", c_uint32),  # 4.17
-        ("prog_btf_fd", c_uint32),  # 5.0, to line_info_cnt
-        ("func_info_rec_size", c_uint32),
-        ("func_info", c_uint64),
-        ("func_info_cnt", c_uint32),
-        ("line_info_rec_size", c_uint32),
-        ("line_info", c_uint64),
-        ("line_info_cnt", c_uint32),
-        ("attach_btf_id", c_uint32),  # 5.5
-    ]
-
-
-class InfoAttr(ctypes.Structure):
-    """OBJ_GET_INFO_BY_FD."""
-
-    _fields_ = [("bpf_fd", c_uint32), ("info_len", c_uint32), ("info", c_uint64)]
-
-
-class TestRunAttr(ctypes.Structure):
-    """PROG_TEST_RUN."""
-
-    _fields_ = [
-        ("prog_fd", c_uint32),
-        ("retval", c_uint32),
-        ("data_size_in", c_uint32),
-        ("data_size_out", c_uint32),
-        ("data_in", c_uint64),
-        ("data_out", c_uint64),
-        ("repeat", c_uint32),
-        ("duration", c_uint32),
-        ("ctx_size_in", c_uint32),
-        ("ctx_size_out", c_uint32),
-        ("ctx_in", c_uint64),
-        ("ctx_out", c_uint64),
-    ]
-
-
-class RawTracepointAttr(ctypes.Structure):
-    _fields_ = [("name", c_uint64), ("prog_fd", c_uint32), ("pad", c_uint32)]
-
-
-class BtfLoadAttr(ctypes.Structure):
-    _fields_ = [
-        ("btf", c_uint64),
-        ("btf_log_buf", c_uint64),
-        ("btf_size", c_uint32),
-        ("btf_log_size", c_uint32),
-        ("btf_log_level", c_uint32),
-        ("pad", c_uint32),
-    ]
-
-
-class EnableStatsAttr(ctypes.Structure):
-    _fields_ = [("type", c_uint32)]
-
-
-class PerfEventAttr(ctypes.Structure):
-    """`struct perf_event_attr` as far as PERF_ATTR_SIZE_VER0 (64 bytes), which every kernel takes."""
-
-    _fields_ = [
-        ("type", c_uint32),
-        ("size", c_uint32),
-        ("config", c_uint64),
-        ("sample_period", c_uint64),
-        ("sample_type", c_uint64),
-        ("read_format", c_uint64),
-        ("flags", c_uint64),
-        ("wakeup_events", c_uint32),
-        ("bp_type", c_uint32),
-        ("config1", c_uint64),
-    ]
 
 
 def error_name(number: int) -> str:

@@ -21,10 +21,11 @@ from mmap import MAP_SHARED, PAGESIZE, PROT_READ, PROT_WRITE
 from mmap import mmap as MemoryMap
 from typing import Callable, List
 
+from pybpf.attributes import PerfEventAttr
 from pybpf.cpus import online_cpus
 from pybpf.descriptor import Descriptor
 from pybpf.maps import PerfEventArray
-from pybpf.syscalls import BpfError, PerfEventAttr, perf_event_open
+from pybpf.syscalls import BpfError, perf_event_open
 
 __all__ = ["PerfBuffer", "barrier"]
 

@@ -9,11 +9,12 @@ from typing import Tuple
 
 import asm
 from asm import MapType, ProgramType
+from pybpf.attributes import MapCreateAttr
 from pybpf.descriptor import Descriptor
 from pybpf.features.feature import Feature
 from pybpf.features.probes import load_tracing, tracing_refused
 from pybpf.features.trial import NO_FD, REFUSED, attempt, create, encoded, knows, load, load_btf
-from pybpf.syscalls import BpfError, Command, MapCreateAttr, bpf
+from pybpf.syscalls import BpfError, Command, bpf
 
 __all__ = ["helper", "map_type", "program_type"]
 

@@ -12,19 +12,12 @@ from typing import Tuple
 
 import asm
 from asm import U32, MapSpec, MapType, ProgramType
+from pybpf.attributes import EnableStatsAttr, MapBatchAttr, RawTracepointAttr
 from pybpf.descriptor import Descriptor
 from pybpf.features.feature import FEATURES, feature
 from pybpf.features.trial import NO_FD, REFUSED, attempt, create, encoded, knows, load, load_btf, load_with_notes, loads
 from pybpf.privileges import Capability, capabilities
-from pybpf.syscalls import (
-    BpfError,
-    Command,
-    EnableStatsAttr,
-    MapBatchAttr,
-    RawTracepointAttr,
-    address,
-    bpf,
-)
+from pybpf.syscalls import BpfError, Command, address, bpf
 from pybpf.types.btf import VMLINUX, Btf, BtfError, MissingMember
 
 __all__ = ["FEATURES", "load_tracing", "tracing_refused"]

@@ -11,18 +11,9 @@ import struct
 from typing import TYPE_CHECKING, Callable, Mapping, Tuple
 
 from asm import ProgramType
+from pybpf.attributes import BtfLoadAttr, MapCreateAttr, ProgramLoadAttr
 from pybpf.descriptor import Descriptor
-from pybpf.syscalls import (
-    ENOTSUPP,
-    BpfError,
-    BtfLoadAttr,
-    Command,
-    MapCreateAttr,
-    ProgramLoadAttr,
-    address,
-    bpf,
-    kernel_version_code,
-)
+from pybpf.syscalls import ENOTSUPP, BpfError, Command, address, bpf, kernel_version_code
 from pybpf.types.btf_build import FUNCTION_SIZE, LINE_SIZE, program_info
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from asm import U8, U32, U64, Layout, MapSpec, MapType, field
 from pybpf import maps, privileges
 from pybpf.cpus import possible_cpus
 from pybpf.grace import GracePeriods
-from pybpf.maps import Array, HashMap, MapInMap, create
+from pybpf.maps import Array, HashMap, MapInMap, batches, create
 from pybpf.syscalls import BpfError
 
 KEY = struct.Struct("<I")
@@ -109,7 +109,7 @@ def test_keys_survive_deletion_under_them() -> None:
 
 def test_batches_smaller_than_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
     """With room for one element the kernel answers ENOSPC for any bucket that holds two."""
-    monkeypatch.setattr(maps, "_BATCH_BYTES", 1)
+    monkeypatch.setattr(batches, "BYTES", 1)
     with create(MapSpec("numbers", MapType.HASH, U32, U64, 256)) as numbers:
         content = fill(numbers, 256)
         found = list(numbers.items())

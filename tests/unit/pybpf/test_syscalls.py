@@ -15,12 +15,12 @@ from typing import Any, Callable, List, Tuple
 
 import pytest
 
-from pybpf import privileges, syscalls
+from pybpf import attributes, privileges, syscalls
+from pybpf.attributes import MapCreateAttr, ProgramLoadAttr, kernel_name
 from pybpf.cpus import parse_cpu_list
 from pybpf.descriptor import Descriptor
-from pybpf.maps import kernel_name
 from pybpf.parallel import make_all
-from pybpf.syscalls import BpfError, Command, MapCreateAttr, ProgramLoadAttr, bpf
+from pybpf.syscalls import BpfError, Command, bpf
 
 # offsetofend of the last field that Linux 4.14 knows, include/uapi/linux/bpf.h of that release
 END_OF_4_14 = {MapCreateAttr: 28, ProgramLoadAttr: 48}
@@ -38,14 +38,14 @@ def test_attributes_lie_where_the_kernel_has_them() -> None:
         (ProgramLoadAttr, "func_info"): 80,
         (ProgramLoadAttr, "line_info_cnt"): 104,
         (ProgramLoadAttr, "attach_btf_id"): 108,
-        (syscalls.MapBatchAttr, "count"): 32,
-        (syscalls.MapBatchAttr, "flags"): 48,
-        (syscalls.BtfLoadAttr, "btf_log_level"): 24,
-        (syscalls.PerfEventAttr, "wakeup_events"): 48,
+        (attributes.MapBatchAttr, "count"): 32,
+        (attributes.MapBatchAttr, "flags"): 48,
+        (attributes.BtfLoadAttr, "btf_log_level"): 24,
+        (attributes.PerfEventAttr, "wakeup_events"): 48,
     }
     for (attr, name), offset in expected.items():
         assert getattr(attr, name).offset == offset, (attr, name)
-    assert ctypes.sizeof(syscalls.PerfEventAttr) == 64
+    assert ctypes.sizeof(attributes.PerfEventAttr) == 64
 
 
 def test_no_more_is_sent_than_an_old_kernel_knows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ def test_interruptions_are_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(calls) < 20
     calls = answering(monkeypatch, errno.EINTR)
     with pytest.raises(BpfError, match="EINTR"):
-        bpf(Command.MAP_LOOKUP_BATCH, syscalls.MapBatchAttr(), retry=False)
+        bpf(Command.MAP_LOOKUP_BATCH, attributes.MapBatchAttr(), retry=False)
 
 
 class MemoryLimit:
@@ -153,7 +153,7 @@ def test_eperm_that_no_limit_cures_says_what_may_be_the_matter(monkeypatch: pyte
     assert limit.attempts == 2  # as far as it goes, and once more
     limit = MemoryLimit(monkeypatch, 65536, resource.RLIM_INFINITY, enough=1 << 20)
     with pytest.raises(BpfError, match="EPERM"):
-        bpf(Command.MAP_UPDATE_ELEM, syscalls.MapElementAttr())
+        bpf(Command.MAP_UPDATE_ELEM, attributes.MapElementAttr())
     assert limit.attempts == 1  # an update allocates nothing that the limit bounds
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from asm import MapType, ProgramType, decode
 from pybpf import features, syscalls
+from pybpf.attributes import ProgramLoadAttr
 from pybpf.features import FEATURES, Feature, State, kinds
-from pybpf.syscalls import Command, ProgramLoadAttr
+from pybpf.syscalls import Command
 
 NEWEST_OF_4_14 = 15  # BPF_OBJ_GET_INFO_BY_FD: include/uapi/linux/bpf.h of that release
 
