@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 import textwrap
 from pathlib import Path
-from typing import Iterator, Sequence
+from typing import Sequence
 
 import pytest
 
 from programs.facts.maps import NOTES
 from programs.requests.notes import GOLDEN, OWNER_SHIFT
+from tests import needs
 
 from . import observe
 from .aio import PRELUDE, SCENARIOS
@@ -20,24 +20,18 @@ from .observe import Run, iotrace
 from .scenario import errors_of
 from .traced import Traced, data_calls, histogram, made, script, trace
 
-pytestmark = pytest.mark.skipif(observe.missing() is not None, reason=str(observe.missing()))
+pytestmark = needs.root
 
 
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="aio-", dir=observe.DISK) as directory:
-        yield Path(directory)
-
-
-def needs(attach: str) -> None:
-    """Skips a test where the kernel that is pretended lacks this way to attach."""
+def can_attach(attach: str) -> None:
+    """Skip the test where the kernel that is pretended lacks this way to attach."""
     if attach == "raw" and os.environ.get("PRETEND_KERNEL") == "4.14":
-        pytest.skip("4.14 has no raw tracepoints")
+        needs.impossible("4.14 has no raw tracepoints")
 
 
 @pytest.fixture(params=["raw", "perf"])
 def options(request: pytest.FixtureRequest) -> Sequence[str]:
-    needs(request.param)
+    can_attach(request.param)
     return ["--attach", str(request.param)]
 
 
@@ -145,7 +139,7 @@ def test_events_and_priorities(place: Path) -> None:
 @pytest.mark.parametrize(("whom", "attach"), [("--pid", "raw"), ("--pid", "perf"), ("--all", "perf")])
 def test_a_wait_that_began_before_tracing(place: Path, whom: str, attach: str) -> None:
     """The thread that reaps is in its io_getevents when tracing starts, and no call after that one tells of them."""
-    needs(attach)
+    can_attach(attach)
     text = """
         fd, context = create("data", 65536), Context()
         reaper = threading.Thread(target=context.reap, args=(3,))

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
-from typing import Iterator, List
+from typing import List
 
 import pytest
+
+from tests import needs
 
 from . import observe, workloads
 from .compare import counts_of_document, disagreements
 from .observe import Observation
 from .workloads import WORKLOADS
 
-pytestmark = pytest.mark.skipif(observe.missing("strace") is not None, reason=str(observe.missing("strace")))
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="workload-", dir=observe.DISK) as directory:
-        Path(directory).chmod(0o755)
-        yield Path(directory)
+pytestmark = [needs.root, needs.programs("strace")]
 
 
 def need(name: str) -> None:
     absent = workloads.missing(name)
     if absent:
-        pytest.skip(f"not installed: {', '.join(absent)}")
+        needs.missing(" ".join(absent))
 
 
 def check(observation: Observation) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Iterator
 
 import pytest
+
+from tests import needs
 
 from . import observe
 from .compare import disagreements
@@ -18,13 +18,7 @@ from .observe import Command
 from .strace import bucket
 from .traced import Traced, data_calls, histogram, made, script, trace
 
-pytestmark = pytest.mark.skipif(observe.missing() is not None, reason=str(observe.missing()))
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="arithmetic-", dir=observe.DISK) as directory:
-        yield Path(directory)
+pytestmark = needs.root
 
 
 # --- sizes, calls, bytes ----------------------------------------------------------------------------------------------
@@ -392,7 +386,7 @@ def test_direct_calls(place: Path) -> None:
         """,
     )
     if found.said is None:
-        pytest.skip("this file system has no O_DIRECT")
+        needs.impossible("this file system has no O_DIRECT")
     assert found["data"]["direct_calls"] == 5
 
 
@@ -670,7 +664,7 @@ def test_copy_file_range(place: Path) -> None:
     assert (target["lowest_offset"], target["highest_offset"]) == (0, 50999)
 
 
-@pytest.mark.skipif(not hasattr(os, "splice"), reason="os.splice is new in Python 3.10")
+@pytest.mark.skipif(not hasattr(os, "splice"), reason=needs.IMPOSSIBLE + "os.splice is new in Python 3.10")
 def test_splice(place: Path) -> None:
     found = trace(
         place,
@@ -854,12 +848,11 @@ int main(void) {
 
 def test_a_32_bit_program_is_decoded_or_reported_but_never_misread(place: Path) -> None:
     (place / "program.c").write_text(I386)
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler")
-    built = subprocess.run([compiler, "-m32", "-o", "program", "program.c"], cwd=place, stderr=subprocess.DEVNULL)
+    built = subprocess.run(
+        [needs.program("gcc"), "-m32", "-o", "program", "program.c"], cwd=place, stderr=subprocess.DEVNULL
+    )
     if built.returncode != 0:
-        pytest.skip("the C compiler makes no 32-bit programs")
+        needs.missing("gcc-multilib")
     found = observe.alone(Command([str(place / "program")], place))
     assert found.status == 0, found.stderr
     traced = Traced(place, found.document, 0, found.stderr)
@@ -875,7 +868,7 @@ def test_a_32_bit_program_is_decoded_or_reported_but_never_misread(place: Path) 
 # --- the same, watched ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(observe.missing("strace") is not None, reason=str(observe.missing("strace")))
+@needs.programs("strace")
 def test_a_little_of_everything_agrees_with_strace(place: Path) -> None:
     command = script(
         place,

@@ -10,12 +10,13 @@ from typing import Any, Dict, Iterator, List, Mapping, Sequence
 
 import pytest
 
+from tests import needs
+
 from . import mariadb, observe
 from .mariadb import Account, Server, Traffic
 from .observe import Command, Document, Run, path_of
 
-_MISSING = observe.missing(*mariadb.PROGRAMS)
-pytestmark = pytest.mark.skipif(_MISSING is not None, reason=str(_MISSING))
+pytestmark = [needs.root, needs.programs(*mariadb.PROGRAMS)]
 
 # innodb_linux_aio -> the requests by which pages are read ahead, and written.
 REQUESTS = {"io_uring": ("uring_readv", "uring_writev"), "aio": ("aio_pread", "aio_pwrite")}
@@ -46,7 +47,7 @@ def template() -> Iterator[Path]:
 @pytest.fixture(params=sorted(REQUESTS))
 def server(request: pytest.FixtureRequest, template: Path) -> Iterator[Server]:
     if request.param == "io_uring" and os.environ.get("PRETEND_KERNEL"):
-        pytest.skip("that kernel shows nothing of io_uring")
+        needs.impossible("that kernel shows nothing of io_uring")
     with tempfile.TemporaryDirectory(prefix="database-", dir=observe.DISK) as directory:
         Path(directory).chmod(0o755)
         yield Server(Path(directory), template, str(request.param))
@@ -56,7 +57,7 @@ def need(server: Server) -> None:
     """Wait for the server; skip the test where it cannot do its I/O as it was told to."""
     reason = server.wait()
     if reason is not None:
-        pytest.skip(reason)
+        needs.impossible(reason)
 
 
 def calls(file: Mapping[str, Any], *kinds: str) -> int:

@@ -5,37 +5,31 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
-from typing import Iterator, Sequence
+from typing import Sequence
 
 import pytest
 
+from tests import needs
+
 from . import fio, observe
 
-reason = observe.missing("fio")
-pytestmark = pytest.mark.skipif(reason is not None, reason=str(reason))
+pytestmark = [needs.root, needs.programs("fio")]
 
 OPTIONS = {"raw": ["--attach", "raw"], "perf": ["--attach", "perf"]}
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="fio-", dir=observe.DISK) as directory:
-        yield Path(directory)
 
 
 def check(name: str, place: Path, options: Sequence[str] = ()) -> None:
     case = fio.CASES[name]
     if "raw" in options and observe.kernel() < (4, 17):
-        pytest.skip("no raw tracepoints before 4.17")
+        needs.impossible("no raw tracepoints before 4.17")
     found = observe.alone(fio.prepare(case, place), options)
     refusal = fio.refusal(place)
     if refusal:
-        pytest.skip(refusal)
+        needs.impossible(refusal)
     assert found.status == 0, found.stderr
     if found.document["coverage"][case.engine.coverage].startswith("none"):
-        pytest.skip(f"{case.engine.coverage}: {found.document['coverage'][case.engine.coverage]}")
+        needs.impossible(f"{case.engine.coverage}: {found.document['coverage'][case.engine.coverage]}")
     lines = fio.disagreements(case, place, found.document)
     assert not lines, f"{len(lines)} disagreements:\n" + "\n".join(lines[:50])
 

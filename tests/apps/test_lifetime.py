@@ -7,19 +7,20 @@ import errno
 import os
 import signal
 import subprocess
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Optional, Set
+from typing import Callable, Dict, List, Optional, Set
 
 import pytest
+
+from tests import needs
 
 from . import observe
 from .observe import Command, Run, iotrace
 from .traced import Traced, data_calls, made, script, trace
 
-pytestmark = pytest.mark.skipif(observe.missing() is not None, reason=str(observe.missing()))
+pytestmark = needs.root
 
 # Writes 23 blocks, says so, and goes on until it is told to stop.
 PATIENT = """
@@ -31,12 +32,6 @@ while not os.path.exists("finish"):
     time.sleep(0.01)
 create("finished")
 """
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="lifetime-", dir=observe.DISK) as directory:
-        yield Path(directory)
 
 
 def wait(what: str, condition: Callable[[], bool]) -> None:

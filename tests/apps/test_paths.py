@@ -5,17 +5,17 @@ Every mount is made in a mount namespace that dies with the script.
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Sequence
+from typing import Any, Dict, List, Sequence
 
 import pytest
 
-from . import observe
+from tests import needs
+
 from .observe import path_of
 from .traced import Traced, trace
 
-pytestmark = pytest.mark.skipif(observe.missing() is not None, reason=str(observe.missing()))
+pytestmark = needs.root
 
 # touch() writes 10 bytes and notes what the kernel calls the file; apart() does things in a child and keeps its notes.
 NAMES = '''
@@ -60,12 +60,6 @@ def private():
 BIND = 4096
 here = os.getcwdb()
 '''
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="paths-", dir=observe.DISK) as directory:
-        yield Path(directory)
 
 
 def run(place: Path, text: str, options: Sequence[str] = ()) -> Traced:
@@ -278,7 +272,7 @@ def test_overlayfs(place: Path) -> None:
         """,
     )
     if "no overlayfs" in found.names:
-        pytest.skip("this kernel has no overlayfs")
+        needs.impossible("this kernel has no overlayfs")
     assert found["merged/dir/read"]["bytes_read"] == 50
     assert {found[f"merged/{name}"]["fstype"] for name in ("dir/read", "dir/changed", "new")} == {"overlay"}
 

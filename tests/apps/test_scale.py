@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
-from typing import Iterator
 
-import pytest
+from tests import needs
 
 from . import observe
 from .traced import PRELUDE, Traced, histogram, trace
 
-pytestmark = pytest.mark.skipif(observe.missing() is not None, reason=str(observe.missing()))
+pytestmark = needs.root
 
 PROCESSES = 20_000
 FILES = 100_000
@@ -26,12 +24,6 @@ for number in range({FILES}):
     os.write(fd, b"x")
     os.close(fd)
 """
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="scale-", dir=observe.DISK) as directory:
-        yield Path(directory)
 
 
 def total(found: Traced, key: str) -> int:

@@ -8,21 +8,15 @@ import sys
 import textwrap
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, List
 
 import pytest
+
+from tests import needs
 
 from . import observe
 from .compare import Groups, disagreements
 from .strace import Call, Descriptor, FileCalls, StraceError, Totals, bucket, parse_line
-
-needs_strace = pytest.mark.skipif(observe.missing("strace") is not None, reason=str(observe.missing("strace")))
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with observe.Run() as run:
-        yield run.directory
 
 
 def script(place: Path, text: str) -> List[str]:
@@ -81,7 +75,8 @@ def test_an_unknown_line_is_an_error() -> None:
         parse_line("what(is this")
 
 
-@needs_strace
+@needs.root
+@needs.programs("strace")
 def test_twenty_three_reads(place: Path) -> None:
     totals = traced(
         place,
@@ -107,7 +102,8 @@ def test_twenty_three_reads(place: Path) -> None:
     }
 
 
-@needs_strace
+@needs.root
+@needs.programs("strace")
 def test_iovecs_of_1024_entries(place: Path) -> None:
     totals = traced(
         place,
@@ -134,7 +130,8 @@ def test_iovecs_of_1024_entries(place: Path) -> None:
     assert calls["readv"] == counted(2, 7168, {"EFAULT": 1}, {4096: 1}, {4096: 1}, unreadable=1)
 
 
-@needs_strace
+@needs.root
+@needs.programs("strace")
 def test_what_is_no_regular_file_is_left_out(place: Path) -> None:
     totals = traced(
         place,
@@ -175,7 +172,8 @@ def test_what_is_no_regular_file_is_left_out(place: Path) -> None:
     assert totals.unattributed["open"]["ENOENT"] >= 1
 
 
-@needs_strace
+@needs.root
+@needs.programs("strace")
 def test_copies_count_on_both_sides(place: Path) -> None:
     totals = traced(
         place,
@@ -199,7 +197,8 @@ def test_copies_count_on_both_sides(place: Path) -> None:
     assert "splice_write" not in source and "write" not in target
 
 
-@needs_strace
+@needs.root
+@needs.programs("strace")
 def test_processes_threads_and_renames(place: Path) -> None:
     totals = traced(
         place,
@@ -234,7 +233,8 @@ def test_processes_threads_and_renames(place: Path) -> None:
     )
 
 
-@needs_strace
+@needs.root
+@needs.programs("strace")
 def test_an_iovec_of_which_half_cannot_be_read(place: Path) -> None:
     totals = traced(
         place,

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
-from typing import Iterator
 
 import pytest
 
-from . import observe
+from tests import needs
+
 from .ring import trace_ring
 from .rings import SCENARIOS
 from .scenario import errors_of
 from .traced import data_calls, histogram, made, trace
 
-pytestmark = pytest.mark.skipif(observe.missing() is not None, reason=str(observe.missing()))
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="uring-", dir=observe.DISK) as directory:
-        yield Path(directory)
+pytestmark = needs.root
 
 
 ways_in = pytest.mark.parametrize("attach", ["raw", "perf"])
@@ -32,7 +25,7 @@ def test_scenario(place: Path, name: str, attach: str) -> None:
     scenario = SCENARIOS[name]
     found = trace(place, scenario.text, ["--attach", attach])
     if found.lacks is not None:
-        pytest.skip(f"this kernel lacks {found.lacks}")
+        needs.impossible(f"this kernel lacks {found.lacks}")
     assert not list(scenario.differences(found))
     assert errors_of(found, "uring_") == scenario.unattributed
     assert found.document["coverage"]["io_uring"] == "full"
@@ -50,7 +43,7 @@ def test_vectors_with_registered_buffers(place: Path) -> None:
         """,
     )
     if found.said != [40, 40]:
-        pytest.skip("this kernel has no vectors with registered buffers (6.15)")
+        needs.impossible("this kernel has no vectors with registered buffers (6.15)")
     assert data_calls(found["data"]) == {"uring_writev": made(1, 40, {32: 1}), "uring_readv": made(1, 40, {32: 1})}
 
 

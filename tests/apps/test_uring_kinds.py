@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
-from typing import Iterator
 
 import pytest
 
-from . import observe
+from tests import needs
+
 from .ring import trace_ring
 from .traced import data_calls, histogram, made
 
-pytestmark = pytest.mark.skipif(observe.missing() is not None, reason=str(observe.missing()))
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="uring-", dir=observe.DISK) as directory:
-        yield Path(directory)
+pytestmark = needs.root
 
 
 # --- splices ----------------------------------------------------------------------------------------------------------

@@ -11,15 +11,14 @@ from asm import Assembler, r0
 from pybpf import features
 from pybpf.descriptor import Descriptor
 from pybpf.types.tracefs import Tracefs
+from tests import needs
 
 
 def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
     here = os.path.dirname(__file__)
-    if os.geteuid() == 0:
-        return
     for item in items:
         if str(item.path).startswith(here):
-            item.add_marker(pytest.mark.skip(reason="loading BPF programs takes root"))
+            item.add_marker(needs.root)
 
 
 def _open_files() -> Dict[str, str]:

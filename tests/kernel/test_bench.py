@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from tests import needs
 
 BENCH = Path(__file__).resolve().parents[2] / "tools" / "bench"
 
 
 def test_small_measurement() -> None:
-    if shutil.which("cc") is None:
-        pytest.skip("no C compiler")
+    needs.program("cc")
     done = subprocess.run(
         [
             sys.executable,

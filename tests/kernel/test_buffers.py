@@ -14,6 +14,7 @@ from pybpf import features, links, maps, programs
 from pybpf.events.perf import PerfBuffer
 from pybpf.events.ring import RingBuffer
 from pybpf.types.tracefs import Tracefs
+from tests import needs
 
 
 class Event(Layout):
@@ -91,7 +92,7 @@ def ring(
 ) -> Iterator[Tuple[maps.RingBuf, maps.Array]]:
     """A ring buffer of a page that our program sends to, and the counters."""
     if not features.FEATURES["ring_buffer"].supported():
-        pytest.skip("this kernel has no BPF ring buffer")
+        needs.impossible("this kernel has no BPF ring buffer")
     with maps.create(RING, maps.RingBuf) as events, maps.create(COUNTS, maps.Array) as counts, programs.load(
         sender_program(RING, only_us).program(), {"events": events, "counts": counts}
     ) as program, links.tracepoint(program, tracefs.event_id("syscalls", "sys_enter_getppid")):

@@ -21,8 +21,9 @@ from pybpf.calibration import specimens
 from pybpf.calibration.calibrate import Calibration, CalibrationError, calibrate
 from pybpf.calibration.peek import Peek
 from pybpf.syscalls import rename_thread
-from pybpf.types.btf import VMLINUX, Btf
+from pybpf.types.btf import Btf
 from pybpf.types.tracefs import Tracefs
+from tests import needs
 
 ROOT = Path(__file__).resolve().parents[2]
 MACHINE = os.uname().machine
@@ -30,8 +31,7 @@ MACHINE = os.uname().machine
 
 @pytest.fixture(scope="module")
 def btf() -> Btf:
-    if not os.path.exists(VMLINUX):
-        pytest.skip("this kernel was built without BTF, which is what offsets are held against")
+    needs.btf()
     return Btf.vmlinux()
 
 
@@ -97,13 +97,8 @@ def test_while_others_do_the_same_things(btf: Btf) -> None:
 
 def programs_and_maps() -> List[str]:
     """Names of what is loaded, other than by others: ours alone begin so."""
-    with contextlib.suppress(FileNotFoundError):
-        listed = []
-        for kind in ("prog", "map"):
-            done = subprocess.run(["bpftool", "-j", kind, "show"], stdout=subprocess.PIPE, check=True)
-            listed += [each.get("name", "") for each in json.loads(done.stdout)]
-        return [name for name in listed if name.startswith("peek")]
-    pytest.skip("bpftool is not installed")
+    listed = [*needs.bpftool("prog", "show"), *needs.bpftool("map", "show")]
+    return [each["name"] for each in listed if each.get("name", "").startswith("peek")]
 
 
 def surroundings() -> Dict[str, object]:
@@ -214,16 +209,7 @@ def test_a_run_by_a_file_of_offsets(tmp_path: Path) -> None:
 
 
 def test_a_run_by_an_image(tmp_path: Path) -> None:
-    if not os.path.exists(VMLINUX):
-        pytest.skip("this kernel was built without BTF, which would make the image")
-    image = tmp_path / "vmlinux"
-    (tmp_path / "empty.c").write_text("int x;\n")
-    try:
-        subprocess.run(["gcc", "-c", "-o", str(image), str(tmp_path / "empty.c")], check=True)
-        subprocess.run(["objcopy", f"--add-section=.BTF={VMLINUX}", str(image)], check=True)
-    except FileNotFoundError as error:
-        pytest.skip(f"not installed: {error.filename}")
-    assert trace(tmp_path, "--vmlinux", str(image))["bytes_read"] == 1234
+    assert trace(tmp_path, "--vmlinux", str(needs.image(tmp_path)))["bytes_read"] == 1234
 
 
 @pytest.mark.parametrize("option", ["--offsets", "--vmlinux"])

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
-import subprocess
 from typing import Any, Callable, Dict
 
 import pytest
@@ -15,16 +12,12 @@ from asm import MapType, ProgramType
 from asm.requirements import HELPERS, MAP_TYPES
 from pybpf import features
 from pybpf.features import FEATURES, State
+from tests import needs
 
 
 @pytest.fixture(scope="module")
 def bpftool() -> Dict[str, Any]:
-    if shutil.which("bpftool") is None:
-        pytest.skip("bpftool is not installed")
-    done = subprocess.run(
-        ["bpftool", "-j", "feature", "probe", "kernel"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
-    )
-    return dict(json.loads(done.stdout))
+    return dict(needs.bpftool("feature", "probe", "kernel"))
 
 
 @pytest.mark.parametrize("name", sorted(FEATURES))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
 from typing import Dict, Tuple
 
 import pytest
 
-from pybpf.types.btf import VMLINUX, Btf, MissingMember
+from pybpf.types.btf import Btf, MissingMember
+from tests import needs
 
 _STRUCTS = [
     "file",
@@ -31,21 +29,13 @@ _STRUCTS = [
 
 @pytest.fixture(scope="module")
 def btf() -> Btf:
-    if not os.path.exists(VMLINUX):
-        pytest.skip("this kernel was built without BTF")
+    needs.btf()
     return Btf.vmlinux()
 
 
 @pytest.fixture(scope="module")
 def dump() -> str:
-    if shutil.which("bpftool") is None:
-        pytest.skip("bpftool is not installed")
-    if not os.path.exists(VMLINUX):
-        pytest.skip("this kernel was built without BTF")
-    done = subprocess.run(
-        ["bpftool", "btf", "dump", "file", VMLINUX, "format", "raw"], stdout=subprocess.PIPE, check=True
-    )
-    return done.stdout.decode()
+    return needs.output("bpftool", "btf", "dump", "file", needs.btf(), "format", "raw")
 
 
 def test_all_members_of_the_structs_that_matter(btf: Btf, dump: str) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
-import shutil
 import struct
 import subprocess
 import sys
@@ -20,6 +18,7 @@ from pybpf.cpus import possible_cpus
 from pybpf.grace import GracePeriods
 from pybpf.maps import Array, HashMap, MapInMap, batches, create
 from pybpf.syscalls import BpfError
+from tests import needs
 
 KEY = struct.Struct("<I")
 
@@ -31,13 +30,6 @@ class Record(Layout):
     sizes = field(U32, 3)
     pad = field(U32)
     name = field(U8, 16)
-
-
-def bpftool(*arguments: str) -> Any:
-    if shutil.which("bpftool") is None:
-        pytest.skip("bpftool is not installed")
-    done = subprocess.run(["bpftool", "-j", *arguments], stdout=subprocess.PIPE, check=True)
-    return json.loads(done.stdout)
 
 
 def fill(target: maps.Map[Any], count: int) -> Dict[bytes, bytes]:
@@ -160,15 +152,15 @@ def test_map_of_maps() -> None:
 
 def test_perf_event_array_has_a_slot_for_each_possible_cpu() -> None:
     with create(MapSpec("events", MapType.PERF_EVENT_ARRAY, U32, U32, 0)) as events:
-        assert bpftool("map", "show", "id", str(events.id()))["max_entries"] == possible_cpus()
+        assert needs.bpftool("map", "show", "id", events.id())["max_entries"] == possible_cpus()
 
 
 def test_bpftool_shows_names_and_fields() -> None:
     with create(MapSpec("records_of_a_test", MapType.HASH, U64, Record, 16)) as records:
         records.update(bytes(8), Record.pack(calls=23, sizes=(1, 2, 3), name=b"prime"))
-        shown = bpftool("map", "show", "id", str(records.id()))
+        shown = needs.bpftool("map", "show", "id", records.id())
         assert shown["name"] == "records_of_a_te"
-        (entry,) = bpftool("map", "dump", "id", str(records.id()))
+        (entry,) = needs.bpftool("map", "dump", "id", records.id())
         value = entry["formatted"]["value"]
         assert value["calls"] == 23
         assert value["sizes"] == [1, 2, 3]
@@ -178,22 +170,17 @@ def test_bpftool_shows_names_and_fields() -> None:
 def test_an_old_kernel_gets_neither_name_nor_types(as_old_as: Callable[[int, int], None]) -> None:
     as_old_as(4, 14)
     with create(MapSpec("records", MapType.HASH, U64, Record, 16)) as records:
-        shown = bpftool("map", "show", "id", str(records.id()))
+        shown = needs.bpftool("map", "show", "id", records.id())
         assert "name" not in shown
         assert "btf_id" not in shown
 
 
 def test_closing_frees_the_map() -> None:
-    if shutil.which("bpftool") is None:
-        pytest.skip("bpftool is not installed")
     with create(MapSpec("short_lived", MapType.HASH, U32, U64, 4)) as short_lived:
         number = str(short_lived.id())
-        assert subprocess.run(["bpftool", "map", "show", "id", number], stdout=subprocess.DEVNULL).returncode == 0
-    for _attempt in range(100):  # the kernel frees it when it gets round to it
-        done = subprocess.run(
-            ["bpftool", "map", "show", "id", number], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        if done.returncode != 0:
+        assert needs.bpftool("map", "show", "id", number)["name"] == "short_lived"
+    for _attempt in range(100):  # the kernel frees it some time later
+        if "No such file or directory" in needs.bpftool("map", "show", "id", number).get("error", ""):
             return
         time.sleep(0.05)
     pytest.fail(f"map {number} is still there")
@@ -214,7 +201,7 @@ def test_refused_map_says_what_and_why() -> None:
 def test_eperm_without_capabilities_names_them() -> None:
     """In a child that gave its privileges away, the error says which are missing."""
     if not {privileges.Capability.SYS_ADMIN} & privileges.capabilities():
-        pytest.skip("CAP_SYS_ADMIN is missing as it is")
+        needs.missing("CAP_SYS_ADMIN")
     program = (
         "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "from asm import MapSpec, MapType, U32\n"
@@ -291,7 +278,7 @@ def test_the_footprint_is_no_less_than_what_the_kernel_says(kind: MapType, key: 
 def test_programs_are_waited_for(preemptible: bool, cpus: int) -> None:
     """A grace period takes at least as long as it takes until each CPU has been through the scheduler."""
     if os.cpu_count() == 1:
-        pytest.skip("with one CPU there may be nothing to wait for")
+        needs.impossible("with one CPU there may be nothing to wait for")
     with GracePeriods(preemptible, cpus) as grace:
         assert grace.possible
         begun = time.monotonic()

@@ -12,6 +12,7 @@ from iotrace.tracing.overhead import Meter, reading_ns, system_call_ns
 from iotrace.tracing.session import Session, Settings
 from pybpf import features
 from pybpf.programs import enable_stats
+from tests import needs
 
 SECONDS = 1.5
 
@@ -23,7 +24,7 @@ def counted(session: Session) -> Tuple[int, int]:
 
 def test_sampled_and_whole(tmp_path: Path) -> None:
     if not features.FEATURES["stats"].supported():
-        pytest.skip("this kernel keeps no run time of programs")
+        needs.impossible("this kernel keeps no run time of programs")
     (tmp_path / "file").write_bytes(bytes(4096))
     file = os.open(tmp_path / "file", os.O_RDONLY)
     with Session(Settings(pids=[os.getpid()])) as session, enable_stats():
@@ -50,5 +51,5 @@ def test_sampled_and_whole(tmp_path: Path) -> None:
 
 def test_a_reading_of_the_clock_takes_less_than_a_system_call() -> None:
     if not features.FEATURES["stats"].supported():
-        pytest.skip("this kernel keeps no run time of programs")
+        needs.impossible("this kernel keeps no run time of programs")
     assert 0 < reading_ns() < 10 * system_call_ns()

@@ -7,9 +7,7 @@ import errno
 import fcntl
 import os
 import re
-import shutil
 import struct
-import subprocess
 import threading
 from typing import Callable, Tuple
 
@@ -20,6 +18,7 @@ from pybpf import features, links, maps, programs, syscalls
 from pybpf.syscalls import BpfError
 from pybpf.types.binary import binary
 from pybpf.types.tracefs import Tracefs
+from tests import needs
 
 COUNTS = MapSpec("counts", MapType.ARRAY, U32, U64, 4)
 JUMPS = MapSpec("jumps", MapType.PROG_ARRAY, U32, U32, 4)
@@ -78,7 +77,7 @@ def test_a_tracepoint_runs_on_every_cpu(tracefs: Tracefs, only_us: Callable[[Ass
 
 def test_raw_tracepoint(only_us: Callable[[Assembler], None]) -> None:
     if not features.FEATURES["raw_tracepoints"].supported():
-        pytest.skip("this kernel has no raw tracepoints")
+        needs.impossible("this kernel has no raw tracepoints")
     with maps.create(COUNTS, maps.Array) as counts:
         a = Assembler("count_getppid", kind=ProgramType.RAW_TRACEPOINT)
         a.ldx(r6, r1[8], "system call number")
@@ -100,7 +99,7 @@ def test_unknown_raw_tracepoint(only_us: Callable[[Assembler], None]) -> None:
 
 def test_fentry(only_us: Callable[[Assembler], None]) -> None:
     if not features.FEATURES["fentry"].supported():
-        pytest.skip(f"fentry is refused here (lockdown: {features.lockdown()})")
+        needs.impossible(f"fentry is refused here (lockdown: {features.lockdown()})")
     from pybpf.types.btf import Btf  # noqa: PLC0415
 
     # A call with arguments: one without has a single function for both ABIs of x86, under either name.
@@ -174,7 +173,7 @@ def test_tail_call(tracefs: Tracefs, only_us: Callable[[Assembler], None]) -> No
 
 def test_task_storage(only_us: Callable[[Assembler], None]) -> None:
     if not features.helper(ProgramType.RAW_TRACEPOINT, "task_storage_get").supported():
-        pytest.skip("this kernel has no task storage for tracing programs")
+        needs.impossible("this kernel has no task storage for tracing programs")
     a = Assembler("store", kind=ProgramType.RAW_TRACEPOINT)
     only_us(a)
     a.call("get_current_task_btf")
@@ -241,19 +240,13 @@ def test_a_program_without_its_map(only_us: Callable[[Assembler], None]) -> None
 def test_names_and_notes_where_the_kernel_takes_them(
     as_old_as: Callable[[int, int], None], kernel: Tuple[int, int], only_us: Callable[[Assembler], None]
 ) -> None:
-    if shutil.which("bpftool") is None:
-        pytest.skip("bpftool is not installed")
     as_old_as(*kernel)
     with maps.create(COUNTS, maps.Array) as counts, programs.load(
         counter(ProgramType.TRACEPOINT, only_us), {"counts": counts}
     ) as program:
         status = program.info()
-        dump = subprocess.run(
-            ["bpftool", "prog", "dump", "xlated", "id", str(status.id)], stdout=subprocess.PIPE, check=True
-        ).stdout.decode()
-        shown = subprocess.run(
-            ["bpftool", "prog", "show", "id", str(status.id)], stdout=subprocess.PIPE, check=True
-        ).stdout.decode()
+        dump = needs.output("bpftool", "prog", "dump", "xlated", "id", status.id)
+        shown = needs.output("bpftool", "prog", "show", "id", status.id)
     new = kernel == (99, 0)
     assert ("; one more call" in dump) == new
     assert ("int count_tracepoint()" in dump.replace("s32", "int")) == new
@@ -298,7 +291,7 @@ def test_4_14_is_sent_nothing_it_does_not_know(
 def test_run_statistics(tracefs: Tracefs, only_us: Callable[[Assembler], None]) -> None:
     """The kernel counts every run, also those that our own filter ends at once."""
     if not features.FEATURES["stats"].supported():
-        pytest.skip("this kernel keeps no run time of programs")
+        needs.impossible("this kernel keeps no run time of programs")
     with maps.create(COUNTS, maps.Array) as counts, programs.load(
         counter(ProgramType.TRACEPOINT, only_us), {"counts": counts}
     ) as program, programs.enable_stats(), links.tracepoint(program, tracefs.event_id("syscalls", "sys_enter_getppid")):
@@ -311,7 +304,7 @@ def test_run_statistics(tracefs: Tracefs, only_us: Callable[[Assembler], None]) 
 
 def test_functions_of_a_program(tracefs: Tracefs, only_us: Callable[[Assembler], None]) -> None:
     if not features.FEATURES["calls"].supported():
-        pytest.skip("this kernel has no calls between BPF functions")
+        needs.impossible("this kernel has no calls between BPF functions")
     a = Assembler("caller", kind=ProgramType.TRACEPOINT)
     only_us(a)
     a.call_function("add_one")

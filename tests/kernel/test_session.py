@@ -6,10 +6,7 @@ import contextlib
 import ctypes
 import errno
 import functools
-import json
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 import threading
@@ -30,6 +27,7 @@ from iotrace.tracing.session import Session, Settings
 from programs.facts.kernel import Kernel
 from pybpf import features
 from pybpf.types.tracefs import Tracefs
+from tests import needs
 
 BLOCK = 4096
 CALLS = 23
@@ -600,24 +598,17 @@ def test_a_full_map_loses_what_it_says(form: Form, tmp_path: Path) -> None:
 # -- the kernel's view -------------------------------------------------------------------------------------------------
 
 
-def bpftool(*words: object) -> Any:
-    if shutil.which("bpftool") is None:
-        pytest.skip("bpftool is not installed")
-    done = subprocess.run(["bpftool", "-j", *map(str, words)], capture_output=True)
-    return json.loads(done.stdout) if done.stdout else {}
-
-
 @both_ways
 def test_bpftool_shows_fields_and_notes(form: Form, tmp_path: Path) -> None:
     with Child(lambda _pause: write_calls(tmp_path / "data")) as child, form.session() as session:
         session.trace_process(child.pid, follow=True)
         child.end()
-        states = bpftool("map", "dump", "id", session.maps["states"].id())
-        assert bpftool("map", "show", "id", session.maps["states"].id())["name"] == "states"
+        states = needs.bpftool("map", "dump", "id", session.maps["states"].id())
+        assert needs.bpftool("map", "show", "id", session.maps["states"].id())["name"] == "states"
         shown = [element["formatted"]["value"] for element in states]
         assert [(state["opens"], state["closes"], state["unsynced"]) for state in shown] == [(1, 1, CALLS * BLOCK)]
         (program,) = [program for program in session.programs if program.name == "exit"]
-        dumped = bpftool("prog", "dump", "xlated", "id", program.info().id, "linum")
+        dumped = needs.bpftool("prog", "dump", "xlated", "id", program.info().id, "linum")
         notes = {line.get("src", "") for line in dumped}
         assert any("the result" in note for note in notes)
 
@@ -721,9 +712,7 @@ def test_a_thread_that_renames_the_process(form: Form, tmp_path: Path) -> None:
 
 @both_ways
 def test_a_name_that_comes_and_goes_with_exec(form: Form, tmp_path: Path) -> None:
-    tool = shutil.which("dd")
-    if tool is None:
-        pytest.skip("dd is not installed")
+    tool = needs.program("dd")
     for name in ("iotr-wanted", "iotr-other"):
         (tmp_path / name).symlink_to(tool)
 

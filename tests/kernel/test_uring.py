@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from iotrace.kernel import facts
 from iotrace.tracing.session import Session, Settings
+from tests import needs
 
 
 def test_a_kernel_that_refuses_the_programs_is_traced_without_them() -> None:
     found = facts.gather(None)
     if found.kernel.uring is None or "io_kiocb" not in found.kernel.types:
-        pytest.skip("this kernel does not show io_uring's requests, or not by types")
+        needs.impossible("this kernel does not show io_uring's requests, or not by types")
     wrong = replace(found.kernel, types={**found.kernel.types, "io_kiocb": 1 << 30})
     with Session(Settings(max_files=16), replace(found, kernel=wrong)) as session:
         assert session.kernel.uring is None

@@ -12,6 +12,7 @@ from typing import Iterator, List, Tuple
 import pytest
 
 from iotrace.tracing.whereabouts import BATCH, Answer, Whereabouts
+from tests import needs
 
 MOUNT_NAMESPACE = os.stat("/proc/self/ns/mnt").st_ino
 MNT_DETACH = 2
@@ -90,13 +91,13 @@ def silent(tmp_path: Path) -> Iterator[Path]:
     try:
         device = os.open("/dev/fuse", os.O_RDWR)
     except OSError as error:
-        pytest.skip(f"no FUSE: {error}")
+        needs.impossible(f"no FUSE: {error}")
     place = tmp_path / "silent"
     place.mkdir()
     libc = ctypes.CDLL(None, use_errno=True)
     options = f"fd={device},rootmode=40000,user_id=0,group_id=0".encode()
     if libc.mount(b"none", bytes(place), b"fuse", 0, options) != 0:
-        pytest.skip(f"FUSE cannot be mounted: {os.strerror(ctypes.get_errno())}")
+        needs.impossible(f"FUSE cannot be mounted: {os.strerror(ctypes.get_errno())}")
     try:
         yield place
     finally:

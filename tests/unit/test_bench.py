@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Dict, List, Optional
 
 import pytest
 
+from tests import needs
 from tools.benchmark import calls, command, machine, rows
 from tools.benchmark.rows import Row
 
@@ -82,8 +82,7 @@ def test_rows_fit_their_columns() -> None:
 
 @pytest.fixture(scope="module")
 def helpers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which("cc") is None:
-        pytest.skip("no C compiler")
+    needs.program("cc")
     directory = tmp_path_factory.mktemp("helpers")
     machine.compile_helpers(directory)
     return directory

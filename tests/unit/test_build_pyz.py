@@ -11,6 +11,8 @@ from typing import List
 
 import pytest
 
+from tests import needs
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -43,7 +45,7 @@ def test_holds_every_module_and_nothing_compiled(archives: List[Path]) -> None:
         assert not [name for name in archive.namelist() if name.endswith(".pyc")]
     listed = run("git", "ls-files", "asm/*.py", "pybpf/*.py", "programs/*.py", "iotrace/*.py", cwd=ROOT)
     if listed.returncode != 0:
-        pytest.skip("not a git checkout")
+        needs.impossible("not a git checkout")
     assert names >= set(listed.stdout.split())
 
 
@@ -57,7 +59,7 @@ def test_runs_away_from_the_checkout(archives: List[Path], tmp_path: Path) -> No
     assert run(archives[0], "run", "--help", cwd=tmp_path).returncode == 0
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="tracing takes root")
+@needs.root
 def test_traces(archives: List[Path], tmp_path: Path) -> None:
     done = run(sys.executable, "-I", "-S", archives[0], "run", "-q", "-o", "out", "--", "true", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

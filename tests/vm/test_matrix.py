@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
+from tests import needs
 
 from . import machine, matrix
 from .kernels import Kernel
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def test_kernel(kernel: Kernel, pyz: bytes, ledger: Ledger) -> None:
     reason = machine.missing(kernel)
     if reason is not None:
-        pytest.skip(reason)
+        needs.missing(reason)
     results, remark = matrix.examine(kernel, pyz)
     ledger.results.extend(results)
     ledger.remarks.extend([remark] if remark else [])

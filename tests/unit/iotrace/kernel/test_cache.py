@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from iotrace.kernel import cache
+from tests import needs
 
 WORDS = ("a kernel", "and its options")
 
@@ -102,7 +103,7 @@ def test_nor_a_link(place: Path, tmp_path: Path) -> None:
     assert cache.load(WORDS) is None
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@needs.root
 def test_nor_what_another_user_owns(place: Path) -> None:
     cache.store(WORDS, b"payload")
     os.chown(only(place), 65534, 65534)

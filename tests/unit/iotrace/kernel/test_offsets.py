@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from iotrace.kernel import offsets
 from iotrace.kernel.offsets import Offsets
 from programs.facts.kernel import COMPAT, MEMBERS
 from pybpf.calibration.calibrate import Calibration
+from tests import needs
 
 ROOT = Path(__file__).resolve().parents[4]
 KNOWN = {members[0]: number * 8 for number, members in enumerate(MEMBERS.values())}
@@ -111,13 +111,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_tool_reads_an_image(tmp_path: Path) -> None:
     """An image with the running kernel's BTF says what that says."""
-    vmlinux = "/sys/kernel/btf/vmlinux"
-    if not os.path.exists(vmlinux) or shutil.which("objcopy") is None or shutil.which("gcc") is None:
-        pytest.skip("there is no BTF of this kernel, or no gcc and objcopy")
-    (tmp_path / "empty.c").write_text("int x;\n")
-    target, output = str(tmp_path / "empty.o"), str(tmp_path / "offsets.json")
-    subprocess.run(["gcc", "-c", "-o", target, str(tmp_path / "empty.c")], check=True)
-    subprocess.run(["objcopy", f"--add-section=.BTF={vmlinux}", target], check=True)
+    target, output = str(needs.image(tmp_path)), str(tmp_path / "offsets.json")
     nameless = run("tools/offsets", target, "-o", output)
     assert nameless.returncode == 2 and "--release" in nameless.stderr
     done = run("tools/offsets", target, "-o", output, "--release", os.uname().release)

@@ -14,6 +14,7 @@ import pytest
 
 from iotrace.errors import Failure, UserError
 from iotrace.tracing import processes
+from tests import needs
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +110,7 @@ def test_a_user_that_does_not_exist() -> None:
         processes.Command(["true"], "no such user")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user takes root")
+@needs.root
 def test_a_command_of_another_user(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     for parent in list(tmp_path.parents)[:-1]:  # no slices before 3.10

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 
 from pybpf.calibration import peek
 from pybpf.calibration.renamer import image
+from tests import needs
 
 
 def test_the_oldest_kernel_takes_it() -> None:
@@ -33,18 +33,16 @@ def test_its_records_are_those_that_python_packs() -> None:
 def test_the_smallest_program_renames_itself_and_ends(bits: int, tmp_path: Path) -> None:
     machine = os.uname().machine
     if machine not in ("x86_64", "aarch64"):
-        pytest.skip(f"no such program for {machine}")
+        needs.impossible(f"no such program for {machine}")
     path = tmp_path / "renamer"
     path.write_bytes(image(machine, bits, b"a-name"))
     path.chmod(0o755)
-    if shutil.which("strace") is None:
-        pytest.skip("strace is not installed")
     try:
         assert subprocess.run([str(path)]).returncode == 0
     except OSError as error:
         if error.errno == errno.ENOEXEC and bits == 32:
-            pytest.skip("this kernel runs no 32-bit programs")
+            needs.impossible("this kernel runs no 32-bit programs")
         raise
-    traced = subprocess.run(["strace", str(path)], stderr=subprocess.PIPE, check=True).stderr.decode()
+    traced = subprocess.run([needs.program("strace"), str(path)], stderr=subprocess.PIPE, check=True).stderr.decode()
     assert traced.count('prctl(PR_SET_NAME, "a-name") ') == 2
     assert "exit(0)" in traced

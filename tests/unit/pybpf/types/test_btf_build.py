@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import struct
-import subprocess
 from pathlib import Path
-
-import pytest
 
 from asm import S32, U8, U16, U32, U64, Assembler, Layout, MapSpec, MapType, ProgramType, field, r1
 from pybpf.programs import excerpt
 from pybpf.types.binary import binary
 from pybpf.types.btf import Btf
 from pybpf.types.btf_build import FUNCTION_SIZE, LINE_SIZE, BtfWriter, program_info
+from tests import needs
 
 
 class Key(Layout):
@@ -53,13 +50,10 @@ def test_layouts_read_back() -> None:
 
 
 def test_bpftool_makes_c_of_it(tmp_path: Path) -> None:
-    if shutil.which("bpftool") is None:
-        pytest.skip("bpftool is not installed")
     writer = BtfWriter()
     writer.data(Record)
     (tmp_path / "btf").write_bytes(writer.build())
-    command = ["bpftool", "btf", "dump", "file", str(tmp_path / "btf"), "format", "raw"]
-    text = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.decode()
+    text = needs.output("bpftool", "btf", "dump", "file", tmp_path / "btf", "format", "raw")
     assert "STRUCT 'Record' size=112 vlen=8" in text
     assert "'name' type_id=" in text
     assert "INT 's32' size=4 bits_offset=0 nr_bits=32 encoding=SIGNED" in text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Dict, List, Tuple
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 
 from pybpf.types import image
 from pybpf.types.image import ImageError
+from tests import needs
 
 STRUCTS = """
 #include <stddef.h>
@@ -42,11 +42,9 @@ ABSENT = ["file.no_such", "no_such.f_pos", "file.f_pos.deeper", "task_struct.fil
 
 
 def build(directory: Path, *options: str) -> Path:
-    if shutil.which("gcc") is None:
-        pytest.skip("gcc is not installed")
     source, target = directory / "structs.c", directory / "structs"
     source.write_text(STRUCTS)
-    subprocess.run(["gcc", "-O1", *options, "-o", str(target), str(source)], check=True)
+    needs.output("gcc", "-O1", *options, "-o", target, source)
     return target
 
 
@@ -57,7 +55,7 @@ def compilers_answer(program: Path) -> Dict[str, int]:
 
 @pytest.mark.parametrize("version", [2, 4, 5])
 def test_dwarf(version: int, tmp_path: Path) -> None:
-    pytest.importorskip("elftools", reason="reading DWARF takes pyelftools")
+    pytest.importorskip("elftools", reason=needs.MISSING + "pyelftools")
     program = build(tmp_path, f"-gdwarf-{version}", "-gstrict-dwarf")
     expected = compilers_answer(program)
     assert len(expected) == 14
@@ -66,15 +64,11 @@ def test_dwarf(version: int, tmp_path: Path) -> None:
 
 def test_btf_of_an_image(tmp_path: Path) -> None:
     """The kernel's own, put into an object: the same as bpftool reads from there."""
-    vmlinux = "/sys/kernel/btf/vmlinux"
-    if not os.path.exists(vmlinux) or shutil.which("bpftool") is None:
-        pytest.skip("there is no BTF of this kernel, or no bpftool")
+    vmlinux = needs.btf()
     program = build(tmp_path)
-    subprocess.run(["objcopy", f"--add-section=.BTF={vmlinux}", str(program)], check=True)
-    dump = subprocess.run(["bpftool", "btf", "dump", "file", vmlinux], stdout=subprocess.PIPE, check=True)
-    told = re.search(
-        r"\[\d+\] STRUCT 'file' .*\n(?:\t.*\n)*?\t'f_pos' type_id=\d+ bits_offset=(\d+)", dump.stdout.decode()
-    )
+    needs.output("objcopy", f"--add-section=.BTF={vmlinux}", program)
+    dump = needs.output("bpftool", "btf", "dump", "file", vmlinux)
+    told = re.search(r"\[\d+\] STRUCT 'file' .*\n(?:\t.*\n)*?\t'f_pos' type_id=\d+ bits_offset=(\d+)", dump)
     assert told
     assert image.members(str(program), ["file.f_pos", *ABSENT]) == {"file.f_pos": int(told[1]) // 8}
 
@@ -92,7 +86,7 @@ def test_the_running_kernels_build_id() -> None:
     try:
         notes = Path("/sys/kernel/notes").read_bytes()
     except OSError:
-        pytest.skip("the kernel shows no notes")
+        needs.impossible("the kernel shows no notes")
     found = image.running_build_id()
     assert found is not None
     assert b"GNU\0" + found in notes
@@ -108,7 +102,7 @@ def test_what_is_no_image(content: bytes, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("elftools", reason="reading DWARF takes pyelftools")
+    pytest.importorskip("elftools", reason=needs.MISSING + "pyelftools")
     return build(tmp_path_factory.mktemp("sound"), "-g", "-c")
 
 
