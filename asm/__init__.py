@@ -16,8 +16,8 @@ from asm.maps import MapSpec
 
 if TYPE_CHECKING:
     from asm.assembler import Assembler
+    from asm.disassembly import dis
     from asm.instruction import Instruction, decode
-    from asm.listing import dis
     from asm.operands import Mem, Place, Register, Slot, Source, r0, r1, r2, r3, r4, r5, r6, r7, r8, r9, r10
     from asm.program import ProgramSpec
     from asm.requirements import HELPERS, MAP_TYPES, PROGRAM_TYPES, Helper, Reason, Requirement
@@ -76,7 +76,7 @@ __all__ = [
 _LATE = {
     "asm.assembler": "Assembler",
     "asm.instruction": "Instruction decode",
-    "asm.listing": "dis",
+    "asm.disassembly": "dis",
     "asm.operands": "Mem Place Register Slot Source r0 r1 r2 r3 r4 r5 r6 r7 r8 r9 r10",
     "asm.program": "ProgramSpec",
     "asm.requirements": "HELPERS MAP_TYPES PROGRAM_TYPES Helper Reason Requirement",

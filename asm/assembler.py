@@ -16,13 +16,16 @@ A macro emits the instructions that its docstring lists and nothing else, so tha
 
 from __future__ import annotations
 
+from asm import isa
+from asm.arithmetic import Arithmetic
+from asm.control import Control
 from asm.errors import AssembleError
 from asm.maps import MapSpec
-from asm.mnemonics import Mnemonics
+from asm.memory import Memory
 from asm.operands import Mem, Place, Register, Slot, Source, r0, r1, r2, r3, r4
 
 
-class Assembler(Mnemonics):
+class Assembler(Arithmetic, Memory, Control):
     """Assembles one program. Raises AssembleError, on the caller's line, for whatever cannot work."""
 
     def ret(self, value: int, note: str = "") -> None:
@@ -34,7 +37,7 @@ class Assembler(Mnemonics):
         """dst = base; dst += offset: the address of a slot, or of any operand in memory"""
         mem = _mem(of)
         self.mov(dst, mem.base)
-        self.add(dst, mem.offset, note)
+        self._alu(isa.ALU64 | isa.ADD, dst, mem.offset, note, mem=mem)
 
     def zero(self, of: Place, note: str = "") -> None:
         """Stores of 8 bytes, then of 4, 2 and 1, that clear all of a slot."""
@@ -42,7 +45,7 @@ class Assembler(Mnemonics):
         offset, end = mem.offset, mem.offset + mem.size
         while offset < end:
             size = next(size for size in (8, 4, 2, 1) if offset % size == 0 and offset + size <= end)
-            self.st(Mem(mem.base, offset, size), 0, note)
+            self.st(Mem(mem.base, offset, size, names=mem.names), 0, note)
             offset += size
             note = ""
 

@@ -6,17 +6,20 @@ mistake is reported on the line of the caller, when it is made; jumps are checke
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Dict, List, Optional, Sequence, Set, Tuple
+from dataclasses import dataclass
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from asm import isa
 from asm.errors import AssembleError, Where, caller, place
-from asm.instruction import Instruction, slots
+from asm.instruction import Instruction
 from asm.kinds import ProgramType
 from asm.layout import DataType
 from asm.liveness import ARGUMENTS, Liveness
 from asm.operands import Mem, Place, Register, Slot, SlotType
 from asm.program import ProgramSpec
+
+# After these the next instruction does not run.
+_ENDS = (isa.JMP | isa.JA, isa.JMP | isa.EXIT)
 
 
 @dataclass(frozen=True)
@@ -170,14 +173,20 @@ class Emitter:
         """The finished program, jumps and calls resolved. Raises AssembleError for labels that are missing or far."""
         if self._state is not None:
             raise AssembleError("the program runs off its end: it needs an exit")
-        starts = [slot for slot, _ in slots(self._code)]
-        code = [self._link(index, instruction, starts) for index, instruction in enumerate(self._code)]
+        starts, slot = [], 0
+        for instruction in self._code:
+            starts.append(slot)
+            slot += instruction.width
+        for index, instruction in enumerate(self._code):
+            if instruction.goto is not None or instruction.call is not None:
+                self._link(index, instruction, starts)
         self._check_reachable()
-        return ProgramSpec(self.name, self.kind, tuple(code), self.license)
+        return ProgramSpec(self.name, self.kind, tuple(self._code), self.license)
 
-    def _link(self, index: int, instruction: Instruction, starts: List[int]) -> Instruction:
+    def _link(self, index: int, instruction: Instruction, starts: List[int]) -> None:
+        """Sets the distance of a jump or a function, which nothing that is appended later changes."""
         if not instruction.goto and not instruction.takes_function:
-            return instruction
+            return
         name = str(instruction.goto or instruction.call)
         label = self._labels.get(name)
         if label is None:
@@ -186,33 +195,33 @@ class Emitter:
         if instruction.takes_function:
             if (label.index, name) not in self._functions:
                 raise AssembleError(f"{name} is a label, not a function", instruction.where)
-            return replace(instruction, imm=distance & 0xFFFFFFFF if instruction.wide else distance)
+            object.__setattr__(instruction, "imm", distance & 0xFFFFFFFF if instruction.wide else distance)
+            return
         if label.function != self._function_of(index):
             raise AssembleError(f"the label {name} is in another function", instruction.where)
         if not -0x8000 <= distance < 0x8000:
             raise AssembleError(f"the label {name} is {distance} slots away, too far for a jump", instruction.where)
-        return replace(instruction, off=distance)
+        object.__setattr__(instruction, "off", distance)
 
     def _function_of(self, index: int) -> int:
         return sum(1 for start, _ in self._functions if start <= index)
 
     def _check_reachable(self) -> None:
-        """The verifier refuses code that nothing leads to ("unreachable insn")."""
-        seen: Set[int] = set()
+        """Raises AssembleError for code that nothing leads to, which the verifier refuses ("unreachable insn")."""
+        code, seen = self._code, bytearray(len(self._code))
         todo = [0]
         while todo:
             index = todo.pop()
-            if index in seen:
-                continue
-            seen.add(index)
-            instruction = self._code[index]
-            if instruction.goto or instruction.takes_function:
-                todo.append(self._labels[str(instruction.goto or instruction.call)].index)
-            if instruction.op not in (isa.JMP | isa.JA, isa.JMP | isa.EXIT):
-                todo.append(index + 1)
-        for index, instruction in enumerate(self._code):
-            if index not in seen:
-                raise AssembleError("nothing leads to this instruction", instruction.where)
+            while not seen[index]:
+                seen[index] = True
+                instruction = code[index]
+                if instruction.goto is not None or instruction.takes_function:
+                    todo.append(self._labels[str(instruction.goto or instruction.call)].index)
+                if instruction.op in _ENDS:
+                    break
+                index += 1
+        if not all(seen):
+            raise AssembleError("nothing leads to this instruction", code[seen.index(0)].where)
 
 
 def _describe(type: DataType, count: int) -> str:

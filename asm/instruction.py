@@ -7,12 +7,13 @@ holes; `slots` is the one place that counts in slots, as jumps and the verifier 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Iterable, Iterator, List, Mapping, Optional, Tuple
 
 from asm import isa
 from asm.errors import DecodeError, EncodeError, Where
 from asm.maps import MapSpec
+from asm.operands import Mem
 
 # struct bpf_insn of linux/bpf.h, little-endian: op, dst in the low and src in the high half of a byte, off, imm.
 _SLOT = struct.Struct("<BBhi")
@@ -41,6 +42,10 @@ class Instruction:
     note: str = ""
     where: Optional[Where] = None
     """The line that emitted it."""
+    mem: Optional[Mem] = field(default=None, compare=False, repr=False)
+    """What `off` was written as, or `imm` where it is the distance of an address: the listing's name for it."""
+    value: Optional[int] = field(default=None, compare=False, repr=False)
+    """What `imm` was written as: a member of an enumeration keeps its name in the listing."""
 
     @property
     def wide(self) -> bool:

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 from typing import Any, ClassVar, Dict, Iterator, List, Mapping, Optional, Tuple, Type, Union
 
 from asm.errors import LayoutError
@@ -67,6 +68,8 @@ class Field:
     """Where the field, or its first value, stands in the flat tuple that `Layout.struct` unpacks; -1 in an overlay."""
     over: Optional[Field] = None
     """While an overlay is declared: the field that it begins with."""
+    record: str = dataclass_field(default="", compare=False)
+    """The name of the record that it was declared in, for listings."""
 
     @property
     def size(self) -> int:
@@ -127,6 +130,7 @@ class Field:
             name=f"{self.name}.{inner.name}",
             offset=self.offset + inner.offset,
             index=self.index + inner.index if flat else -1,
+            record=self.record,
         )
 
     @property
@@ -192,7 +196,7 @@ class Layout:
                     f"{cls.__name__}.{name} would lie at offset {offset}, which is no multiple of "
                     f"{_alignment(raw.type)}: insert a pad field before it"
                 )
-            placed = replace(raw, name=name, offset=offset, index=index)
+            placed = replace(raw, name=name, offset=offset, index=index, record=cls.__name__)
             cls.fields[name] = placed
             setattr(cls, name, placed)
             offset += placed.total
@@ -243,7 +247,7 @@ def _lay_over(layout: Type[Layout], declared: Mapping[str, Field], name: str, ra
         raise LayoutError(f"{where} would lie at offset {on.offset}, which is no multiple of {_alignment(raw.type)}")
     if on.offset + raw.total > layout.size:
         raise LayoutError(f"{where} would end {on.offset + raw.total - layout.size} bytes behind the record")
-    return replace(raw, name=name, offset=on.offset, over=None)
+    return replace(raw, name=name, offset=on.offset, over=None, record=layout.__name__)
 
 
 def _nest(layout: Type[Layout], flat: Iterator[Any]) -> Dict[str, Any]:

@@ -1,170 +1,119 @@
-"""The disassembler: instructions in the notation of the kernel's verifier (kernel/bpf/disasm.c).
+"""Listings to review: operands, labels and calls by the names that the source gives them, and no numbers of slots.
 
-A listing, a verifier log and `bpftool prog dump xlated` then read alike, and can be compared line by line.
+    r6 = r1[Exit.ret]                       ; bytes read, or -errno
+    r2 = r10
+    r2 += offset(stack[tid])
+    r1 = map[totals]
+    call map_lookup_elem
+    if r0 == 0 goto done
+    lock r0[Totals.bytes] += r6
+done:
+
+An instruction that is inserted, a field or a stack slot that moves, changes no other line. What a name stands for is
+in the record, and in the bytes: `dis` shows the same instructions as the verifier would.
 """
 
 from __future__ import annotations
 
-from typing import Dict, Iterable, List, Optional
+import re
+from enum import Enum
+from typing import Dict, Iterable, List, Set, Tuple
 
-from asm import isa
-from asm.errors import place
+from asm.disassembly import HELPER_NAMES, Notation, label_names, remarked, unknown
 from asm.instruction import Instruction, slots
-from asm.requirements import HELPERS
+from asm.isa import SIZE_BYTES
+from asm.operands import Mem, Register
 
-_ALU = {
-    isa.ADD: "+=",
-    isa.SUB: "-=",
-    isa.MUL: "*=",
-    isa.DIV: "/=",
-    isa.OR: "|=",
-    isa.AND: "&=",
-    isa.LSH: "<<=",
-    isa.RSH: ">>=",
-    isa.MOD: "%=",
-    isa.XOR: "^=",
-    isa.MOV: "=",
-    isa.ARSH: "s>>=",
-}
-_JUMP = {
-    isa.JEQ: "==",
-    isa.JGT: ">",
-    isa.JGE: ">=",
-    isa.JSET: "&",
-    isa.JNE: "!=",
-    isa.JSGT: "s>",
-    isa.JSGE: "s>=",
-    isa.JLT: "<",
-    isa.JLE: "<=",
-    isa.JSLT: "s<",
-    isa.JSLE: "s<=",
-}
-_ATOMIC = {isa.ADD: ("+=", "add"), isa.OR: ("|=", "or"), isa.AND: ("&=", "and"), isa.XOR: ("^=", "xor")}
-_HELPER_NAMES = {helper.id: name for name, helper in HELPERS.items()}
-_NOTE_COLUMN = 44
+_UNIQUE = re.compile(r"(.+)\.\d+")  # as Emitter.unique makes them
+_DECIMAL = 4096  # from here on numbers are hexadecimal
 
 
-def text(instruction: Instruction) -> str:
-    """One instruction without its number: `(79) r7 = *(u64 *)(r0 +0)`. What is unknown shows its fields."""
-    kind = instruction.op & 7
-    if kind in (isa.ALU, isa.ALU64):
-        body = _alu(instruction)
-    elif kind in (isa.JMP, isa.JMP32):
-        body = _jump(instruction)
-    else:
-        body = _memory(instruction)
-    if body is None:
-        i = instruction
-        body = f"unknown opcode, dst {i.dst} src {i.src} off {i.off} imm {i.imm}"
-    return f"({instruction.op:02x}) {body}"
+def listing(instructions: Iterable[Instruction], notes: bool = True, where: bool = False) -> str:
+    """The instructions as they are written in the source, with their labels; for what is not known, numbers.
 
-
-def dis(instructions: Iterable[Instruction], notes: bool = True, where: bool = False) -> str:
-    """A listing, a line for each instruction with its slot number, and one for each label that something refers to."""
+    `notes` adds the notes, `where` the lines that emitted the instructions. A label that `Emitter.unique` numbered
+    shows its number only where the jump does not go to the next label of that name (to the last one, if it goes back).
+    """
     program = list(instructions)
-    labels = _labels(program)
+    labels = label_names(program)
+    short = _short_names(program, labels)
+    notation = _Symbolic(short)
     lines: List[str] = []
-    for slot, instruction in slots(program):
-        lines += [f"{name}:" for name in labels.get(slot, ())]
-        line = f"{slot:4d}: {text(instruction)}"
-        remarks = [instruction.note] if notes and instruction.note else []
-        if where and instruction.where:
-            remarks.append(place(instruction.where))
-        lines.append(f"{line:{_NOTE_COLUMN}s}; {'   '.join(remarks)}" if remarks else line)
+    for slot, i in slots(program):
+        lines += [f"{short.get(name, name)}:" for name in labels.get(slot, ())]
+        lines.append(remarked(f"    {notation.body(i) or unknown(i)}", i, notes, where))
     return "".join(f"{line}\n" for line in lines)
 
 
-def _labels(program: List[Instruction]) -> Dict[int, List[str]]:
-    """The names of slots: what jumps call their targets, and calls their functions."""
-    labels: Dict[int, List[str]] = {}
-    for slot, instruction in slots(program):
-        name = instruction.call if instruction.takes_function else instruction.goto
-        names = labels.setdefault(slot + 1 + instruction.distance, [])
-        if name and name not in names:
-            names.append(name)
-    return labels
+class _Symbolic(Notation):
+    """Operands by their names."""
+
+    def __init__(self, labels: Dict[str, str]) -> None:
+        self.labels = labels
+
+    def place(self, i: Instruction, base: int, sign: str = "u") -> str:
+        mem = i.mem or Mem(Register(base), i.off, SIZE_BYTES[i.op & 0x18])
+        return f"(s{8 * mem.size}){mem}" if sign == "s" else str(mem)
+
+    def address(self, i: Instruction) -> str:
+        return "&" + self.place(i, i.dst)
+
+    def immediate(self, i: Instruction) -> str:
+        if i.mem is not None and i.value == i.mem.offset and i.mem.names:
+            return f"offset({i.mem})"
+        if isinstance(i.value, Enum):
+            return f"{type(i.value).__name__}.{i.value.name}"
+        return _number(i.imm)
+
+    def compared(self, i: Instruction) -> str:
+        return self.immediate(i)
+
+    def target(self, i: Instruction) -> str:
+        return self.labels.get(i.goto, i.goto) if i.goto else super().target(i)
+
+    def callee(self, i: Instruction) -> str:
+        if i.is_function_call or i.is_kernel_call:
+            return i.call or super().callee(i)
+        return HELPER_NAMES.get(i.imm) or super().callee(i)
+
+    def constant(self, i: Instruction) -> str:
+        if i.takes_function and i.call:
+            return f"function {i.call}"
+        return super().constant(i)
 
 
-def _alu(i: Instruction) -> Optional[str]:
-    operation = i.op & 0xF0
-    r = "r" if i.op & 7 == isa.ALU64 else "w"
-    dst, by_register = f"{r}{i.dst}", i.op & isa.X
-    if operation == isa.NEG:
-        return f"{dst} = -{dst}"
-    if operation == isa.END:
-        order = "bswap" if r == "r" else "be" if by_register else "le"
-        return f"r{i.dst} = {order}{i.imm} r{i.dst}"
-    if operation not in _ALU:
-        return None
-    sign = ""
-    if i.off and operation in (isa.DIV, isa.MOD):
-        sign = "s"
-    source = f"{r}{i.src}" if by_register else str(i.imm)
-    if i.off and operation == isa.MOV and by_register:
-        source = f"(s{i.off}){source}"
-    return f"{dst} {sign}{_ALU[operation]} {source}"
+def _number(value: int) -> str:
+    return str(value) if abs(value) < _DECIMAL else f"{value:#x}"
 
 
-def _jump(i: Instruction) -> Optional[str]:
-    operation = i.op & 0xF0
-    if operation in _JUMP:
-        r = "r" if i.op & 7 == isa.JMP else "w"
-        source = f"{r}{i.src}" if i.op & isa.X else f"{i.imm & 0xFFFFFFFF:#x}"
-        return f"if {r}{i.dst} {_JUMP[operation]} {source} goto pc{i.off:+d}"
-    if i.op == isa.JMP | isa.JA:
-        return f"goto pc{i.off:+d}"
-    if i.op == isa.JMP32 | isa.JA:
-        return f"gotol pc{i.imm:+d}"
-    if i.op == isa.JMP | isa.EXIT:
-        return "exit"
-    if i.is_function_call:
-        return f"call pc{i.imm:+d}"
-    if i.is_kernel_call:
-        return f"call {i.call or 'kernel-function'}#{i.imm}"
-    if i.op == isa.JMP | isa.CALL:
-        name = _HELPER_NAMES.get(i.imm)
-        return f"call bpf_{name}#{i.imm}" if name and not i.src else f"call #{i.imm}"
-    return None
+def _short_names(program: List[Instruction], labels: Dict[int, List[str]]) -> Dict[str, str]:
+    """The labels that can go without their number, and what they are called then."""
+    at: Dict[str, List[Tuple[int, str]]] = {}
+    for slot, names in sorted(labels.items()):
+        for name in names:
+            match = _UNIQUE.fullmatch(name)
+            at.setdefault(match[1] if match else name, []).append((slot, name))
+    jumps = [(slot, i.goto) for slot, i in slots(program) if i.goto]
+    short: Dict[str, str] = {}
+    for base, placed in at.items():
+        if all(name != base for _, name in placed):
+            numbered = _ambiguous(placed, jumps)
+            short.update((name, base) for _, name in placed if name not in numbered)
+    return short
 
 
-def _memory(i: Instruction) -> Optional[str]:
-    kind, mode, size = i.op & 7, i.op & 0xE0, isa.SIZE_BYTES[i.op & 0x18] * 8
-    if kind == isa.LDX and mode in (isa.MEM, isa.MEMSX):
-        sign = "s" if mode == isa.MEMSX else "u"
-        return f"r{i.dst} = *({sign}{size} *)(r{i.src} {i.off:+d})"
-    at = f"*(u{size} *)(r{i.dst} {i.off:+d})"
-    if kind == isa.ST and mode == isa.MEM:
-        return f"{at} = {i.imm}"
-    if kind == isa.STX and mode == isa.MEM:
-        return f"{at} = r{i.src}"
-    if kind == isa.STX and mode == isa.ATOMIC and size >= 32:
-        return _atomic(i, at)
-    if kind == isa.LD and mode == isa.ABS:
-        return f"r0 = *(u{size} *)skb[{i.imm}]"
-    if kind == isa.LD and mode == isa.IND:
-        return f"r0 = *(u{size} *)skb[r{i.src} + {i.imm}]"
-    return _wide(i) if i.wide else None
-
-
-def _atomic(i: Instruction, at: str) -> Optional[str]:
-    pointer, name = at[1:], "atomic64" if i.op & 0x18 == isa.DW else "atomic"
-    if i.imm in _ATOMIC:
-        return f"lock {at} {_ATOMIC[i.imm][0]} r{i.src}"
-    if i.imm == isa.XCHG:
-        return f"r{i.src} = {name}_xchg({pointer}, r{i.src})"
-    if i.imm == isa.CMPXCHG:
-        return f"r0 = {name}_cmpxchg({pointer}, r0, r{i.src})"
-    if i.imm & ~isa.FETCH in _ATOMIC:
-        return f"r{i.src} = {name}_fetch_{_ATOMIC[i.imm & ~isa.FETCH][1]}({pointer}, r{i.src})"
-    return None
-
-
-def _wide(i: Instruction) -> str:
-    name = i.map.name if i.map else f"fd:{i.imm & 0xFFFFFFFF}"
-    if i.src == isa.PSEUDO_MAP_FD:
-        return f"r{i.dst} = map[{name}]"
-    if i.src == isa.PSEUDO_MAP_VALUE:
-        return f"r{i.dst} = map[{name}][0]+{i.imm >> 32}"
-    if i.src == isa.PSEUDO_FUNC:
-        return f"r{i.dst} = subprog[{i.distance:+d}]"
-    return f"r{i.dst} = {i.imm:#x}"
+def _ambiguous(placed: List[Tuple[int, str]], jumps: List[Tuple[int, str]]) -> Set[str]:
+    """Those of the labels `placed` (all of one name) that a jump passes others of them to get to."""
+    names = {name: slot for slot, name in placed}
+    numbered: Set[str] = set()
+    ours = [(slot, name) for slot, name in jumps if name in names]
+    found = True
+    while found:
+        found = False
+        for slot, name in ours:
+            low, high = sorted((slot, names[name]))
+            passed = any(low < at < high and other not in numbered for at, other in placed)
+            if name not in numbered and passed:
+                numbered.add(name)
+                found = True
+    return numbered

@@ -9,7 +9,7 @@ from typing import Dict, List, Mapping, Sequence, Tuple
 from asm.errors import EncodeError, place
 from asm.instruction import Instruction, slots
 from asm.kinds import ProgramType
-from asm.listing import dis
+from asm.listing import listing
 from asm.maps import MapSpec
 from asm.requirements import Requirement, requirement
 
@@ -57,8 +57,11 @@ class ProgramSpec:
         return requirement(self.kind, self.instructions)
 
     def listing(self, notes: bool = True, where: bool = False) -> str:
-        """The program in the verifier's notation, with labels; `where` adds the lines that emitted it."""
-        return dis(self.instructions, notes=notes, where=where)
+        """The program as it is written in the source, for reviews; `where` adds the lines that emitted it.
+
+        `dis(program.instructions)` has it in the verifier's notation.
+        """
+        return listing(self.instructions, notes=notes, where=where)
 
     def tag(self) -> str:
         """16 hex digits that change with the instructions, but not with the descriptors of maps.

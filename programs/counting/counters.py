@@ -147,7 +147,7 @@ class Operation:
 
     def head(self, base: Register, place: Field) -> Mem:
         """A field of OpHead; ``base`` holds what ``at(HEAD, base)`` gave."""
-        return base.u64((OpStats.head.offset if self.b.kernel.big_values else 0) + place.offset)
+        return base[OpStats.head[place] if self.b.kernel.big_values else place]
 
 
 def entered_and_called(b: Body, op: Operation) -> None:

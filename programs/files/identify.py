@@ -181,7 +181,7 @@ def _begin_walk(b: Body, scratch: int, skip: str) -> None:
     a.mov(r7, r0)
     for offset in range(0, FileKey.size, 8):
         a.ldx(r1, key.at(offset, 8))
-        a.stx(r7.u64(event[PathEvent.key].offset + offset), r1)
+        a.stx(r7[event[PathEvent.key]].at(offset), r1)
     a.ldx(r1, sb)
     a.stx(r7[Walk.sb], r1)
     a.ldx(r1, key[FileKey.dentry])

@@ -124,8 +124,7 @@ def _level(b: Body, following: str, root: str = "root", truncated: str = "trunca
     b.load(r3, r8, o["dentry.name"])
     a.ldx(r8, r7[Walk.position])
     a.jgt(r8, WALK_BYTES, truncated)
-    a.mov(r1, r7)
-    a.add(r1, Scratch.data.offset)
+    a.addr(r1, r7[Scratch.data])
     a.add(r1, r8)
     a.mov(r2, NAME_BYTES)
     a.call("probe_read_str", "the name and its NUL")
@@ -168,7 +167,7 @@ def _mark_named(b: Body) -> None:
     a = b.a
     key, opened = a.slot("file", FileKey), a.slot("open", OpenKey)
     for offset in range(0, FileKey.size, 8):
-        a.ldx(r1, r7.u64(Walk.event[PathEvent.key].offset + offset))
+        a.ldx(r1, r7[Walk.event[PathEvent.key]].at(offset))
         a.stx(key.at(offset, 8), r1)
     a.lookup(b.maps.files, key)
     a.jeq(r0, 0, "after")

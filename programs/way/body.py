@@ -107,7 +107,7 @@ class Body:
         for slot in self.a.stack:
             if slot not in keep and slot.name != "fresh":
                 for offset in range(0, slot.size, 8):
-                    self.a.st(Mem(r10, slot.offset + offset, 8), 0)
+                    self.a.st(Mem(r10, slot.offset + offset, 8, names=(slot,)), 0)
 
     # -- reading memory ------------------------------------------------------------------------------------------
 
@@ -128,12 +128,10 @@ class Body:
 
     def address(self, dst: Register, mem: Union[Slot, Mem]) -> None:
         """``dst`` = the address of a slot or of a field of a record."""
-        if isinstance(mem, Slot):
+        if isinstance(mem, Slot) or mem.offset:
             self.a.addr(dst, mem)
-            return
-        self.a.mov(dst, mem.base)
-        if mem.offset:
-            self.a.add(dst, mem.offset)
+        else:
+            self.a.mov(dst, mem.base)
 
     def load(self, dst: Register, base: Register, offset: int, note: str = "", *, size: int = 8, of: str = "") -> None:
         """``dst`` = the pointer or integer of ``size`` bytes in kernel memory at ``base + offset``; 0 on a fault.
@@ -291,7 +289,7 @@ class Body:
 
 def low(word: Mem) -> Mem:
     """The lower half of an 8-byte word: what an argument of type int is, whatever the upper half holds."""
-    return word.base.u32(word.offset)
+    return word.at(0, 4)
 
 
 KINDS = {

@@ -233,7 +233,7 @@ def test_functions_follow_the_program_and_are_called_by_distance(a: Assembler) -
     program = a.program()
     assert program.functions == [(0, "test"), (4, "double")]
     assert program.instructions[1].encode().hex() == "8510000001000000"
-    assert "double:\n   4: (7b) *(u64 *)(r10 -8) = r1\n" in program.listing()
+    assert "double:\n   4: (7b) *(u64 *)(r10 -8) = r1\n" in dis(program.instructions)
 
 
 def test_functions_are_not_jumped_into(a: Assembler) -> None:
@@ -356,7 +356,7 @@ def test_zero_clears_every_byte_once(a: Assembler, size: int) -> None:
         (lambda a: a.ldx(r2, a.slot("k", Key)), "24 bytes at r10-24 are not one integer: choose a field or an element"),
         (lambda a: a.xadd(r1.u8(0), r1), "1 bytes at r1+0: this instruction works on 4 or 8 bytes"),
         (lambda a: a.ldsx(r2, r1[0]), "8 bytes at r1+0: this instruction works on 1 or 2 or 4 bytes"),
-        (lambda a: a.slot("k", Key).at(20, 8), "8 bytes at 20 are not in the slot k of 24 bytes"),
+        (lambda a: a.slot("k", Key).at(20, 8), "8 bytes at 20 are not in stack[k] of 24 bytes"),
         (lambda a: a.call("ktime_get_n"), "there is no helper ktime_get_n: ktime_get_ns?"),
         (lambda a: a.ld_map_value(r1, COUNTS, 4), "byte 4 is not in the value of counts, which has 4"),
         (lambda a: a.lookup(COUNTS, a.slot("x", U32)), "the key of counts has 8 bytes, not 4"),

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asm import Assembler, Instruction, Mem, ProgramType, Register, dis, r10
-from tests import needs
 
 
 def newest_llvm_mc() -> Tuple[int, Optional[str]]:
@@ -32,7 +31,7 @@ def newest_llvm_mc() -> Tuple[int, Optional[str]]:
 
 
 LLVM, LLVM_MC = newest_llvm_mc()
-needs_llvm = pytest.mark.skipif(LLVM_MC is None, reason=needs.MISSING + "llvm-mc with the BPF target")
+needs_llvm = pytest.mark.skipif(LLVM_MC is None, reason="no llvm-mc with the BPF target on PATH")
 
 
 def llvm_encode(lines: List[str]) -> List[bytes]:
@@ -271,7 +270,7 @@ def test_a_call_of_the_kernel_is_what_the_header_says() -> None:
     program = a.program()
     assert program.instructions[1].encode() == bytes.fromhex("85200000 45230100")
     assert program.requires().version >= (5, 13)
-    assert "call bpf_rdonly_cast#74565" in program.listing()
+    assert "call bpf_rdonly_cast#74565" in dis(program.instructions)
 
 
 # What older versions of LLVM cannot assemble, as LLVM 19.1.7 encodes it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asm import U32, U64, Assembler, EncodeError, MapSpec, MapType, ProgramSpec, ProgramType, r0, r1, r2, r6
+from asm import U32, U64, Assembler, EncodeError, MapSpec, MapType, ProgramSpec, ProgramType, dis, r0, r1, r2, r6
 
 FIRST = MapSpec("first", MapType.HASH, U64, U64, 16)
 SECOND = MapSpec("second", MapType.ARRAY, U32, U64, 1)
@@ -51,30 +51,6 @@ def test_specs_are_values() -> None:
     assert (FIRST.key_size, SECOND.key_size, MapSpec("ring", MapType.RINGBUF, None, None, 4096).value_size) == (8, 4, 0)
 
 
-def test_a_listing_reads_like_the_verifier() -> None:
-    assert (
-        sample().listing()
-        == """\
-   0: (79) r6 = *(u64 *)(r1 +8)             ; the argument
-   1: (18) r1 = map[second]
-   3: (18) r2 = map[second][0]+4
-   5: (18) r1 = map[first]
-   7: (c5) if r6 s< 0x0 goto pc+1           ; an error
-   8: (b4) w6 = 1
-failed:
-   9: (b7) r0 = 0
-  10: (95) exit
-"""
-    )
-
-
-def test_notes_and_lines_can_be_left_out_or_added() -> None:
-    assert ";" not in sample().listing(notes=False)
-    lines = sample().listing(where=True).splitlines()
-    assert "; the argument   asm/test_program.py:" in lines[0]
-    assert "; asm/test_program.py:" in lines[-1]
-
-
 def test_functions_called_back_are_loaded_by_distance() -> None:
     a = Assembler("main", ProgramType.TRACEPOINT)
     a.mov(r0, 0)
@@ -86,5 +62,6 @@ def test_functions_called_back_are_loaded_by_distance() -> None:
     program = a.program()
     assert program.functions == [(0, "main"), (4, "callback")]
     assert program.instructions[1].encode().hex() == "18420000020000000000000000000000"
-    assert "   1: (18) r2 = subprog[+2]\n   3: (95) exit\ncallback:\n" in program.listing()
+    assert "   1: (18) r2 = subprog[+2]\n   3: (95) exit\ncallback:\n" in dis(program.instructions)
+    assert "    r2 = function callback\n    exit\ncallback:\n" in program.listing()
     assert program.requires().version == (5, 13)

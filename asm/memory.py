@@ -1,0 +1,129 @@
+"""Loads, stores, atomic operations, and the instructions of two slots.
+
+    a.ldx(r6, r1[Exit.ret], "bytes read, or -errno")
+    a.xadd(r0[Totals.bytes], r6)
+
+How many bytes an instruction moves is up to the operand: `r1.u32(16)`, a scalar field, a stack slot. Everything is in
+Linux 4.14 unless a first kernel is given.
+"""
+
+from __future__ import annotations
+
+from asm import isa
+from asm.emitter import Emitter
+from asm.errors import AssembleError
+from asm.instruction import Instruction
+from asm.maps import MapSpec
+from asm.operands import Mem, Place, Register, r0, signed_32
+
+
+class Memory(Emitter):
+    """Accesses to memory, and loads of what takes 64 bits: constants, maps, addresses of map values and functions."""
+
+    # Loads and stores.
+
+    def ldx(self, dst: Register, mem: Place, note: str = "") -> None:
+        """Emit `dst = mem`, zero-extended to 64 bits."""
+        self._load(isa.MEM, dst, self.memory(mem), note)
+
+    def ldsx(self, dst: Register, mem: Place, note: str = "") -> None:
+        """Emit `dst = mem`, the 1, 2 or 4 bytes of `mem` sign-extended to 64 bits (6.6)."""
+        self._load(isa.MEMSX, dst, self.memory(mem, (1, 2, 4)), note)
+
+    def stx(self, mem: Place, src: Register, note: str = "") -> None:
+        """Emit `mem = src`, of whose lower bytes as many are stored as `mem` has."""
+        at = self.memory(mem)
+        op = isa.STX | isa.MEM | isa.SIZE_BITS[at.size]
+        self.emit(Instruction(op, at.base.number, src.number, at.offset, note=note, mem=at), [at.base, src])
+
+    def st(self, mem: Place, imm: int, note: str = "") -> None:
+        """Emit `mem = imm`. Where `mem` has 8 bytes, the immediate is sign-extended from 32 bits."""
+        at = self.memory(mem)
+        bits = 8 * min(at.size, 4)
+        highest = (1 << 31) - 1 if at.size == 8 else (1 << bits) - 1
+        if not -(1 << (bits - 1)) <= imm <= highest:
+            raise AssembleError(f"{imm:#x} does not fit a store of {at.size} bytes: load a register first")
+        op = isa.ST | isa.MEM | isa.SIZE_BITS[at.size]
+        instruction = Instruction(op, at.base.number, 0, at.offset, signed_32(imm), note=note, mem=at, value=imm)
+        self.emit(instruction, [at.base])
+
+    # Atomic operations, on 4 or 8 bytes.
+
+    def xadd(self, mem: Place, src: Register, note: str = "") -> None:
+        """Emit `lock mem += src`, for `mem` of 4 or 8 bytes."""
+        self._atomic(isa.ADD, mem, src, note)
+
+    def atomic_or(self, mem: Place, src: Register, note: str = "") -> None:
+        """Emit `lock mem |= src` (5.12)."""
+        self._atomic(isa.OR, mem, src, note)
+
+    def atomic_and(self, mem: Place, src: Register, note: str = "") -> None:
+        """Emit `lock mem &= src` (5.12)."""
+        self._atomic(isa.AND, mem, src, note)
+
+    def atomic_xor(self, mem: Place, src: Register, note: str = "") -> None:
+        """Emit `lock mem ^= src` (5.12)."""
+        self._atomic(isa.XOR, mem, src, note)
+
+    def fetch_add(self, mem: Place, src: Register, note: str = "") -> None:
+        """Emit `lock mem += src`; src becomes what `mem` was before (5.12)."""
+        self._atomic(isa.ADD | isa.FETCH, mem, src, note)
+
+    def fetch_or(self, mem: Place, src: Register, note: str = "") -> None:
+        """Emit `lock mem |= src`; src becomes what `mem` was before (5.12)."""
+        self._atomic(isa.OR | isa.FETCH, mem, src, note)
+
+    def fetch_and(self, mem: Place, src: Register, note: str = "") -> None:
+        """Emit `lock mem &= src`; src becomes what `mem` was before (5.12)."""
+        self._atomic(isa.AND | isa.FETCH, mem, src, note)
+
+    def fetch_xor(self, mem: Place, src: Register, note: str = "") -> None:
+        """Emit `lock mem ^= src`; src becomes what `mem` was before (5.12)."""
+        self._atomic(isa.XOR | isa.FETCH, mem, src, note)
+
+    def xchg(self, mem: Place, src: Register, note: str = "") -> None:
+        """Emit `src = xchg(mem, src)`: the two change places (5.12)."""
+        self._atomic(isa.XCHG, mem, src, note)
+
+    def cmpxchg(self, mem: Place, src: Register, note: str = "") -> None:
+        """Emit `r0 = cmpxchg(mem, r0, src)`: `mem` becomes src if it equals r0; r0 becomes what it was (5.12)."""
+        self._atomic(isa.CMPXCHG, mem, src, note)
+
+    # Instructions of two slots.
+
+    def ld_imm64(self, dst: Register, value: int, note: str = "") -> None:
+        """Emit `dst = value`, any 64 bits, written signed or unsigned."""
+        if not -(1 << 63) <= value < 1 << 64:
+            raise AssembleError(f"{value:#x} does not fit 64 bits")
+        self._wide(dst, Instruction(isa.LD_IMM64, dst.number, imm=value & ((1 << 64) - 1), note=note))
+
+    def ld_map(self, dst: Register, map: MapSpec, note: str = "") -> None:
+        """Emit `dst = map`, the reference that helpers take as their first argument."""
+        self._wide(dst, Instruction(isa.LD_IMM64, dst.number, isa.PSEUDO_MAP_FD, map=map, note=note))
+
+    def ld_map_value(self, dst: Register, map: MapSpec, offset: int = 0, note: str = "") -> None:
+        """Emit `dst = &map[0] + offset`, an address in the value of an array map with one entry (5.2)."""
+        if not 0 <= offset < max(map.value_size, 1):
+            raise AssembleError(f"byte {offset} is not in the value of {map.name}, which has {map.value_size}")
+        imm = offset << 32
+        self._wide(dst, Instruction(isa.LD_IMM64, dst.number, isa.PSEUDO_MAP_VALUE, imm=imm, map=map, note=note))
+
+    def ld_function(self, dst: Register, name: str, note: str = "") -> None:
+        """Emit `dst = &name`, the address of a function of this program, for helpers that call it back (5.13)."""
+        self._wide(dst, Instruction(isa.LD_IMM64, dst.number, isa.PSEUDO_FUNC, call=name, note=note))
+
+    def _load(self, mode: int, dst: Register, at: Mem, note: str) -> None:
+        op = isa.LDX | mode | isa.SIZE_BITS[at.size]
+        self.emit(Instruction(op, dst.number, at.base.number, at.offset, note=note, mem=at), [at.base], dst)
+
+    def _atomic(self, operation: int, mem: Place, src: Register, note: str) -> None:
+        at = self.memory(mem, (4, 8))
+        op = isa.STX | isa.ATOMIC | isa.SIZE_BITS[at.size]
+        reads, writes = [at.base, src], src if operation & isa.FETCH else None
+        if operation == isa.CMPXCHG:
+            reads, writes = [*reads, r0], r0
+        instruction = Instruction(op, at.base.number, src.number, at.offset, operation, note=note, mem=at)
+        self.emit(instruction, reads, writes)
+
+    def _wide(self, dst: Register, instruction: Instruction) -> None:
+        self.emit(instruction, (), dst)
