@@ -1,244 +1,39 @@
-"""The programs as built: golden listings that a change shows up in, and what every form must promise to old kernels."""
+"""The programs as built: what every form must promise to old kernels, and how the programs fit together."""
 
 from __future__ import annotations
 
-import functools
-import itertools
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Set
+from typing import Dict, List, Set
 
 import pytest
 
-from asm import ProgramSpec, ProgramType, isa
+from asm import ProgramType, isa
 from asm.instruction import decode, slots
-from asm.requirements import Version, requirement
+from asm.requirements import requirement
 from programs import build
 from programs.facts import maps
 from programs.facts.catalogue import SYSTEM_CALLS, Kind
 from programs.facts.jumps import JUMPS, WALKS, Jump
-from programs.facts.kernel import (
-    CAST,
-    FIELDS,
-    MEMBERS,
-    REGISTERS,
-    TYPED,
-    TYPED_MEMBERS,
-    TYPED_OPTIONAL,
-    URING_MEMBERS,
-    Kernel,
-    Options,
-    Uring,
+from programs.facts.kernel import FIELDS, MEMBERS, TYPED_MEMBERS, URING_MEMBERS, Options, Uring
+from tests.unit.programs.forms import (
+    FORMS,
+    GOLDEN_SETS,
+    NEWEST,
+    OFFSETS,
+    OLDEST,
+    SINCE,
+    TRACEPOINT_FIELDS,
+    TYPES,
+    URING,
+    URING_TYPES,
+    Form,
+    built,
+    built_as,
+    encoded,
+    rings,
 )
 
-GOLDEN = Path(__file__).parent / "golden"
-
-# One kernel's facts, written down so that the listings do not depend on the machine: offsets of a 6.18 kernel, fields
-# of the tracepoints, which have not moved since 4.14.
-OFFSETS = {
-    "task.files": 1824,
-    "task.nsproxy": 1840,
-    "task.fs": 1816,
-    "task.signal": 1848,
-    "task.pid": 1264,
-    "task.tgid": 1268,
-    "task.comm": 1752,
-    "signal.live": 4,
-    "fs.root.mnt": 24,
-    "fs.root.dentry": 32,
-    "fs.pwd.mnt": 40,
-    "fs.pwd.dentry": 48,
-    "files.count": 0,
-    "files.fdt": 32,
-    "fdt.max_fds": 0,
-    "fdt.fd": 8,
-    "file.mnt": 64,
-    "file.dentry": 72,
-    "file.inode": 32,
-    "file.flags": 40,
-    "file.pos": 112,
-    "file.ref": 176,
-    "inode.mode": 0,
-    "inode.ino": 64,
-    "inode.sb": 40,
-    "inode.size": 80,
-    "inode.nlink": 72,
-    "inode.generation": 124,
-    "sb.dev": 16,
-    "sb.magic": 96,
-    "sb.type": 40,
-    "fstype.name": 0,
-    "dentry.parent": 24,
-    "dentry.name": 40,
-    "dentry.hash_len": 32,
-    "mount.mnt": 32,
-    "mount.parent": 16,
-    "mount.mountpoint": 24,
-    "mount.ns": 232,
-    "vfsmount.root": 0,
-    "nsproxy.mnt_ns": 24,
-    "mnt_ns.inum": 24,
-    "compat": 16,
-}
-TRACEPOINT_FIELDS = {
-    "task_newtask.pid": 8,
-    "task_newtask.comm": 12,
-    "task_newtask.clone_flags": 32,
-    "task_rename.pid": 8,
-    "task_rename.newcomm": 28,
-    "sys_enter.nr": 8,
-    "sys_enter.args": 16,
-    "sys_exit.ret": 16,
-}
-TYPES = {name: number for number, name in enumerate((*TYPED, CAST), 1)}
-NEWEST = Kernel(
-    machine="x86_64",
-    offsets=OFFSETS,
-    fields=TRACEPOINT_FIELDS,
-    one_reference=0,
-    fetch_atomics=True,
-    big_values=True,
-    ring_buffer=True,
-    tid_slots=32768,
-    tid_direct=True,
-    types=TYPES,
-    loops=True,
-)
-# io_uring as 6.18 shows it.
-URING = Uring(
-    events={
-        "taken": "io_uring_submit_req",
-        "refused": "io_uring_req_failed",
-        "completed": "io_uring_complete",
-        "overflowed": "io_uring_cqe_overflow",
-    },
-    request={"taken": 0, "refused": 1, "completed": 1},
-    offsets={
-        "request.file": 0,
-        "request.opcode": 64,
-        "request.flags": 72,
-        "request.fd": 92,
-        "request.result": 88,
-        "request.user_data": 80,
-        "request.ring": 96,
-        "request.list": 120,
-        "request.command": 0,
-        "rw.position": 8,
-        "rw.address": 48,
-        "rw.length": 56,
-        "rw.flags": 60,
-        "ring.files": 152,
-        "ring.file_count": 144,
-        "ring.completing": 248,
-        "node.file": 16,
-        "splice.source": 32,
-        "splice.source_offset": 16,
-        "splice.target_offset": 8,
-        "splice.length": 24,
-        "splice.flags": 36,
-        "open.slot": 12,
-        "close.fd": 8,
-        "close.slot": 12,
-        "request.work": 200,
-        "task.worker": 1440,
-        "worker.work": 64,
-    },
-)
-URING_TYPES = {**TYPES, **{name: number for number, name in enumerate(TYPED_OPTIONAL, 100)}}
-OLDEST = replace(
-    NEWEST, one_reference=1, fetch_atomics=False, big_values=False, ring_buffer=False, types={}, loops=False
-)
-# What tid_slots and tid_direct can be: pid_max up to 32768; more, with and without compare-and-exchange.
-THREADS = {"direct": (32768, True), "shared": (16384, False), "hashed": (0, False)}
-
-
-def built(kernel: Kernel, options: Options) -> build.ProgramSet:
-    return build.build(kernel, options, maps.declare(kernel))
-
-
-def rings(kernel: Kernel, options: Options) -> build.ProgramSet:
-    made = build.io_uring(kernel, options, maps.declare(kernel))
-    assert made is not None
-    return made
-
-
-GOLDEN_SETS = {
-    "raw": built(NEWEST, Options(attach="raw", comm=True)),
-    "perf": built(OLDEST, Options(attach="perf", comm=True)),
-    "fentry": built(NEWEST, Options(attach="fentry", comm=True)),
-    "looped": built(replace(NEWEST, types={}, loops=False, back_jumps=True), Options(attach="raw")),
-    "uring": rings(replace(NEWEST, types=URING_TYPES, uring=URING), Options(attach="raw")),
-}
-GOLDEN_NAMES = {
-    "raw": list(GOLDEN_SETS["raw"].programs),
-    "perf": list(GOLDEN_SETS["perf"].programs),
-    "fentry": ["enter_read", "leave_read"],  # of the others each call has its own, and the rest is as in the raw form
-    "looped": ["aio_ring", "aio_events", "aio_note", "aio_undo"],
-    "uring": [name for name in GOLDEN_SETS["uring"].programs if name.startswith("uring")],
-}
-
-
-class Form(NamedTuple):
-    """A way to build the programs: attachment, machine, who is traced, and the kernel that it is for."""
-
-    attach: str
-    machine: str
-    who: str
-    threads: str
-    kernel: Version
-
-    def __str__(self) -> str:
-        major, minor = self.kernel
-        return f"{self.attach}-{self.machine}-{self.who}-{self.threads}-{major}.{minor}"
-
-
-ABILITIES: Dict[Version, Dict[str, Any]] = {
-    (6, 2): {},
-    (5, 17): {"types": {}},
-    (5, 12): {"types": {}, "loops": False, "back_jumps": True},
-    (4, 18): {"types": {}, "loops": False, "fetch_atomics": False, "ring_buffer": False},
-    (4, 14): {"types": {}, "loops": False, "fetch_atomics": False, "ring_buffer": False, "big_values": False},
-}
-SINCE = {"raw": (4, 17), "perf": (4, 7), "fentry": (5, 5)}
-WHO = {"named": Options(comm=True), "all": Options(everything=True, include_pseudo=True)}
-FORMS = [
-    form
-    for form in itertools.starmap(Form, itertools.product(SINCE, REGISTERS, WHO, THREADS, ABILITIES))
-    if (form.threads == "direct" or (form.who == "named" and form.attach != "fentry"))
-    and (form.threads != "shared" or form.kernel >= (5, 12))  # claiming a shared record takes compare-and-exchange
-]
 every_form = pytest.mark.parametrize("form", FORMS, ids=str)
-
-
-@functools.lru_cache(maxsize=None)
-def built_as(form: Form) -> build.ProgramSet:
-    slots, direct = THREADS[form.threads]
-    facts: Dict[str, Any] = {"machine": form.machine, "tid_slots": slots, "tid_direct": direct}
-    return built(replace(NEWEST, **facts, **ABILITIES[form.kernel]), replace(WHO[form.who], attach=form.attach))
-
-
-def encoded(program: ProgramSpec) -> bytes:
-    return program.encode(dict.fromkeys(program.maps, 0))
-
-
-# -- listings ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("form", "name"), [(form, name) for form, names in GOLDEN_NAMES.items() for name in names])
-def test_the_listing_is_the_one_that_was_reviewed(form: str, name: str, pytestconfig: pytest.Config) -> None:
-    path, listing = GOLDEN / form / f"{name}.txt", GOLDEN_SETS[form].programs[name].listing()
-    if pytestconfig.getoption("--update-golden", False):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(listing)
-    assert path.exists(), "no golden listing: run pytest tests/unit/programs --update-golden and read what it wrote"
-    assert listing == path.read_text(), "if the change is meant: pytest tests/unit/programs --update-golden"
-
-
-def test_no_listing_is_left_of_a_program_that_is_gone(pytestconfig: pytest.Config) -> None:
-    kept = {GOLDEN / form / f"{name}.txt" for form, names in GOLDEN_NAMES.items() for name in names}
-    for path in sorted(set(GOLDEN.glob("*/*.txt")) - kept):
-        assert pytestconfig.getoption("--update-golden", False), f"{path} belongs to no program"
-        path.unlink()
 
 
 def test_the_same_facts_give_the_same_bytes() -> None:
