@@ -49,18 +49,19 @@ ROOMS: Dict[str, Dict[str, str]] = {
         "build": "calls facts files requests way",
     },
     "pybpf": {
+        "attributes": "",
         "privileges": "",
-        "syscalls": "privileges",
+        "syscalls": "attributes privileges",
         "descriptor": "",
         "cpus": "",
         "parallel": "descriptor",
         "types": "descriptor syscalls",
-        "features": "descriptor privileges syscalls types",
-        "maps": "cpus descriptor features parallel syscalls types",
-        "programs": "descriptor features maps parallel syscalls types",
-        "links": "cpus descriptor programs syscalls",
+        "features": "attributes descriptor privileges syscalls types",
+        "maps": "attributes cpus descriptor features parallel syscalls types",
+        "programs": "attributes descriptor features maps parallel syscalls types",
+        "links": "attributes cpus descriptor programs syscalls",
         "grace": "maps syscalls",
-        "events": "cpus descriptor maps syscalls",
+        "events": "attributes cpus descriptor maps syscalls",
         "calibration": "links maps programs syscalls types",
     },
     "iotrace": {
@@ -82,7 +83,7 @@ MODULE_LINES, FUNCTION_LINES = 450, 60
 REASON = "Long because"  # how the sentence begins, in the docstring of what is longer
 # What has yet to be split; nothing is to be added.
 TO_SPLIT = """
-    asm/mnemonics.py pybpf/calibration/calibrate.py pybpf/features.py pybpf/maps.py pybpf/syscalls.py
+    asm/mnemonics.py pybpf/calibration/calibrate.py
     programs/build.py:build programs/counting/counters.py programs/way/entry.py
     iotrace/commands/run.py:setup iotrace/tracing/collector.py:part iotrace/views/report.py
     tests/apps/strace.py tests/apps/test_arithmetic.py tests/kernel/test_session.py

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asm import Assembler, Instruction, Mem, ProgramType, Register, dis, r10
+from tests import needs
 
 
 def newest_llvm_mc() -> Tuple[int, Optional[str]]:
@@ -31,7 +32,7 @@ def newest_llvm_mc() -> Tuple[int, Optional[str]]:
 
 
 LLVM, LLVM_MC = newest_llvm_mc()
-needs_llvm = pytest.mark.skipif(LLVM_MC is None, reason="no llvm-mc with the BPF target on PATH")
+needs_llvm = pytest.mark.skipif(LLVM_MC is None, reason=needs.MISSING + "llvm-mc with the BPF target")
 
 
 def llvm_encode(lines: List[str]) -> List[bytes]:

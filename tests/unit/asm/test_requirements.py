@@ -10,9 +10,10 @@ from typing import Callable, Dict, Tuple, Type
 import pytest
 
 from asm import HELPERS, U32, U64, Assembler, MapSpec, MapType, ProgramType, r0, r1, r2, r6
+from tests import needs
 
 HEADER = pathlib.Path("/usr/include/linux/bpf.h")
-needs_header = pytest.mark.skipif(not HEADER.exists(), reason=f"{HEADER} is not installed")
+needs_header = needs.file(str(HEADER), "linux-libc-dev")
 
 
 def header_enum(name: str, prefix: str) -> Dict[str, int]:

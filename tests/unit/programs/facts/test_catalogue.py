@@ -25,6 +25,7 @@ from programs.facts.catalogue import (
     runs,
 )
 from programs.facts.maps import SYSCALL_ROWS
+from tests import needs
 
 _DEFINE = re.compile(r"^#define __NR(?:3264)?_(\w+)\s+(\d+)\b", re.MULTILINE)
 
@@ -34,7 +35,7 @@ def header(*candidates: str) -> Dict[str, int]:
     for path in map(Path, candidates):
         if path.exists():
             return {name: int(number) for name, number in _DEFINE.findall(path.read_text())}
-    pytest.skip(f"not installed: {candidates[0]} (linux-libc-dev)")
+    return needs.missing(f"{candidates[0]} (linux-libc-dev)")
 
 
 @pytest.mark.parametrize(
