@@ -165,7 +165,7 @@ def _trial() -> Finding:
     """Whether the kernel takes the programs, which says more than any probe."""
     try:
         with Session(Settings(max_files=16)) as session:
-            programs = session.programs
+            programs = session.loaded.programs
             total = sum(program.info().xlated_len for program in programs)
             bound = text.size(_default_bound(session))
             return Finding(
@@ -178,4 +178,4 @@ def _trial() -> Finding:
 
 
 def _default_bound(session: Session) -> int:
-    return session.memory_bound(session.default_files)
+    return session.loaded.memory_bound(session.loaded.default_files)

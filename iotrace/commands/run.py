@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import re
-import select
-import signal
 import sys
 import time
-from typing import Iterator, List, Optional, Union
+from typing import List, Optional
 
 from iotrace import text
 from iotrace.errors import UserError
 from iotrace.tracing import processes
-from iotrace.tracing.overhead import Meter
+from iotrace.tracing.command import Command
+from iotrace.tracing.loop import Loop
 from iotrace.tracing.session import Session, Settings
-from pybpf.events.perf import PerfBuffer
-from pybpf.events.ring import RingBuffer
+from iotrace.tracing.signals import Signals
+from iotrace.tracing.status import StatusLine
 
 HELP = """\
 Trace the file I/O of a command or of running processes
@@ -27,10 +25,6 @@ iotrace run --comm nginx --duration 60         every process called nginx, now o
 iotrace run --pid 1234,1240 -o db.iotrace      processes by number, until they end or Ctrl-C
 iotrace run --all --path '/srv/*'              everything on the host, below one directory
 """
-
-GRACE = 5.0  # seconds that a command gets to end after a signal
-POLL = 0.2
-STATUS_EVERY = 1.0
 
 
 def setup(parser: argparse.ArgumentParser) -> None:
@@ -147,10 +141,10 @@ def run(args: argparse.Namespace) -> int:
     settings = _settings(args)
     output = args.output or _default_output(args)
     _check_output(output)
-    command = processes.Command(args.command, args.user) if args.command else None
+    command = Command(args.command, args.user) if args.command else None
     try:
         with Session(settings) as session:
-            return Run(args, session, command, output).run()
+            return _Run(args, session, command, output).run()
     finally:
         if command is not None and command.status is None and not command.released:
             command.abandon()
@@ -212,175 +206,45 @@ def _check_output(output: str) -> None:
         raise UserError(f"-o {output}: that is a directory")
 
 
-class Run:
-    """The run as the user sees it: what it waits for, its status line, its end."""
+class _Run:
+    """The run as the user sees it: what is said before, while and after it traces."""
 
-    def __init__(
-        self, args: argparse.Namespace, session: Session, command: Optional[processes.Command], output: str
-    ) -> None:
-        self.args = args
-        self.session = session
-        self.command = command
-        self.output = output
-        self.signals: List[int] = []
-        self.deadline: Optional[float] = None
-        self.give_up: Optional[float] = None
-        self.status = StatusLine(enabled=not args.quiet and sys.stderr.isatty())
+    def __init__(self, args: argparse.Namespace, session: Session, command: Optional[Command], output: str) -> None:
+        self._args = args
+        self._session = session
+        self._command = command
+        self._output = output
 
     def run(self) -> int:
         """Trace until the end; the exit status."""
-        session, command = self.session, self.command
-        meter = Meter(session.entered, lambda: session.activity()[0])
-        with self._catching_signals() as wakeup:
-            session.attach()
-            meter.begin()
-            for pid in session.settings.pids:
-                session.trace_process(pid, follow=session.settings.follow)
-            if not session.trace_running() and _waits_for_a_name(self.args):
+        status = StatusLine(self._session, enabled=not self._args.quiet and sys.stderr.isatty())
+        with Signals() as signals:
+            loop = Loop(self._session, signals, command=self._command, duration=self._args.duration)
+            if not loop.begin() and _waits_for_a_name(self._args):
                 print("iotrace: no process matches --comm yet: waiting for one", file=sys.stderr)
-            if command is not None:
-                session.trace_process(command.pid, follow=session.settings.follow)
-                command.release()
             # While the command runs there is time for what only its end needs.
-            from iotrace.profile import reader as profile  # noqa: PLC0415
-            from iotrace.profile import writer as writing  # noqa: PLC0415
+            from iotrace.profile import reader, writer  # noqa: PLC0415
             from iotrace.views import report  # noqa: PLC0415
 
-            session.write_to(writing.Writer(self.output))
-            self.status.begin(session)
-            if self.args.duration:
-                self.deadline = time.monotonic() + self.args.duration
-            more = False
-            while not self._ended():
-                _wait(session.events, wakeup, 0 if more else meter.sampler.wait(POLL))
-                more = session.step(0)
-                meter.sampler.step()
-                self.status.update(session)
-            meter.end()
-            session.stop()
-        self.status.end()
-        files = session.finish(self.args.command, meter.result())
-        if not self.args.quiet:
-            with profile.open(self.output) as reader:
-                report.show(sys.stderr, [reader], limit=10)
+            self._session.write_to(writer.Writer(self._output))
+            status.begin()
+            loop.run(status.update)
+        status.end()
+        files = loop.finish()
+        if not self._args.quiet:
+            with reader.open(self._output) as profile:
+                report.show(sys.stderr, [profile], limit=10)
             self._last_words(files)
-        return self._exit_status()
+        return self._exit_status(signals.signals)
 
-    @contextlib.contextmanager
-    def _catching_signals(self) -> Iterator[int]:
-        """SIGINT and SIGTERM end the run in order; SIGCHLD wakes it."""
-        reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        before = {number: signal.signal(number, self._signalled) for number in (signal.SIGINT, signal.SIGTERM)}
-        before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
-        old = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        try:
-            yield reader
-        finally:
-            signal.set_wakeup_fd(old)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            os.close(reader)
-            os.close(writer)
-
-    def _signalled(self, number: int, _frame: object) -> None:
-        self.signals.append(number)
-
-    def _ended(self) -> bool:
-        command, now = self.command, time.monotonic()
-        if command is not None and command.poll():
-            return not self._others_left()
-        if self.deadline is not None and now >= self.deadline:
-            return True
-        if self.signals:
-            return self._stopping(now)
-        return command is None and bool(self.session.settings.pids) and not self._others_left()
-
-    def _others_left(self) -> bool:
-        """Whether something but the command is still to be traced."""
-        settings = self.session.settings
-        if self.signals:
-            return False
-        if settings.everything or settings.comms:
-            return self.command is None
-        return any(processes.alive(pid) for pid in settings.pids)
-
-    def _stopping(self, now: float) -> bool:
-        """After a signal: at once without a command; else once that has ended, or will not."""
-        if self.command is None or len(self.signals) > 1:
-            return True
-        if self.give_up is None:
-            self.give_up = now + GRACE
-            if not _from_terminal(self.signals[0]):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self.command.pid, self.signals[0])
-        return now >= self.give_up
-
-    def _exit_status(self) -> int:
-        if self.command is not None and self.command.poll():
-            return self.command.exit_status
-        if self.command is not None and self.signals:
-            return 128 + self.signals[0]
+    def _exit_status(self, signals: List[int]) -> int:
+        if self._command is not None and self._command.poll():
+            return self._command.exit_status
+        if self._command is not None and signals:
+            return 128 + signals[0]
         return 0
 
     def _last_words(self, files: int) -> None:
-        left = self.command is not None and self.command.status is None
-        if left:
-            print(f"{text.safe_text(self.args.command[0])} goes on without being traced", file=sys.stderr)
-        print(f"profile: {text.safe_text(self.output)} ({text.counted(files, 'file')})", file=sys.stderr)
-
-
-def _wait(events: Union[RingBuffer, PerfBuffer], wakeup: int, most: float) -> None:
-    """Until there are events or a signal has come, `most` seconds at most. The signals' numbers in the pipe are
-    taken, as it would end every later wait at once."""
-    if wakeup in select.select([events, wakeup], [], [], most)[0]:
-        os.read(wakeup, 4096)
-
-
-def _from_terminal(number: int) -> bool:
-    """Whether the command has had the signal itself: Ctrl-C goes to the whole foreground process group."""
-    if number != signal.SIGINT:
-        return False
-    try:
-        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        return os.tcgetpgrp(terminal) == os.getpgrp()
-    except OSError:
-        return False
-    finally:
-        os.close(terminal)
-
-
-class StatusLine:
-    """One line on the terminal, rewritten each second while tracing."""
-
-    def __init__(self, enabled: bool) -> None:
-        self.enabled = enabled
-        self.next = 0.0
-
-    def begin(self, session: Session) -> None:
-        self.started = time.monotonic()
-        if self.enabled:
-            bound = text.size(session.memory_bound())
-            print(
-                f"tracing by {session.attach_method} tracepoints, up to {session.max_files:,} files, "
-                f"at most {bound} of kernel memory; Ctrl-C ends",
-                file=sys.stderr,
-            )
-
-    def update(self, session: Session) -> None:
-        now = time.monotonic()
-        if not self.enabled or now < self.next:
-            return
-        self.next = now + STATUS_EVERY
-        calls, moved, lost = session.rates(now)
-        line = (
-            f"{now - self.started:6.0f} s  {len(session.names):,} files  {text.number(round(calls))} calls/s  "
-            f"{text.size(round(moved))}/s  {lost:,} lost"
-        )
-        print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
-
-    def end(self) -> None:
-        if self.enabled:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        if self._command is not None and self._command.status is None:
+            print(f"{text.safe_text(self._command.argv[0])} goes on without being traced", file=sys.stderr)
+        print(f"profile: {text.safe_text(self._output)} ({text.counted(files, 'file')})", file=sys.stderr)

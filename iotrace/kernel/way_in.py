@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import Iterator, Optional
+
 from iotrace.errors import Failure
 from pybpf import features
+from pybpf.types.tracefs import Tracefs, TracefsError
 
 # As a profile names them.
 NAMES = {"raw": "raw_tracepoint", "perf": "tracepoint", "fentry": "fentry"}
@@ -25,3 +29,17 @@ def choose(wanted: str) -> str:
             "use --attach raw or perf"
         )
     return wanted
+
+
+@contextmanager
+def tracefs_for(method: str) -> Iterator[Optional[Tracefs]]:
+    """The tracefs where `method` needs one, mounted privately if need be; None for the others. Raises Failure."""
+    if method != "perf":
+        yield None
+        return
+    try:
+        opened = Tracefs.open()
+    except TracefsError as error:
+        raise Failure(str(error)) from error
+    with opened:
+        yield opened

@@ -25,7 +25,7 @@ def setup() -> int:
 def listed(session: Session, tgid: int) -> List[int]:
     """The contexts of a process from the latest on, going from one to the next, and back, in the map."""
     records: Dict[int, Dict[str, int]] = {}
-    for raw_key, raw in session.maps["contexts"].items():
+    for raw_key, raw in session.loaded.maps["contexts"].items():
         key = AioKey.unpack(raw_key)
         if key["tgid"] == tgid:
             records[key["context"]] = AioContext.unpack(raw)

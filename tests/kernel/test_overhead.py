@@ -18,7 +18,7 @@ SECONDS = 1.5
 
 
 def counted(session: Session) -> Tuple[int, int]:
-    told = [program.info() for program in session.programs]
+    told = [program.info() for program in session.loaded.programs]
     return sum(status.run_cnt for status in told), sum(status.run_time_ns for status in told)
 
 
@@ -28,7 +28,7 @@ def test_sampled_and_whole(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(bytes(4096))
     file = os.open(tmp_path / "file", os.O_RDONLY)
     with Session(Settings(pids=[os.getpid()])) as session, enable_stats():
-        meter = Meter(session.entered, lambda: session.activity()[0])
+        meter = Meter(session.loaded.entered, lambda: session.activity()[0])
         session.attach()
         session.trace_process(os.getpid(), follow=False)
         meter.begin()

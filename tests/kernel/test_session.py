@@ -438,10 +438,10 @@ def counted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     with Child(work) as child, form.session(comms=[b"iotr-nobody"]) as session:
         session.trace_process(child.pid, follow=True)
         ids = {
-            "prog": [program.info().id for program in session.programs],
-            "map": [made_map.id() for made_map in session.maps.values()],
+            "prog": [program.info().id for program in session.loaded.programs],
+            "map": [made_map.id() for made_map in session.loaded.maps.values()],
         }
-        verified = {program.name: program.info().verified_insns for program in session.programs}
+        verified = {program.name: program.info().verified_insns for program in session.loaded.programs}
         child.end()
         return Counted(form, place, finished(session), (before, time.time_ns()), verified, ids)
 
@@ -573,8 +573,8 @@ def test_nothing_is_left_in_the_kernel(counted: Counted) -> None:
 def test_what_is_there_is_found_alive() -> None:
     """The test above would pass on anything if it were not."""
     with RAW.session() as session:
-        assert all(alive("map", made_map.id()) for made_map in session.maps.values())
-        assert all(alive("prog", program.info().id) for program in session.programs)
+        assert all(alive("map", made_map.id()) for made_map in session.loaded.maps.values())
+        assert all(alive("prog", program.info().id) for program in session.loaded.programs)
 
 
 @every_form
@@ -603,11 +603,11 @@ def test_bpftool_shows_fields_and_notes(form: Form, tmp_path: Path) -> None:
     with Child(lambda _pause: write_calls(tmp_path / "data")) as child, form.session() as session:
         session.trace_process(child.pid, follow=True)
         child.end()
-        states = needs.bpftool("map", "dump", "id", session.maps["states"].id())
-        assert needs.bpftool("map", "show", "id", session.maps["states"].id())["name"] == "states"
+        states = needs.bpftool("map", "dump", "id", session.loaded.maps["states"].id())
+        assert needs.bpftool("map", "show", "id", session.loaded.maps["states"].id())["name"] == "states"
         shown = [element["formatted"]["value"] for element in states]
         assert [(state["opens"], state["closes"], state["unsynced"]) for state in shown] == [(1, 1, CALLS * BLOCK)]
-        (program,) = [program for program in session.programs if program.name == "exit"]
+        (program,) = [program for program in session.loaded.programs if program.name == "exit"]
         dumped = needs.bpftool("prog", "dump", "xlated", "id", program.info().id, "linum")
         notes = {line.get("src", "") for line in dumped}
         assert any("the result" in note for note in notes)
@@ -817,7 +817,7 @@ def test_a_process_number_is_not_inherited(form: Form, tmp_path: Path) -> None:
         with Child(lambda _pause: in_thread(lambda: write_calls(tmp_path / "data"))) as child:
             session.trace_process(child.pid, follow=True)
             child.end()
-        assert list(session.maps["targets"].items()) == []
+        assert list(session.loaded.maps["targets"].items()) == []
         assert data(finished(session), tmp_path / "data") == {"pwrite64": made([BLOCK] * CALLS)}
 
 

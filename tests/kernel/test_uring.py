@@ -15,5 +15,5 @@ def test_a_kernel_that_refuses_the_programs_is_traced_without_them() -> None:
         needs.impossible("this kernel does not show io_uring's requests, or not by types")
     wrong = replace(found.kernel, types={**found.kernel.types, "io_kiocb": 1 << 30})
     with Session(Settings(max_files=16), replace(found, kernel=wrong)) as session:
-        assert session.kernel.uring is None
-        assert {program.name for program in session.programs} >= {"exit", "enter"}
+        assert session.loaded.kernel.uring is None
+        assert {program.name for program in session.loaded.programs} >= {"exit", "enter"}

@@ -71,7 +71,7 @@ ROOMS: Dict[str, Dict[str, str]] = {
         "atomic": "errors",
         "kernel": "atomic errors",
         "profile": "atomic errors globs",
-        "tracing": "errors globs kernel profile",
+        "tracing": "errors globs kernel profile text",
         "views": "errors profile text",
         "commands": "atomic errors kernel profile text tracing views",
         "cli": "errors text",

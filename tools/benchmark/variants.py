@@ -88,7 +88,7 @@ def iotrace(attach: str, file: Path) -> Variant:
             session.write_to(writing.Writer(output))
             session.attach()
             session.trace_process(target.pid, follow=True)
-            attached = Attached(session.programs)
+            attached = Attached(session.loaded.programs)
             yield attached
             session.finish()
         with profile.open(output) as reader:

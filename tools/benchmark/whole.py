@@ -97,7 +97,7 @@ def start(plan: Plan) -> Iterator[Row]:
 
 def _probes(attach: str) -> int:
     with Session(Settings(attach=attach)) as session:
-        return sum(len(part.form.hooks) for part in (session.attachment, session.rings) if part is not None)
+        return session.loaded.hooks()
 
 
 def _bpftrace_attached(count: int) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import threading
 from pathlib import Path
 from typing import Iterator, List
@@ -86,19 +85,6 @@ def test_nothing_is_started_for_an_output_that_cannot_be(tmp_path: Path, capsys:
     refused(capsys, "-o", str(tmp_path / "absent" / "p"), "--", "touch", str(made))
     refused(capsys, "--user", "no such user", "--", "touch", str(made))
     assert not made.exists() and list(tmp_path.iterdir()) == []
-
-
-def test_signals_wake_once() -> None:
-    """What they leave in the pipe is taken out, or every later wait would return at once."""
-    quiet, quiet_writer = os.pipe()
-    wakeup, writer = os.pipe2(os.O_NONBLOCK)
-    try:
-        os.write(writer, b"\x11" * 3)
-        run._wait(quiet, wakeup, run.POLL)  # type: ignore[arg-type]
-        assert select.select([wakeup], [], [], 0)[0] == []
-    finally:
-        for fd in (quiet, quiet_writer, wakeup, writer):
-            os.close(fd)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,183 @@
+"""Getting the programs of a run into the kernel: from the plan that an earlier run has kept, or from one made now.
+
+A kernel may refuse what was kept, or what was made with abilities that it has by all probes: then the next simpler way
+is taken. What is loaded is attached to nothing yet.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, Union
+
+import asm
+from iotrace.errors import UserError
+from iotrace.kernel import cache, plan, way_in
+from iotrace.tracing.attach import Attachment
+from iotrace.tracing.settings import Settings
+from programs.facts import maps, records
+from programs.facts.kernel import Options
+from programs.facts.signatures import SWITCH
+from programs.way import patterns
+from pybpf.events.perf import PerfBuffer
+from pybpf.events.ring import RingBuffer
+from pybpf.maps import Map, PerfEventArray, RingBuf, create, create_all, footprint
+from pybpf.programs import Program, VerifierError
+from pybpf.syscalls import BpfError
+
+if TYPE_CHECKING:
+    from iotrace.kernel import facts
+
+DEFAULT_FILES, DEFAULT_FILES_AT_ONCE = 131072, 16384
+PERF_PAGES = 128  # of a CPU's buffer for events
+
+
+class Loaded:
+    """The maps and programs of one plan, in the kernel; `close` releases them.
+
+    `kernel` are the facts that the programs were made for, without what the kernel turned out to refuse. `missing`
+    are system calls that cannot be traced.
+    """
+
+    def __init__(self, made: plan.Plan, settings: Settings) -> None:
+        """Load everything. Raises BpfError, Failure, UserError."""
+        self.plan = made
+        self.kernel = made.kernel
+        self.default_files = DEFAULT_FILES_AT_ONCE if made.preallocate else DEFAULT_FILES
+        self.max_files = settings.max_files or self.default_files
+        self._stack = ExitStack()
+        try:
+            self._load(made, settings)
+        except BaseException:
+            self.close()
+            raise
+
+    def _load(self, made: plan.Plan, settings: Settings) -> None:
+        specs = maps.declare(self.kernel, self.max_files, preallocate=made.preallocate)
+        used = made.form.map_names | (made.rings.map_names if made.rings is not None else frozenset())
+        self.maps: Dict[str, Map[Any]] = create_all({name: spec for name, spec in specs.all().items() if name in used})
+        for made_map in self.maps.values():
+            self._stack.enter_context(made_map)
+        self._fill_names(settings.comms)
+        tracefs = self._stack.enter_context(way_in.tracefs_for(made.options.attach))
+        calls = Attachment(made.form, self.kernel.machine, self.maps, tracefs)
+        self._stack.callback(calls.close)
+        rings = self._load_rings(made.rings, specs.jumps) if made.rings is not None else None
+        self._attachments = [calls, rings] if rings is not None else [calls]
+        self.programs: List[Program] = [program for one in self._attachments for program in one.programs]
+        self.entered: List[Program] = [program for one in self._attachments for program in one.entered]
+        self.missing = calls.missing
+        self.events: Union[RingBuffer, PerfBuffer] = (
+            RingBuffer(RingBuf.of(self.maps["events"]))
+            if self.kernel.ring_buffer
+            else PerfBuffer(PerfEventArray.of(self.maps["events"]), PERF_PAGES)
+        )
+        self._stack.callback(self.events.close)
+
+    def _load_rings(self, form: plan.Form, jumps: asm.MapSpec) -> Optional[Attachment]:
+        """The programs for io_uring, loaded if the kernel takes them, as what they read changes often.
+
+        They have a tail-call table of their own: all that such a table holds are of one kind.
+        """
+        table = self._stack.enter_context(create(jumps))
+        try:
+            loaded = Attachment(form, self.kernel.machine, {**self.maps, "jumps": table}, None)
+        except VerifierError:
+            self.kernel = replace(self.kernel, uring=None)
+            return None
+        self._stack.callback(loaded.close)
+        return loaded
+
+    def _fill_names(self, comms: List[bytes]) -> None:
+        """The table by which the programs know names of processes."""
+        if not comms:
+            return
+        try:
+            table = patterns.comm_table(comms)
+        except patterns.PatternError as error:
+            raise UserError(f"--comm: {error}") from None
+        for number, words in enumerate(table):
+            self.maps["comm"].update(number.to_bytes(4, "little"), records.CommWords.pack(words=words))
+
+    def memory_bound(self, max_files: int = 0) -> int:
+        """Bytes of kernel memory that the maps of a run with `max_files` (default: this run's) take at most."""
+        specs = maps.declare(self.kernel, max_files or self.max_files, preallocate=self.plan.preallocate)
+        return sum(footprint(spec) for spec in specs.all().values() if spec.name in self.maps)
+
+    def attach(self) -> None:
+        """Attach everything; the programs refuse calls until they are switched on. Raises BpfError and Failure."""
+        for attachment in self._attachments:
+            attachment.attach()
+
+    def switch(self, *, on: bool) -> None:
+        """Have the programs take or refuse new calls: all system calls at once, which attaching or detaching dozens of
+        tracepoints would not be. Closing a perf tracepoint takes the kernel a tenth of a second."""
+        for number, descriptor in self.plan.form.syscalls.items():
+            row = descriptor | on << SWITCH
+            self.maps["syscalls"].update(number.to_bytes(4, "little"), row.to_bytes(8, "little"))
+
+    def hooks(self) -> int:
+        """How many programs are attached to something."""
+        return sum(len(attachment.form.hooks) for attachment in self._attachments)
+
+    def close(self) -> None:
+        """Detach and unload everything; twice does nothing."""
+        self._stack.close()
+
+    def __enter__(self) -> Loaded:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+def load(settings: Settings, found: Optional[facts.Facts] = None) -> Loaded:
+    """The programs for `settings`, for this kernel as `found` describes it, or as it turns out to be.
+
+    Raises BpfError, Failure, UserError.
+    """
+    # Where this is refused so is all else, and no feature can be told: the reason is what the user has to hear.
+    create(asm.MapSpec("trial", asm.MapType.ARRAY, asm.U32, asm.U32, 1), name=False, btf=False).close()
+    options = settings.options()
+    identity = _identity(options, settings) if found is None else None
+    loaded = _load_kept(identity, settings) if identity is not None else None
+    return loaded or _load_new(options, settings, identity, found)
+
+
+def _identity(options: Options, settings: Settings) -> Optional[Tuple[str, ...]]:
+    """What a plan is kept under; None if what it is made from cannot be told to be the same another time."""
+    if settings.vmlinux is not None or settings.offsets not in plan.SOURCES:
+        return None
+    return plan.identity(options, settings.offsets)
+
+
+def _load_kept(identity: Tuple[str, ...], settings: Settings) -> Optional[Loaded]:
+    """What an earlier run has left, if there is something and the kernel takes it."""
+    raw = cache.load(identity)
+    if raw is None:
+        return None
+    try:
+        return Loaded(plan.unpacked(raw), settings)
+    except (ValueError, BpfError):
+        return None
+
+
+def _load_new(
+    options: Options, settings: Settings, identity: Optional[Tuple[str, ...]], found: Optional[facts.Facts]
+) -> Loaded:
+    """A plan made now, and kept under `identity`."""
+    from iotrace.kernel import planning  # noqa: PLC0415 - not needed where a plan is kept
+
+    options = planning.choose(options)
+    with way_in.tracefs_for(options.attach) as tracefs:
+        made = planning.make(options, tracefs, settings.offsets, settings.vmlinux, found)
+    try:
+        loaded = Loaded(made, settings)
+    except VerifierError:
+        if made.kernel.loops or not made.kernel.back_jumps:
+            raise
+        made = planning.without_back_jumps(made)
+        loaded = Loaded(made, settings)
+    if identity is not None:
+        cache.store(identity, made.packed())
+    return loaded

@@ -1,0 +1,53 @@
+"""What the user asked for: whom to trace, which files, and by what means."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Dict, List, Optional
+
+from iotrace.globs import Selection
+from programs.facts.kernel import Options
+
+
+@dataclass
+class Settings:
+    """Whom to trace, which files, and by what means."""
+
+    pids: List[int] = field(default_factory=list)
+    comms: List[bytes] = field(default_factory=list)  # globs of process names
+    everything: bool = False
+    follow: bool = True
+    attach: str = "auto"  # or a key of `kernel.way_in.NAMES`
+    include_pseudo: bool = False
+    max_files: int = 0  # 0: as many as suit the kernel
+    paths: List[bytes] = field(default_factory=list)  # globs
+    excludes: List[bytes] = field(default_factory=list)  # globs
+    offsets: str = "auto"  # where offsets come from: see `kernel.offsets.find`
+    vmlinux: Optional[str] = None  # a kernel image with debug information
+
+    def options(self) -> Options:
+        """What the programs must be told of this."""
+        return Options(
+            attach=self.attach,
+            everything=self.everything,
+            comm=bool(self.comms),
+            follow=self.follow,
+            include_pseudo=self.include_pseudo,
+        )
+
+    def selection(self) -> Selection:
+        """Which files are wanted."""
+        return Selection(tuple(self.paths), tuple(self.excludes))
+
+    def as_filters(self) -> Dict[str, object]:
+        """For the profile: option -> value, what was not given left out."""
+        shown: Dict[str, object] = {
+            "pid": self.pids,
+            "comm": [os.fsdecode(name) for name in self.comms],
+            "all": self.everything,
+            "include_pseudo": self.include_pseudo,
+            "path": [os.fsdecode(glob) for glob in self.paths],
+            "exclude": [os.fsdecode(glob) for glob in self.excludes],
+        }
+        return {**{name: value for name, value in shown.items() if value}, "follow": self.follow}

@@ -1,0 +1,132 @@
+"""Whom a run traces: the map of targets as this side fills it.
+
+The programs keep that map right from then on: children, changes of name and ends of processes are theirs. Here
+processes become targets that were chosen by number, that run already, or that are the command of the run.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Iterator, Tuple
+
+from iotrace.errors import Failure
+from iotrace.tracing import processes
+from iotrace.tracing.loader import Loaded
+from iotrace.tracing.settings import Settings
+from programs.facts import maps
+from programs.facts.catalogue import Kind
+from programs.facts.records import (
+    ARGUMENT_WORDS,
+    TARGET_COMM,
+    TARGET_DESCENT,
+    TARGET_FOLLOW,
+    TARGET_PID,
+    Call,
+    Target,
+)
+from programs.facts.signatures import KIND_MASK
+from programs.way import patterns
+from pybpf.maps import Array
+from pybpf.syscalls import BpfError
+
+_GENERATIONS = 1 << 20
+
+
+class Targets:
+    """The targets of one run. Every method raises BpfError, and Failure where there is no room for a process."""
+
+    def __init__(self, loaded: Loaded, settings: Settings) -> None:
+        self._loaded = loaded
+        self._maps = loaded.maps
+        self._settings = settings
+        self._all_stacks = False
+
+    def prepare(self) -> None:
+        """Before anything is attached: where everything is traced, leave this process out."""
+        if self._settings.everything:
+            self._set(os.getpid(), TARGET_PID)
+
+    def begin(self) -> None:
+        """Once the programs are attached, and before they count: where everything is traced, note who waits."""
+        for pid in processes.names() if self._settings.everything else ():
+            self._note_reapers(pid)
+
+    def add(self, pid: int, *, follow: bool) -> None:
+        """Make a process a target, with its descendants from now on if `follow`."""
+        self._add(pid, TARGET_PID | (TARGET_FOLLOW if follow else 0))
+        self._new_generation()
+
+    def add_running(self) -> int:
+        """Make those targets that run already and match by name, and the descendants of all that were chosen.
+
+        Returns how many matched. Call it once the programs are attached, so that none slips by.
+        """
+        settings, found = self._settings, 0
+        follow = TARGET_FOLLOW if settings.follow else 0
+        roots = list(settings.pids)
+        for pid in processes.names() if settings.comms else ():
+            name = processes.comm(pid)
+            if name is not None and pid != os.getpid() and patterns.matches(settings.comms, name):
+                self._add(pid, TARGET_COMM | follow)
+                roots.append(pid)
+                found += 1
+        if follow and roots:
+            for pid in processes.descendants(roots):
+                self._add(pid, TARGET_DESCENT | TARGET_FOLLOW)
+        self._new_generation()
+        return found
+
+    def _add(self, pid: int, flags: int) -> None:
+        """Make a process that may run already a target. What its threads note is their own once it is one."""
+        if self._maps["targets"].lookup(pid.to_bytes(4, "little")) is None:
+            self._note_reapers(pid)
+        self._set(pid, flags)
+
+    def _set(self, pid: int, flags: int) -> None:
+        try:
+            self._maps["targets"].update(pid.to_bytes(4, "little"), Target.pack(flags=flags))
+        except BpfError as error:
+            if error.errno == errno.E2BIG:
+                raise Failure(f"more than {maps.TARGETS} processes to trace at once") from error
+            raise
+
+    def _new_generation(self) -> None:
+        """Have every thread look again whether it is a target's: to be called after the targets were changed.
+
+        Programs count on at the same time, one by one: a step that is larger than all they can count between the two
+        calls leaves a number that was never there before.
+        """
+        counter = Array.of(self._maps["generation"])
+        generation = int.from_bytes(counter.at(0), "little")
+        counter.set(0, (generation + _GENERATIONS).to_bytes(8, "little"))
+
+    # -- waits for completions that began before the tracing ----------------------------------------------------------
+
+    def _note_reapers(self, pid: int) -> None:
+        """Note the waits for completions of Linux AIO that a process is in, before its calls are traced."""
+        where = self._maps["slots" if self._loaded.kernel.tid_direct else "calls"]
+        for tid, record in self._reapers(pid):
+            where.update(tid.to_bytes(4, "little"), record)
+            self._mark_stacks()
+
+    def _reapers(self, pid: int) -> Iterator[Tuple[int, bytes]]:
+        """The threads of a process that wait for completions: thread id, and the Call record as if the entry of the
+        call had been seen. Their wait may end with requests that are submitted once tracing has begun."""
+        kernel, syscalls = self._loaded.kernel, self._loaded.plan.form.syscalls
+        for tid, number, arguments in processes.under_way(pid):
+            descriptor = syscalls.get(number, 0)
+            if descriptor & KIND_MASK == Kind.AIO_REAP:
+                words = [0] * ARGUMENT_WORDS
+                for place, value in enumerate(arguments):
+                    words[kernel.argument(place)] = value
+                yield tid, Call.pack(owner=tid, process=pid, call=descriptor, args=words)
+
+    def _mark_stacks(self) -> None:
+        """Have no exit turned away by its stack. /proc does not tell on which stack a call is that was noted here, so
+        every stack is marked."""
+        stacks = self._maps.get("stacks")
+        if stacks is not None and not self._all_stacks:
+            for row in range(maps.STACKS):
+                stacks.update(row.to_bytes(4, "little"), (1).to_bytes(8, "little"))
+            self._all_stacks = True
