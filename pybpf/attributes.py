@@ -15,6 +15,7 @@ __all__ = [
     "BpfProgInfo",
     "BtfLoadAttr",
     "EnableStatsAttr",
+    "IdAttr",
     "InfoAttr",
     "MapBatchAttr",
     "MapCreateAttr",
@@ -104,6 +105,12 @@ class InfoAttr(ctypes.Structure):
     """OBJ_GET_INFO_BY_FD."""
 
     _fields_ = [("bpf_fd", c_uint32), ("info_len", c_uint32), ("info", c_uint64)]
+
+
+class IdAttr(ctypes.Structure):
+    """PROG_GET_NEXT_ID, where `id` is the one before, and PROG_GET_FD_BY_ID (both 4.13)."""
+
+    _fields_ = [("id", c_uint32), ("next_id", c_uint32), ("open_flags", c_uint32), ("pad", c_uint32)]
 
 
 class TestRunAttr(ctypes.Structure):

@@ -1,14 +1,12 @@
-"""Loading programs, and saying in plain words why the verifier refused one."""
+"""Programs: loaded with the maps that they name, run for a test, and asked what the kernel made of them."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
-import re
 import struct
-from bisect import bisect_right
 from functools import partial
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Union
 
 from asm import EncodeError, ProgramType
 from pybpf import features
@@ -16,6 +14,7 @@ from pybpf.attributes import (
     BpfProgInfo,
     BtfLoadAttr,
     EnableStatsAttr,
+    IdAttr,
     InfoAttr,
     ProgramLoadAttr,
     TestRunAttr,
@@ -27,74 +26,37 @@ from pybpf.parallel import make_all
 from pybpf.syscalls import BpfError, Command, address, bpf, kernel_version_code
 from pybpf.types.binary import Binary, binary
 from pybpf.types.btf_build import FUNCTION_SIZE, LINE_SIZE
+from pybpf.verifier import VerifierError
 
 if TYPE_CHECKING:
     import asm
 
-__all__ = ["Program", "ProgramStatus", "VerifierError", "enable_stats", "load", "load_all"]
+__all__ = [
+    "Program",
+    "ProgramStatus",
+    "VerifierError",
+    "enable_stats",
+    "load",
+    "load_all",
+    "open_program",
+    "program_ids",
+]
 
 _LOG_START = 64 * 1024
 _LOG_LIMIT = (1 << 24) - 1  # before 5.13 the kernel takes UINT_MAX >> 8 at most (bpf_check)
 _ARGUMENTS = 12  # words that a test run may be given (MAX_BPF_FUNC_ARGS)
-_TAIL_LINES = 12  # of the log, in the message
 _FRAME = 64  # bytes; the kernel takes no test run with less than an Ethernet header
 
 
-class VerifierError(BpfError):
-    """A program that the kernel refused.
-
-    `program` is its name, `log` all that the verifier said; the text holds the end of that, with our notes.
-    """
-
-    def __init__(self, number: int, program: Binary, log: str, hint: str = "") -> None:
-        super().__init__(number, str(Command.PROG_LOAD), f"program {program.name}", hint)
-        self.program = program.name
-        self.log = log
-        self._excerpt = excerpt(program, log)
-
-    def __str__(self) -> str:
-        return f"{super().__str__()}\n{self._excerpt}" if self._excerpt else super().__str__()
-
-
-_LOG_LINE = re.compile(r"(\d+): \([0-9a-f]{2}\) ")
-# What the verifier ends with, and states of registers, which need the lines before them to mean anything.
-_STATISTICS = re.compile(
-    r"processed \d+ insns|verification time|stack depth|max_states|The sequence of|insns processed"
-)
-
-
-def excerpt(program: Binary, log: str, lines: int = _TAIL_LINES) -> str:
-    """The last useful lines of a verifier's log, each instruction with its note and the Python line that emitted it."""
-    remarks = program.remarks()
-    slots = sorted(remarks)
-    useful = [line for line in log.replace("\0", "").splitlines() if line.strip() and not _STATISTICS.match(line)]
-    shown = useful[-lines:]
-    text: List[str] = []
-    if len(shown) < len(useful):
-        text.append(f"  ({len(useful) - len(shown)} lines omitted)")
-    for line in shown:
-        match = _LOG_LINE.match(line)
-        slot = int(match[1]) if match else len(program.code)
-        before = bisect_right(slots, slot) if slot < len(program.code) // 8 else 0
-        text.append("  " + (_annotate(line, *remarks[slots[before - 1]]) if before else line))
-    return "\n".join(text)
-
-
-def _annotate(line: str, note: str, place: str) -> str:
-    remark = f"; {note}   {place}" if note else place
-    # Newer kernels print the registers that an instruction changed behind it, as "; R0=..."; ours go before them.
-    code, semicolon, state = line.partition(" ; ")
-    return f"{code.rstrip():<44} {remark}" + (f"  [{state.strip()}]" if semicolon else "")
-
-
 class ProgramStatus(NamedTuple):
-    """What the kernel says of a loaded program. Lengths are bytes; what it is too old to tell is 0.
+    """What the kernel says of a loaded program. Lengths are bytes, and what the kernel is too old to tell is 0.
 
-    `run_time_ns` and `run_cnt` count only while statistics are on (`enable_stats`). `recursion_misses` are calls left
-    out because the program was running on that CPU already.
+    `run_time_ns` and `run_cnt` count only while statistics are on (`enable_stats`). `recursion_misses` is how often the
+    program was skipped because it, or for some kinds any program, was running on that CPU already.
     """
 
     id: int
+    name: str
     tag: str
     jited_len: int
     xlated_len: int
@@ -106,22 +68,21 @@ class ProgramStatus(NamedTuple):
 
 
 class Program(Descriptor):
-    """A program that passed the verifier.
-
-    It stays loaded as long as this descriptor or something it is attached to is open.
-    """
+    """A program that passed the verifier. It stays loaded while this descriptor or what it is attached to is open."""
 
     def __init__(self, fd: int, name: str) -> None:
+        """Own the program behind `fd`."""
         super().__init__(fd)
         self.name = name
 
     def info(self) -> ProgramStatus:
-        """BPF_OBJ_GET_INFO_BY_FD (4.13, 1e270976908686). Raises BpfError."""
+        """What the kernel says of it now (BPF_OBJ_GET_INFO_BY_FD: 4.13, 1e2709769086). Raises BpfError."""
         raw = BpfProgInfo()
         attr = InfoAttr(bpf_fd=self.fileno(), info_len=ctypes.sizeof(raw), info=ctypes.addressof(raw))
         bpf(Command.OBJ_GET_INFO_BY_FD, attr, subject=f"program {self.name}")
         return ProgramStatus(
             id=raw.id,
+            name=raw.name.decode("ascii", "replace"),
             tag=bytes(raw.tag).hex(),
             jited_len=raw.jited_prog_len,
             xlated_len=raw.xlated_prog_len,
@@ -133,22 +94,53 @@ class Program(Descriptor):
         )
 
     def run(self, *arguments: int) -> None:
-        """Run a program for a raw tracepoint here and now, as if its event had these arguments.
+        """Run a RAW_TRACEPOINT program here and now, as if its event had these arguments, 12 words of 64 bits at most.
 
-        5.10 (1b4d60ec162f, "bpf: Enable BPF_PROG_TEST_RUN for raw_tracepoint"). Raises BpfError.
+        5.10 (1b4d60ec162f "bpf: Enable BPF_PROG_TEST_RUN for raw_tracepoint"). Raises BpfError.
         """
         context = struct.pack(f"<{_ARGUMENTS}Q", *arguments, *[0] * (_ARGUMENTS - len(arguments)))
         attr = TestRunAttr(prog_fd=self.fileno(), ctx_size_in=len(context), ctx_in=address(context))
         bpf(Command.PROG_TEST_RUN, attr, subject=f"program {self.name}")
 
     def repeat(self, times: int) -> None:
-        """Run a socket filter that often, on an empty frame (4.12, 1cf1cae963c2). Raises BpfError."""
+        """Run a SOCKET_FILTER program that often, on a frame of zeros.
+
+        4.12 (1cf1cae963c2 "bpf: introduce BPF_PROG_TEST_RUN command"). Raises BpfError.
+        """
         frame = bytes(_FRAME)
         attr = TestRunAttr(prog_fd=self.fileno(), data_size_in=len(frame), data_in=address(frame), repeat=times)
         bpf(Command.PROG_TEST_RUN, attr, subject=f"program {self.name}")
 
     def __repr__(self) -> str:
         return f"<Program {self.name}{' (closed)' if self.closed else ''}>"
+
+
+def program_ids() -> Iterator[int]:
+    """The ids of all programs that the kernel holds, in ascending order, whoever has loaded them.
+
+    4.13 (34ad5580f8f9 "bpf: Add BPF_(PROG|MAP)_GET_NEXT_ID command"). Takes CAP_SYS_ADMIN. Raises BpfError.
+    """
+    attr = IdAttr()
+    while True:
+        try:
+            bpf(Command.PROG_GET_NEXT_ID, attr, ctypes.sizeof(attr), subject="all programs")
+        except BpfError as error:
+            if error.errno == errno.ENOENT:
+                return
+            raise
+        yield attr.next_id
+        attr.id = attr.next_id
+
+
+def open_program(number: int) -> Program:
+    """The program with that id, which then stays loaded as long as the result is open.
+
+    4.13 (b16d9aa4c2b9 "bpf: Add BPF_PROG_GET_FD_BY_ID"). Takes CAP_SYS_ADMIN. Raises BpfError, ENOENT if it has gone.
+    """
+    subject = f"program {number}"
+    program = Program(bpf(Command.PROG_GET_FD_BY_ID, IdAttr(id=number), subject=subject), subject)
+    program.name = program.info().name or subject
+    return program
 
 
 def enable_stats() -> Descriptor:
@@ -170,7 +162,7 @@ def load(
     expected_attach_type: Optional[int] = None,
     attach_btf_id: Optional[int] = None,
 ) -> Program:
-    """Load a program, with the maps that it names.
+    """Load a program with the maps that it names, of which `maps` may hold more than are used.
 
     The name goes along where the kernel takes names (4.15), notes and source lines where it takes BTF for programs
     (5.0, c454a46b5efd; `btf` False leaves them out). `expected_attach_type` (4.17) and `attach_btf_id` (5.5) are for
@@ -202,18 +194,19 @@ def load(
 
 
 def load_all(programs: Sequence[Binary], maps: Mapping[str, Map[Any]]) -> Dict[str, Program]:
-    """Load programs of different names, several at a time: verifying them is work for a CPU, and keeps none waiting.
+    """Load programs of different names, several at a time, which makes use of several CPUs.
 
-    From 5.2 on, that is (45a73c17bfb9, "bpf: drop bpf_verifier_lock"). Raises the first error; then none is loaded.
+    Before 5.2 the kernel verifies one at a time (45a73c17bfb9 "bpf: drop bpf_verifier_lock"). Raises the first error;
+    then none stays loaded.
     """
     largest_first = sorted(programs, key=lambda program: len(program.code), reverse=True)
     return make_all({program.name: partial(load, program, maps) for program in largest_first})
 
 
 def _load_with_notes(made: Binary, attr: ProgramLoadAttr) -> Optional[int]:
-    """Load with BTF, None if that does not go.
+    """Load with notes and source lines; None if the kernel refuses, which may be for the program or for its notes.
 
-    Then the program or its notes are at fault, which loading without tells.
+    Loading without them tells which.
     """
     btf_attr = BtfLoadAttr(btf=address(made.btf), btf_size=len(made.btf))
     try:
@@ -254,5 +247,6 @@ def _load_with_log(program: Binary, attr: ProgramLoadAttr, first: BpfError) -> i
             if error.errno == errno.ENOSPC and size < _LOG_LIMIT:
                 size = min(size * 4, _LOG_LIMIT)
                 continue
-            said = log.value.decode("utf-8", "replace")
-            raise VerifierError(first.errno or 0, program, said, "" if said else first.hint) from None
+            said, hint = log.value.decode("utf-8", "replace"), first.hint
+            whole = error.errno != errno.ENOSPC
+            raise VerifierError(first.errno or 0, program, said, "" if said else hint, complete=whole) from None

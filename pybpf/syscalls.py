@@ -90,6 +90,8 @@ class Command(IntEnum):
     MAP_GET_NEXT_KEY = 4
     PROG_LOAD = 5
     PROG_TEST_RUN = 10  # 4.12
+    PROG_GET_NEXT_ID = 11  # 4.13
+    PROG_GET_FD_BY_ID = 13  # 4.13
     OBJ_GET_INFO_BY_FD = 15  # 4.13
     RAW_TRACEPOINT_OPEN = 17  # 4.17
     BTF_LOAD = 18  # 4.18

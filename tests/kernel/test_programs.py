@@ -210,11 +210,17 @@ def test_verifier_error() -> None:
     with maps.create(SEEN, maps.HashMap) as seen, pytest.raises(programs.VerifierError) as refused:
         programs.load(spec, {"seen": seen})
     text = str(refused.value)
-    assert text.startswith("program unchecked: BPF_PROG_LOAD: Permission denied (EACCES)\n")
-    assert f"; the count   kernel/test_programs.py:{line}" in text
-    assert "R0 invalid mem access" in text.splitlines()[-1]
-    assert "lines omitted)" in text
-    assert len(text.splitlines()) < 20
+    assert re.fullmatch(
+        r"program unchecked: BPF_PROG_LOAD: Permission denied \(EACCES\): R0 invalid mem access '\w+', "
+        rf"at `\d+: \(79\) r1 = \*\(u64 \*\)\(r0 \+0\)`, the count, kernel/test_programs.py:{line} "
+        r"\(\d+ lines omitted\)",
+        text,
+    ), text
+    lines = refused.value.excerpt().splitlines()
+    assert "R0 invalid mem access" in lines[-1]
+    assert "lines omitted)" in lines[0]
+    assert f"; the count   kernel/test_programs.py:{line}" in lines[-2]
+    assert len(lines) == 13
     assert refused.value.errno == errno.EACCES
     assert re.search(r"^0: \(62\) \*\(u32 \*\)\(r10 -", refused.value.log, re.MULTILINE)  # the whole of it
     assert "processed" in refused.value.log
@@ -247,6 +253,7 @@ def test_names_and_notes_where_the_kernel_takes_them(
         status = program.info()
         dump = needs.output("bpftool", "prog", "dump", "xlated", "id", status.id)
         shown = needs.output("bpftool", "prog", "show", "id", status.id)
+    assert status.name == ("count_tracepoin" if kernel == (99, 0) else "")
     new = kernel == (99, 0)
     assert ("; one more call" in dump) == new
     assert ("int count_tracepoint()" in dump.replace("s32", "int")) == new
@@ -326,6 +333,22 @@ def test_functions_of_a_program(tracefs: Tracefs, only_us: Callable[[Assembler],
         for _call in range(CALLS):
             os.getppid()
         assert read_count(counts, 3) == CALLS
+
+
+def test_programs_are_found_by_their_ids(only_us: Callable[[Assembler], None]) -> None:
+    """The same that bpftool lists; one that has gone is ENOENT."""
+    with maps.create(COUNTS, maps.Array) as counts:
+        with programs.load(counter(ProgramType.TRACEPOINT, only_us), {"counts": counts}) as program:
+            status = program.info()
+            ids = list(programs.program_ids())
+            assert status.id in ids
+            assert ids == sorted(ids)
+            assert {each["id"] for each in needs.bpftool("prog", "show")} == set(ids)
+            with programs.open_program(status.id) as same:
+                assert same.info().tag == status.tag
+                assert same.name == "count_tracepoin"
+        with pytest.raises(BpfError, match=f"program {max(ids) + 1000}: BPF_PROG_GET_FD_BY_ID: .*ENOENT"):
+            programs.open_program(max(ids) + 1000)
 
 
 def test_loading_in_threads(only_us: Callable[[Assembler], None]) -> None:

@@ -6,8 +6,6 @@ import struct
 from pathlib import Path
 
 from asm import S32, U8, U16, U32, U64, Assembler, Layout, MapSpec, MapType, ProgramType, field, r1
-from pybpf.programs import excerpt
-from pybpf.types.binary import binary
 from pybpf.types.btf import Btf
 from pybpf.types.btf_build import FUNCTION_SIZE, LINE_SIZE, BtfWriter, program_info
 from tests import needs
@@ -82,31 +80,3 @@ def test_lines_of_a_program() -> None:
     assert text(lines[0][1]) == "types/test_btf_build.py"
     assert text(lines[2][2]).startswith("types/test_btf_build.py:")
     assert lines[0][3] >> 10 == spec.instructions[0].where[1]  # type: ignore[index]
-
-
-def test_excerpt_of_a_log() -> None:
-    a = Assembler("p", kind=ProgramType.TRACEPOINT)
-    a.mov(r1, 0, "zero it")
-    a.mov(r1, 1)
-    a.ret(0)
-    spec = a.program()
-    log = "\n".join(
-        [
-            *["padding"] * 30,
-            "0: (b7) r1 = 0                        ; R1_w=0",
-            "1: (b7) r1 = 1",
-            "77: (b7) r9 = 1",
-            "R9 !read_ok",
-            "",
-            "processed 3 insns (limit 1000000) max_states_per_insn 0 total_states 0",
-            "\0",
-        ]
-    )
-    lines = excerpt(binary(spec), log).splitlines()
-    where = [instruction.where or ("", 0) for instruction in spec.instructions]
-    assert lines[0] == "  (22 lines omitted)"
-    assert lines[-1] == "  R9 !read_ok"
-    assert lines[-2] == "  77: (b7) r9 = 1"  # not one of ours
-    assert lines[-3].split() == ["1:", "(b7)", "r1", "=", "1", f"{where[1][0]}:{where[1][1]}"]
-    assert f"; zero it   {where[0][0]}:{where[0][1]}  [R1_w=0]" in lines[-4]
-    assert excerpt(binary(spec), "") == ""
