@@ -5,7 +5,6 @@ The mirror is the one that the host's own apt is configured with; other suites l
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import tarfile
@@ -13,6 +12,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, List
+
+from tools.places import cache_home
 
 LISTS_LAST = 12 * 3600.0  # seconds
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -24,8 +25,7 @@ class AptError(Exception):
 
 def cache() -> Path:
     """Where everything fetched and built is kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(base) / "iotrace-vm"
+    return cache_home() / "iotrace-vm"
 
 
 def _run(*command: str, cwd: str = "/") -> str:
