@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from typing import IO
 
 from iotrace.atomic import replacing, standard_output
+from iotrace.commands.options import add_selection, count, selection
 from iotrace.profile import reader as profile
 from iotrace.views.export import FORMATS
 
@@ -18,38 +18,6 @@ iotrace export run.iotrace --format csv -o run.csv  a line per file and system c
 iotrace export run.iotrace --format jsonl | jq -r 'select(.path) | "\\(.bytes_read) \\(.path)"'
 iotrace export run.iotrace --path '*.wal' --sort written --limit 10
 """
-
-
-def add_selection(parser: argparse.ArgumentParser) -> None:
-    """The options that choose among a profile's files, which every command that reads one shares."""
-    parser.add_argument(
-        "--path",
-        metavar="GLOB",
-        action="append",
-        default=[],
-        type=os.fsencode,
-        help="only files whose path matches (repeatable; * matches slashes too)",
-    )
-    parser.add_argument(
-        "--exclude",
-        metavar="GLOB",
-        action="append",
-        default=[],
-        type=os.fsencode,
-        help="no files whose path matches (repeatable)",
-    )
-
-
-def selection(args: argparse.Namespace) -> profile.Selection:
-    """What the options of `add_selection` say."""
-    return profile.Selection(tuple(args.path), tuple(args.exclude))
-
-
-def count(text: str) -> int:
-    """An option's value: a number that is not negative."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
-    return min(int(text), sys.maxsize)
 
 
 def setup(parser: argparse.ArgumentParser) -> None:

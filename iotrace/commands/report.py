@@ -7,7 +7,7 @@ import contextlib
 import sys
 
 from iotrace.atomic import standard_output
-from iotrace.commands.export import add_selection, count, selection
+from iotrace.commands.options import add_selection, count, selection
 from iotrace.profile import reader as profile
 from iotrace.views import report
 

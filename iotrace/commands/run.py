@@ -10,6 +10,7 @@ import time
 from typing import List, Optional
 
 from iotrace import text
+from iotrace.commands.options import add_selection, seconds
 from iotrace.errors import UserError
 from iotrace.tracing import processes
 from iotrace.tracing.command import Command
@@ -29,7 +30,14 @@ iotrace run --all --path '/srv/*'              everything on the host, below one
 
 def setup(parser: argparse.ArgumentParser) -> None:
     parser.usage = "iotrace run [OPTION...] [-- COMMAND ARG...]"
-    whom = parser.add_argument_group("whom (selectors add up)")
+    _add_whom(parser.add_argument_group("whom (selectors add up)"))
+    what = parser.add_argument_group("what")
+    add_selection(what)
+    what.add_argument("--include-pseudo", action="store_true", help="files of proc, sysfs and the like too")
+    _add_how(parser.add_argument_group("how"))
+
+
+def _add_whom(whom: argparse._ArgumentGroup) -> None:
     whom.add_argument("command", nargs="*", metavar="COMMAND", help="start it and trace it from its first system call")
     whom.add_argument(
         "--pid",
@@ -57,27 +65,11 @@ def setup(parser: argparse.ArgumentParser) -> None:
     )
     follow.add_argument("--no-follow", action="store_true", help="trace COMMAND alone")
     whom.add_argument("--user", metavar="NAME", help="run COMMAND as this user")
-    what = parser.add_argument_group("what")
-    what.add_argument(
-        "--path",
-        metavar="GLOB",
-        action="append",
-        default=[],
-        type=os.fsencode,
-        help="only files whose path matches (repeatable; * matches slashes too)",
-    )
-    what.add_argument(
-        "--exclude",
-        metavar="GLOB",
-        action="append",
-        default=[],
-        type=os.fsencode,
-        help="no files whose path matches (repeatable)",
-    )
-    what.add_argument("--include-pseudo", action="store_true", help="files of proc, sysfs and the like too")
-    how = parser.add_argument_group("how")
+
+
+def _add_how(how: argparse._ArgumentGroup) -> None:
     how.add_argument("-o", "--output", metavar="FILE", help="the profile (default: iotrace-NAME-TIME.iotrace)")
-    how.add_argument("--duration", metavar="SECONDS", type=_seconds, help="stop after this time; COMMAND goes on")
+    how.add_argument("--duration", metavar="SECONDS", type=seconds, help="stop after this time; COMMAND goes on")
     how.add_argument(
         "--attach",
         choices=("auto", "raw", "perf", "fentry"),
@@ -106,7 +98,7 @@ def setup(parser: argparse.ArgumentParser) -> None:
 def _pids(words: str) -> List[int]:
     pids = [int(word) for word in words.split(",") if re.fullmatch(r"[1-9]\d{0,9}", word)]
     if len(pids) != len(words.split(",")):
-        raise argparse.ArgumentTypeError(f"{words!r} is no list of process numbers")
+        raise argparse.ArgumentTypeError(f"{words!r} is not a list of process numbers")
     return pids
 
 
@@ -121,19 +113,9 @@ def _comm(word: str) -> bytes:
     return name
 
 
-def _seconds(word: str) -> float:
-    try:
-        value = float(word)
-    except ValueError:
-        value = 0
-    if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"{word!r} is no number of seconds")
-    return value
-
-
 def _entries(word: str) -> int:
     if not word.isdecimal() or not 1 <= int(word) <= 1 << 24:
-        raise argparse.ArgumentTypeError(f"{word!r} is no number from 1 to {1 << 24}")
+        raise argparse.ArgumentTypeError(f"{word!r} is not a number from 1 to {1 << 24}")
     return int(word)
 
 
