@@ -131,9 +131,9 @@ def io_uring(kernel: Kernel, options: Options, maps: Maps) -> Optional[ProgramSe
     shown = kernel.uring
     if shown is None:
         return None
-    facts = (kernel, replace(options, attach="raw"), maps, shown)
+    facts = (kernel, replace(options, attach="raw"), maps)
     attach = {}
-    made = [path.walk(*facts[:3], SCRATCH_EXIT)]
+    made = [path.walk(*facts, SCRATCH_EXIT)]
     for event, maker in uring.on_events(kernel, shown).items():
         for copy in range(kernel.spares + 1):
             made.append(maker(*facts, copy))
@@ -143,7 +143,7 @@ def io_uring(kernel: Kernel, options: Options, maps: Maps) -> Optional[ProgramSe
         Jump.URING_REFUSED: "uring_refused",
         WALKS[SCRATCH_EXIT]: f"walk_{SCRATCH_EXIT}",
     }
-    for index, program in uring.parts(*facts).items():
+    for index, program in uring.parts(*facts, shown).items():
         made.append(program)
         jumps[index] = program.name
     return ProgramSet(

@@ -63,6 +63,8 @@ REQUEST = r7
 """A `struct io_kiocb *`: a request of io_uring."""
 ENTRY = r7
 """A `struct io_uring_sqe *`: a request that could not be prepared."""
+SLOT = r7
+"""Where in a ring's table an open puts its file: an index plus one, 0 if it makes a descriptor."""
 
 RESULT = r8
 """What the system call, or the request, returned: a count of bytes, or -errno."""

@@ -1,56 +1,54 @@
-"""A completion is posted."""
+"""The end of a request: its completion is being posted to the ring."""
 
 from __future__ import annotations
 
-from asm import ProgramSpec, Slot, r0, r1, r7, r8
+from asm import ProgramSpec, Slot, r0, r1
 from programs.facts.jumps import Jump
-from programs.facts.kernel import Kernel, Options, Uring
+from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
-from programs.facts.records import (
-    NOTE_OPCODE,
-    Call,
-    Lost,
-    Pending,
-    PendingKey,
-)
+from programs.facts.records import NOTE_OPCODE, Call, Lost, Pending, PendingKey
 from programs.requests import notes
 from programs.requests.uring.events import borrow_call, event_key
 from programs.requests.uring.finish import finish
+from programs.requests.uring.request import Request
 from programs.requests.uring.shapes import OPCODES, Shape
-from programs.requests.uring.source import Source
 from programs.way.body import Body, begin
 from programs.way.entry import spare_name
-from programs.way.registers import CALL, CTX
+from programs.way.registers import CALL, CTX, OPCODE, REQUEST
 
+# Requests that are accounted for by programs of their own.
 DONE_BY = {Shape.SPLICE: Jump.URING_INTO_DONE, Shape.CLOSE: Jump.URING_CLOSE_DONE, Shape.OPEN: Jump.URING_OPEN_DONE}
 
 
-def completed(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: int = 0) -> ProgramSpec:
+def completed(kernel: Kernel, options: Options, maps: Maps, copy: int = 0) -> ProgramSpec:
     """io_uring_complete: the result of a request is being posted to the ring."""
     b = begin(spare_name("uring_completed", copy), kernel, options, maps)
-    key = event_key(b, uring, "completed")
+    key = event_key(b, "completed")
     notes.find(b, key, "out")
-    complete(b, uring, key)
+    complete(b, key)
     return b.program()
 
 
-def complete(b: Body, uring: Uring, key: Slot) -> None:
-    """Accounts for the request in r7, which is noted under ``key``, with its note in r0.  Ends the program."""
-    a, source, stale = b.a, Source(b, uring), b.a.unique("stale")
-    a.ldx(r8, r0[Pending.marks])
-    a.rsh(r8, NOTE_OPCODE)
-    source.opcode(r1, r7)
-    a.jne(r1, r8, stale, "the completion of the one before was not shown")
+def complete(b: Body, key: Slot) -> None:
+    """Accounts for REQUEST, which is noted under `key`, with its `Pending` in r0. Ends the program.
+
+    If the note is of another kind, the struct was reused, and the completion of the request before was not shown.
+    """
+    a, request, stale = b.a, Request(b), b.a.unique("stale")
+    a.ldx(OPCODE, r0[Pending.marks])
+    a.rsh(OPCODE, NOTE_OPCODE)
+    request.opcode(r1)
+    a.jne(r1, OPCODE, stale, "the completion of the one before was not shown")
     borrow_call(b, "out")
-    a.stx(CALL[Call.iocb], r7)
+    a.stx(CALL[Call.kiocb], REQUEST)
     for number, opcode in OPCODES.items():
         if opcode.shape in DONE_BY:
             other = a.unique("not_" + opcode.operation)
-            a.jne(r8, number, other)
+            a.jne(OPCODE, number, other)
             a.tail_call(CTX, b.maps.jumps, DONE_BY[opcode.shape])
             a.ja("out")
             a.label(other)
-    finish(b, uring, key, source)
+    finish(b, key, request)
     a.label(stale)
     notes.drop(b, key)
     b.lost(Lost.calls)
@@ -59,15 +57,15 @@ def complete(b: Body, uring: Uring, key: Slot) -> None:
 
 
 def done(b: Body, side: int, missing: str) -> Slot:
-    """The beginning of a program that ``complete`` goes on with: r7 = the request, CALL the borrowed record.
+    """The beginning of a program that `complete` goes on with: sets REQUEST, CALL, and r0 to the `Pending` of `side`.
 
-    Returns the key of the note of that side of it; jumps to ``missing`` if there is none.  r0 = the note.
+    Returns that one's key; jumps to `missing` if there is no such note.
     """
     a, key = b.a, b.a.slot("pending", PendingKey)
     borrow_call(b, missing)
-    a.ldx(r7, CALL[Call.iocb])
+    a.ldx(REQUEST, CALL[Call.kiocb])
     a.zero(key)
     a.st(key[PendingKey.space], side)
-    a.stx(key[PendingKey.request], r7)
+    a.stx(key[PendingKey.request], REQUEST)
     notes.find(b, key, missing)
     return key

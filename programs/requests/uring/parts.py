@@ -14,12 +14,14 @@ from programs.requests.uring.overflow import overflowed
 from programs.requests.uring.shapes import CLOSE, OPEN, TARGET, known
 from programs.requests.uring.taken import refused, taken
 
-Maker = Callable[[Kernel, Options, Maps, Uring, int], ProgramSpec]
+Maker = Callable[[Kernel, Options, Maps, int], ProgramSpec]
 
 
 def on_events(kernel: Kernel, shown: Uring) -> Dict[str, Maker]:
-    """What makes the programs that are attached, and their spares, by the keys of Uring.events; ends before beginnings,
-    as what is noted must not lack its completion."""
+    """What makes the programs that are attached, and their spares, by the keys of Uring.events.
+
+    The ends of requests come before their beginnings, as what is noted must not lack its completion.
+    """
     makers: Dict[str, Maker] = {"completed": completed, "refused": refused, "taken": taken}
     if "overflowed" in shown.events and kernel.loops:
         makers["overflowed"] = overflowed
@@ -28,7 +30,7 @@ def on_events(kernel: Kernel, shown: Uring) -> Dict[str, Maker]:
 
 def parts(kernel: Kernel, options: Options, maps: Maps, shown: Uring) -> Dict[int, ProgramSpec]:
     """What the programs on events go on with, by the index in their table of tail calls."""
-    facts, kinds = (kernel, options, maps, shown), known(shown).values()
+    facts, kinds = (kernel, options, maps), known(shown).values()
     made: Dict[int, ProgramSpec] = {
         Jump.URING_UNSEEN: silent.unseen(*facts, "taken"),
         Jump.URING_BAD_UNSEEN: silent.unseen(*facts, "refused"),
@@ -37,9 +39,9 @@ def parts(kernel: Kernel, options: Options, maps: Maps, shown: Uring) -> Dict[in
         made.update(
             {
                 Jump.URING_INTO: splice.into(*facts),
-                Jump.URING_BAD_INTO: splice.into(*facts, entry=True),
+                Jump.URING_BAD_INTO: splice.into(*facts, refused=True),
                 Jump.URING_FROM: splice.out_of(*facts),
-                Jump.URING_BAD_FROM: splice.out_of(*facts, entry=True),
+                Jump.URING_BAD_FROM: splice.out_of(*facts, refused=True),
                 Jump.URING_INTO_DONE: splice.into_done(*facts),
                 Jump.URING_FROM_DONE: splice.out_of_done(*facts),
             }
@@ -50,7 +52,7 @@ def parts(kernel: Kernel, options: Options, maps: Maps, shown: Uring) -> Dict[in
         made.update(
             {
                 Jump.URING_CLOSE: opens.close(*facts),
-                Jump.URING_BAD_CLOSE: opens.close(*facts, entry=True),
+                Jump.URING_BAD_CLOSE: opens.close(*facts, refused=True),
                 Jump.URING_CLOSE_DONE: opens.close_done(*facts),
             }
         )

@@ -1,68 +1,53 @@
-"""Files that requests of io_uring open and close: what is kept of them between the two.
+"""What requests have opened into the places of a ring's own table, until others close it.
 
-A file may be opened into the ring's own table and never have a descriptor.  A chain of requests that opens one there,
-uses it and closes it is taken as a whole before any of it is done: when the close is taken there is nothing there yet,
-and when it is done there is nothing any more.  So what an open has put into a place is kept under ring and index.
+Such a file need never have a descriptor. A chain of requests that opens one, uses it and closes it is taken as a whole
+before any of it is done: when the close is taken nothing is in the place yet, and when it is done nothing is there any
+more. So what an open puts into a place is kept in the map `ring_files`, under ring and index.
 """
 
 from __future__ import annotations
 
-from asm import U64, Slot, r0, r1, r2, r7, r8
+from asm import U64, Slot, r0, r1, r2
 from programs.calls.lifetime import mark_deleted
 from programs.facts.records import NOTE_LAST, Call, FileState, OpenFile, OpenKey, RingFile, RingKey
 from programs.files.identify import end_runs
+from programs.requests.uring.events import mark
 from programs.way.body import Body
-from programs.way.registers import CALL
+from programs.way.registers import CALL, FILE, OPEN_FILE
 
-
-def note_last(b: Body) -> None:
-    """Call.marks: nothing but what is to be closed keeps the file in r8, whose OpenFile is in r7."""
-    a, kept = b.a, b.a.unique("kept_open")
-    mark_deleted(b)
-    b.load(r1, r8, b.kernel.offsets["file.ref"], of="file")
-    a.jne(r1, b.kernel.one_reference, kept, "another descriptor, or a request in flight")
-    a.ldx(r1, CALL[Call.marks])
-    a.or_(r1, NOTE_LAST)
-    a.stx(CALL[Call.marks], r1)
-    a.label(kept)
+KEPT = ((RingFile.file, OpenKey.file), (RingFile.mnt_ns, OpenKey.mnt_ns))
 
 
 def remember(b: Body, key: Slot) -> None:
-    """What is in the place ``key`` (a RingKey) from now on: the file of the OpenFile in r7."""
+    """From now on the file of OPEN_FILE, whose OpenKey is in the slot "open", is in the place `key` (a RingKey)."""
     a, opened = b.a, b.a.slot("open", OpenKey)
     fresh = b.fresh(RingFile)
-    for place, part in ((RingFile.file, OpenKey.file), (RingFile.mnt_ns, OpenKey.mnt_ns)):
+    for place, part in KEPT:
         a.ldx(r1, opened[part])
         a.stx(fresh[place], r1)
-    a.ldx(r1, r7[OpenFile.id])
+    a.ldx(r1, OPEN_FILE[OpenFile.id])
     a.stx(fresh[RingFile.id], r1)
     a.update(b.maps.ring_files, key, fresh)
 
 
+def note_last(b: Body) -> None:
+    """Call.marks: that nothing keeps the FILE of OPEN_FILE but what this request is to close, if it is so."""
+    a, kept = b.a, b.a.unique("kept_open")
+    mark_deleted(b)
+    b.load(r1, FILE, b.kernel.offsets["file.ref"], of="file")
+    a.jne(r1, b.kernel.one_reference, kept, "another descriptor, or a request in flight")
+    mark(b, NOTE_LAST)
+    a.label(kept)
+
+
 def end_close(b: Body) -> None:
-    """Counts the successful close of the Call record: Call.offset is its place in the table of the ring
-    Call.requested, plus one, or 0; the slot "open" and Call.id are of its file if that was known when it was taken.
+    """Counts the successful close that the Call record describes, and ends the file's runs if it was its last.
+
+    The file is the one that was noted (Call.id, the slot "open"), or what an open has put into Call.place since.
     """
     a, opened, key, file_id = b.a, b.a.slot("open", OpenKey), b.a.slot("place", RingKey), b.a.slot("id", U64)
-    known, unplaced, done = a.unique("known"), a.unique("in_no_place"), a.unique("closed")
-    a.ldx(r1, CALL[Call.offset])
-    a.jeq(r1, 0, unplaced)
-    a.sub(r1, 1)
-    a.stx(key[RingKey.index], r1)
-    a.ldx(r1, CALL[Call.requested])
-    a.stx(key[RingKey.ring], r1)
-    a.lookup(b.maps.ring_files, key)
-    a.jeq(r0, 0, unplaced)
-    a.ldx(r1, CALL[Call.id])
-    a.jne(r1, 0, known)
-    for place, part in ((RingFile.file, OpenKey.file), (RingFile.mnt_ns, OpenKey.mnt_ns)):
-        a.ldx(r1, r0[place])
-        a.stx(opened[part], r1)
-    a.ldx(r1, r0[RingFile.id])
-    a.stx(CALL[Call.id], r1)
-    a.st(CALL[Call.marks], NOTE_LAST)
-    a.label(known)
-    a.delete(b.maps.ring_files, key)
+    unplaced, done = a.unique("in_no_place"), a.unique("closed")
+    _forget_place(b, key, unplaced)
     a.label(unplaced)
     a.ldx(r1, CALL[Call.id])
     a.jeq(r1, 0, done, "no regular file, or none whose opening was traced")
@@ -75,10 +60,36 @@ def end_close(b: Body) -> None:
     a.jeq(r1, 0, done)
     a.lookup(b.maps.opens, opened)
     a.jeq(r0, 0, done)
-    a.mov(r7, r0)
-    a.ldx(r1, r7[OpenFile.id])
+    a.mov(OPEN_FILE, r0)
+    a.ldx(r1, OPEN_FILE[OpenFile.id])
     a.ldx(r2, CALL[Call.id])
     a.jne(r1, r2, done, "another file by now")
     end_runs(b)
     a.delete(b.maps.opens, opened)
     a.label(done)
+
+
+def _forget_place(b: Body, key: Slot, unplaced: str) -> None:
+    """`key` = the place that is closed, which now is empty; the file in it becomes that of the Call record, if none is.
+
+    Jumps to `unplaced` if it is a descriptor that is closed, or nothing is known of the place.
+    """
+    a, opened, known = b.a, b.a.slot("open", OpenKey), b.a.unique("known")
+    a.ldx(r1, CALL[Call.place])
+    a.jeq(r1, 0, unplaced)
+    a.sub(r1, 1)
+    a.stx(key[RingKey.index], r1)
+    a.ldx(r1, CALL[Call.ring])
+    a.stx(key[RingKey.ring], r1)
+    a.lookup(b.maps.ring_files, key)
+    a.jeq(r0, 0, unplaced)
+    a.ldx(r1, CALL[Call.id])
+    a.jne(r1, 0, known)
+    for place, part in KEPT:
+        a.ldx(r1, r0[place])
+        a.stx(opened[part], r1)
+    a.ldx(r1, r0[RingFile.id])
+    a.stx(CALL[Call.id], r1)
+    a.st(CALL[Call.marks], NOTE_LAST)
+    a.label(known)
+    a.delete(b.maps.ring_files, key)

@@ -1,83 +1,81 @@
-"""The kernel takes requests."""
+"""The beginning of a request: the kernel takes it from the ring, or refuses it."""
 
 from __future__ import annotations
 
 from typing import Mapping
 
-from asm import U32, U64, ProgramSpec, Slot, r0, r1, r7, r8
+from asm import U32, U64, ProgramSpec, Slot, r0, r1
 from programs.facts.catalogue import NUMBERS
 from programs.facts.jumps import Jump
-from programs.facts.kernel import Kernel, Options, Uring
+from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
 from programs.facts.signatures import SWITCH
 from programs.requests import notes
-from programs.requests.uring.events import event_key
-from programs.requests.uring.note import note
-from programs.requests.uring.shapes import Shape, known
+from programs.requests.uring.events import event_key, only_traced
+from programs.requests.uring.noting import note
+from programs.requests.uring.request import Request
+from programs.requests.uring.shapes import SHAPE_SHIFT, Shape, known
 from programs.requests.uring.silent import settle_silent
-from programs.requests.uring.source import Source
 from programs.way.body import Body, begin
-from programs.way.entry import only_targets, spare_name
-from programs.way.registers import CTX
+from programs.way.entry import spare_name
+from programs.way.registers import CTX, ENTRY, OPCODE
 
-# Requests that are noted, and accounted for, by programs of their own.
+# Requests that are noted by programs of their own.
 NOTED_BY = {Shape.SPLICE: Jump.URING_INTO, Shape.CLOSE: Jump.URING_CLOSE}
 REFUSED_BY = {Shape.SPLICE: Jump.URING_BAD_INTO, Shape.CLOSE: Jump.URING_BAD_CLOSE}
 
 
-def taken(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: int = 0) -> ProgramSpec:
+def taken(kernel: Kernel, options: Options, maps: Maps, copy: int = 0) -> ProgramSpec:
     """io_uring_submit_req: the kernel has taken a request from the ring and prepared it."""
     b = begin(spare_name("uring_taken", copy), kernel, options, maps)
-    key = event_key(b, uring, "taken")
+    request, key = Request(b), event_key(b, "taken")
     if not copy:
         settle_silent(b, key, Jump.URING_UNSEEN)
-    source = Source(b, uring)
-    admit(b, uring, source)
-    unless_noted(b, key, Jump.URING_UNSEEN, copy)
-    hand_on(b, NOTED_BY)
-    note(b, uring, key, source)
+    _admit(b, request)
+    _unless_noted(b, key, Jump.URING_UNSEEN, copy)
+    _hand_on(b, NOTED_BY)
+    note(b, key, request)
     return b.program()
 
 
-def refused(kernel: Kernel, options: Options, maps: Maps, uring: Uring, copy: int = 0) -> ProgramSpec:
+def refused(kernel: Kernel, options: Options, maps: Maps, copy: int = 0) -> ProgramSpec:
     """io_uring_req_failed (const struct io_uring_sqe *, ...): it could not be prepared, and completes with an error."""
     b = begin(spare_name("uring_refused", copy), kernel, options, maps)
-    a = b.a
-    key = event_key(b, uring, "refused")
+    request, key = Request(b, refused=True), event_key(b, "refused")
     if not copy:
         settle_silent(b, key, Jump.URING_BAD_UNSEEN)
-    a.ldx(r7, CTX[0], "the entry")
-    source = Source(b, uring, entry=True)
-    admit(b, uring, source)
-    unless_noted(b, key, Jump.URING_BAD_UNSEEN, copy)
-    hand_on(b, REFUSED_BY)
-    note(b, uring, key, source)
+    b.a.ldx(ENTRY, CTX[0], "the entry")
+    _admit(b, request)
+    _unless_noted(b, key, Jump.URING_BAD_UNSEEN, copy)
+    _hand_on(b, REFUSED_BY)
+    note(b, key, request)
     return b.program()
 
 
-def admit(b: Body, uring: Uring, source: Source) -> None:
-    """From the request in r7 to its packed Opcode in the slot "kind"; a jump to ``out`` if it is of no interest."""
+def _admit(b: Body, request: Request) -> None:
+    """The slot "kind" = the request's packed Opcode; jumps to "out" if it is of no interest.
+
+    Requests are traced whenever system calls are, by the same switch.
+    """
     a, row = b.a, b.a.slot("number", U32)
-    source.opcode(r1, r7)
-    for number, opcode in known(uring).items():
-        a.mov(r8, opcode.pack(), opcode.operation)
+    request.opcode(r1)
+    for number, opcode in known(b.uring).items():
+        a.mov(OPCODE, opcode.pack(), opcode.operation)
         a.jeq(r1, number, "of_interest")
     a.ja("out")
     a.label("of_interest")
-    a.stx(a.slot("kind", U64), r8)
+    a.stx(a.slot("kind", U64), OPCODE)
     a.st(row, NUMBERS[b.kernel.machine]["read"])
     a.lookup(b.maps.syscalls, row)
     a.jeq(r0, 0, "out")
     a.ldx(r1, r0.u64(0))
     a.rsh(r1, SWITCH)
     a.jeq(r1, 0, "out", "nothing is traced now")
-    a.call("get_current_pid_tgid")
-    a.rsh(r0, 32)
-    only_targets(b, r0, "out")
+    only_traced(b)
 
 
-def unless_noted(b: Body, key: Slot, program: int, copy: int) -> None:
-    """On to ``program`` if there is a note of an earlier request in the same place; a spare takes it for its own."""
+def _unless_noted(b: Body, key: Slot, program: int, copy: int) -> None:
+    """On to `program` if there is a note of an earlier request in the same place; a spare takes it for its own."""
     a, fresh = b.a, b.a.unique("fresh")
     notes.find(b, key, fresh)
     if copy:
@@ -87,14 +85,14 @@ def unless_noted(b: Body, key: Slot, program: int, copy: int) -> None:
     a.label(fresh)
 
 
-def hand_on(b: Body, programs: Mapping[Shape, int]) -> None:
-    """To the program that notes requests of the shape in the slot "kind", if that has one of its own."""
+def _hand_on(b: Body, programs: Mapping[Shape, int]) -> None:
+    """On to the program that notes requests of the shape in the slot "kind", if that is not this one."""
     a = b.a
-    a.ldx(r8, a.slot("kind", U64))
-    a.rsh(r8, 16)
+    a.ldx(OPCODE, a.slot("kind", U64))
+    a.rsh(OPCODE, SHAPE_SHIFT)
     for shape, program in programs.items():
         other = a.unique("not_" + shape.name.lower())
-        a.jne(r8, shape, other)
+        a.jne(OPCODE, shape, other)
         a.tail_call(CTX, b.maps.jumps, program)
         a.ja("out")
         a.label(other)
