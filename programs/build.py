@@ -1,38 +1,44 @@
-"""Puts a form of the programs together: which there are, where they attach, and who follows whom."""
+"""Puts a form of the programs together: which there are, where they are attached, and who goes on with whom.
+
+The three forms, by `Options.attach`, differ in the programs that are attached to system calls: "raw" has one for all
+entries and one for all exits, "perf" one for the entries of each number of arguments, and "fentry" two for each call.
+What these go on with by tail calls is the same code in all of them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Dict, FrozenSet, List, Optional, Tuple
+from typing import Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 from asm import ProgramSpec
-from programs.calls import copies, lifetime, renames, sync, transfer
-from programs.facts.catalogue import NUMBERS, SYSTEM_CALLS, Kind, SystemCall
+from programs.calls import parts as calls
+from programs.calls import transfer
+from programs.facts.catalogue import NUMBERS, SYSTEM_CALLS, SystemCall
 from programs.facts.hooks import Hook
 from programs.facts.jumps import WALKS, Jump
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
 from programs.facts.signatures import signature
 from programs.files import path
-from programs.files.identify import SCRATCH_ENTER, SCRATCH_EXIT
+from programs.files.identify import SCRATCH_EXIT
 from programs.requests.aio import parts as aio
 from programs.requests.uring import parts as uring
-from programs.way import entry, targets
+from programs.way import enter, exit, targets
 
 
 @dataclass(frozen=True)
 class ProgramSet:
-    """Programs by name, what is attached where (in this order), and the tail-call table.
-
-    ``entering`` names those that run at the entry of a call, tail-called ones included: a tail call goes from fentry
-    to fentry and from fexit to fexit only.
-    """
+    """Programs by name, what is attached where (in this order), and the table of tail calls."""
 
     programs: Dict[str, ProgramSpec]
     attach: Dict[str, List[Hook]]
     jumps: Dict[int, str]
-    syscalls: Dict[int, int]  # number -> Signature: the rows of the map `syscalls`
+    """By index; a program may stand at several."""
+    syscalls: Dict[int, int]
+    """Number of a system call -> its `Signature`: the rows of the map `syscalls`."""
     entering: FrozenSet[str]
+    """Those that run at the entry of a call, tail-called ones included: a tail call goes from fentry to fentry and
+    from fexit to fexit only."""
 
     @property
     def hooks(self) -> List[Tuple[str, Hook]]:
@@ -40,91 +46,31 @@ class ProgramSet:
         return [(name, hook) for name, hooks in self.attach.items() for hook in hooks]
 
 
-# What is tail-called at the entry of a call, of those that every form has; aio.ENTERING are the others.
-ENTERING = ("enter_other", "walk_0")
+class Attached(NamedTuple):
+    """A program that the kernel runs at an event, and where."""
 
-
-def system_calls(machine: str) -> List[SystemCall]:
-    """Those that exist on a machine: aarch64 has no open and no creat."""
-    return [call for call in SYSTEM_CALLS if call.name in NUMBERS[machine]]
+    program: ProgramSpec
+    hooks: List[Hook]
 
 
 def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
-    """All programs of one form."""
+    """All programs of one form, but those of io_uring's requests."""
     facts = (kernel, options, maps)
-    made = [
-        transfer.exit_main(*facts),
-        transfer.exit_vector(*facts),
-        sync.exit_sync(*facts),
-        copies.exit_source(*facts),
-        copies.exit_target(*facts),
-        lifetime.enter_other(*facts),
-        lifetime.exit_close(*facts),
-        lifetime.exit_open(*facts),
-        lifetime.exit_mmap(*facts),
-        lifetime.exit_namespace(*facts),
-        lifetime.exit_ring(*facts),
-        path.walk(*facts, SCRATCH_ENTER),
-        path.walk(*facts, SCRATCH_EXIT),
-        renames.exit_old_name(*facts),
-        renames.exit_new_name(*facts),
-        targets.new_task(*facts),
-        targets.exit_task(*facts),
-    ]
-    tasks = "tracepoint" if options.attach == "perf" else "raw_tracepoint"
-    attach = {
-        "new_task": [Hook(tasks, "task", "task_newtask")],
-        "exit_task": [Hook(tasks, "sched", "sched_process_exit")],
-    }
-    if options.comm:
-        made.append(targets.rename(*facts))
-        attach["rename"] = [Hook(tasks, "task", "task_rename")]
-    jumps: Dict[int, str] = {
-        Kind.VECTOR: "exit_vector",
-        Kind.SYNC: "exit_sync",
-        Kind.CLOSE: "exit_close",
-        Kind.OPEN: "exit_open",
-        Kind.MMAP: "exit_mmap",
-        Kind.SENDFILE: "exit_copy_source",
-        Kind.COPY: "exit_copy_source",
-        Kind.NAMESPACE: "exit_namespace",
-        Kind.RING: "exit_ring",
-        Kind.RENAME: "exit_old_name",
-        Kind.RENAMEAT: "exit_old_name",
-        Kind.RENAMEAT2: "exit_old_name",
-        Kind.UNLINK: "exit_old_name",
-        Kind.UNLINKAT: "exit_old_name",
-        Jump.EXIT: "exit",
-        Jump.ENTER_OTHER: "enter_other",
-        Jump.COPY_TARGET: "exit_copy_target",
-        Jump.NEW_NAME: "exit_new_name",
-        WALKS[SCRATCH_ENTER]: "walk_0",
-        WALKS[SCRATCH_EXIT]: "walk_1",
-    }
-    requests = aio.parts(*facts)
-    made += {program.name: program for program in requests.values()}.values()
-    jumps.update({index: program.name for index, program in requests.items()})
-    calls = system_calls(kernel.machine)
-    enters, hooks = _ways_in(kernel, options, maps, calls)
-    made += enters
-    attach.update(hooks)
-    return ProgramSet(
-        programs={program.name: program for program in made},
-        attach=attach,
-        jumps=jumps,
-        syscalls={NUMBERS[kernel.machine][call.name]: signature(call) for call in calls},
-        entering=frozenset(
-            [
-                *ENTERING,
-                *(program.name for index, program in requests.items() if index in aio.ENTERING),
-                *(name for name in hooks if name.startswith("enter")),
-            ]
-        ),
+    traced = [call for call in SYSTEM_CALLS if call.name in NUMBERS[kernel.machine]]
+    parts = {**calls.parts(*facts), **aio.parts(*facts)}
+    entries = list(_on_entries(*facts, traced))
+    attached = [*_on_tasks(*facts), *_on_exits(*facts, traced, parts[Jump.EXIT]), *entries]
+    at_entry = {parts[index].name for index in calls.ENTERING | aio.ENTERING if index in parts}
+    return _together(
+        attached,
+        parts,
+        syscalls={NUMBERS[kernel.machine][call.name]: signature(call) for call in traced},
+        entering=at_entry | {entry.program.name for entry in entries},
     )
 
 
 def io_uring(kernel: Kernel, options: Options, maps: Maps) -> Optional[ProgramSet]:
-    """The programs on io_uring's events, with a tail-call table of their own; None where the kernel shows too little.
+    """The programs on io_uring's events, with a table of tail calls of their own; None if the kernel shows too little.
 
     They are the same in every form: a kernel that has io_uring has raw tracepoints, which show more than the others.
     """
@@ -132,59 +78,77 @@ def io_uring(kernel: Kernel, options: Options, maps: Maps) -> Optional[ProgramSe
     if shown is None:
         return None
     facts = (kernel, replace(options, attach="raw"), maps)
-    attach = {}
-    made = [path.walk(*facts, SCRATCH_EXIT)]
-    for event, maker in uring.on_events(kernel, shown).items():
-        for copy in range(kernel.spares + 1):
-            made.append(maker(*facts, copy))
-            attach[made[-1].name] = [Hook("raw_tracepoint", "io_uring", shown.events[event])]
-    jumps: Dict[int, str] = {
-        Jump.URING_TAKEN: "uring_taken",
-        Jump.URING_REFUSED: "uring_refused",
-        WALKS[SCRATCH_EXIT]: f"walk_{SCRATCH_EXIT}",
+    attached = [
+        Attached(maker(*facts, copy), [Hook("raw_tracepoint", "io_uring", shown.events[event])])
+        for event, maker in uring.on_events(kernel, shown).items()
+        for copy in range(kernel.spares + 1)
+    ]
+    by_name = {program.name: program for program, _ in attached}
+    parts = {
+        **uring.parts(*facts, shown),
+        Jump.URING_TAKEN: by_name["uring_taken"],
+        Jump.URING_REFUSED: by_name["uring_refused"],
+        WALKS[SCRATCH_EXIT]: path.walk(*facts, SCRATCH_EXIT),
     }
-    for index, program in uring.parts(*facts, shown).items():
-        made.append(program)
-        jumps[index] = program.name
+    return _together(attached, parts)
+
+
+def _together(
+    attached: Iterable[Attached],
+    parts: Mapping[int, ProgramSpec],
+    syscalls: Optional[Dict[int, int]] = None,
+    entering: Iterable[str] = (),
+) -> ProgramSet:
+    """A program that stands in both `attached` and `parts`, or there several times, is one: they go by their names."""
     return ProgramSet(
-        programs={program.name: program for program in made},
-        attach=attach,
-        jumps=jumps,
-        syscalls={},
-        entering=frozenset(),
+        programs={program.name: program for program in [*(one.program for one in attached), *parts.values()]},
+        attach={program.name: hooks for program, hooks in attached},
+        jumps={index: program.name for index, program in parts.items()},
+        syscalls=syscalls or {},
+        entering=frozenset(entering),
     )
 
 
-def _ways_in(
-    kernel: Kernel, options: Options, maps: Maps, calls: List[SystemCall]
-) -> Tuple[List[ProgramSpec], Dict[str, List[Hook]]]:
-    """The programs that are particular to a form, and where it attaches what; the exits first."""
+def _on_tasks(kernel: Kernel, options: Options, maps: Maps) -> Iterable[Attached]:
+    """The programs that keep the set of targets right."""
     facts = (kernel, options, maps)
-    made: List[ProgramSpec] = []
-    hooks: Dict[str, List[Hook]] = {}
+    kind = "tracepoint" if options.attach == "perf" else "raw_tracepoint"
+    yield Attached(targets.new_task(*facts), [Hook(kind, "task", "task_newtask")])
+    yield Attached(targets.exit_task(*facts), [Hook(kind, "sched", "sched_process_exit")])
+    if options.comm:
+        yield Attached(targets.rename(*facts), [Hook(kind, "task", "task_rename")])
 
-    def place(program: ProgramSpec, at: List[Hook]) -> None:
-        if program.name != "exit":
-            made.append(program)
-        hooks[program.name] = at
 
-    copies_of = range(kernel.spares + 1)
+def _on_exits(
+    kernel: Kernel, options: Options, maps: Maps, traced: List[SystemCall], main: ProgramSpec
+) -> Iterable[Attached]:
+    """The programs on exits of system calls: `main`, which is the exit of all, with its spares."""
+    facts = (kernel, options, maps)
+    returning = [call for call in traced if call.returns]
     if options.attach == "fentry":
-        for kind, maker in (("fexit", entry.function_leave), ("fentry", entry.function_enter)):
-            for call in calls:
-                if kind == "fentry" or call.returns:
-                    place(maker(*facts, call), [Hook(kind, "", call.event)])
-        return made, hooks
-    for copy in copies_of:
-        exits = [Hook("tracepoint", "syscalls", f"sys_exit_{call.event}") for call in calls if call.returns]
+        for call in returning:
+            yield Attached(exit.function_leave(*facts, call), [Hook("fexit", "", call.event)])
+        return
+    hooks = [Hook("tracepoint", "syscalls", f"sys_exit_{call.event}") for call in returning]
+    if options.attach == "raw":
+        hooks = [Hook("raw_tracepoint", "raw_syscalls", "sys_exit")]
+    yield Attached(main, hooks)
+    for copy in range(1, kernel.spares + 1):
+        yield Attached(exit.exit_main(*facts, transfer.scalar, copy), hooks)
+
+
+def _on_entries(kernel: Kernel, options: Options, maps: Maps, traced: List[SystemCall]) -> Iterable[Attached]:
+    """The programs on entries of system calls, with their spares."""
+    facts = (kernel, options, maps)
+    if options.attach == "fentry":
+        for call in traced:
+            yield Attached(enter.function_enter(*facts, call), [Hook("fentry", "", call.event)])
+        return
+    for copy in range(kernel.spares + 1):
         if options.attach == "raw":
-            exits = [Hook("raw_tracepoint", "raw_syscalls", "sys_exit")]
-        place(transfer.exit_main(*facts, copy), exits)
-    for copy in copies_of:
-        if options.attach == "raw":
-            place(entry.raw_enter(*facts, copy), [Hook("raw_tracepoint", "raw_syscalls", "sys_enter")])
+            yield Attached(enter.raw_enter(*facts, copy), [Hook("raw_tracepoint", "raw_syscalls", "sys_enter")])
             continue
-        for arity in sorted({call.arity for call in calls}):
-            at = [Hook("tracepoint", "syscalls", f"sys_enter_{call.event}") for call in calls if call.arity == arity]
-            place(entry.perf_enter(*facts, arity, copy), at)
-    return made, hooks
+        for arity in sorted({call.arity for call in traced}):
+            alike = [call for call in traced if call.arity == arity]
+            hooks = [Hook("tracepoint", "syscalls", f"sys_enter_{call.event}") for call in alike]
+            yield Attached(enter.perf_enter(*facts, arity, copy), hooks)

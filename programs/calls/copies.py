@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from typing import NamedTuple, Optional, Tuple
 
-from asm import U64, ProgramSpec, r1, r2, r7, r8
+from asm import U64, Field, ProgramSpec, r1, r2
 from programs.calls.transfer import account_transfer, set_operation
 from programs.facts.catalogue import Kind
 from programs.facts.jumps import Jump
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
-from programs.facts.records import Call
+from programs.facts.records import Call, Signature
 from programs.way.body import Body
-from programs.way.entry import begin_exit, resolve
-from programs.way.registers import CALL
+from programs.way.descriptors import resolve
+from programs.way.exit import begin_exit
+from programs.way.registers import ADDRESS, CALL, CALL_KIND, FILE, RESULT
 
 
 class Arguments(NamedTuple):
@@ -36,9 +37,9 @@ COPY = Arguments((0, 1), (2, 3), 4)
 
 
 def enter_copy(b: Body) -> None:
-    """Notes both files at the entry; r7 holds the kind.  Ends the program."""
+    """Notes both files at the entry of a call of CALL_KIND. Ends the program."""
     a = b.a
-    a.jeq(r7, Kind.SENDFILE, "enter_sendfile")
+    a.jeq(CALL_KIND, Kind.SENDFILE, "enter_sendfile")
     _both_files(b, COPY)
     a.label("enter_sendfile")
     _both_files(b, SENDFILE)
@@ -48,14 +49,14 @@ def _both_files(b: Body, arguments: Arguments) -> None:
     a = b.a
     for side, place in (("source", Call.file), ("target", Call.target)):
         resolve(b, arguments.side(side)[0])
-        a.stx(CALL[place], r8)
+        a.stx(CALL[place], FILE)
     a.ret(0)
 
 
 def exit_source(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The source's side of a copy: a read."""
     b = begin_exit("exit_copy_source", kernel, options, maps, over=False)
-    _side(b, "source", 16)
+    _side(b, "source", Signature.first)
     account_transfer(b, after=Jump.COPY_TARGET)
     b.a.label("out")
     b.a.ret(0)
@@ -66,20 +67,20 @@ def exit_target(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The target's side of a copy: a write."""
     b = begin_exit("exit_copy_target", kernel, options, maps, over=False)
     b.a.st(CALL[Call.call], 0)
-    _side(b, "target", 24)
+    _side(b, "target", Signature.second)
     account_transfer(b, after=0, file=Call.target)
     b.a.label("out")
     b.a.ret(0)
     return b.program()
 
 
-def _side(b: Body, side: str, shift: int) -> None:
+def _side(b: Body, side: str, operation: Field) -> None:
+    """What `account_transfer` needs to know of one side. Destroys SIGNATURE."""
     a = b.a
-    set_operation(b, shift)
+    set_operation(b, operation)
     for place in (Call.rw_flags, Call.unmeasured, Call.explicit):
         a.st(CALL[place], 0)
-    a.mov(r1, r7)
-    a.and_(r1, 0xFF, "kind")
+    b.signature(r1, Signature.kind)
     a.jeq(r1, Kind.SENDFILE, "sendfile")
     _arguments(b, COPY, side)
     a.ja("arguments_read")
@@ -96,13 +97,13 @@ def _arguments(b: Body, arguments: Arguments, side: str) -> None:
     pointer = arguments.side(side)[1]
     if pointer is None:
         return
-    a.ldx(r7, b.argument(pointer))
-    a.jeq(r7, 0, none)
+    a.ldx(ADDRESS, b.argument(pointer))
+    a.jeq(ADDRESS, 0, none)
     a.st(CALL[Call.explicit], 1)
-    a.jsle(r8, 0, none)
+    a.jsle(RESULT, 0, none)
     end = a.slot("word", U64)
-    b.probe(end, 8, r7, 0, "the offset, as the kernel left it")
+    b.probe(end, 8, ADDRESS, 0, "the offset, as the kernel left it")
     a.ldx(r2, end)
-    a.sub(r2, r8)
+    a.sub(r2, RESULT)
     a.stx(CALL[Call.offset], r2)
     a.label(none)

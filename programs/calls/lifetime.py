@@ -11,8 +11,10 @@ from programs.facts.maps import Maps
 from programs.facts.records import FILE_DELETED, FILE_MAPPED, Call, FileState, Lost, OpenFile, OpenKey
 from programs.files.identify import SCRATCH_ENTER, SCRATCH_EXIT, end_runs, find_open, identify, send_name
 from programs.way.body import Body, low
-from programs.way.entry import begin_exit, begin_part, resolve
+from programs.way.descriptors import resolve
+from programs.way.exit import begin_exit
 from programs.way.registers import CALL
+from programs.way.threads import begin_part
 
 MAP_ANONYMOUS = 0x20
 

@@ -28,8 +28,10 @@ from programs.facts.records import (
 )
 from programs.files.identify import SCRATCH_EXIT
 from programs.way.body import Body, low
-from programs.way.entry import begin_part, load_result, resolve
+from programs.way.descriptors import resolve
+from programs.way.exit import load_result
 from programs.way.registers import CALL, CTX
+from programs.way.threads import begin_part
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2  # include/uapi/linux/fs.h

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-from asm import ProgramSpec, r0, r1, r7, r8
+from asm import ProgramSpec, r0, r1
 from programs.calls.transfer import set_operation
 from programs.counting import counters
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
-from programs.facts.records import Call, Lost, OpenFile
+from programs.facts.records import Call, Lost, OpenFile, Signature
 from programs.files.identify import SCRATCH_EXIT, find_open, identify, send_name
-from programs.way.entry import begin_exit
-from programs.way.registers import CALL
+from programs.way.exit import begin_exit
+from programs.way.registers import CALL, FILE, OPEN_FILE, RESULT
 
 
 def exit_sync(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The exit of a sync.  A successful fsync or fdatasync covers every byte written to the file before."""
     b = begin_exit("exit_sync", kernel, options, maps)
     a = b.a
-    set_operation(b, 16)
-    a.stx(CALL[Call.result], r8)
+    set_operation(b, Signature.first)
+    a.stx(CALL[Call.result], RESULT)
     a.call("ktime_get_ns")
     a.stx(CALL[Call.now], r0)
     for place in (Call.moved, Call.walk):
         a.st(CALL[place], 0)
     a.ldx(r1, CALL[Call.file])
     a.jeq(r1, 0, "no_file")
-    a.mov(r8, r1)
+    a.mov(FILE, r1)
     find_open(b, "found", "slow")
     a.label("slow")
     identify(b, scratch=SCRATCH_EXIT, skip="out")
     a.label("found")
-    a.ldx(r8, CALL[Call.result])
-    a.ldx(r1, r7[OpenFile.id])
+    a.ldx(RESULT, CALL[Call.result])
+    a.ldx(r1, OPEN_FILE[OpenFile.id])
     a.stx(CALL[Call.id], r1)
     counters.sync_result(b, "full")
     a.ja("name")
@@ -40,8 +40,8 @@ def exit_sync(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.label("name")
     send_name(b, SCRATCH_EXIT)
     a.label("no_file")
-    a.ldx(r8, CALL[Call.result])
-    a.jsge(r8, 0, "late")
+    a.ldx(RESULT, CALL[Call.result])
+    a.jsge(RESULT, 0, "late")
     counters.failed(b, None)
     a.ja("out")
     a.label("late")

@@ -31,7 +31,8 @@ from asm import (
 from programs.facts.kernel import CAST, Kernel, Options, Uring
 from programs.facts.maps import Maps
 from programs.facts.records import Call, FileKey, Lost, TallyKey
-from programs.way.registers import CALL, CTX
+from programs.facts.signatures import KIND_MASK
+from programs.way.registers import CALL, CTX, SIGNATURE
 
 SMALL_BYTES = 128  # no record of a file or a call is larger
 FRESH_BYTES = 352  # the largest record that is made on the stack, where it must be: Latency
@@ -62,6 +63,16 @@ class Body:
     def argument(self, number: int) -> Mem:
         """The word of the Call record that holds an argument of the system call, counted from 0."""
         return CALL[Call.args[self.kernel.argument(number)]]
+
+    def signature(self, dst: Register, place: Field, source: Union[Register, Mem] = SIGNATURE, note: str = "") -> None:
+        """`dst` = a field of the `Signature` of a call, which is in `source`. It may be the same register."""
+        if isinstance(source, Mem):
+            self.a.ldx(dst, source)
+        elif source != dst:
+            self.a.mov(dst, source)
+        if place.offset:
+            self.a.rsh(dst, 8 * place.offset)
+        self.a.and_(dst, KIND_MASK, note or place.name)
 
     def program(self) -> ProgramSpec:
         """The finished program, with the functions that it loops over behind it."""
@@ -285,6 +296,11 @@ class Body:
         if self.kernel.big_values:
             return self.a.slot("file", FileKey)
         return Slot("file", FileKey, 0, self._fresh_slot().offset + SMALL_BYTES)
+
+
+def spare_name(name: str, copy: int) -> str:
+    """The name of a program's copy (`Kernel.spares`); copy 0 is the program itself."""
+    return f"{name}_s{copy}" if copy else name
 
 
 def low(word: Mem) -> Mem:

@@ -49,6 +49,8 @@ WALK = r7
 """The `Walk`: where a path walk stands. It lies at the beginning of a `Scratch`."""
 SCRATCH = r7
 """The `Scratch`: the work space of a CPU."""
+ADDRESS = r7
+"""An address in the memory of the process."""
 STRUCT = r7
 """A struct of the kernel, read on the way to something else while FILE is kept."""
 CHUNK = r7

@@ -17,8 +17,9 @@ from programs.requests.aio.iocb import pending_key, read_iocb, set_operation
 from programs.requests.aio.repeat import repeat
 from programs.requests.lifecycle import complete, take_back
 from programs.way.body import Body
-from programs.way.entry import begin_exit, begin_part, load_result
+from programs.way.exit import begin_exit, load_result
 from programs.way.registers import CALL, CTX, NOTED, RESULT
+from programs.way.threads import begin_part
 
 UNDONE_AT_ONCE = 8  # as many as 4,096 instructions hold
 

@@ -19,7 +19,7 @@ from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
 from programs.facts.records import AioContext, AioKey, Call
 from programs.way.body import Body
-from programs.way.entry import begin_exit
+from programs.way.exit import begin_exit
 from programs.way.registers import CALL, CALL_KIND, RESULT
 
 

@@ -15,8 +15,8 @@ from programs.facts.records import AioContext, AioKey, AioRing, Call, Signature
 from programs.requests.aio.contexts import context_key, link
 from programs.requests.aio.ring import read_ring, take_unseen
 from programs.way.body import Body
-from programs.way.entry import begin_part
 from programs.way.registers import AIO_CONTEXT, CALL, CTX
+from programs.way.threads import begin_part
 
 CONTEXTS_AT_ONCE = 16  # of a process that ends; tail calls allow for 15 of them that have something in their rings
 KIND = CALL[Call.signature[Signature.kind]]

@@ -21,8 +21,8 @@ from programs.requests.aio.iocb import pending_key
 from programs.requests.aio.repeat import advance, repeat, stop_at_end
 from programs.requests.lifecycle import complete, complete_whole
 from programs.way.body import Body
-from programs.way.entry import begin_part
 from programs.way.registers import CALL, CTX, RESULT
+from programs.way.threads import begin_part
 
 EVENTS_AT_ONCE, PLAIN_EVENTS_AT_ONCE = 2, 10  # as many as 4,096 instructions hold
 

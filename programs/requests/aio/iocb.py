@@ -9,7 +9,7 @@ from programs.facts.records import SYNC, Call, Iocb, PendingKey
 from programs.requests.aio.abi import OPCODES, VECTORED
 from programs.requests.aio.vector import measure_in_place
 from programs.way.body import Body
-from programs.way.entry import resolve
+from programs.way.descriptors import resolve
 from programs.way.registers import CALL, DESCRIPTOR, FILE
 
 

@@ -11,7 +11,7 @@ from programs.requests.aio.contexts import context_key
 from programs.requests.aio.events import account_for_events
 from programs.requests.aio.ring import read_ring
 from programs.way.body import Body
-from programs.way.entry import begin_exit
+from programs.way.exit import begin_exit
 from programs.way.registers import AIO_CONTEXT, CALL, CTX, RESULT
 
 

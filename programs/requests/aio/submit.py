@@ -18,8 +18,8 @@ from programs.requests.aio.iocb import pending_key, read_request
 from programs.requests.aio.repeat import advance, repeat, stop_at_end
 from programs.requests.lifecycle import submit
 from programs.way.body import Body
-from programs.way.entry import begin_part
 from programs.way.registers import CALL, CTX, FILE
+from programs.way.threads import begin_part
 
 NOTES_AT_ONCE = 9  # as many as 4,096 instructions hold
 

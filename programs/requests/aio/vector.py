@@ -7,15 +7,15 @@ program of its own (Jump.AIO_VECTOR) sums what is longer, in the work space that
 from __future__ import annotations
 
 from asm import U64, ProgramSpec, Slot, r0, r1, r2, r3
-from programs.calls.transfer import sum_iovec
+from programs.calls.vector import sum_iovec
 from programs.facts.jumps import Jump
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
 from programs.facts.records import IOVEC_BYTES, IOVECS, Call, Iocb, IovecArgument, Lost
 from programs.files.identify import SCRATCH_ENTER
 from programs.way.body import Body
-from programs.way.entry import begin_part, find_call
 from programs.way.registers import CALL, CTX, INDEX
+from programs.way.threads import begin_part, find_call
 
 ENTRIES = 4
 LENGTH = 8  # of iov_len in a struct iovec

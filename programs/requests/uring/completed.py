@@ -12,8 +12,7 @@ from programs.requests.uring.events import borrow_call, event_key
 from programs.requests.uring.finish import finish
 from programs.requests.uring.request import Request
 from programs.requests.uring.shapes import OPCODES, Shape
-from programs.way.body import Body, begin
-from programs.way.entry import spare_name
+from programs.way.body import Body, begin, spare_name
 from programs.way.registers import CALL, CTX, OPCODE, REQUEST
 
 # Requests that are accounted for by programs of their own.

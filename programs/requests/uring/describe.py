@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asm import U64, r0, r1, r2
-from programs.calls.transfer import sum_iovec
+from programs.calls.vector import sum_iovec
 from programs.facts.records import NOTE_OPCODE, NOTE_SELECTS, NOTE_SILENT, SYNC, Call
 from programs.requests.uring.events import mark
 from programs.requests.uring.request import Request

@@ -9,8 +9,8 @@ from __future__ import annotations
 from asm import U32, Slot, r0, r1
 from programs.facts.maps import BORROWED
 from programs.facts.records import Call, PendingKey
+from programs.way.admit import only_targets
 from programs.way.body import Body
-from programs.way.entry import only_targets
 from programs.way.registers import CALL, CTX, REQUEST
 
 

@@ -7,7 +7,7 @@ from programs.facts.records import Call, PendingKey
 from programs.requests.uring.request import Request
 from programs.requests.uring.shapes import CLOSING
 from programs.way.body import Body
-from programs.way.entry import resolve
+from programs.way.descriptors import resolve
 from programs.way.registers import CALL, DESCRIPTOR, FILE, POINTER
 
 FILE_POINTER = ~7  # registered files carry flags in the lowest bits of their pointers

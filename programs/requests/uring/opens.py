@@ -17,7 +17,7 @@ from programs.requests.uring.places import end_close, remember
 from programs.requests.uring.request import Request
 from programs.requests.uring.shapes import ANY_SLOT, CLOSE, CLOSING
 from programs.way.body import Body, begin
-from programs.way.entry import resolve
+from programs.way.descriptors import resolve
 from programs.way.registers import CALL, DESCRIPTOR, FILE, OPEN_FILE, REQUEST, RESULT, SLOT
 
 

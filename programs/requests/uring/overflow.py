@@ -14,8 +14,7 @@ from programs.requests import notes
 from programs.requests.uring.completed import complete
 from programs.requests.uring.events import only_traced
 from programs.requests.uring.shapes import WORKER
-from programs.way.body import Body, begin
-from programs.way.entry import spare_name
+from programs.way.body import Body, begin, spare_name
 from programs.way.registers import CTX, REQUEST, SEARCH, STRUCT
 
 COMPLETING = 1024  # requests looked at for one whose completion found no room

@@ -16,8 +16,7 @@ from programs.requests.uring.noting import note
 from programs.requests.uring.request import Request
 from programs.requests.uring.shapes import SHAPE_SHIFT, Shape, known
 from programs.requests.uring.silent import settle_silent
-from programs.way.body import Body, begin
-from programs.way.entry import spare_name
+from programs.way.body import Body, begin, spare_name
 from programs.way.registers import CTX, ENTRY, OPCODE
 
 # Requests that are noted by programs of their own.

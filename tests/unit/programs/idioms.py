@@ -6,11 +6,11 @@ from typing import Callable, Dict, NamedTuple, Tuple
 
 from asm import U64, r0, r1, r2, r3, r4, r5, r6, r7, r8, r9
 from asm.listing import listing
-from programs.calls import transfer
+from programs.calls import transfer, vector
 from programs.facts import maps
 from programs.facts.catalogue import READ
 from programs.facts.kernel import Kernel, Options
-from programs.facts.records import Call, FileState, Lost, OpenFile, Pending, PendingKey
+from programs.facts.records import Call, FileState, Lost, OpenFile, Pending, PendingKey, Signature
 from programs.requests import notes
 from programs.way.body import Body, begin
 
@@ -57,8 +57,8 @@ IDIOMS: Dict[str, Idiom] = {
     "note_find": Idiom(lambda b: notes.find(b, b.a.slot("request", PendingKey), "unknown"), ("unknown",)),
     "note_put": Idiom(_note, ("full",)),
     "note_take": Idiom(_take, ("unknown",)),
-    "set_operation": Idiom(lambda b: transfer.set_operation(b, 16)),
-    "sum_iovec": Idiom(transfer.sum_iovec, ("out",), newest_only=True),
+    "set_operation": Idiom(lambda b: transfer.set_operation(b, Signature.first)),
+    "sum_iovec": Idiom(vector.sum_iovec, ("out",), newest_only=True),
     "swap": Idiom(lambda b: b.swap(r7[OpenFile.pos], r8, r2)),
     "tally": Idiom(_tally),
 }

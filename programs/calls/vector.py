@@ -1,0 +1,147 @@
+"""Vectored reads and writes: how many bytes an iovec asks for.
+
+One copy of the whole, its end rounded up to a chunk with zeros, then chunk by chunk: in a loop where there is one
+(bpf_loop, 5.17), else by a jump into an unrolled sum, as 4.14 needs it.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from asm import U32, U64, Mem, ProgramSpec, Register, r0, r1, r2, r3, r4
+from programs.calls.transfer import account_transfer, common_arguments
+from programs.facts.kernel import Kernel, Options
+from programs.facts.maps import Maps
+from programs.facts.records import IOVEC_BYTES, IOVEC_CHUNK, IOVECS, Call, Lost, Scratch
+from programs.files.identify import SCRATCH_EXIT
+from programs.way.body import Body
+from programs.way.exit import begin_exit
+from programs.way.registers import CALL, CHUNK, SCRATCH, TOTAL
+
+LENGTH_AT = 8  # offsetof(struct iovec, iov_len)
+
+
+def exit_vector(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
+    """The exit of readv and its relatives: sums the iovec, then accounts like a plain read or write."""
+    b = begin_exit("exit_vector", kernel, options, maps)
+    a = b.a
+    common_arguments(b)
+    sum_iovec(b)
+    account_transfer(b, after=0)
+    a.label("out")
+    a.ret(0)
+    return b.program()
+
+
+def sum_iovec(
+    b: Body, pointer: Optional[Mem] = None, entries: Optional[Mem] = None, scratch: int = SCRATCH_EXIT
+) -> None:
+    """Call.requested = the sum of iov_len over the iovec: the second and third argument unless others are given.
+
+    It is read at the exit, where its pages are present because the kernel has read it. If it cannot be read,
+    Call.unmeasured is set. Jumps to "out" if there is no work space `scratch`. Destroys SCRATCH.
+    """
+    a = b.a
+    pointer = pointer or b.argument(1)
+    entries = entries or b.argument(2)
+    zero, end = a.slot("zero", U32), "summed"
+    data = Scratch.data.offset
+    a.st(CALL[Call.requested], 0)
+    a.st(zero, scratch)
+    a.lookup(b.maps.scratch, zero)
+    a.jeq(r0, 0, "out")
+    a.mov(SCRATCH, r0)
+    a.ldx(r2, entries)
+    a.jlt(r2, 1, end, "an empty iovec")
+    a.jle(r2, IOVECS, "count")
+    a.mov(r2, IOVECS)
+    a.label("count")
+    a.mov(r1, SCRATCH)
+    a.add(r1, data)
+    a.ldx(r3, pointer)
+    a.lsh(r2, IOVEC_BYTES.bit_length() - 1)
+    a.mov(r4, r2)
+    a.add(r4, r1)
+    for entry in range(IOVEC_CHUNK - 1):
+        a.st(r4.u64(entry * IOVEC_BYTES + LENGTH_AT), 0)
+    a.call("probe_read", "the iovec")
+    a.jeq(r0, 0, "iovec_read")
+    b.lost(Lost.iovecs)
+    a.st(CALL[Call.unmeasured], 1)
+    a.ja(end)
+    a.label("iovec_read")
+    a.ldx(r2, entries)
+    if b.kernel.loops:
+        _sum_in_loop(b, scratch)
+    else:
+        _sum_unrolled(b)
+    a.stx(CALL[Call.requested], r1)
+    a.label(end)
+
+
+def _sum_in_loop(b: Body, scratch: int) -> None:
+    """r1 = the sum over the r2 entries in the work space at SCRATCH: mostly there is one chunk and no loop."""
+    a, total, one, done = b.a, b.a.slot("total", U64), b.a.unique("one_chunk"), b.a.unique("all_chunks")
+    few = b.a.unique("all_copied")
+    a.mov(r1, 0, "the sum")
+    a.jle(r2, IOVEC_CHUNK, one)
+    a.stx(total, r1)
+    a.jle(r2, IOVECS, few)
+    a.mov(r2, IOVECS)
+    a.label(few)
+    a.add(r2, IOVEC_CHUNK - 1)
+    a.rsh(r2, IOVEC_CHUNK.bit_length() - 1)
+    a.mov(r1, r2)
+    b.loop(r1, "chunk", lambda: _chunk(b, scratch), total)
+    a.ldx(r1, total)
+    a.ja(done)
+    a.label(one)
+    _add_chunk(b, SCRATCH, Scratch.data.offset)
+    a.label(done)
+
+
+def _chunk(b: Body, scratch: int) -> None:
+    """Adds the lengths of chunk r1 to the total that r2 points to."""
+    a, which = b.a, b.a.slot("which", U32)
+    a.mov(TOTAL, r2)
+    a.mov(CHUNK, r1)
+    a.st(which, scratch)
+    a.lookup(b.maps.scratch, which)
+    a.jeq(r0, 0, "no_chunk")
+    a.and_(CHUNK, IOVECS // IOVEC_CHUNK - 1, "which the verifier cannot see by itself")
+    a.lsh(CHUNK, (IOVEC_CHUNK * IOVEC_BYTES).bit_length() - 1)
+    a.add(CHUNK, r0)
+    a.ldx(r1, TOTAL.u64(0))
+    _add_chunk(b, CHUNK, Scratch.data.offset)
+    a.stx(TOTAL.u64(0), r1)
+    a.label("no_chunk")
+    a.ret(0)
+
+
+def _add_chunk(b: Body, base: Register, offset: int) -> None:
+    """Adds the lengths of a chunk of entries at `base + offset` to r1. Clobbers r3."""
+    for entry in range(IOVEC_CHUNK):
+        b.a.ldx(r3, base.u64(offset + entry * IOVEC_BYTES + LENGTH_AT))
+        b.a.add(r1, r3)
+
+
+def _sum_unrolled(b: Body) -> None:
+    """The same as straight code."""
+    b.a.mov(r1, 0, "the sum")
+    _chunk_jump(b, 1, IOVECS // IOVEC_CHUNK)
+    for chunk in range(IOVECS // IOVEC_CHUNK, 0, -1):
+        b.a.label(f"chunk_{chunk}")
+        _add_chunk(b, SCRATCH, Scratch.data.offset + (chunk - 1) * IOVEC_CHUNK * IOVEC_BYTES)
+
+
+def _chunk_jump(b: Body, low: int, high: int) -> None:
+    """Jumps to the chunk that entry number r2 (counted from 1) lies in, which is one of `low` to `high`."""
+    if low == high:
+        b.a.ja(f"chunk_{low}")
+        return
+    middle = (low + high) // 2
+    upper = b.a.unique("chunks_above")
+    b.a.jgt(r2, middle * IOVEC_CHUNK, upper)
+    _chunk_jump(b, low, middle)
+    b.a.label(upper)
+    _chunk_jump(b, middle + 1, high)

@@ -1,0 +1,165 @@
+"""Which calls are taken: the first part of every entry, and the cheapest tests first.
+
+The system call's number comes first, as most calls move no data. Whether a process is a target is looked up once for
+each thread and generation of the targets: afterwards a target's thread is known by its Call record, any other by its
+stack or its entry in the map `strangers`.
+"""
+
+from __future__ import annotations
+
+from asm import U32, U64, Register, r0, r1, r2
+from programs.facts.kernel import COMPAT
+from programs.facts.maps import STRANGERS
+from programs.facts.records import STRANGER_TGID, STRANGER_TID, Call, Lost
+from programs.facts.signatures import SWITCH
+from programs.way.body import Body
+from programs.way.registers import CALL, GENERATION, NUMBER, POINTER, ROW, SIGNATURE, TID
+from programs.way.stacks import by_stack, mark_stack, not_strangers_stacks
+from programs.way.threads import claim_call, slot
+
+
+def admit(b: Body) -> None:
+    """From the system call's NUMBER to its SIGNATURE and the CALL; turns all others away, for `reject` to end."""
+    a = b.a
+    _only_switched_on(b)
+    if by_stack(b):
+        not_strangers_stacks(b)
+    _who(b)
+    if b.kernel.tid_slots:
+        slot(b, "no_room")
+        a.jne(r1, TID, "look_up")
+        a.ldx(r1, a.slot("generation", U64))
+        a.ldx(r2, CALL[Call.checked])
+        a.jeq(r1, r2, "admitted")
+        a.label("look_up")
+    if not by_stack(b):
+        _not_strangers(b)
+    a.ldx(r1, a.slot("pid_tgid", U64))
+    a.rsh(r1, 32, "tgid")
+    only_targets(b, r1, "stranger")
+    claim_call(b, "no_room")
+    a.ldx(r1, a.slot("generation", U64))
+    a.stx(CALL[Call.checked], r1)
+    a.ldx(r1, a.slot("pid_tgid", U64))
+    a.rsh(r1, 32)
+    a.stx(CALL[Call.process], r1)
+    if b.options.attach == "raw":
+        mark_stack(b)
+    a.label("admitted")
+    a.mov(SIGNATURE, ROW)
+    if not b.typed("task_struct"):
+        a.call("get_current_task")
+        a.stx(a.slot("task", U64), r0)
+    if b.options.attach == "raw":
+        _reject_compat(b)
+
+
+def _only_switched_on(b: Body) -> None:
+    """ROW = what the map `syscalls` has for NUMBER; turns calls away that are not traced now.
+
+    GENERATION, and the slot of that name, are set too: read before the targets are, lest a change goes unnoticed.
+    """
+    a, number, generation = b.a, b.a.slot("number", U32), b.a.slot("generation", U64)
+    a.stx(number, NUMBER)
+    a.lookup(b.maps.syscalls, number)
+    a.jeq(r0, 0, "out")
+    a.ldx(ROW, r0.u64(0))
+    a.mov(r1, ROW)
+    a.rsh(r1, SWITCH)
+    a.jeq(r1, 0, "out", "a call of no interest, or not now")
+    a.st(number, 0)
+    a.lookup(b.maps.generation, number)
+    a.jeq(r0, 0, "out")
+    a.ldx(GENERATION, r0.u64(0))
+    a.add(GENERATION, 1, "read before the targets are, lest a change goes unnoticed")
+    a.stx(generation, GENERATION)
+
+
+def only_targets(b: Body, tgid: Register, reject: str) -> None:
+    """Jumps to `reject` unless this process is traced. Clobbers r0 to r5."""
+    a, key = b.a, b.a.slot("tgid", U32)
+    a.stx(key, tgid)
+    a.lookup(b.maps.targets, key)
+    if b.options.everything:
+        a.jne(r0, 0, reject, "one that is left out")
+    else:
+        a.jeq(r0, 0, reject, "not traced")
+
+
+def _who(b: Body) -> None:
+    """TID, and the slot "pid_tgid" = that with the process's above it; the slot "task" too where it is read there."""
+    a, word = b.a, b.a.slot("pid_tgid", U64)
+    if not b.typed("task_struct"):
+        a.call("get_current_pid_tgid")
+        a.stx(word, r0)
+        a.mov32(TID, r0, "tid")
+        return
+    a.call("get_current_task")
+    a.stx(a.slot("task", U64), r0)
+    b.cast(r0, "task_struct")
+    a.ldx(TID, r0.u32(b.kernel.offsets["task.pid"]), "tid")
+    a.ldx(r1, r0.u32(b.kernel.offsets["task.tgid"]))
+    a.lsh(r1, 32)
+    a.or_(r1, TID)
+    a.stx(word, r1)
+
+
+def _not_strangers(b: Body) -> None:
+    """Turns a thread away that was found to be no target's in this generation, which its slot holds; TID is set.
+
+    The slot "mark" = what says so, the slot "row" where.
+    """
+    a, mark, row = b.a, b.a.slot("mark", U64), b.a.slot("row", U32)
+    a.ldx(r1, a.slot("generation", U64))
+    a.lsh(r1, 64 - STRANGER_TGID)
+    a.rsh(r1, 64 - STRANGER_TGID)
+    a.ldx(r2, a.slot("pid_tgid", U64))
+    a.rsh(r2, 32)
+    a.lsh(r2, STRANGER_TGID)
+    a.or_(r1, r2)
+    a.mov(r2, TID)
+    a.rsh(r2, STRANGERS.bit_length() - 1)
+    a.lsh(r2, STRANGER_TID)
+    a.or_(r1, r2)
+    a.stx(mark, r1)
+    a.mov(r1, TID)
+    a.and_(r1, STRANGERS - 1)
+    a.stx(row, r1)
+    a.lookup(b.maps.strangers, row)
+    a.jeq(r0, 0, "out")
+    a.ldx(r1, r0.u64(0))
+    a.ldx(r2, mark)
+    a.jeq(r1, r2, "out")
+
+
+def _reject_compat(b: Body) -> None:
+    """Counts and leaves out calls of 32-bit tasks: their numbers mean other calls.
+
+    The kernel does this by itself for perf tracepoints (ARCH_TRACE_IGNORE_COMPAT_SYSCALLS), and functions have no
+    numbers to be mistaken.
+    """
+    a = b.a
+    _, bit = COMPAT[b.kernel.machine]
+    a.ldx(POINTER, a.slot("task", U64))
+    b.load(r1, POINTER, b.kernel.offsets["compat"], "thread_info", size=4, of="task_struct")
+    a.and_(r1, bit)
+    a.jne(r1, 0, "compat")
+
+
+def reject(b: Body) -> None:
+    """The end of a program that began with `admit`: remembers who was turned away, and counts what was lost."""
+    a = b.a
+    a.label("stranger")
+    a.lookup(b.maps.idle_stacks if by_stack(b) else b.maps.strangers, a.slot("row", U32))
+    a.jeq(r0, 0, "out")
+    a.ldx(r1, a.slot("mark", U64))
+    a.stx(r0.u64(0), r1)
+    a.label("out")
+    a.ret(0)
+    if b.options.attach == "raw":
+        a.label("compat")
+        b.lost(Lost.compat)
+        a.ret(0)
+    a.label("no_room")
+    b.lost(Lost.calls)
+    a.ret(0)

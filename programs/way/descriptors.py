@@ -1,0 +1,44 @@
+"""From a file descriptor to the file behind it, as fs/file.c: files_lookup_fd_raw() does it."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from asm import U32, Slot, r0, r1, r2
+from programs.way.body import Body, low
+from programs.way.registers import DESCRIPTOR, FILE, POINTER
+
+
+def resolve(b: Body, argument: Optional[int] = None, task: Optional[Slot] = None) -> None:
+    """FILE = the `struct file *` behind a descriptor of this task, 0 if it has none. Clobbers r0 to r5.
+
+    The descriptor is the system call's argument of that number, or else what DESCRIPTOR holds, the same register as
+    FILE. `task` may hold the `struct task_struct *`.
+    """
+    a, o = b.a, b.kernel.offsets
+    fd = a.slot("fd", U32)
+    none, end = a.unique("no_file"), a.unique("resolved")
+    if argument is None:
+        a.stx(fd, DESCRIPTOR)
+    else:
+        a.ldx(r1, low(b.argument(argument)), "an int, whatever the upper half holds")
+        a.stx(fd, r1)
+    if task is None:
+        a.call("get_current_task")
+        a.mov(POINTER, r0)
+    else:
+        a.ldx(POINTER, task)
+    b.load(POINTER, POINTER, o["task.files"], of="task_struct")
+    b.load(POINTER, POINTER, o["files.fdt"], of="files_struct")
+    b.load(r1, POINTER, o["fdt.max_fds"], size=4, of="fdtable")
+    a.ldx(r2, fd)
+    a.jge(r2, r1, none)
+    b.load(POINTER, POINTER, o["fdt.fd"], of="fdtable")
+    a.ldx(r1, fd)
+    a.lsh(r1, 3)
+    a.add(POINTER, r1)
+    b.load(FILE, POINTER, 0, "the descriptor's file", of="list_head")
+    a.ja(end)
+    a.label(none)
+    a.mov(FILE, 0)
+    a.label(end)

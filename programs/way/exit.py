@@ -1,0 +1,103 @@
+"""The exit of a system call: finds the thread's Call record, and hands the call on to the program of its kind.
+
+Plain reads and writes are accounted for at once, by code that the caller gives, as most of the calls are such; every
+other kind by a program of its own, reached by a tail call with the kind as the index.
+"""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from asm import U32, ProgramSpec, r0, r1, r3
+from programs.facts.catalogue import Kind, SystemCall
+from programs.facts.jumps import Jump
+from programs.facts.kernel import Kernel, Options
+from programs.facts.maps import Maps
+from programs.facts.records import Call, Signature
+from programs.way.body import Body, begin, spare_name
+from programs.way.registers import CALL, CTX, RESULT, SIGNATURE
+from programs.way.stacks import only_marked_stacks
+from programs.way.threads import begin_part, find_call
+
+
+def exit_main(
+    kernel: Kernel, options: Options, maps: Maps, scalar: Callable[[Body], None], copy: int = 0
+) -> ProgramSpec:
+    """The exit of every system call: hands it on by kind, and accounts for Kind.SCALAR with what `scalar` emits.
+
+    `scalar` finds CTX, CALL, SIGNATURE and RESULT set; it may jump to "out", where the program ends, or fall through.
+    A call that is accounted for is no longer noted, so that a spare finds nothing to do.
+    """
+    b = begin(spare_name("exit", copy), kernel, options, maps)
+    a = b.a
+    if options.attach == "raw":
+        only_marked_stacks(b)
+        _only_ours(b)
+    find_call(b, "out")
+    a.ldx(SIGNATURE, CALL[Call.call])
+    a.jeq(SIGNATURE, 0, "out", "its entry was not seen, or is not traced")
+    b.signature(r1, Signature.kind)
+    a.jeq(r1, Kind.SCALAR, "scalar")
+    a.jne(r1, Kind.AIO_SUBMIT, "other")
+    load_result(b)
+    a.ldx(r1, CALL[Call.next])
+    a.jeq(r1, RESULT, "over", "all that it brought was noted, and is accepted")
+    a.mov(r1, Kind.AIO_SUBMIT)
+    a.label("other")
+    a.tail_call(CTX, maps.jumps, r1)
+    a.ja("out")
+    a.label("over")
+    a.st(CALL[Call.call], 0)
+    a.ret(0)
+    a.label("scalar")
+    a.st(CALL[Call.call], 0)
+    load_result(b)
+    scalar(b)
+    a.label("out")
+    a.ret(0)
+    return b.program()
+
+
+def function_leave(kernel: Kernel, options: Options, maps: Maps, call: SystemCall) -> ProgramSpec:
+    """fexit on the kernel's function of one call (struct pt_regs *regs, long ret): on to the program of all exits."""
+    b = begin(f"leave_{call.name}", kernel, options, maps)
+    a = b.a
+    a.tail_call(CTX, maps.jumps, Jump.EXIT)
+    a.ret(0)
+    return b.program()
+
+
+def _only_ours(b: Body) -> None:
+    """Turns the exits of other system calls away by their number, where reading it costs next to nothing."""
+    a, number, at = b.a, b.a.slot("number", U32), b.kernel.registers.number
+    if at < 0 or not b.typed("pt_regs"):
+        return
+    a.ldx(r3, CTX[0], "pt_regs")
+    b.cast(r3, "pt_regs")
+    a.ldx(r1, r0.u64(at))
+    a.stx(number, r1)
+    a.lookup(b.maps.syscalls, number)
+    a.jeq(r0, 0, "out")
+    a.ldx(r1, r0.u64(0))
+    a.jeq(r1, 0, "out")
+
+
+def begin_exit(name: str, kernel: Kernel, options: Options, maps: Maps, *, over: bool = True) -> Body:
+    """The beginning of a program that accounts for calls of a kind at their exit.
+
+    Sets CTX, CALL, SIGNATURE and RESULT. Jumps to "out" if the call's entry was not seen. Afterwards the call is over
+    in its record, unless `over` is false because other programs have to find it there yet.
+    """
+    b = begin_part(name, kernel, options, maps)
+    a = b.a
+    a.ldx(SIGNATURE, CALL[Call.call])
+    a.jeq(SIGNATURE, 0, "out")
+    if over:
+        a.st(CALL[Call.call], 0)
+    load_result(b)
+    return b
+
+
+def load_result(b: Body) -> None:
+    """RESULT = what the system call returned."""
+    b.a.ldx(RESULT, CTX[8] if b.raw else CTX.u64(b.kernel.fields["sys_exit.ret"]), "the result")

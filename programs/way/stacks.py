@@ -1,0 +1,80 @@
+"""Threads known by their stacks: where the raw form's context lies tells, before any helper, whom a call is of.
+
+A stack holds its thread's registers at one place from the thread's first system call to its last. So the address of
+`struct pt_regs`, which is the context's first word, stands for the thread: one map says on which stacks a target's
+exits may be, another on which ones only calls of others have been seen.
+"""
+
+from __future__ import annotations
+
+from asm import U32, U64, r0, r1, r2
+from programs.facts.maps import IDLE_STACKS, STACKS
+from programs.way.body import Body
+from programs.way.registers import CTX, GENERATION
+
+STACK_SHIFT = 14  # no thread's stack is smaller than 16 KiB (THREAD_SIZE), nor aligned to less
+
+
+def by_stack(b: Body) -> bool:
+    """Whether threads that are not a target's are known by their stacks.
+
+    They are where the context tells, and where a new thread of a target, which may have the stack of one that was not
+    a target's, begins another generation: it does not if everything is traced but what the targets map lists. To
+    fentry the registers are a typed pointer, on which the verifier allows no arithmetic.
+    """
+    return b.options.attach == "raw" and not b.options.everything
+
+
+def not_strangers_stacks(b: Body) -> None:
+    """Turns a thread away whose stack was found to be no target's in this GENERATION, without a helper.
+
+    The slot "mark" = what says so, the slot "row" where. An address has 48 bits, of which the lowest are the same for
+    all stacks. Changes GENERATION.
+    """
+    a, mark, row = b.a, b.a.slot("mark", U64), b.a.slot("row", U32)
+    a.ldx(r1, CTX[0], "struct pt_regs *")
+    a.mov(r2, r1)
+    a.rsh(r2, STACK_SHIFT)
+    a.and_(r2, IDLE_STACKS - 1)
+    a.stx(row, r2)
+    a.lsh(r1, 16)
+    a.rsh(r1, 16 + STACK_SHIFT)
+    a.lsh(r1, 16 + STACK_SHIFT)
+    a.lsh(GENERATION, 64 - 16 - STACK_SHIFT)
+    a.rsh(GENERATION, 64 - 16 - STACK_SHIFT)
+    a.or_(GENERATION, r1)
+    a.lookup(b.maps.idle_stacks, row)
+    a.jeq(r0, 0, "out")
+    a.ldx(r1, r0.u64(0))
+    a.jeq(r1, GENERATION, "out")
+    a.stx(mark, GENERATION)
+
+
+def mark_stack(b: Body) -> None:
+    """Says that the exits on this stack may be a target's."""
+    a, unmarked = b.a, b.a.unique("unmarked")
+    _stack_row(b, unmarked)
+    a.st(r0.u64(0), 1)
+    a.label(unmarked)
+
+
+def only_marked_stacks(b: Body) -> None:
+    """Turns the exits of all other threads away, by the cheapest test that there is. For the raw form.
+
+    A mark stays for whoever has the stack next, whom a closer look then turns away.
+    """
+    a = b.a
+    _stack_row(b, "out")
+    a.ldx(r1, r0.u64(0))
+    a.jeq(r1, 0, "out")
+
+
+def _stack_row(b: Body, missing: str) -> None:
+    """r0 = the mark of this stack."""
+    a, row = b.a, b.a.slot("stack", U32)
+    a.ldx(r1, CTX[0], "struct pt_regs *")
+    a.rsh(r1, STACK_SHIFT)
+    a.and_(r1, STACKS - 1)
+    a.stx(row, r1)
+    a.lookup(b.maps.stacks, row)
+    a.jeq(r0, 0, missing)

@@ -1,0 +1,95 @@
+"""A thread's Call record: how it is found, and made for the first traced call.
+
+With few enough thread ids the records are an array: a thread has the record of its id modulo the array's size from its
+first traced call to its death. Where ids share a remainder, all but the first thread have theirs in a hash; before
+compare-and-exchange (5.12), which a claim needs then, all of them do.
+"""
+
+from __future__ import annotations
+
+from asm import U32, r0, r1
+from programs.facts.kernel import Kernel, Options
+from programs.facts.maps import Maps
+from programs.facts.records import Call
+from programs.way.body import Body, begin
+from programs.way.registers import CALL, TID
+
+
+def begin_part(name: str, kernel: Kernel, options: Options, maps: Maps) -> Body:
+    """The beginning of a program that is reached by a tail call, with CTX and CALL as the one before had them.
+
+    TID is set too. Jumps to "out" if the thread has no Call record.
+    """
+    b = begin(name, kernel, options, maps)
+    find_call(b, "out")
+    return b
+
+
+def find_call(b: Body, missing: str) -> None:
+    """CALL = the record of this thread, or a jump to `missing`. Clobbers r0 to r5; leaves TID."""
+    a, key, have = b.a, b.a.slot("tid", U32), b.a.unique("have_call")
+    a.call("get_current_pid_tgid")
+    a.mov32(TID, r0, "tid")
+    if b.kernel.tid_slots:
+        slot(b, missing)
+        if b.kernel.tid_direct:
+            a.jne(r1, TID, missing)
+            return
+        a.jeq(r1, TID, have)
+    a.stx(key, TID)
+    a.lookup(b.maps.calls, key)
+    a.jeq(r0, 0, missing)
+    a.mov(CALL, r0)
+    a.label(have)
+
+
+def claim_call(b: Body, missing: str) -> None:
+    """CALL = the record of the thread TID, made if this is its first call; a jump to `missing` without room."""
+    a, key, have = b.a, b.a.slot("tid", U32), b.a.unique("have_call")
+    if b.kernel.tid_slots:
+        _claim_slot(b, have, missing)
+    if not b.kernel.tid_direct:
+        again = b.a.unique("have_call")
+        a.stx(key, TID)
+        a.lookup(b.maps.calls, key)
+        a.jne(r0, 0, again)
+        fresh = a.slot("new_call", Call)
+        a.zero(fresh)
+        a.stx(fresh[Call.owner], TID)
+        a.update(b.maps.calls, key, fresh)
+        a.lookup(b.maps.calls, key)
+        a.jeq(r0, 0, missing)
+        a.label(again)
+        a.mov(CALL, r0)
+    a.label(have)
+
+
+def _claim_slot(b: Body, have: str, missing: str) -> None:
+    """CALL = this thread's record in the array and a jump to `have`; falls through where it is another thread's."""
+    a, other = b.a, b.a.unique("not_mine")
+    slot(b, missing)
+    a.jeq(r1, TID, have)
+    if b.kernel.tid_direct:
+        a.stx(CALL[Call.owner], TID, "nobody else has this remainder")
+    else:
+        a.jne(r1, 0, other)
+        a.mov(r0, 0)
+        a.cmpxchg(CALL[Call.owner], TID)
+        a.jne(r0, 0, other)
+    for place in (Call.call, Call.mnt_ns, Call.checked):
+        a.st(CALL[place], 0)
+    a.ja(have)
+    if not b.kernel.tid_direct:
+        a.label(other)
+
+
+def slot(b: Body, missing: str) -> None:
+    """CALL = the record in the array that threads with the remainder of TID may have, r1 = its owner."""
+    a, key = b.a, b.a.slot("tid", U32)
+    a.mov(r1, TID)
+    a.and_(r1, b.kernel.tid_slots - 1)
+    a.stx(key, r1)
+    a.lookup(b.maps.slots, key)
+    a.jeq(r0, 0, missing)
+    a.mov(CALL, r0)
+    a.ldx(r1, CALL[Call.owner])
