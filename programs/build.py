@@ -22,6 +22,7 @@ from programs.facts.signatures import signature
 from programs.files import path
 from programs.files.identify import SCRATCH_EXIT
 from programs.requests.aio import parts as aio
+from programs.requests.aio.accepted import unless_all_accepted
 from programs.requests.uring import parts as uring
 from programs.way import enter, exit, targets
 
@@ -46,6 +47,9 @@ class ProgramSet:
         return [(name, hook) for name, hooks in self.attach.items() for hook in hooks]
 
 
+AT_ONCE = exit.AtOnce(scalar=transfer.scalar, submitted=unless_all_accepted)
+
+
 class Attached(NamedTuple):
     """A program that the kernel runs at an event, and where."""
 
@@ -57,7 +61,7 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
     """All programs of one form, but those of io_uring's requests."""
     facts = (kernel, options, maps)
     traced = [call for call in SYSTEM_CALLS if call.name in NUMBERS[kernel.machine]]
-    parts = {**calls.parts(*facts), **aio.parts(*facts)}
+    parts = {Jump.EXIT: exit.exit_main(*facts, AT_ONCE), **calls.parts(*facts), **aio.parts(*facts)}
     entries = list(_on_entries(*facts, traced))
     attached = [*_on_tasks(*facts), *_on_exits(*facts, traced, parts[Jump.EXIT]), *entries]
     at_entry = {parts[index].name for index in calls.ENTERING | aio.ENTERING if index in parts}
@@ -134,7 +138,7 @@ def _on_exits(
         hooks = [Hook("raw_tracepoint", "raw_syscalls", "sys_exit")]
     yield Attached(main, hooks)
     for copy in range(1, kernel.spares + 1):
-        yield Attached(exit.exit_main(*facts, transfer.scalar, copy), hooks)
+        yield Attached(exit.exit_main(*facts, AT_ONCE, copy), hooks)
 
 
 def _on_entries(kernel: Kernel, options: Options, maps: Maps, traced: List[SystemCall]) -> Iterable[Attached]:

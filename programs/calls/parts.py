@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Dict
 
 from asm import ProgramSpec
-from programs.calls import copies, lifetime, renames, sync, transfer, vector
+from programs.calls import copies, lifetime, renames, sync, vector
 from programs.facts.catalogue import Kind
 from programs.facts.jumps import WALKS, Jump
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
 from programs.files.identify import SCRATCH_ENTER, SCRATCH_EXIT
 from programs.files.path import walk
-from programs.way.exit import exit_main
 
 ENTERING = frozenset({Jump.ENTER_OTHER, WALKS[SCRATCH_ENTER]})
 """The rest runs at the exit of a call: a tail call goes from fentry to fentry and from fexit to fexit only."""
@@ -24,7 +23,6 @@ def parts(kernel: Kernel, options: Options, maps: Maps) -> Dict[int, ProgramSpec
     copied, renamed = copies.exit_source(*facts), renames.exit_old_name(*facts)
     return {
         Jump.ENTER_OTHER: lifetime.enter_other(*facts),
-        Jump.EXIT: exit_main(*facts, transfer.scalar),
         Kind.VECTOR: vector.exit_vector(*facts),
         Kind.SYNC: sync.exit_sync(*facts),
         Kind.CLOSE: lifetime.exit_close(*facts),

@@ -1,12 +1,13 @@
 """The exit of a system call: finds the thread's Call record, and hands the call on to the program of its kind.
 
-Plain reads and writes are accounted for at once, by code that the caller gives, as most of the calls are such; every
-other kind by a program of its own, reached by a tail call with the kind as the index.
+That is a tail call with the kind as the index. Two kinds are dealt with at once, by code of their own families, as a
+tail call would cost too much: plain reads and writes, which most calls are, and an io_submit that leaves nothing to be
+done.
 """
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Callable, NamedTuple
 
 from asm import U32, ProgramSpec, r0, r1, r3
 from programs.facts.catalogue import Kind, SystemCall
@@ -20,12 +21,18 @@ from programs.way.stacks import only_marked_stacks
 from programs.way.threads import begin_part, find_call
 
 
-def exit_main(
-    kernel: Kernel, options: Options, maps: Maps, scalar: Callable[[Body], None], copy: int = 0
-) -> ProgramSpec:
-    """The exit of every system call: hands it on by kind, and accounts for Kind.SCALAR with what `scalar` emits.
+class AtOnce(NamedTuple):
+    """What the exit does itself. Both find CTX, CALL and SIGNATURE set."""
 
-    `scalar` finds CTX, CALL, SIGNATURE and RESULT set; it may jump to "out", where the program ends, or fall through.
+    scalar: Callable[[Body], None]
+    """Accounts for a plain read or write, with RESULT set; may jump to "out", where the program ends."""
+    submitted: Callable[[Body, str], None]
+    """Jumps to the label that it is given if an io_submit needs no program of its own; may clobber r0 to r5."""
+
+
+def exit_main(kernel: Kernel, options: Options, maps: Maps, at_once: AtOnce, copy: int = 0) -> ProgramSpec:
+    """The exit of every system call: deals with it `at_once`, or hands it on by its kind.
+
     A call that is accounted for is no longer noted, so that a spare finds nothing to do.
     """
     b = begin(spare_name("exit", copy), kernel, options, maps)
@@ -39,9 +46,7 @@ def exit_main(
     b.signature(r1, Signature.kind)
     a.jeq(r1, Kind.SCALAR, "scalar")
     a.jne(r1, Kind.AIO_SUBMIT, "other")
-    load_result(b)
-    a.ldx(r1, CALL[Call.next])
-    a.jeq(r1, RESULT, "over", "all that it brought was noted, and is accepted")
+    at_once.submitted(b, "over")
     a.mov(r1, Kind.AIO_SUBMIT)
     a.label("other")
     a.tail_call(CTX, maps.jumps, r1)
@@ -52,7 +57,7 @@ def exit_main(
     a.label("scalar")
     a.st(CALL[Call.call], 0)
     load_result(b)
-    scalar(b)
+    at_once.scalar(b)
     a.label("out")
     a.ret(0)
     return b.program()

@@ -1,6 +1,7 @@
 """The exit of io_submit: what the kernel has accepted of the requests that were noted.
 
-io_submit returns how many it accepted, from the first one on. If it stopped at a request, that one and those after it
+io_submit returns how many it accepted, from the first one on. Mostly these are all that there were, which the exit that
+all calls share tells by one comparison (`unless_all_accepted`). If it stopped at a request, that one and those after it
 are forgotten; if it stopped at the very first, the call fails, and the error is that request's.
 """
 
@@ -22,6 +23,16 @@ from programs.way.registers import CALL, CTX, NOTED, RESULT
 from programs.way.threads import begin_part
 
 UNDONE_AT_ONCE = 8  # as many as 4,096 instructions hold
+
+
+def unless_all_accepted(b: Body, over: str) -> None:
+    """For the exit that all calls share: jumps to `over` if this io_submit leaves nothing to be done.
+
+    That is, if it accepted as many requests as were noted, or passed over as none of ours. Sets RESULT; clobbers r1.
+    """
+    load_result(b)
+    b.a.ldx(r1, CALL[Call.next])
+    b.a.jeq(r1, RESULT, over, "all that it brought was noted, and is accepted")
 
 
 def exit_submit(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
