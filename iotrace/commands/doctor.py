@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+from resource import RLIM_INFINITY
 from typing import Iterator, NamedTuple, Optional
 
 from iotrace import __version__, text
 from iotrace.errors import Failure
-from iotrace.kernel import facts, offsets, uring
-from iotrace.kernel.way_in import choose
+from iotrace.kernel import facts, offsets, uring, way_in
+from iotrace.kernel.quirks import QUIRKS
 from iotrace.tracing.coverage import coverage
 from iotrace.tracing.session import Session, Settings
 from programs.facts.kernel import Uring
-from pybpf import features
-from pybpf.features import State
+from pybpf.features import FEATURES, State, lockdown
 from pybpf.privileges import Capability, capabilities, memlock
 from pybpf.types.tracefs import Tracefs, TracefsError
 
@@ -23,18 +23,6 @@ HELP = """\
 Say what this kernel offers, what a run would use, and what is missing
 iotrace doctor        on the host to be traced, as the user who will trace
 """
-
-# Features of FEATURES that a run makes use of, and what it does without.
-USES = {
-    "raw_tracepoints": "perf tracepoints are used, which cost a call more",
-    "ring_buffer": "perf buffers are used, one a CPU",
-    "fetch_atomics": "two CPUs that finish a run or a sync of one file at once may be seen as one",
-    "map_value_arguments": "counters are kept in three records a file instead of one",
-    "batch": "maps are read one entry at a time at the end of a run",
-    "kernel_btf": "the layout of kernel structures must be found in another way",
-    "line_info": "bpftool shows the programs without notes",
-    "memcg": "RLIMIT_MEMLOCK bounds the maps: raise it (ulimit -l unlimited)",
-}
 
 
 class Finding(NamedTuple):
@@ -54,7 +42,7 @@ def setup(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     system = os.uname()
     print(f"iotrace {__version__}, Python {platform.python_version()}, Linux {system.release}, {system.machine}\n")
-    findings = [*_privileges(), *_kernel(), *_features()]
+    findings = [*_privileges(), *_structures(), *_ways_in(), *_coverage(), *_quirks()]
     failed = None
     if not args.no_load:
         trial = _trial()
@@ -80,40 +68,53 @@ def _privileges() -> Iterator[Finding]:
     else:
         yield Finding("privileges", "!", "run as root, or with CAP_BPF and CAP_PERFMON (5.8), CAP_SYS_ADMIN before")
     soft, hard = memlock()
-    if features.FEATURES["memcg"].state is not State.SUPPORTED and Capability.SYS_RESOURCE not in held:
+    if FEATURES["memcg"].state is not State.SUPPORTED and Capability.SYS_RESOURCE not in held:
         yield Finding(
             "RLIMIT_MEMLOCK",
             "no",
-            f"{text.size(soft)}, at most {text.size(hard)} without CAP_SYS_RESOURCE: use a small --max-files",
+            f"{_limit(soft)}, which this user can raise to {_limit(hard)}: use a small --max-files",
         )
-    lockdown = features.lockdown()
-    if lockdown == "confidentiality":
-        yield Finding("lockdown", "!", "confidentiality: programs may not read kernel memory; no tracing here")
+    locked = lockdown()
+    if locked == "confidentiality":
+        yield Finding("lockdown", "!", "confidentiality: programs may not read kernel memory, so nothing can be traced")
     else:
-        yield Finding("lockdown", "ok", lockdown or "none")
+        yield Finding("lockdown", "ok", locked or "none")
 
 
-def _kernel() -> Iterator[Finding]:
+def _limit(size: int) -> str:
+    return "no limit" if size == RLIM_INFINITY else text.size(size)
+
+
+def _structures() -> Iterator[Finding]:
+    """Where programs find what they read in the kernel's memory, as a run would find it."""
     try:
         machine = facts.machine()
-        found = offsets.find(machine)
+        with way_in.tracefs_for(way_in.choose("auto")) as tracefs:
+            found = offsets.find(machine, tracefs=tracefs)
         found.for_programs(machine)
         yield Finding("kernel structures", "ok", f"offsets from {found.source}")
     except Failure as error:
         yield Finding("kernel structures", "!", str(error))
-    if features.FEATURES["kernel_btf"].supported():
+    if FEATURES["kernel_btf"].supported():
         yield _calibration()
+
+
+def _ways_in() -> Iterator[Finding]:
+    """What a run attaches to, and what it could attach to."""
     yield _tracefs()
+    why = {
+        "raw": "raw tracepoints, the cheapest way in that this kernel has",
+        "perf": "perf tracepoints: this kernel has no cheaper way in",
+    }
     try:
-        method = choose("auto")
-        why = {
-            "raw": "raw tracepoints, the cheapest that this kernel lets in",
-            "perf": "perf tracepoints: there is nothing cheaper here",
-        }[method]
-        yield Finding("attach", "ok", why)
+        yield Finding("attach", "ok", why[way_in.choose("auto")])
     except Failure as error:
         yield Finding("attach", "!", str(error))
-    for what, how in coverage(choose("auto"), _io_uring()).items():
+
+
+def _coverage() -> Iterator[Finding]:
+    """What a run sees of each family of calls."""
+    for what, how in coverage(way_in.choose("auto"), _io_uring()).items():
         yield Finding(what, "ok" if how == "full" else "no", how)
 
 
@@ -148,17 +149,16 @@ def _tracefs() -> Finding:
     return Finding("tracefs", "ok", "system-call tracepoints, for --attach perf")
 
 
-def _features() -> Iterator[Finding]:
-    for name, without in USES.items():
-        feature = features.FEATURES[name]
-        since = ".".join(map(str, feature.since))
-        what = f"{feature.description} ({since})"
-        if feature.state is State.SUPPORTED:
-            yield Finding(name.replace("_", " "), "ok", what)
-        elif feature.state is State.NOT_SUPPORTED:
-            yield Finding(name.replace("_", " "), "no", f"{what}: without it, {without}")
+def _quirks() -> Iterator[Finding]:
+    """In what this kernel differs from others, and what that means for a run."""
+    for quirk in QUIRKS:
+        what = f"{quirk.description} ({'.'.join(map(str, quirk.since))})"
+        if quirk.state is State.UNKNOWN:
+            yield Finding(quirk.name, "?", f"could not tell: {quirk.error}")
+        elif quirk.good:
+            yield Finding(quirk.name, "ok", what if quirk.welcome else f"no {what}")
         else:
-            yield Finding(name.replace("_", " "), "?", f"could not tell: {feature.error}")
+            yield Finding(quirk.name, "no", f"{what}: {'not here, so ' if quirk.welcome else ''}{quirk.otherwise}")
 
 
 def _trial() -> Finding:
@@ -167,7 +167,7 @@ def _trial() -> Finding:
         with Session(Settings(max_files=16)) as session:
             programs = session.loaded.programs
             total = sum(program.info().xlated_len for program in programs)
-            bound = text.size(_default_bound(session))
+            bound = text.size(session.loaded.memory_bound(session.loaded.default_files))
             return Finding(
                 "programs",
                 "ok",
@@ -175,7 +175,3 @@ def _trial() -> Finding:
             )
     except Failure as error:
         return Finding("programs", "!", str(error))
-
-
-def _default_bound(session: Session) -> int:
-    return session.loaded.memory_bound(session.loaded.default_files)

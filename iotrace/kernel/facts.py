@@ -1,25 +1,25 @@
 """What the programs must be told about the running kernel, found by asking it.
 
-Nothing here compares version numbers: offsets come from where `iotrace.offsets` finds them, tracepoint fields from
-tracefs, abilities from probes.
+Nothing here compares version numbers: offsets come from where `kernel.offsets` finds them, tracepoint fields from
+tracefs, abilities from the probes that `kernel.quirks` names.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Dict, Optional
 
 from iotrace.errors import Failure
-from iotrace.kernel import offsets, uring
-from iotrace.kernel.casts import typed_reads
-from programs.facts.kernel import FIELDS, REGISTERS, TYPED_MEMBERS, Kernel
-from pybpf import features
+from iotrace.kernel import offsets, quirks, uring
+from programs.facts.kernel import CAST, FIELDS, REGISTERS, TYPED, TYPED_MEMBERS, TYPED_OPTIONAL, Kernel
+from pybpf.features import FEATURES
+from pybpf.types.btf import Btf, MissingMember
 from pybpf.types.tracefs import Tracefs, TracefsError
 
 MAX_DIRECT_SLOTS = 32768
 SHARED_SLOTS = 16384
-SPARES = 3
 
 
 @dataclass(frozen=True)
@@ -70,33 +70,39 @@ def gather(tracefs: Optional[Tracefs], source: str = "auto", vmlinux: Optional[s
     `source` and `vmlinux` say where offsets come from, as in `offsets.find`. Raises Failure, UserError.
     """
     name = machine()
-    btf = offsets.kernel_types() if features.FEATURES["kernel_btf"].supported() else None
+    btf = offsets.kernel_types() if FEATURES["kernel_btf"].supported() else None
     found = offsets.find(name, source, vmlinux, tracefs, btf)
     members, one_reference = found.for_programs(name)
-    fetch_atomics = features.FEATURES["fetch_atomics"].supported()
-    direct = pid_max() <= MAX_DIRECT_SLOTS
-    types = typed_reads(btf) if btf is not None and found.source == offsets.BTF else {}
+    types = _typed_reads(btf) if btf is not None and found.source == offsets.BTF else {}
     if types and btf is not None:
         members.update({key: btf.offsets(names)[names[0]].offset for key, names in TYPED_MEMBERS.items()})
+    abilities = quirks.facts()
+    direct = pid_max() <= MAX_DIRECT_SLOTS
     kernel = Kernel(
         machine=name,
         offsets=members,
         fields=tracepoint_fields(tracefs) if tracefs else {},
         one_reference=one_reference,
-        fetch_atomics=fetch_atomics,
-        big_values=features.FEATURES["map_value_arguments"].supported(),
-        ring_buffer=features.FEATURES["ring_buffer"].supported(),
-        tid_slots=MAX_DIRECT_SLOTS if direct else SHARED_SLOTS if fetch_atomics else 0,
+        tid_slots=MAX_DIRECT_SLOTS if direct else SHARED_SLOTS if abilities["fetch_atomics"] else 0,
         tid_direct=direct,
-        spares=SPARES if features.FEATURES["preempted_programs"].supported() else 0,
         types=types,
-        loops=features.FEATURES["loops"].supported(),
-        back_jumps=_has_back_jumps(),
         uring=uring.find(btf) if btf is not None else None,
+        **abilities,
     )
-    return Facts(kernel, preallocate=not features.FEATURES["atomic_allocation"].supported(), offsets_from=found.source)
+    return Facts(kernel, preallocate=not FEATURES["atomic_allocation"].supported(), offsets_from=found.source)
 
 
-def _has_back_jumps() -> bool:
-    """Whether a program may loop, and the verifier follow it far enough: some kernels allow 131,072 steps alone."""
-    return all(features.FEATURES[name].supported() for name in ("bounded_loops", "large_programs"))
+def _typed_reads(btf: Btf) -> Dict[str, int]:
+    """The BTF ids that plain loads from kernel memory take: of the cast and of the structs in TYPED; empty where
+    programs may not use them."""
+    if not FEATURES["typed_reads"].supported():
+        return {}
+    try:
+        types = {name: btf.type_id("struct", name) for name in TYPED}
+        types[CAST] = btf.type_id("func", CAST)
+    except MissingMember:
+        return {}
+    for name in TYPED_OPTIONAL:
+        with suppress(MissingMember):
+            types[name] = btf.type_id("struct", name)
+    return types

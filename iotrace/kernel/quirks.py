@@ -1,0 +1,124 @@
+"""In what kernels differ, and what a run makes of it: the one table of it.
+
+Each row names the features whose probes decide (`pybpf.features`, where each has the kernel that brought it and its
+commit), the fact that the programs are told, and what a run does on a kernel on the wrong side of it. Facts are
+gathered from this table, and doctor shows it. What ended with some kernel is a feature that began with it: "charged to
+RLIMIT_MEMLOCK until 5.11" is the row of `memcg`, which came with 5.11.
+
+To add a quirk, add its row here. One that no feature decides yet gets a probe of its own in this module:
+
+    @feature("answer", (6, 9), "what it is")
+    def _answer() -> bool:
+        \"\"\"0123456789ab ("subject of the commit").\"\"\"
+        return ...
+
+Nothing compares version numbers: distributions port features back. `--pretend-kernel` hides a feature in
+`Feature.hidden`, and so a quirk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Optional, Tuple
+
+from pybpf.features import FEATURES, Feature, State
+from pybpf.features.feature import Version
+
+SPARES = 3  # copies of each program that can be preempted
+
+
+@dataclass(frozen=True)
+class Quirk:
+    """One difference between kernels. `otherwise` is what a run does where the kernel is not as one would wish."""
+
+    name: str
+    decided_by: str  # names of FEATURES; a kernel has it that has all of these
+    otherwise: str
+    fact: str = ""  # the field of `programs.facts.kernel.Kernel` that it decides; none where others ask the feature
+    values: Tuple[Any, Any] = (False, True)  # of that fact: where the kernel lacks it, where it has it
+    welcome: bool = True  # False for what one would rather do without
+
+    @property
+    def features(self) -> Tuple[Feature, ...]:
+        """The features whose probes decide."""
+        return tuple(FEATURES[name] for name in self.decided_by.split())
+
+    @property
+    def since(self) -> Version:
+        """The first kernel that has it: for messages and tests, never to decide anything."""
+        return max(feature.since for feature in self.features)
+
+    @property
+    def description(self) -> str:
+        """What the kernel has that has it, as a noun phrase."""
+        return ", ".join(feature.description for feature in self.features)
+
+    @property
+    def state(self) -> State:
+        """Whether this kernel has it, probing if need be."""
+        states = [feature.state for feature in self.features]
+        if State.NOT_SUPPORTED in states:
+            return State.NOT_SUPPORTED
+        return State.UNKNOWN if State.UNKNOWN in states else State.SUPPORTED
+
+    @property
+    def error(self) -> Optional[OSError]:
+        """Why it could not be told, after a `state` that is UNKNOWN."""
+        return next((feature.error for feature in self.features if feature.error is not None), None)
+
+    @property
+    def good(self) -> bool:
+        """Whether this kernel is as one would wish."""
+        return (self.state is State.SUPPORTED) == self.welcome
+
+    @property
+    def value(self) -> Any:
+        """The value of its fact on this kernel; where nothing can be told, that of a kernel that lacks it."""
+        return self.values[self.state is State.SUPPORTED]
+
+
+QUIRKS: Tuple[Quirk, ...] = (
+    Quirk("raw tracepoints", "raw_tracepoints", "perf tracepoints are used, which cost a call more"),
+    Quirk(
+        "map value arguments",
+        "map_value_arguments",
+        "counters are kept in three records a file and operation instead of one",
+        fact="big_values",
+    ),
+    Quirk("line info", "line_info", "bpftool shows the programs without notes"),
+    Quirk(
+        "back jumps",
+        "large_programs bounded_loops",
+        "programs are straight code, and account for fewer requests of Linux AIO in one call",
+        fact="back_jumps",
+    ),
+    Quirk("kernel btf", "kernel_btf", "the layout of kernel structures is found by searching the kernel's memory"),
+    Quirk("batch", "batch", "maps are read one entry at a time at the end of a run"),
+    Quirk("ring buffer", "ring_buffer", "a perf buffer is used on each CPU", fact="ring_buffer"),
+    Quirk("run time", "stats", "a profile does not say what tracing has cost"),
+    Quirk("memcg", "memcg", "RLIMIT_MEMLOCK bounds the maps: raise it (ulimit -l unlimited)"),
+    Quirk(
+        "fetch atomics",
+        "fetch_atomics",
+        "two CPUs that finish a run or a sync of one file at once may be seen as one",
+        fact="fetch_atomics",
+    ),
+    Quirk("loops", "loops", "loops are followed round by round or written out, within narrower bounds", fact="loops"),
+    Quirk("io_uring requests", "uring_requests", "the requests of io_uring are not traced"),
+    Quirk("atomic allocation", "atomic_allocation", "maps take all their memory at the start, for fewer files"),
+    Quirk("typed reads", "typed_reads", "kernel memory is read by calls of a helper, which cost a call more"),
+    Quirk(
+        "preempted programs",
+        "preempted_programs",
+        "each program has three spares for calls during which it is preempted",
+        fact="spares",
+        values=(0, SPARES),
+        welcome=False,
+    ),
+)
+"""Every quirk, by the age of the kernels that it came with."""
+
+
+def facts() -> Dict[str, Any]:
+    """The facts of this kernel that quirks decide, by the fields of `programs.facts.kernel.Kernel`."""
+    return {quirk.fact: quirk.value for quirk in QUIRKS if quirk.fact}
