@@ -9,7 +9,7 @@ a list of them, one for each possible CPU. A caller unpacks them with `Layout.st
 done here. `map` has what all maps do, `kinds` what some do besides, `batches` how many elements are read at a time.
 """
 
-from pybpf.maps.create import create, create_all
+from pybpf.maps.creation import create, create_all
 from pybpf.maps.footprint import footprint
 from pybpf.maps.kinds import (
     Array,

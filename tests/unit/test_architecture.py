@@ -64,6 +64,7 @@ ROOMS: Dict[str, Dict[str, str]] = {
         "grace": "maps syscalls",
         "events": "attributes cpus descriptor maps syscalls",
         "calibration": "links maps programs syscalls types",
+        "examples": "",
     },
     "iotrace": {
         "errors": "",
