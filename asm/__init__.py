@@ -1,9 +1,10 @@
 """An assembler for BPF: programs and maps as data, the same on every machine.
 
-It knows the instruction set and no kernel, and does no input or output; loading is somebody else's business.
+It knows the instruction set and which kernel brought what, but nothing of the kernel that it runs on, and makes no
+system call: loading is left to others. README.md has an example and a list of all names.
 
-Records and maps are at hand at once; what assembles is imported when it is first asked for, as a run whose programs
-were assembled before needs none of it.
+Records and specifications of maps are imported with the package; what assembles is imported when it is first used,
+since whoever keeps assembled programs needs none of it.
 """
 
 from importlib import import_module
@@ -17,10 +18,10 @@ from asm.maps import MapSpec
 if TYPE_CHECKING:
     from asm.assembler import Assembler
     from asm.disassembly import dis
-    from asm.instruction import Instruction, decode
-    from asm.operands import Mem, Place, Register, Slot, Source, r0, r1, r2, r3, r4, r5, r6, r7, r8, r9, r10
+    from asm.instruction import Instruction, decode, slots
+    from asm.operands import Mem, Place, Register, Slot, SlotType, Source, r0, r1, r2, r3, r4, r5, r6, r7, r8, r9, r10
     from asm.program import ProgramSpec
-    from asm.requirements import HELPERS, MAP_TYPES, PROGRAM_TYPES, Helper, Reason, Requirement
+    from asm.requirements import HELPERS, MAP_TYPES, PROGRAM_TYPES, Helper, Reason, Requirement, Version
 
 __all__ = [
     "HELPERS",
@@ -54,7 +55,9 @@ __all__ = [
     "Requirement",
     "Scalar",
     "Slot",
+    "SlotType",
     "Source",
+    "Version",
     "Where",
     "decode",
     "dis",
@@ -71,15 +74,16 @@ __all__ = [
     "r8",
     "r9",
     "r10",
+    "slots",
 ]
 
 _LATE = {
     "asm.assembler": "Assembler",
-    "asm.instruction": "Instruction decode",
+    "asm.instruction": "Instruction decode slots",
     "asm.disassembly": "dis",
-    "asm.operands": "Mem Place Register Slot Source r0 r1 r2 r3 r4 r5 r6 r7 r8 r9 r10",
+    "asm.operands": "Mem Place Register Slot SlotType Source r0 r1 r2 r3 r4 r5 r6 r7 r8 r9 r10",
     "asm.program": "ProgramSpec",
-    "asm.requirements": "HELPERS MAP_TYPES PROGRAM_TYPES Helper Reason Requirement",
+    "asm.requirements": "HELPERS MAP_TYPES PROGRAM_TYPES Helper Reason Requirement Version",
 }
 _HOME = {name: module for module, names in _LATE.items() for name in names.split()}
 

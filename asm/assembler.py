@@ -1,4 +1,4 @@
-"""The assembler: the instruction set, and the handful of macros that every program needs.
+"""The assembler: the instruction set, and the few macros that every program needs.
 
     a = Assembler("read_enter", ProgramType.TRACEPOINT)
     tid = a.slot("tid", U64)
@@ -11,7 +11,7 @@
     a.ret(0)
     program = a.program()
 
-A macro emits the instructions that its docstring lists and nothing else, so that slots can be counted by reading.
+A macro emits the instructions that its docstring lists and no others, so that slots can be counted by reading.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from asm.operands import Mem, Place, Register, Slot, Source, r0, r1, r2, r3, r4
 
 
 class Assembler(Arithmetic, Memory, Control):
-    """Assembles one program. Raises AssembleError, on the caller's line, for whatever cannot work."""
+    """Assembles one program. Every method raises AssembleError, with the line of its caller, for what cannot work."""
 
     def ret(self, value: int, note: str = "") -> None:
-        """r0 = value; exit"""
+        """Emit `r0 = value; exit`."""
         self.mov(r0, value)
         self.exit(note)
 
     def addr(self, dst: Register, of: Place, note: str = "") -> None:
-        """dst = base; dst += offset: the address of a slot, or of any operand in memory"""
+        """Emit `dst = base; dst += offset`: the address of a stack slot or of any other operand in memory."""
         mem = _mem(of)
         self.mov(dst, mem.base)
         self._alu(isa.ALU64 | isa.ADD, dst, mem.offset, note, mem=mem)
 
     def zero(self, of: Place, note: str = "") -> None:
-        """Stores of 8 bytes, then of 4, 2 and 1, that clear all of a slot."""
+        """Emit stores of 8 bytes, then of 4, 2 and 1, that clear the whole operand."""
         mem = _mem(of)
         offset, end = mem.offset, mem.offset + mem.size
         while offset < end:
@@ -50,13 +50,19 @@ class Assembler(Arithmetic, Memory, Control):
             note = ""
 
     def lookup(self, map: MapSpec, key: Place, note: str = "") -> None:
-        """r2 = &key; r1 = map; r0 = the address of the value, or 0 (before 4.18 the key must lie on the stack)"""
+        """Emit `r2 = &key; r1 = map; call map_lookup_elem`: r0 is the address of the value, or 0.
+
+        Before 4.18 the key must lie on the stack.
+        """
         self._argument(r2, key, map.key_size, f"the key of {map.name}")
         self.ld_map(r1, map)
         self.call("map_lookup_elem", note)
 
     def update(self, map: MapSpec, key: Place, value: Place, flags: int = 0, note: str = "") -> None:
-        """r2 = &key; r3 = &value; r1 = map; r4 = flags; r0 = 0 or -errno. Flags: 0 any, 1 new, 2 exists"""
+        """Emit `r2 = &key; r3 = &value; r1 = map; r4 = flags; call map_update_elem`: r0 is 0 or -errno.
+
+        `flags` is 0 (BPF_ANY), 1 (BPF_NOEXIST: the key must be new) or 2 (BPF_EXIST: it must not be).
+        """
         self._argument(r2, key, map.key_size, f"the key of {map.name}")
         self._argument(r3, value, map.value_size, f"the value of {map.name}")
         self.ld_map(r1, map)
@@ -64,13 +70,16 @@ class Assembler(Arithmetic, Memory, Control):
         self.call("map_update_elem", note)
 
     def delete(self, map: MapSpec, key: Place, note: str = "") -> None:
-        """r2 = &key; r1 = map; r0 = 0 or -errno"""
+        """Emit `r2 = &key; r1 = map; call map_delete_elem`: r0 is 0 or -errno."""
         self._argument(r2, key, map.key_size, f"the key of {map.name}")
         self.ld_map(r1, map)
         self.call("map_delete_elem", note)
 
     def tail_call(self, context: Register, programs: MapSpec, index: Source, note: str = "") -> None:
-        """r3 = index; r1 = context; r2 = programs; does not come back unless nothing is there (r0 is lost then)"""
+        """Emit `r3 = index; r1 = context; r2 = programs; call tail_call`, without moves of a register to itself.
+
+        The program goes on behind it only if there is no program at the index; r0 has no value then.
+        """
         if context in (r2, r3):
             raise AssembleError(f"the context in {context!r} would be overwritten: keep it in r6 to r9")
         if index == r2:
@@ -83,7 +92,7 @@ class Assembler(Arithmetic, Memory, Control):
         self.call("tail_call", note)
 
     def _argument(self, dst: Register, of: Place, size: int, what: str) -> None:
-        """dst = the address of exactly `size` bytes, for a helper"""
+        """Emit the address of an argument of exactly `size` bytes, for a helper."""
         mem = _mem(of)
         if mem.size != size:
             raise AssembleError(f"{what} has {size} bytes, not {mem.size}")

@@ -118,7 +118,7 @@ class Control(Emitter):
 
     def ja(self, label: str, note: str = "") -> None:
         """Emit `goto label`."""
-        self.emit_jump(Instruction(isa.JMP | isa.JA, goto=label, note=note))
+        self._emit_jump(Instruction(isa.JMP | isa.JA, goto=label, note=note))
 
     def call(self, helper: str, note: str = "") -> None:
         """Emit `r0 = helper(r1, ..., r5)`, named without its prefix bpf_; r1 to r5 have no value afterwards."""
@@ -126,26 +126,26 @@ class Control(Emitter):
             close = difflib.get_close_matches(helper, HELPERS, 1)
             raise AssembleError(f"there is no helper {helper}" + (f": {close[0]}?" if close else ""))
         instruction = Instruction(isa.JMP | isa.CALL, imm=HELPERS[helper].id, call=helper, note=note)
-        self.emit_call(instruction, returns=helper not in VOID_HELPERS)
+        self._emit_call(instruction, returns=helper not in VOID_HELPERS)
 
     def call_function(self, name: str, note: str = "") -> None:
         """Emit `r0 = name(r1, ..., r5)`, a function of this program; r1 to r5 have no value afterwards (4.16)."""
-        self.emit_call(Instruction(isa.JMP | isa.CALL, 0, isa.PSEUDO_CALL, call=name, note=note), returns=True)
+        self._emit_call(Instruction(isa.JMP | isa.CALL, 0, isa.PSEUDO_CALL, call=name, note=note), returns=True)
 
     def call_kernel(self, name: str, type_id: int, note: str = "") -> None:
         """Emit `r0 = name(r1, ..., r5)`, the kernel's function with this BTF id; r1 to r5 are lost (5.13)."""
-        self.emit_call(
+        self._emit_call(
             Instruction(isa.JMP | isa.CALL, 0, isa.PSEUDO_KERNEL_CALL, imm=type_id, call=name, note=note), returns=True
         )
 
     def exit(self, note: str = "") -> None:
         """Emit `exit`: the program, or the function, returns r0."""
-        self.emit_exit(note)
+        self._emit_exit(note)
 
     def _jump(self, op: int, reg: Register, src: Source, label: str, note: str) -> None:
         if isinstance(src, Register):
             jump = Instruction(op | isa.X, reg.number, src.number, goto=label, note=note)
-            self.emit_jump(jump, [reg, src])
+            self._emit_jump(jump, [reg, src])
         else:
             jump = Instruction(op, reg.number, imm=immediate(op, src), goto=label, note=note, value=src)
-            self.emit_jump(jump, [reg])
+            self._emit_jump(jump, [reg])

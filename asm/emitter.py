@@ -1,7 +1,7 @@
-"""The bookkeeping of assembling: labels, functions, stack slots, and what every register holds.
+"""The bookkeeping of assembling: labels, functions, stack slots, and which registers hold a value.
 
-`Assembler` builds its mnemonics on `Emitter.emit`, which is where an instruction is checked and noted down. Every
-mistake is reported on the line of the caller, when it is made; jumps are checked and patched in `program`.
+The mnemonics of `Assembler` are built on `Emitter.emit`, which checks an instruction and appends it. A mistake is
+reported when it is made, with the line of the caller; jumps are checked and resolved in `program`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _Label:
 
 
 class Emitter:
-    """A program that grows by one instruction at a time."""
+    """A program that grows by one instruction at a time; its `license` decides which helpers it may call."""
 
     def __init__(self, name: str, kind: ProgramType, license: str = "Dual BSD/GPL") -> None:
         self.name = name
@@ -50,10 +50,10 @@ class Emitter:
     # Instructions
 
     def emit(self, instruction: Instruction, reads: Sequence[Register] = (), writes: Optional[Register] = None) -> None:
-        """Appends an instruction that reads and writes these registers. Raises AssembleError if it may not."""
+        """Append an instruction that reads and writes these registers; for what there is no mnemonic for."""
         where = caller()
         if self._state is None:
-            raise AssembleError("nothing gets here: the line before jumps away or exits, and there is no label", where)
+            raise AssembleError("nothing leads here: the line before jumps away or exits, and there is no label", where)
         for register in reads:
             self._check_live(register, where)
         if writes is not None:
@@ -63,8 +63,8 @@ class Emitter:
         object.__setattr__(instruction, "where", where)  # ours alone; a copy would cost more than all else
         self._code.append(instruction)
 
-    def emit_jump(self, instruction: Instruction, reads: Sequence[Register] = ()) -> None:
-        """Appends a jump to the label `instruction.goto`."""
+    def _emit_jump(self, instruction: Instruction, reads: Sequence[Register] = ()) -> None:
+        """Append a jump to the label `instruction.goto`."""
         self.emit(instruction, reads)
         label = str(instruction.goto)
         if label not in self._labels and self._state is not None:
@@ -73,14 +73,14 @@ class Emitter:
         if instruction.op == isa.JMP | isa.JA:
             self._state = None
 
-    def emit_call(self, instruction: Instruction, returns: bool) -> None:
-        """Appends a call, which takes the values of r1 to r5."""
+    def _emit_call(self, instruction: Instruction, returns: bool) -> None:
+        """Append a call, after which r1 to r5 have no value."""
         self.emit(instruction)
         if self._state is not None:
             self._state.call(caller(), returns)
 
-    def emit_exit(self, note: str) -> None:
-        """Appends the end of the program or function; r0 is its result."""
+    def _emit_exit(self, note: str) -> None:
+        """Append the end of the program or function, whose result is in r0."""
         self.emit(Instruction(isa.JMP | isa.EXIT, note=note), [Register(0)])
         self._state = None
 
@@ -88,13 +88,13 @@ class Emitter:
         if self._state is None or register.number in self._state.live:
             return
         call = self._state.lost.get(register.number)
-        reason = f"clobbered by the call at {place(call)}" if call else "nothing wrote it on every way here"
+        reason = f"clobbered by the call at {place(call)}" if call else "not every path here writes it"
         raise AssembleError(f"{register!r} has no value ({reason})", where)
 
     # Labels and functions
 
     def label(self, name: str) -> None:
-        """Names this place. What registers hold here is what they hold on every way that leads here."""
+        """Place the label `name` here. A register has a value here if it has one on every path that leads here."""
         where = caller()
         if name in self._labels:
             raise AssembleError(f"the label {name} is already at {place(self._labels[name].where)}", where)
@@ -107,13 +107,13 @@ class Emitter:
         self._labels[name] = _Label(len(self._code), len(self._functions), where)
 
     def unique(self, prefix: str) -> str:
-        """A name for a label that no other has, for macros that are used more than once."""
+        """A name that no other label has, for a macro that is used more than once."""
         number = self._unique.get(prefix, 0) + 1
         self._unique[prefix] = number
         return f"{prefix}.{number}"
 
     def function(self, name: str, args: int = 5) -> None:
-        """Starts a function of the program, with `args` arguments in r1 and on and a stack of its own (4.16)."""
+        """Begin a function of the program, with `args` arguments in r1 and on and a stack of its own (4.16)."""
         where = caller()
         if self._state is not None:
             raise AssembleError(f"the code before the function {name} runs into it: it needs an exit", where)
@@ -127,9 +127,9 @@ class Emitter:
     # The stack
 
     def slot(self, name: str, type: SlotType) -> Slot:
-        """The place of that name on the stack of the function, made when first asked for; aligned to 8 bytes.
+        """The slot `name` on the stack of the function, aligned to 8 bytes. It is made when it is first asked for.
 
-        Raises AssembleError if it has another type already, and if the 512 bytes of the stack are used up.
+        Raises AssembleError if it was made with another type, and if the 512 bytes of the stack are used up.
         """
         element, count = type if isinstance(type, tuple) else (type, 0)
         old = self._slots.get(name)
@@ -148,11 +148,11 @@ class Emitter:
 
     @property
     def stack(self) -> List[Slot]:
-        """What lies on the stack of the function so far."""
+        """The slots on the stack of the function so far."""
         return list(self._slots.values())
 
-    def memory(self, operand: Place, sizes: Sequence[int] = (1, 2, 4, 8)) -> Mem:
-        """An operand that a load or store can take. Raises AssembleError for what is too large, far or misaligned."""
+    def _memory(self, operand: Place, sizes: Sequence[int] = (1, 2, 4, 8)) -> Mem:
+        """The operand of a load or store. Raises AssembleError if it is too large, too far away or misaligned."""
         mem = operand.mem if isinstance(operand, Slot) else operand
         if not mem.scalar:
             raise AssembleError(f"{mem!r} are not one integer: choose a field or an element")
@@ -170,7 +170,7 @@ class Emitter:
     # The end
 
     def program(self) -> ProgramSpec:
-        """The finished program, jumps and calls resolved. Raises AssembleError for labels that are missing or far."""
+        """The finished program, jumps and calls resolved. Raises AssembleError for a label missing or too far away."""
         if self._state is not None:
             raise AssembleError("the program runs off its end: it needs an exit")
         starts, slot = [], 0
@@ -184,7 +184,7 @@ class Emitter:
         return ProgramSpec(self.name, self.kind, tuple(self._code), self.license)
 
     def _link(self, index: int, instruction: Instruction, starts: List[int]) -> None:
-        """Sets the distance of a jump or a function, which nothing that is appended later changes."""
+        """Set the distance of a jump or function, which nothing that is appended later changes."""
         if not instruction.goto and not instruction.takes_function:
             return
         name = str(instruction.goto or instruction.call)
@@ -207,7 +207,7 @@ class Emitter:
         return sum(1 for start, _ in self._functions if start <= index)
 
     def _check_reachable(self) -> None:
-        """Raises AssembleError for code that nothing leads to, which the verifier refuses ("unreachable insn")."""
+        """Refuse code that nothing leads to, as the verifier does ("unreachable insn")."""
         code, seen = self._code, bytearray(len(self._code))
         todo = [0]
         while todo:

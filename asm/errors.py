@@ -1,8 +1,8 @@
 """The errors of this package, and the line of the caller that each of them blames.
 
-Everything wrong with a program is wrong on some line outside this package: a mnemonic called with a register that
-has no value, a label that nobody placed. The errors carry that line, and instructions remember it too (`caller`), so
-that a listing or the verifier's complaint can be read back to the Python that emitted the instruction.
+What is wrong with a program is wrong on some line outside this package: a mnemonic is called with a register that has
+no value, a label is never placed. The errors carry that line. Instructions remember it too (`caller`), so that a
+listing or the verifier's message can be traced back to the Python that emitted the instruction.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import sys
 from typing import Optional, Tuple
 
 Where = Tuple[str, int]
-"""A file, as its folder and name, and a line in it."""
+"""A line: the file, as the name of its folder and its own, and the number."""
 
 _PACKAGE = __name__.rpartition(".")[0]
 _WITHIN = _PACKAGE + "."
 
 
 class AsmError(ValueError):
-    """Anything this package refuses."""
+    """The base of all errors that this package raises."""
 
 
 class LayoutError(AsmError):
-    """A record that C would lay out differently from how it is written, or values that do not fit it."""
+    """A record that C would lay out differently from how it is declared, or values that do not fit its fields."""
 
 
 class DecodeError(AsmError):
@@ -32,7 +32,7 @@ class DecodeError(AsmError):
 
 
 class EncodeError(AsmError):
-    """A program that cannot be written as bytes: a field out of range, a map without a descriptor."""
+    """A program that has no encoding: a field is out of range, or a map has no descriptor."""
 
 
 class AssembleError(AsmError):
@@ -44,7 +44,7 @@ class AssembleError(AsmError):
 
 
 def caller() -> Where:
-    """The innermost line on the stack that is not in this package."""
+    """The line outside this package that made the call: the innermost such frame on the stack."""
     frame = sys._getframe(2)  # whoever asks is in this package
     while frame.f_back is not None:
         name = frame.f_globals.get("__name__", "")
@@ -56,11 +56,11 @@ def caller() -> Where:
 
 @functools.lru_cache(maxsize=None)
 def _short(path: str) -> str:
-    """The folder and the name, not the whole path: listings must not depend on where a checkout lies."""
+    """The folder and the name instead of the whole path: listings must not depend on where a checkout lies."""
     folder, name = os.path.split(path)
     return os.path.join(os.path.basename(folder), name)
 
 
 def place(where: Optional[Where]) -> str:
-    """`programs/read.py:31`"""
+    """The line as text: `programs/read.py:31`."""
     return f"{where[0]}:{where[1]}" if where else "an unknown line"

@@ -1,7 +1,7 @@
-"""One instruction, and its form as bytes.
+"""One instruction, and its encoding.
 
 A wide instruction (LD_IMM64) is one `Instruction` that takes two slots of 8 bytes, so lists of instructions have no
-holes; `slots` is the one place that counts in slots, as jumps and the verifier do.
+gaps. Jumps and the verifier count slots, which `slots` adds up.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _U64 = (1 << 64) - 1
 
 @dataclass(frozen=True)
 class Instruction:
-    """An instruction as the kernel gets it (`op` to `imm`), and what it was before linking.
+    """An instruction as the kernel takes it (`op` to `imm`), and what it was written as.
 
-    `imm` is signed and of 32 bits, but for LD_IMM64, where it is unsigned and of 64 bits: the low half is that of the
-    first slot, the high half that of the second.
+    `imm` is a signed number of 32 bits, except for LD_IMM64, where it is an unsigned one of 64: the lower half is in
+    the first slot, the upper half in the second.
     """
 
     op: int
@@ -34,12 +34,13 @@ class Instruction:
     off: int = 0
     imm: int = 0
     goto: Optional[str] = None
-    """The label that a jump goes to."""
+    """The label that it jumps to."""
     map: Optional[MapSpec] = None
-    """The map whose descriptor `encode` puts in the low half of the immediate."""
+    """The map whose descriptor `encode` writes to the lower half of the immediate."""
     call: Optional[str] = None
-    """The helper, or the function of the same program."""
+    """The helper, the function of the same program or the function of the kernel that it calls."""
     note: str = ""
+    """A remark for the reader of a listing or of the verifier's log."""
     where: Optional[Where] = None
     """The line that emitted it."""
     mem: Optional[Mem] = field(default=None, compare=False, repr=False)
@@ -49,45 +50,45 @@ class Instruction:
 
     @property
     def wide(self) -> bool:
-        """Whether it takes two slots."""
+        """Whether it takes two slots: LD_IMM64."""
         return self.op == isa.LD_IMM64
 
     @property
     def width(self) -> int:
-        """In slots of 8 bytes."""
+        """The number of slots of 8 bytes that it takes."""
         return 2 if self.wide else 1
 
     @property
     def is_function_call(self) -> bool:
-        """Whether it calls a function of the same program, not a helper of the kernel."""
+        """Whether it calls a function of the same program (not a helper)."""
         return self.op == isa.JMP | isa.CALL and self.src == isa.PSEUDO_CALL
 
     @property
     def is_kernel_call(self) -> bool:
-        """Whether it calls a function that the kernel offers by its BTF id, not by the number of a helper."""
+        """Whether it calls a function of the kernel by its BTF id (not a helper by its number)."""
         return self.op == isa.JMP | isa.CALL and self.src == isa.PSEUDO_KERNEL_CALL
 
     @property
     def is_jump(self) -> bool:
-        """Whether `off` is a distance: every jump but calls and exits."""
+        """Whether it is a jump, conditional or not. Calls and exits are none."""
         return self.op & 7 in (isa.JMP, isa.JMP32) and self.op & 0xF0 not in (isa.CALL, isa.EXIT)
 
     @property
     def takes_function(self) -> bool:
-        """Whether `imm` is the distance to a function."""
+        """Whether `imm` is the distance to a function of the same program, to call it or to take its address."""
         return self.is_function_call or (self.wide and self.src == isa.PSEUDO_FUNC)
 
     @property
     def distance(self) -> int:
-        """How many slots after the next one a jump goes, or a function begins (as if this instruction had one slot)."""
+        """How many slots a jump's target, or a function's start, lies beyond the slot after this one."""
         if self.takes_function:
             return (self.imm & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
         return self.imm if self.op == isa.JMP32 | isa.JA else self.off
 
     def encode(self, fds: Optional[Mapping[str, int]] = None) -> bytes:
-        """8 bytes, or 16. `fds` are the descriptors of maps by name.
+        """The 8 or 16 bytes of the instruction, little-endian; `fds` gives the descriptors of maps by name.
 
-        Raises EncodeError for a map that is not in `fds` and for a value out of range.
+        Raises EncodeError for a map that is not in `fds`, and for a value that is out of range.
         """
         imm = self.imm
         if self.map is not None:
@@ -107,7 +108,7 @@ class Instruction:
 
 
 def slots(instructions: Iterable[Instruction]) -> Iterator[Tuple[int, Instruction]]:
-    """Each instruction with the number of its first slot."""
+    """Pairs of the number of the first slot and the instruction."""
     slot = 0
     for instruction in instructions:
         yield slot, instruction
@@ -115,10 +116,10 @@ def slots(instructions: Iterable[Instruction]) -> Iterator[Tuple[int, Instructio
 
 
 def decode(code: bytes) -> List[Instruction]:
-    """The instructions of a program's bytes, as `Instruction.encode` or any other assembler wrote them.
+    """The instructions that a program's bytes encode, whichever assembler wrote them. Unknown opcodes are kept.
 
-    Raises DecodeError for a length that is no multiple of 8, for registers beyond r10, and for a wide instruction
-    that is cut off or whose second slot holds more than an immediate. An opcode may be unknown.
+    Raises DecodeError for a length that is not a multiple of 8, for registers beyond r10, and for a wide instruction
+    that is cut off or whose second slot holds more than an immediate.
     """
     if len(code) % isa.SLOT_BYTES:
         raise DecodeError(f"{len(code)} bytes are not a whole number of instructions of 8 bytes")

@@ -29,15 +29,16 @@ SIZE_BYTES: Dict[int, int] = {bits: size for size, bits in SIZE_BITS.items()}
 IMM, ABS, IND, MEM, MEMSX, ATOMIC = 0x00, 0x20, 0x40, 0x60, 0x80, 0xC0
 
 LD_IMM64 = LD | IMM | DW
-"""The one instruction of two slots: a 64-bit immediate, or a map, a map's value or a function."""
+"""The only instruction of two slots. It loads a 64-bit immediate, or refers to a map, a map's value or a function."""
 
-# What the immediate of LD_IMM64 means, its src field.
+# The src field of LD_IMM64 says what its immediate refers to.
 PSEUDO_MAP_FD, PSEUDO_MAP_VALUE, PSEUDO_FUNC = 1, 2, 4
 
 PSEUDO_CALL, PSEUDO_KERNEL_CALL = 1, 2
-"""The src field of a CALL whose immediate is a distance to a function of the same program, not a helper."""
+"""The src field of a CALL of a function of the same program (the immediate is the distance) or of the kernel (its BTF
+id); 0 is a helper."""
 
-# What an ATOMIC does, its immediate. ADD, OR, AND and XOR are those of arithmetic, with or without FETCH.
+# The immediate of an ATOMIC says what it does: ADD, OR, AND and XOR of arithmetic, with or without FETCH, or these.
 FETCH = 0x01
 XCHG = 0xE0 | FETCH
 CMPXCHG = 0xF0 | FETCH

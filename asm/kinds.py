@@ -6,7 +6,7 @@ import enum
 
 
 class MapType(enum.IntEnum):
-    """What a map is: BPF_MAP_TYPE_*."""
+    """Kinds of maps: BPF_MAP_TYPE_*."""
 
     HASH = 1
     ARRAY = 2
@@ -44,7 +44,7 @@ class MapType(enum.IntEnum):
 
 
 class ProgramType(enum.IntEnum):
-    """What a program may be attached to, and so which context and helpers it has: BPF_PROG_TYPE_*."""
+    """Kinds of programs: BPF_PROG_TYPE_*. The kind decides where a program attaches, its context and its helpers."""
 
     SOCKET_FILTER = 1
     KPROBE = 2

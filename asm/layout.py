@@ -7,8 +7,8 @@
         sizes = field(U64, 65)
 
 `r0[Totals.bytes]` is then a memory operand, and `Totals.unpack(value)` the record as Python values. Fields lie where
-C would put them, little-endian. Padding has to be written down (`pad = field(U32)`): bytes that nobody names are
-bytes that nobody clears, and a map key with garbage in it finds nothing.
+C would put them, little-endian. Padding has to be declared (`pad = field(U32)`): bytes without a name are never
+cleared, and a map key with garbage in it finds nothing.
 
 Words that hold something else in another phase are declared with `overlay`, as a union in C would:
 
@@ -39,7 +39,7 @@ class Scalar:
 
     @property
     def code(self) -> str:
-        """The format character of the `struct` module."""
+        """The format character, for the `struct` module."""
         code = {1: "b", 2: "h", 4: "i", 8: "q"}[self.size]
         return code if self.signed else code.upper()
 
@@ -52,12 +52,12 @@ S32 = Scalar("s32", 4, True)
 S64 = Scalar("s64", 8, True)
 
 DataType = Union[Scalar, Type["Layout"]]
-"""What a field, a map's key or value, or a stack slot can be."""
+"""The type of a field, of a map's key or value, or of a stack slot."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """A place in a record. `size` is that of one element, `total` that of the whole array."""
+    """A field of a record: its type, and where it lies. `field` and `overlay` declare it."""
 
     name: str
     type: DataType
@@ -73,20 +73,22 @@ class Field:
 
     @property
     def size(self) -> int:
+        """The size in bytes, of one element if it is an array."""
         return self.type.size
 
     @property
     def total(self) -> int:
+        """The size in bytes, of all elements if it is an array."""
         return self.size * self.count
 
     @property
     def is_scalar(self) -> bool:
-        """Whether it is a single integer, which one load can read."""
+        """Whether it is a single integer, which a load can read."""
         return not self.array and isinstance(self.type, Scalar)
 
     @property
     def items(self) -> int:
-        """How many values the field makes in the flat tuple."""
+        """The number of values that the field takes in the flat tuple."""
         if self.is_bytes:
             return 1
         inner = 1 if isinstance(self.type, Scalar) else sum(place.items for place in self.type.fields.values())
@@ -94,7 +96,7 @@ class Field:
 
     @property
     def is_bytes(self) -> bool:
-        """Whether it unpacks as a bytes object: an array of u8 is text or an address far more often than numbers."""
+        """Whether it unpacks to a bytes object: arrays of u8, which are text or addresses more often than numbers."""
         return self.array and self.type == U8
 
     def __getitem__(self, key: Union[int, Field]) -> Field:
@@ -117,7 +119,7 @@ class Field:
         )
 
     def sub(self, inner: Field) -> Field:
-        """The field `inner` of the record nested here. Raises LayoutError if this is no such record."""
+        """The field `inner` of the record that this field holds. Raises LayoutError if there is no such field."""
         if isinstance(self.type, Scalar):
             raise LayoutError(f"{self.name} is a {self.type.name}, not a record with a field {inner.name}")
         if self.array:
@@ -135,7 +137,7 @@ class Field:
 
     @property
     def code(self) -> str:
-        """The format of the field for the `struct` module."""
+        """The format of the field, for the `struct` module."""
         if self.is_bytes:
             return f"{self.count}s"
         if not isinstance(self.type, Scalar):
@@ -144,7 +146,7 @@ class Field:
 
 
 def field(type: DataType, count: int = 0) -> Field:
-    """Declares a field of a `Layout`: one `type`, or with `count` an array of so many."""
+    """Declares a field of a `Layout`: one value of `type`, or an array of `count` of them."""
     if count < 0:
         raise LayoutError(f"an array of {count} elements")
     return Field("", type, count=count or 1, array=count > 0)
@@ -165,19 +167,20 @@ def _alignment(type: DataType) -> int:
 
 
 class Layout:
-    """The base of records. A subclass names its fields with `field` and `overlay`; it is never instantiated.
+    """The base of records. A subclass declares its fields with `field` and `overlay`; it is never instantiated.
 
     Raises LayoutError where C would pad, where a field takes the name of one of the attributes below, and for an
     overlay that begins with no field of this record, is not aligned, or reaches beyond the record's end.
     """
 
     size: ClassVar[int]
-    """In bytes."""
+    """The size in bytes."""
     fields: ClassVar[Dict[str, Field]]
-    """By name, in their order, without overlays."""
+    """The fields by name, in the order of their declaration, without overlays."""
     overlays: ClassVar[Dict[str, Field]]
+    """The overlays by name."""
     struct: ClassVar[struct.Struct]
-    """Little-endian, without padding: for loops over many records, where `unpack` would be too slow."""
+    """The record for the `struct` module, for loops over so many records that `unpack` would be too slow."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -193,7 +196,7 @@ class Layout:
         for name, raw in declared.items():
             if offset % _alignment(raw.type):
                 raise LayoutError(
-                    f"{cls.__name__}.{name} would lie at offset {offset}, which is no multiple of "
+                    f"{cls.__name__}.{name} would lie at offset {offset}, which is not a multiple of "
                     f"{_alignment(raw.type)}: insert a pad field before it"
                 )
             placed = replace(raw, name=name, offset=offset, index=index, record=cls.__name__)
@@ -203,7 +206,7 @@ class Layout:
             index += placed.items
         if offset % _alignment(cls):
             raise LayoutError(
-                f"{cls.__name__} has {offset} bytes, which is no multiple of {_alignment(cls)}: "
+                f"{cls.__name__} has {offset} bytes, which is not a multiple of {_alignment(cls)}: "
                 f"insert a pad field after {name}"
             )
         cls.size = offset
@@ -216,7 +219,7 @@ class Layout:
 
     @classmethod
     def unpack(cls, data: Union[bytes, bytearray, memoryview]) -> Dict[str, Any]:
-        """The record as a dict: arrays as tuples, arrays of u8 as bytes, nested records as dicts.
+        """The values of a record by field: an array as a tuple, one of u8 as bytes, a nested record as a dict.
 
         Raises LayoutError if `data` is not exactly one record.
         """
@@ -226,9 +229,9 @@ class Layout:
 
     @classmethod
     def pack(cls, **values: Any) -> bytes:
-        """The record with these values, in the form that `unpack` gives; what is missing is 0.
+        """The bytes of a record with these values, in the form that `unpack` gives; a field without a value is 0.
 
-        Raises LayoutError for a field that does not exist and for a value that does not fit.
+        Raises LayoutError for a field that does not exist, and for a value that does not fit.
         """
         flat: List[Any] = []
         _flatten(cls, values, flat)
@@ -244,7 +247,7 @@ def _lay_over(layout: Type[Layout], declared: Mapping[str, Field], name: str, ra
     if on is None:
         raise LayoutError(f"{where} lies over a field that is not one of {layout.__name__}'s own")
     if on.offset % _alignment(raw.type):
-        raise LayoutError(f"{where} would lie at offset {on.offset}, which is no multiple of {_alignment(raw.type)}")
+        raise LayoutError(f"{where} would lie at offset {on.offset}, which is not a multiple of {_alignment(raw.type)}")
     if on.offset + raw.total > layout.size:
         raise LayoutError(f"{where} would end {on.offset + raw.total - layout.size} bytes behind the record")
     return replace(raw, name=name, offset=on.offset, over=None, record=layout.__name__)

@@ -1,4 +1,4 @@
-"""Specifications of maps: what a loader has to create, and what a program means by a map's name."""
+"""Specifications of maps: what a loader creates, and what programs refer to."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from asm.layout import DataType
 
 @dataclass(frozen=True)
 class MapSpec:
-    """A map, known by its name. `key` and `value` are None where the kind of map has none (a ring buffer).
+    """A map: its name, by which programs refer to it, and what creates it.
 
-    `flags` are the kernel's BPF_F_*; `inner` is the pattern of the maps in a map of maps.
+    `key` and `value` are None for kinds of maps that have none, such as a ring buffer. `flags` are the kernel's BPF_F_*
+    of map creation; `inner` is the specification that the maps in a map of maps share.
     """
 
     name: str
@@ -26,10 +27,10 @@ class MapSpec:
 
     @property
     def key_size(self) -> int:
-        """In bytes."""
+        """The size of a key in bytes."""
         return self.key.size if self.key is not None else 0
 
     @property
     def value_size(self) -> int:
-        """In bytes, of one value: a per-CPU map has one on each possible CPU."""
+        """The size of one value in bytes. A per-CPU map holds one for each possible CPU."""
         return self.value.size if self.value is not None else 0

@@ -24,21 +24,21 @@ class Memory(Emitter):
 
     def ldx(self, dst: Register, mem: Place, note: str = "") -> None:
         """Emit `dst = mem`, zero-extended to 64 bits."""
-        self._load(isa.MEM, dst, self.memory(mem), note)
+        self._load(isa.MEM, dst, self._memory(mem), note)
 
     def ldsx(self, dst: Register, mem: Place, note: str = "") -> None:
         """Emit `dst = mem`, the 1, 2 or 4 bytes of `mem` sign-extended to 64 bits (6.6)."""
-        self._load(isa.MEMSX, dst, self.memory(mem, (1, 2, 4)), note)
+        self._load(isa.MEMSX, dst, self._memory(mem, (1, 2, 4)), note)
 
     def stx(self, mem: Place, src: Register, note: str = "") -> None:
         """Emit `mem = src`, of whose lower bytes as many are stored as `mem` has."""
-        at = self.memory(mem)
+        at = self._memory(mem)
         op = isa.STX | isa.MEM | isa.SIZE_BITS[at.size]
         self.emit(Instruction(op, at.base.number, src.number, at.offset, note=note, mem=at), [at.base, src])
 
     def st(self, mem: Place, imm: int, note: str = "") -> None:
         """Emit `mem = imm`. Where `mem` has 8 bytes, the immediate is sign-extended from 32 bits."""
-        at = self.memory(mem)
+        at = self._memory(mem)
         bits = 8 * min(at.size, 4)
         highest = (1 << 31) - 1 if at.size == 8 else (1 << bits) - 1
         if not -(1 << (bits - 1)) <= imm <= highest:
@@ -117,7 +117,7 @@ class Memory(Emitter):
         self.emit(Instruction(op, dst.number, at.base.number, at.offset, note=note, mem=at), [at.base], dst)
 
     def _atomic(self, operation: int, mem: Place, src: Register, note: str) -> None:
-        at = self.memory(mem, (4, 8))
+        at = self._memory(mem, (4, 8))
         op = isa.STX | isa.ATOMIC | isa.SIZE_BITS[at.size]
         reads, writes = [at.base, src], src if operation & isa.FETCH else None
         if operation == isa.CMPXCHG:

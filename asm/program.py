@@ -1,4 +1,4 @@
-"""Specifications of programs: instructions that know their maps by name, until a loader binds them to descriptors."""
+"""Specifications of programs: instructions that refer to maps by name, which a loader binds to descriptors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from asm.requirements import Requirement, requirement
 
 @dataclass(frozen=True)
 class ProgramSpec:
-    """A program to load. Functions that it calls follow its main body in the same list of instructions."""
+    """A program to load. The functions that it calls follow its main body in the same list of instructions."""
 
     name: str
     kind: ProgramType
@@ -25,12 +25,12 @@ class ProgramSpec:
 
     @property
     def slots(self) -> int:
-        """Its length as the kernel counts it. Before 5.2 it may be 4096 at most (BPF_MAXINSNS)."""
+        """The length as the kernel counts it, in units of 8 bytes. Before 5.2 it is limited to 4096 (BPF_MAXINSNS)."""
         return sum(instruction.width for instruction in self.instructions)
 
     @property
     def maps(self) -> Dict[str, MapSpec]:
-        """The maps it uses, in the order of first use. Raises EncodeError if two different ones share a name."""
+        """The maps by name, in the order of first use. Raises EncodeError if two different maps share a name."""
         maps: Dict[str, MapSpec] = {}
         for instruction in self.instructions:
             used = instruction.map
@@ -49,23 +49,23 @@ class ProgramSpec:
         return sorted(starts.items())
 
     def encode(self, fds: Mapping[str, int]) -> bytes:
-        """The program as bytes, with the descriptors of its maps by name. Raises EncodeError for a missing one."""
+        """The program as bytes, given the descriptors of its maps by name. Raises EncodeError if one is missing."""
         return b"".join(instruction.encode(fds) for instruction in self.instructions)
 
     def requires(self) -> Requirement:
-        """The first kernel that has everything this program uses."""
+        """The first kernel that has everything this program uses, and why it is that one."""
         return requirement(self.kind, self.instructions)
 
     def listing(self, notes: bool = True, where: bool = False) -> str:
-        """The program as it is written in the source, for reviews; `where` adds the lines that emitted it.
+        """The program with names for operands, labels and helpers, for reviews; `where` adds the lines that emitted it.
 
-        `dis(program.instructions)` has it in the verifier's notation.
+        `dis(program.instructions)` shows it in the verifier's notation.
         """
         return listing(self.instructions, notes=notes, where=where)
 
     def tag(self) -> str:
-        """16 hex digits that change with the instructions, but not with the descriptors of maps.
+        """16 hexadecimal digits that identify the instructions, whatever the descriptors of the maps are.
 
-        From 6.18 on it is the tag that the kernel computes and bpftool prints; before, the kernel took SHA-1.
+        Since 6.18 this is the tag that the kernel computes and bpftool prints; earlier kernels use SHA-1.
         """
         return hashlib.sha256(self.encode(dict.fromkeys(self.maps, 0))).hexdigest()[:16]

@@ -1,10 +1,10 @@
 """Which kernel has what: the first release with each instruction, helper, kind of map and kind of program.
 
-This is a static check: a program for Linux 4.14 can be held against 4.14 on any machine. What the running kernel can
-do is for a loader to probe, since distributions port features back.
+The check is static: whether a program is fit for Linux 4.14 can be told on any machine. What the running kernel can do
+is for a loader to probe, since distributions port features back.
 
-Sources: the order of ids in include/uapi/linux/bpf.h, which only ever grows at its end, and the release that first
-contains the commit that added each; iovisor/bcc docs/kernel-versions.md lists most of those commits.
+Sources: the order of the ids in include/uapi/linux/bpf.h, which only grows at its end, and the first release with the
+commit that added each of them; docs/kernel-versions.md of iovisor/bcc lists most of these commits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Version = Tuple[int, int]
 
 
 class Helper(NamedTuple):
-    """A function of the kernel that programs call: its id, and the first kernel that has it."""
+    """A helper, that is a function of the kernel that programs call by number: its id, and the first kernel with it."""
 
     id: int
     since: Version
@@ -92,7 +92,7 @@ HELPERS: Dict[str, Helper] = {
         ((name, since) for since, names in _HELPERS.items() for name in names.split()), start=1
     )
 }
-"""By name, without the prefix bpf_."""
+"""The helpers by name, without the prefix bpf_."""
 
 VOID_HELPERS = frozenset(
     {
@@ -105,9 +105,9 @@ VOID_HELPERS = frozenset(
         "ringbuf_discard_dynptr",
     }
 )
-"""Those whose prototype returns RET_VOID: r0 has no value after them."""
+"""The helpers whose prototype says RET_VOID: r0 has no value after the call."""
 
-# Helpers that tracing programs got later than the kinds of programs they were made for.
+# Helpers that came to tracing programs later than to the kind of programs that they were made for.
 _TRACING = frozenset(
     {
         ProgramType.KPROBE,
@@ -158,6 +158,7 @@ MAP_TYPES: Dict[MapType, Version] = {
     MapType.CGRP_STORAGE: (6, 2),
     MapType.ARENA: (6, 9),
 }
+"""The first kernel with each kind of map."""
 
 # BPF_F_* of map creation, by bit.
 _MAP_FLAGS: Dict[int, Tuple[str, Version]] = {
@@ -208,6 +209,7 @@ PROGRAM_TYPES: Dict[ProgramType, Version] = {
     ProgramType.SYSCALL: (5, 14),
     ProgramType.NETFILTER: (6, 4),
 }
+"""The first kernel with each kind of program."""
 
 # The extended instruction set with the bpf(2) system call that loads it.
 _FIRST: Version = (3, 18)
@@ -215,7 +217,7 @@ _FIRST: Version = (3, 18)
 
 @dataclass(frozen=True)
 class Reason:
-    """One thing that a program uses, the first kernel that has it, and the line that used it first."""
+    """Something that a program uses, the first kernel with it, and the line that uses it first."""
 
     since: Version
     what: str
@@ -228,7 +230,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Requirement:
-    """The first kernel that has everything a program uses, and why: `reasons` are sorted, the newest first."""
+    """The first kernel that has everything a program uses, and why: `reasons`, the newest first."""
 
     version: Version
     reasons: List[Reason]
@@ -239,7 +241,7 @@ class Requirement:
 
 
 def requirement(kind: ProgramType, instructions: Iterable[Instruction]) -> Requirement:
-    """What a program of this kind with these instructions requires."""
+    """The first kernel for a program of this kind with these instructions, with the reasons."""
     reasons = {"": Reason(PROGRAM_TYPES[kind], f"program type {kind.name}")}
     length = 0
     for slot, instruction in slots(instructions):
@@ -254,7 +256,7 @@ def requirement(kind: ProgramType, instructions: Iterable[Instruction]) -> Requi
 
 
 def _uses(kind: ProgramType, instruction: Instruction) -> Iterator[Tuple[Version, str]]:
-    """What one instruction requires, with the names for a reader."""
+    """What one instruction needs: first kernels, each with a name for what is needed."""
     yield opcode(instruction)
     if instruction.is_jump and instruction.distance < 0:
         # 2589726d12a1 ("bpf: introduce bounded loops")
@@ -274,7 +276,7 @@ def _uses(kind: ProgramType, instruction: Instruction) -> Iterator[Tuple[Version
 
 
 def opcode(i: Instruction) -> Tuple[Version, str]:
-    """The first kernel with an instruction, and what to call it."""
+    """The first kernel with an instruction, and a name for it. Helpers and maps are not considered."""
     kind, operation = i.op & 7, i.op & 0xF0
     if kind in (isa.ALU, isa.ALU64):
         return _alu(i, kind, operation)

@@ -72,7 +72,7 @@ def refused(a: Assembler, mistake: Mistake, message: str) -> None:
 
 
 def test_a_register_that_nothing_wrote_is_refused(a: Assembler) -> None:
-    never = "has no value (nothing wrote it on every way here)"
+    never = "has no value (not every path here writes it)"
     refused(a, lambda a: a.mov(r6, r3), f"r3 {never}")
     refused(a, lambda a: a.add(r6, 1), f"r6 {never}")
     refused(a, lambda a: a.ldx(r6, r7[0]), f"r7 {never}")
@@ -112,7 +112,7 @@ def test_at_a_label_only_what_every_way_wrote_has_a_value(a: Assembler) -> None:
     a.mov(r0, 1)
     a.label("both")
     a.mov(r2, r6)
-    refused(a, lambda a: a.mov(r2, r7), "r7 has no value (nothing wrote it on every way here)")
+    refused(a, lambda a: a.mov(r2, r7), "r7 has no value (not every path here writes it)")
 
 
 def test_after_a_jump_only_the_jumps_to_a_label_count(a: Assembler) -> None:
@@ -121,7 +121,7 @@ def test_after_a_jump_only_the_jumps_to_a_label_count(a: Assembler) -> None:
     a.mov(r6, 1)
     a.ja("end")
     a.label("else")
-    refused(a, lambda a: a.mov(r2, r6), "r6 has no value (nothing wrote it on every way here)")
+    refused(a, lambda a: a.mov(r2, r6), "r6 has no value (not every path here writes it)")
     a.mov(r6, 2)
     a.label("end")
     a.mov(r0, r6)
@@ -137,7 +137,7 @@ def test_the_frame_pointer_is_read_only(a: Assembler) -> None:
 
 def test_code_that_nothing_reaches_is_refused(a: Assembler) -> None:
     a.ret(0)
-    unreached = "nothing gets here: the line before jumps away or exits, and there is no label"
+    unreached = "nothing leads here: the line before jumps away or exits, and there is no label"
     refused(a, lambda a: a.mov(r0, 1), unreached)
     a.label("unused")
     unreached_line = line() + 1
@@ -254,8 +254,8 @@ def test_a_function_has_no_registers_but_its_arguments(a: Assembler) -> None:
     a.ret(0)
     a.function("callee", args=2)
     a.mov(r0, r2)
-    refused(a, lambda a: a.mov(r0, r3), "r3 has no value (nothing wrote it on every way here)")
-    refused(a, lambda a: a.mov(r0, r6), "r6 has no value (nothing wrote it on every way here)")
+    refused(a, lambda a: a.mov(r0, r3), "r3 has no value (not every path here writes it)")
+    refused(a, lambda a: a.mov(r0, r6), "r6 has no value (not every path here writes it)")
     refused(a, lambda a: a.function("next"), "the code before the function next runs into it: it needs an exit")
 
 

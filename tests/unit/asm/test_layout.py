@@ -163,7 +163,7 @@ def test_an_overlay_must_lie_within_its_record() -> None:
     with pytest.raises(LayoutError, match=r"X\.over lies over a field that is not one of X's own"):
         type("X", (Layout,), {"word": field(U64), "over": overlay(U64, elsewhere)})
     low, high, narrow = field(U32), field(U32), field(U64)
-    with pytest.raises(LayoutError, match=r"X\.over would lie at offset 4, which is no multiple of 8"):
+    with pytest.raises(LayoutError, match=r"X\.over would lie at offset 4, which is not a multiple of 8"):
         type("X", (Layout,), {"low": low, "high": high, "over": overlay(U64, high)})
     with pytest.raises(LayoutError, match=r"X\.over would end 8 bytes behind the record"):
         type("X", (Layout,), {"word": narrow, "over": overlay(U64, narrow, 2)})
