@@ -59,6 +59,7 @@ def test_runs_away_from_the_checkout(archives: List[Path], tmp_path: Path) -> No
     assert run(archives[0], "run", "--help", cwd=tmp_path).returncode == 0
 
 
+@pytest.mark.slow
 @needs.root
 def test_traces(archives: List[Path], tmp_path: Path) -> None:
     done = run(sys.executable, "-I", "-S", archives[0], "run", "-q", "-o", "out", "--", "true", cwd=tmp_path)

@@ -36,6 +36,7 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("--complete",), ("--complete", "-n", "1")])
 def test_what_is_missing_is_told_and_fails_a_complete_run(place: Path, options: Sequence[str]) -> None:
     for name, text in LACKING.items():
@@ -45,6 +46,7 @@ def test_what_is_missing_is_told_and_fails_a_complete_run(place: Path, options: 
     assert done.returncode == (1 if options else 0)
 
 
+@pytest.mark.slow
 def test_what_is_impossible_does_not(place: Path) -> None:
     done = run(place, "--complete")
     assert (done.returncode, "for want of" in done.stdout) == (0, False)

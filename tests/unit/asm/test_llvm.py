@@ -222,6 +222,7 @@ def emitted(form: Form, o: Operands) -> Instruction:
     return replace(instruction, off=o.off, goto=None) if instruction.goto else instruction
 
 
+@pytest.mark.slow
 @needs_llvm
 @settings(max_examples=50, deadline=None)
 @given(o=operands)

@@ -16,7 +16,6 @@ from programs.facts.catalogue import SYSTEM_CALLS, Kind
 from programs.facts.jumps import JUMPS, WALKS, Jump
 from programs.facts.kernel import FIELDS, MEMBERS, TYPED_MEMBERS, URING_MEMBERS, Options, Uring
 from tests.unit.programs.forms import (
-    FORMS,
     GOLDEN_SETS,
     NEWEST,
     OFFSETS,
@@ -30,10 +29,9 @@ from tests.unit.programs.forms import (
     built,
     built_as,
     encoded,
+    every_form,
     rings,
 )
-
-every_form = pytest.mark.parametrize("form", FORMS, ids=str)
 
 
 def test_the_same_facts_give_the_same_bytes() -> None:
@@ -264,6 +262,7 @@ def test_spares_stand_behind_each_program_on_an_event_of_io_uring() -> None:
     assert all(len(encoded(p)) <= 4096 * 8 for p in made.programs.values())
 
 
+@pytest.mark.slow
 def test_a_program_that_can_be_preempted_runs_on_its_thread_s_own_stack() -> None:
     """As one that can make a tail call does; else it may be one of the CPU's, which whoever preempts it shares."""
     kernel = replace(NEWEST, types={**TYPES, **URING_TYPES}, uring=URING, spares=3)

@@ -14,7 +14,7 @@ import pytest
 
 from asm import U64, Assembler, Layout, ProgramSpec, ProgramType, field, r0, r1
 from tests.unit.programs import table
-from tests.unit.programs.forms import FORMS, GOLDEN_SETS, NEWEST, OLDEST, Form, built_as
+from tests.unit.programs.forms import FORMS, GOLDEN_SETS, NEWEST, OLDEST, Form, built_as, every_form
 from tests.unit.programs.idioms import IDIOMS, listing_of
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -150,7 +150,7 @@ def test_the_programs_of_a_set_are_those_of_the_table(
     no_changes(table.changes(pinned[0].get(name, {}), table.rows(GOLDEN_SETS[name])))
 
 
-@pytest.mark.parametrize("form", FORMS, ids=str)
+@every_form
 def test_the_programs_of_a_form_are_those_of_the_table(
     form: Form, pinned: Tuple[Dict[str, Dict[str, str]], Dict[Form, table.Tags]]
 ) -> None:

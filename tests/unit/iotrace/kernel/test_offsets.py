@@ -109,6 +109,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], cwd=str(ROOT), capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_tool_reads_an_image(tmp_path: Path) -> None:
     """An image with the running kernel's BTF says what that says."""
     target, output = str(needs.image(tmp_path)), str(tmp_path / "offsets.json")

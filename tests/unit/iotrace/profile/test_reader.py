@@ -107,6 +107,7 @@ def target(tmp_path: Path) -> Path:
     return tmp_path / "run.iotrace"
 
 
+@pytest.mark.slow
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
@@ -150,6 +151,7 @@ def test_several_profiles_add_up(tmp_path: Path) -> None:
         assert (file.opens, file.syscalls["pread64"].calls) == (2, 8)
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_files_stream(target: Path) -> None:
     program = (
         "import resource, sys; sys.path[:0] = sys.argv[2:]\n"
@@ -198,6 +200,7 @@ def room_for(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 1, 4096, 8192, 20_000, 200_000])
 def test_a_full_disk_leaves_the_old_profile_alone(target: Path, size: int) -> None:
     """Whenever it fills up: when the file is created, while it is being filled, when all that is left is written."""
@@ -210,6 +213,7 @@ def test_a_full_disk_leaves_the_old_profile_alone(target: Path, size: int) -> No
     assert os.listdir(target.parent) == [target.name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 4096, 200_000])
 def test_what_a_full_disk_has_spoilt_is_never_finished(target: Path, size: int) -> None:
     """Not even if there is room again by then: rows are missing, or there twice."""
@@ -385,6 +389,7 @@ def test_what_others_add_is_ignored(target: Path) -> None:
     read_all(target)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, TOP), st.binary(min_size=1, max_size=8)), min_size=1, max_size=6), maybe)
 def test_random_damage_never_escapes_as_another_error(target: Path, patches: Any, cut: Any) -> None:

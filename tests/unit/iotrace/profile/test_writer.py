@@ -55,6 +55,7 @@ def stored(path: Path, *parts: Tuple[FileStats, Edges]) -> List[FileStats]:
         return list(reader.files())
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(events, min_size=1, max_size=4), st.randoms())
 def test_wherever_a_history_is_cut_its_parts_are_the_whole(

@@ -200,6 +200,7 @@ HAPPENINGS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(HAPPENINGS)
 def test_what_is_forgotten_comes_to_the_same(tmp_path: Path, happenings: List[Tuple[str, bytes, bytes]]) -> None:

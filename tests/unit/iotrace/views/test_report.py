@@ -271,6 +271,7 @@ def test_the_header_is_there_before_the_files_are_read(path: Path) -> None:
     assert seen[0] == out.getvalue().split("\n\n", 1)[0] + "\n\n"
 
 
+@pytest.mark.slow
 def test_all_lines_of_many_files_stream(tmp_path: Path) -> None:
     """Sorted by SQLite, in a process whose memory does not grow with them."""
     program = (
