@@ -5,11 +5,12 @@ from __future__ import annotations
 from asm import U64, ProgramSpec, r0, r1, r3, r7, r8
 from programs.calls.copies import enter_copy
 from programs.counting import counters
+from programs.counting.runs import end_runs
 from programs.facts.catalogue import BY_NAME, Kind
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
 from programs.facts.records import FILE_DELETED, FILE_MAPPED, Call, FileState, Lost, OpenFile, OpenKey
-from programs.files.identify import SCRATCH_ENTER, SCRATCH_EXIT, end_runs, find_open, identify, send_name
+from programs.files.identify import SCRATCH_ENTER, SCRATCH_EXIT, find_open, identify, send_name
 from programs.way.body import Body, low
 from programs.way.descriptors import resolve
 from programs.way.exit import begin_exit

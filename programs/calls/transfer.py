@@ -6,8 +6,9 @@ The system calls that transfer data differ in where their arguments are. A prolo
 
 from __future__ import annotations
 
-from asm import Field, r0, r1, r2, r3, r4
-from programs.counting import counters
+from asm import Field, r0, r1, r2, r3
+from programs.counting import counters, results
+from programs.counting.runs import extend_at_offset, extend_at_position
 from programs.facts.catalogue import OPERATIONS, READ, WRITE, Position
 from programs.facts.kernel import O_APPEND, RWF_APPEND, RWF_DSYNC, RWF_SYNC
 from programs.facts.records import Call, Lost, OpenFile, Signature
@@ -86,7 +87,7 @@ def account_transfer(b: Body, *, after: int, file: Field = Call.file) -> None:
     _leave_flight(b)
     a.ldx(r1, OPEN_FILE[OpenFile.id])
     a.stx(CALL[Call.id], r1)
-    counters.transfer_result(b, "full")
+    results.transfer_result(b, "full")
     a.ja("name")
     a.label("full")
     b.lost(Lost.calls)
@@ -180,28 +181,12 @@ def _at_position(b: Body) -> None:
     a.label("in_place")
     a.ldx(r1, CALL[Call.direction])
     a.jne(r1, READ, "write_at_position")
-    _extend_at_position(b, READ)
+    extend_at_position(b, READ)
     a.ja("position_done")
     a.label("write_at_position")
-    _extend_at_position(b, WRITE)
+    extend_at_position(b, WRITE)
     a.label("position_done")
     a.xadd(OPEN_FILE[OpenFile.pos], RESULT)
-
-
-def _extend_at_position(b: Body, direction: int) -> None:
-    a = b.a
-    new, done = a.unique("new_run"), a.unique("extended")
-    a.ldx(r1, OPEN_FILE[OpenFile.gap[direction]])
-    a.jne(r1, 0, new)
-    a.xadd(OPEN_FILE[OpenFile.run[direction]], RESULT)
-    a.ja(done)
-    a.label(new)
-    b.swap(OPEN_FILE[OpenFile.run[direction]], RESULT, r2)
-    a.stx(CALL[Call.broken], r2)
-    a.neg(r1)
-    a.xadd(OPEN_FILE[OpenFile.gap[direction]], r1)
-    a.label(done)
-    a.xadd(OPEN_FILE[OpenFile.gap[1 - direction]], RESULT)
 
 
 def _at_offset(b: Body) -> None:
@@ -215,29 +200,6 @@ def _at_offset(b: Body) -> None:
     a.label("write_at_offset")
     extend_at_offset(b, WRITE)
     a.label("offset_done")
-
-
-def extend_at_offset(b: Body, direction: int) -> None:
-    """A transfer of RESULT bytes at offset r1 into the run of OPEN_FILE; Call.broken = the run that it ended."""
-    a = b.a
-    new, done = a.unique("new_run"), a.unique("extended")
-    a.ldx(r2, OPEN_FILE[OpenFile.pos])
-    a.ldx(r3, OPEN_FILE[OpenFile.gap[direction]])
-    a.mov(r4, r2)
-    a.sub(r4, r3, "where the last one ended")
-    a.jne(r4, r1, new)
-    a.xadd(OPEN_FILE[OpenFile.run[direction]], RESULT)
-    a.mov(r4, RESULT)
-    a.neg(r4)
-    a.xadd(OPEN_FILE[OpenFile.gap[direction]], r4)
-    a.ja(done)
-    a.label(new)
-    a.sub(r2, r1)
-    a.sub(r2, RESULT)
-    a.stx(OPEN_FILE[OpenFile.gap[direction]], r2, "pos - end")
-    b.swap(OPEN_FILE[OpenFile.run[direction]], RESULT, r2)
-    a.stx(CALL[Call.broken], r2)
-    a.label(done)
 
 
 def _leave_flight(b: Body) -> None:

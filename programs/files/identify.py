@@ -7,16 +7,13 @@ What is looked up here once per open costs the calls after it nothing.
 
 from __future__ import annotations
 
-from typing import Union
-
-from asm import U32, U64, Mem, Register, r0, r1, r2, r3, r7, r8
-from programs.facts.catalogue import READ, WRITE
+from asm import U32, U64, Register, r0, r1, r2, r3, r7, r8
+from programs.counting.runs import end_runs
 from programs.facts.jumps import WALKS
 from programs.facts.kernel import PSEUDO_FILE_SYSTEMS
 from programs.facts.records import (
     EVENT_NAMED,
     EVENT_RENAMED,
-    TALLY_READ_RUN,
     Call,
     FileId,
     FileKey,
@@ -34,26 +31,6 @@ S_IFMT, S_IFREG = 0o170000, 0o100000
 SCRATCH_ENTER, SCRATCH_EXIT = 0, 1
 O_TMPFILE = 0o20000000  # __O_TMPFILE, include/uapi/asm-generic/fcntl.h, the same on x86_64 and aarch64
 MNT_NS_INTERNAL = -22  # ERR_PTR(-EINVAL), fs/mount.h: memfd and other files no path leads to
-
-
-def record_run(b: Body, direction: Union[int, Mem]) -> None:
-    """Tallies the run of ``Call.broken`` bytes that has ended, if it had any, for the file of the OpenFile in r7."""
-    a, none = b.a, b.a.unique("no_run")
-    a.ldx(r2, CALL[Call.broken])
-    a.jeq(r2, 0, none)
-    b.bucket(r1, r2, r3)
-    a.mov(r3, r1)
-    b.tally(file=r7[OpenFile.id], op=None, kind=TALLY_READ_RUN, item=r3, beyond=direction)
-    a.label(none)
-
-
-def end_runs(b: Body) -> None:
-    """Records and clears both runs of the OpenFile in r7."""
-    for direction in (READ, WRITE):
-        b.a.mov(r1, 0)
-        b.swap(r7[OpenFile.run[direction]], r1, r2)
-        b.a.stx(CALL[Call.broken], r2)
-        record_run(b, direction)
 
 
 def read_file(b: Body, file: Register) -> None:

@@ -8,7 +8,8 @@ submitted. Runs and rewrites alone are accounted for at submission (`programs.re
 from __future__ import annotations
 
 from asm import Slot, r0, r1
-from programs.counting import counters
+from programs.counting import results
+from programs.counting.counters import Counters
 from programs.facts.records import RUN_BUCKETS, SYNC, Call, OpenFile, OpenKey, Pending
 from programs.requests import notes
 from programs.requests.runs import correct, extend_run
@@ -97,10 +98,10 @@ def account(b: Body, full: str, *, corrected: bool = True) -> None:
     a.jeq(r1, SYNC, sync)
     if not corrected:
         correct(b)
-    counters.transfer_result(b, full, submitted=True)
+    results.transfer_result(b, full, submitted=True)
     a.ja(done)
     a.label(sync)
-    counters.sync_result(b, full)
+    results.sync_result(b, full)
     a.label(done)
 
 
@@ -110,7 +111,7 @@ def complete_whole(b: Body, key: Slot, unknown: str, rare: str) -> None:
     Jumps to `rare` with nothing done if it did not, or is the first of its kind on its file.
     """
     a = b.a
-    op = counters.Operation(b, CALL[Call.id])
+    op = Counters(b, CALL[Call.id])
     a.jsle(RESULT, 0, rare)
     notes.find(b, key, unknown)
     a.ldx(r1, r0[Pending.requested])
@@ -126,7 +127,7 @@ def complete_whole(b: Body, key: Slot, unknown: str, rare: str) -> None:
     op.find_made(rare)
     claim(b, key, unknown)
     a.stx(CALL[Call.result], RESULT)
-    counters.whole_transfer(b, op)
+    results.whole_transfer(b, op)
 
 
 def take_back(b: Body, key: Slot, unknown: str) -> None:

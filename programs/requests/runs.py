@@ -8,8 +8,8 @@ request that was not accepted, take back what is missing.
 from __future__ import annotations
 
 from asm import U64, Slot, r0, r1, r2, r3, r4
-from programs.calls.transfer import extend_at_offset
-from programs.counting import counters
+from programs.counting import state
+from programs.counting.runs import extend_at_offset
 from programs.facts.catalogue import READ, WRITE
 from programs.facts.kernel import O_APPEND, RWF_APPEND
 from programs.facts.records import SYNC, TALLY_READ_RUN, Call, OpenFile, OpenKey
@@ -35,7 +35,7 @@ def extend_run(b: Body) -> None:
     a.label(write)
     _append(b)
     a.jsle(LENGTH, 0, done)
-    counters.write_submitted(b, Call.offset)
+    state.write_submitted(b, Call.offset)
     _extend(b, WRITE)
     a.label(done)
 
@@ -104,7 +104,7 @@ def correct(b: Body) -> None:
     a.jsgt(r1, 0, moved)
     a.ldx(r1, CALL[Call.direction])
     a.jeq(r1, READ, moved)
-    counters.write_taken_back(b)
+    state.write_taken_back(b)
     a.label(moved)
     _find_open_file(b, tell)
     write = a.unique("write_fell_short")

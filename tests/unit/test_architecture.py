@@ -42,8 +42,8 @@ ROOMS: Dict[str, Dict[str, str]] = {
     "programs": {
         "facts": "",
         "way": "facts",
-        "files": "facts way",
         "counting": "facts way",
+        "files": "counting facts way",
         "calls": "counting facts files way",
         "requests": "calls counting facts files way",
         "build": "calls facts files requests way",
@@ -86,7 +86,6 @@ REASON = "Long because"  # how the sentence begins, in the docstring of what is 
 # What has yet to be split; nothing is to be added.
 TO_SPLIT = """
     asm/mnemonics.py pybpf/calibration/calibrate.py
-    programs/counting/counters.py
     iotrace/tracing/collector.py:part iotrace/views/report.py
     tests/apps/strace.py tests/apps/test_arithmetic.py tests/kernel/test_session.py
     tests/unit/asm/test_llvm.py:forms tests/unit/programs/test_build.py

@@ -8,8 +8,8 @@ it went to the file position. Then the request itself has the file, and where th
 from __future__ import annotations
 
 from asm import U64, Slot, r0, r1, r2, r3
-from programs.calls.transfer import extend_at_offset
-from programs.counting import counters
+from programs.counting import counters, state
+from programs.counting.runs import extend_at_offset
 from programs.facts.catalogue import READ, WRITE
 from programs.facts.records import NOTE_SELECTS, SYNC, Call, Lost, OpenFile, OpenKey
 from programs.files.identify import SCRATCH_EXIT, find_open, identify, send_name
@@ -179,7 +179,7 @@ def _place(b: Body) -> None:
     extend_at_offset(b, READ)
     a.ja(done)
     a.label(write)
-    counters.write_submitted(b, Call.start)
+    state.write_submitted(b, Call.start)
     a.ldx(r1, CALL[Call.start])
     extend_at_offset(b, WRITE)
     a.label(done)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from asm import U64, Slot, r0, r1, r2
 from programs.calls.lifetime import mark_deleted
+from programs.counting.runs import end_runs
 from programs.facts.records import NOTE_LAST, Call, FileState, OpenFile, OpenKey, RingFile, RingKey
-from programs.files.identify import end_runs
 from programs.requests.uring.events import mark
 from programs.way.body import Body
 from programs.way.registers import CALL, FILE, OPEN_FILE

@@ -7,6 +7,7 @@ from typing import Callable, Dict, NamedTuple, Tuple
 from asm import U64, r0, r1, r2, r3, r4, r5, r6, r7, r8, r9
 from asm.listing import listing
 from programs.calls import transfer, vector
+from programs.counting.runs import extend_at_offset
 from programs.facts import maps
 from programs.facts.catalogue import READ
 from programs.facts.kernel import Kernel, Options
@@ -49,7 +50,7 @@ IDIOMS: Dict[str, Idiom] = {
     "bucket": Idiom(lambda b: b.bucket(r2, r3, r4)),
     "cell": Idiom(lambda b: b.cell(r2, r3, 65)),
     "copy": Idiom(lambda b: b.copy(r9[Call.inode], r8, 32, "file", "the inode")),
-    "extend_at_offset": Idiom(lambda b: transfer.extend_at_offset(b, READ)),
+    "extend_at_offset": Idiom(lambda b: extend_at_offset(b, READ)),
     "fresh": Idiom(lambda b: b.a.addr(r3, b.fresh(FileState))),
     "load": Idiom(lambda b: b.load(r1, r8, 40, "O_* flags", size=4, of="file")),
     "loop": Idiom(_loop, newest_only=True),

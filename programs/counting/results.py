@@ -1,0 +1,147 @@
+"""All that a transfer, or a sync, adds to the counters of its file and operation.
+
+Three functions do it, of the same parts: one for any transfer, a quicker one for a request that moved all that it asked
+for, and one for syncs. What is counted of every call belongs into `_called`, what is counted of moved bytes into
+`_moved`, and then none of them can lack it.
+"""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from asm import U32, r0, r1, r2, r3, r4
+from programs.counting.counters import (
+    COMPLETED,
+    HEAD,
+    Counters,
+    completed,
+    direct,
+    durable,
+    entered,
+    extent,
+    failed,
+    requested,
+    returned,
+    run_ended,
+)
+from programs.counting.state import synced, written
+from programs.facts.catalogue import OPERATIONS, READ
+from programs.facts.records import SIZE_BUCKETS, Activity, Call, OpHead
+from programs.way.body import Body
+from programs.way.registers import CALL, RESULT
+
+
+def transfer_result(b: Body, full: str, *, submitted: bool = False) -> None:
+    """Everything that the transfer described in the Call record, Call.result included, adds to its file and operation.
+
+    Jumps to `full` if there is no room for its counters. `submitted`: `write_submitted` has seen it. RESULT is set
+    afterwards. It is read from the record wherever ways meet on which it was compared with 0, lest the verifier follows
+    each of them to the end.
+    """
+    a, counters = b.a, Counters(b, CALL[Call.id])
+    succeeded, counted, done = a.unique("succeeded"), a.unique("counted"), a.unique("transfer_done")
+    counters.find(full)
+    a.ldx(RESULT, CALL[Call.result])
+    _called(b, counters, requested)
+    a.jsge(RESULT, 0, succeeded)
+    failed(b, counters.file_id)
+    a.ja(counted)
+    a.label(succeeded)
+    completed(b, counters)
+    returned(b, counters)
+    a.jeq(RESULT, 0, counted)
+    _moved(b, counters)
+    a.label(counted)
+    a.ldx(RESULT, CALL[Call.result])
+    _show_activity(b)
+    a.ldx(RESULT, CALL[Call.result])
+    a.jsle(RESULT, 0, done)
+    _if_written(b, done, submitted=submitted)
+    a.label(done)
+
+
+def whole_transfer(b: Body, counters: Counters) -> None:
+    """The same, in fewer instructions, for a request that moved the RESULT bytes it asked for, more than none.
+
+    Its record was found to be there, and the run that it ended is no longer than the histogram is.
+    """
+    done = b.a.unique("transfer_done")
+    _called(b, counters, _both_sizes)
+    returned(b, counters)
+    _moved(b, counters, long_too=False)
+    _show_activity(b)
+    _if_written(b, done, submitted=True)
+    b.a.label(done)
+
+
+def sync_result(b: Body, full: str) -> None:
+    """The same for a sync."""
+    a, counters = b.a, Counters(b, CALL[Call.id])
+    succeeded, done = a.unique("succeeded"), a.unique("sync_done")
+    counters.find(full)
+    entered(b, counters)
+    a.jsge(RESULT, 0, succeeded)
+    failed(b, counters.file_id)
+    a.ja(done)
+    a.label(succeeded)
+    returned(b, counters)
+    a.ldx(r1, CALL[Call.op])
+    for operation in OPERATIONS:
+        if operation.syncs and not operation.covers:
+            a.jeq(r1, operation.code, done, "starts writing, promises nothing")
+    synced(b, done)
+    a.label(done)
+
+
+def _called(b: Body, counters: Counters, sizes: Callable[[Body, Counters], None]) -> None:
+    """What every transfer adds, good or bad; `sizes` adds what it asked for."""
+    entered(b, counters)
+    sizes(b, counters)
+    direct(b, counters)
+
+
+def _both_sizes(b: Body, counters: Counters) -> None:
+    """What the transfer asked for and what it moved, which is the same. r2 = the head, as `entered` leaves it."""
+    a, sized = b.a, b.a.unique("sized")
+    a.xadd(counters.head(r2, OpHead.bytes), RESULT)
+    a.mov(r2, RESULT)
+    b.bucket(r1, r2, r3)
+    a.jge(r1, SIZE_BUCKETS, sized, "cannot be: MAX_RW_COUNT")
+    a.mov(r4, r1)
+    a.mov(r3, r1)
+    for index, part, within in ((r3, HEAD, OpHead.requested.offset), (r4, COMPLETED, 0)):
+        offset = counters.at(part, r2) + within
+        if offset:
+            a.add(r2, offset)
+        b.cell(r2, index, SIZE_BUCKETS)
+    a.label(sized)
+
+
+def _moved(b: Body, counters: Counters, *, long_too: bool = True) -> None:
+    """What a transfer adds that moved some bytes. Unless `long_too`, the run that it ended is not a long one."""
+    extent(b, counters)
+    run_ended(b, counters, long_too=long_too)
+    durable(b, counters)
+
+
+def _if_written(b: Body, read: str, *, submitted: bool) -> None:
+    """What a write that moved some bytes changes in its file's state; a jump to `read` if it is a read."""
+    b.a.ldx(r1, CALL[Call.direction])
+    b.a.jeq(r1, READ, read)
+    written(b, submitted=submitted)
+
+
+def _show_activity(b: Body) -> None:
+    """This CPU's share of the status line, which nobody needs exactly: no atomics."""
+    a, zero, shown = b.a, b.a.slot("zero", U32), b.a.unique("shown")
+    a.st(zero, 0)
+    a.lookup(b.maps.activity, zero)
+    a.jeq(r0, 0, shown)
+    a.ldx(r1, r0[Activity.calls])
+    a.add(r1, 1)
+    a.stx(r0[Activity.calls], r1)
+    a.jsle(RESULT, 0, shown)
+    a.ldx(r1, r0[Activity.bytes])
+    a.add(r1, RESULT)
+    a.stx(r0[Activity.bytes], r1)
+    a.label(shown)

@@ -1,0 +1,76 @@
+"""Sequential runs of an open file description: transfers of one direction, each where the last one ended.
+
+A run is told by the gap between the end of the last transfer and the file position (`OpenFile.gap`), its bytes so far
+are in `OpenFile.run`. When another transfer begins elsewhere, or the description is closed, the run has ended and goes
+into a histogram: that of the operation that ended it, or the tallies of its file.
+"""
+
+from __future__ import annotations
+
+from typing import Union
+
+from asm import Mem, r1, r2, r3, r4
+from programs.facts.catalogue import READ, WRITE
+from programs.facts.records import TALLY_READ_RUN, Call, OpenFile
+from programs.way.body import Body
+from programs.way.registers import CALL, OPEN_FILE, RESULT
+
+
+def extend_at_position(b: Body, direction: int) -> None:
+    """A transfer of RESULT bytes at the file position of OPEN_FILE; Call.broken = the run that it ended."""
+    a = b.a
+    new, done = a.unique("new_run"), a.unique("extended")
+    a.ldx(r1, OPEN_FILE[OpenFile.gap[direction]])
+    a.jne(r1, 0, new)
+    a.xadd(OPEN_FILE[OpenFile.run[direction]], RESULT)
+    a.ja(done)
+    a.label(new)
+    b.swap(OPEN_FILE[OpenFile.run[direction]], RESULT, r2)
+    a.stx(CALL[Call.broken], r2)
+    a.neg(r1)
+    a.xadd(OPEN_FILE[OpenFile.gap[direction]], r1)
+    a.label(done)
+    a.xadd(OPEN_FILE[OpenFile.gap[1 - direction]], RESULT)
+
+
+def extend_at_offset(b: Body, direction: int) -> None:
+    """A transfer of RESULT bytes at offset r1 into the run of OPEN_FILE; Call.broken = the run that it ended."""
+    a = b.a
+    new, done = a.unique("new_run"), a.unique("extended")
+    a.ldx(r2, OPEN_FILE[OpenFile.pos])
+    a.ldx(r3, OPEN_FILE[OpenFile.gap[direction]])
+    a.mov(r4, r2)
+    a.sub(r4, r3, "where the last one ended")
+    a.jne(r4, r1, new)
+    a.xadd(OPEN_FILE[OpenFile.run[direction]], RESULT)
+    a.mov(r4, RESULT)
+    a.neg(r4)
+    a.xadd(OPEN_FILE[OpenFile.gap[direction]], r4)
+    a.ja(done)
+    a.label(new)
+    a.sub(r2, r1)
+    a.sub(r2, RESULT)
+    a.stx(OPEN_FILE[OpenFile.gap[direction]], r2, "pos - end")
+    b.swap(OPEN_FILE[OpenFile.run[direction]], RESULT, r2)
+    a.stx(CALL[Call.broken], r2)
+    a.label(done)
+
+
+def end_runs(b: Body) -> None:
+    """Records and clears both runs of OPEN_FILE."""
+    for direction in (READ, WRITE):
+        b.a.mov(r1, 0)
+        b.swap(OPEN_FILE[OpenFile.run[direction]], r1, r2)
+        b.a.stx(CALL[Call.broken], r2)
+        record_run(b, direction)
+
+
+def record_run(b: Body, direction: Union[int, Mem]) -> None:
+    """Tallies the run of Call.broken bytes that has ended, if it had any, for the file of OPEN_FILE."""
+    a, none = b.a, b.a.unique("no_run")
+    a.ldx(r2, CALL[Call.broken])
+    a.jeq(r2, 0, none)
+    b.bucket(r1, r2, r3)
+    a.mov(r3, r1)
+    b.tally(file=OPEN_FILE[OpenFile.id], op=None, kind=TALLY_READ_RUN, item=r3, beyond=direction)
+    a.label(none)

@@ -1,0 +1,95 @@
+"""What the writes and syncs of a file come to, whichever operations they were: its FileState.
+
+These are the bytes that wait for a sync, and whether a write began where the one before it did. Requests tell the
+latter when they are submitted, as their completions come in any order.
+"""
+
+from __future__ import annotations
+
+from asm import U64, Field, r0, r1, r2, r3, r4
+from programs.facts.records import TALLY_BETWEEN_SYNCS, Call, FileState
+from programs.way.body import Body
+from programs.way.registers import CALL, RESULT
+
+
+def find_state(b: Body, missing: str) -> None:
+    """r0 = the FileState of the file Call.id, or a jump to `missing`. Clobbers r1 to r5."""
+    a, file_id = b.a, b.a.slot("id", U64)
+    a.ldx(r1, CALL[Call.id])
+    a.stx(file_id, r1)
+    a.lookup(b.maps.states, file_id)
+    a.jeq(r0, 0, missing)
+
+
+def written(b: Body, *, submitted: bool) -> None:
+    """A write of RESULT bytes at Call.start. If it was `submitted`, `write_submitted` has seen where it begins."""
+    a = b.a
+    not_first, elsewhere, done = a.unique("not_first"), a.unique("elsewhere"), a.unique("written")
+    find_state(b, done)
+    a.xadd(r0[FileState.unsynced], RESULT)
+    a.ldx(r2, CALL[Call.start])
+    a.add(r2, 1)
+    if submitted:
+        a.ldx(r3, CALL[Call.previous])
+    else:
+        a.ldx(r3, r0[FileState.last_write])
+        a.jne(r3, 0, not_first)
+        a.stx(r0[FileState.first_write], r2)
+        a.label(not_first)
+    a.jne(r3, r2, elsewhere)
+    b.count(r0[FileState.rewrites])
+    a.label(elsewhere)
+    if not submitted:
+        a.stx(r0[FileState.last_write], r2)
+    a.label(done)
+
+
+def write_submitted(b: Body, start: Field) -> None:
+    """A write to the file Call.id at `start`, a field of Call, is its last one from now on, whenever it completes.
+
+    Call.previous = the one before.
+    """
+    a, done = b.a, b.a.unique("not_first")
+    find_state(b, done)
+    a.mov(r4, r0)
+    a.ldx(r1, CALL[start])
+    a.add(r1, 1)
+    b.swap(r4[FileState.last_write], r1, r2)
+    a.stx(CALL[Call.previous], r2)
+    a.jne(r2, 0, done)
+    a.stx(r4[FileState.first_write], r1)
+    a.label(done)
+
+
+def write_taken_back(b: Body) -> None:
+    """The write that was submitted at Call.start has not come to be: unless others came after it, all is as before."""
+    a, done = b.a, b.a.unique("not_the_last")
+    find_state(b, done)
+    a.ldx(r2, CALL[Call.start])
+    a.add(r2, 1)
+    a.ldx(r3, r0[FileState.last_write])
+    a.jne(r3, r2, done)
+    a.ldx(r3, CALL[Call.previous])
+    a.stx(r0[FileState.last_write], r3)
+    a.jne(r3, 0, done)
+    a.st(r0[FileState.first_write], 0)
+    a.label(done)
+
+
+def synced(b: Body, done: str) -> None:
+    """A successful sync covers every byte written to the file Call.id before. Jumps to `done` if it has no state."""
+    a, again = b.a, b.a.unique("synced_before")
+    find_state(b, done)
+    a.mov(r4, r0)
+    a.mov(r1, 0)
+    b.swap(r4[FileState.unsynced], r1, r2)
+    a.xadd(r4[FileState.synced], r2)
+    a.ldx(r1, r4[FileState.first_sync])
+    a.jne(r1, 0, again)
+    a.mov(r1, r2)
+    a.add(r1, 1)
+    a.stx(r4[FileState.first_sync], r1)
+    a.label(again)
+    b.bucket(r1, r2, r3)
+    a.mov(r3, r1)
+    b.tally(file=CALL[Call.id], op=None, kind=TALLY_BETWEEN_SYNCS, item=r3)
