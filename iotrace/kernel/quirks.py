@@ -21,8 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, Optional, Tuple
 
-from pybpf.features import FEATURES, Feature, State
-from pybpf.features.feature import Version
+from pybpf.features import FEATURES, Feature, State, Version
 
 SPARES = 3  # copies of each program that can be preempted
 

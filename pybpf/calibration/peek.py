@@ -41,10 +41,11 @@ from pybpf.programs import load
 from pybpf.syscalls import rename_thread
 from pybpf.types.tracefs import Tracefs
 
-__all__ = ["Answer", "Peek", "PeekError", "Task"]
+__all__ = ["PART", "Answer", "Peek", "PeekError", "Task"]
 
 CHUNK = 256  # bytes that one bpf_probe_read takes: what lies before a hole in memory is still read
 CHUNKS = 32
+PART = CHUNK * CHUNKS  # bytes that one renaming can read
 _NAME = 16  # TASK_COMM_LEN
 _ATTEMPTS = 5
 
@@ -67,7 +68,7 @@ class Reply(Layout):
     task = field(U64)
     pid_tgid = field(U64)
     chunks = field(U64)
-    data = field(U8, CHUNK * CHUNKS)
+    data = field(U8, PART)
 
 
 REQUEST = MapSpec("peek_request", MapType.ARRAY, U32, Request, 1)
@@ -187,7 +188,7 @@ class Peek:
         """
         data = b""
         while len(data) < size:
-            wanted = min(size - len(data), CHUNK * CHUNKS)
+            wanted = min(size - len(data), PART)
             part = self._ask(address + len(data), wanted).data
             data += part
             if len(part) < wanted:

@@ -15,7 +15,7 @@ where it is not), or a program of two instructions.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from pybpf.features.feature import Feature, State, pretend, pretended
+from pybpf.features.feature import Feature, State, Version, feature, pretend, pretended
 from pybpf.features.probes import FEATURES
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ __all__ = [
     "FEATURES",
     "Feature",
     "State",
+    "Version",
+    "feature",
     "helper",
     "lockdown",
     "map_type",
