@@ -71,7 +71,7 @@ def cells(histogram: Cells, count: int) -> Tuple[int, ...]:
     return tuple(histogram.get(cell, 0) for cell in range(count))
 
 
-class Kernel:
+class Records:
     """The programs' side: records as they leave them, whole or in parts."""
 
     def __init__(self, big_values: bool) -> None:
@@ -148,14 +148,14 @@ def written(collector: Collector) -> List[FileStats]:
 
 
 @pytest.fixture(params=[True, False], ids=["whole records", "records in parts"])
-def kernel(request: pytest.FixtureRequest) -> Kernel:
-    return Kernel(request.param)
+def kernel(request: pytest.FixtureRequest) -> Records:
+    return Records(request.param)
 
 
-def test_one_file(kernel: Kernel) -> None:
+def test_one_file(records: Records) -> None:
     now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-    kernel.file(1, b"/data", inode=131, opens=3, closes=2, rewrites=4, unsynced=5, synced=6)
-    kernel.operation(
+    records.file(1, b"/data", inode=131, opens=3, closes=2, rewrites=4, unsynced=5, synced=6)
+    records.operation(
         1,
         "pread64",
         sizes={0: 1, 1: 2, 13: 3},
@@ -169,7 +169,7 @@ def test_one_file(kernel: Kernel) -> None:
         highest=12288,
         direct=2,
     )
-    kernel.operation(
+    records.operation(
         1,
         "write",
         sizes={32: 1},
@@ -183,8 +183,8 @@ def test_one_file(kernel: Kernel) -> None:
         highest=(1 << 31) + 4096,
         durable=1,
     )
-    kernel.operation(1, "fsync", sizes={}, latency={21: 1}, calls=1, first=now - 600, last=now - 500)
-    file = kernel.files()[b"/data"]
+    records.operation(1, "fsync", sizes={}, latency={21: 1}, calls=1, first=now - 600, last=now - 500)
+    file = records.files()[b"/data"]
     assert (file.mnt_ns, file.device, file.inode, file.fstype, file.incarnations) == (NS, "8:1", 131, "ext4", 1)
     assert (file.opens, file.closes, file.rewrites, file.bytes_unsynced, file.bytes_synced) == (3, 2, 4, 5, 6)
     assert (file.bytes_read, file.bytes_written) == (12290, 1 << 31)
@@ -202,14 +202,14 @@ def test_one_file(kernel: Kernel) -> None:
     assert abs((moments[0] or 0) - time.time_ns()) < 60 * 10**9
 
 
-def test_ids_of_one_path_are_one_file(kernel: Kernel) -> None:
+def test_ids_of_one_path_are_one_file(records: Records) -> None:
     """Two inodes, one of them by two ids, as if its dentry had been dropped; the last one says what is there now."""
-    kernel.file(3, b"/data", inode=12, opens=100, flags=FILE_MAPPED)
-    kernel.file(1, b"/data", inode=11, opens=1, flags=FILE_DELETED)
-    kernel.file(2, b"/data", inode=11, opens=10)
+    records.file(3, b"/data", inode=12, opens=100, flags=FILE_MAPPED)
+    records.file(1, b"/data", inode=11, opens=1, flags=FILE_DELETED)
+    records.file(2, b"/data", inode=11, opens=10)
     for file_id, low, high in ((2, 51, 60), (3, 0, 0), (1, 71, 80)):
-        kernel.operation(file_id, "read", sizes={1: file_id}, latency={1: 1}, calls=file_id, lowest=low, highest=high)
-    (file,) = kernel.files().values()
+        records.operation(file_id, "read", sizes={1: file_id}, latency={1: 1}, calls=file_id, lowest=low, highest=high)
+    (file,) = records.files().values()
     assert (file.inode, file.incarnations, file.opens, file.mapped) == (12, 2, 111, True)
     assert not file.deleted, "the path has been made again"
     assert (file.lowest_offset, file.highest_offset) == (50, 79)
@@ -218,57 +218,57 @@ def test_ids_of_one_path_are_one_file(kernel: Kernel) -> None:
 
 @pytest.mark.parametrize("generations", [(5, 5), (5, 6)])
 def test_an_inode_number_that_is_used_again_is_another_inode(generations: Tuple[int, int]) -> None:
-    kernel = Kernel(True)
+    records = Records(True)
     for file_id, generation in enumerate(generations, 1):
-        kernel.file(file_id, b"/data", inode=11, generation=generation)
-    assert kernel.files()[b"/data"].incarnations == len(set(generations))
+        records.file(file_id, b"/data", inode=11, generation=generation)
+    assert records.files()[b"/data"].incarnations == len(set(generations))
 
 
-def test_the_last_file_of_a_path_is_the_one_that_is_deleted(kernel: Kernel) -> None:
-    kernel.file(1, b"/data", inode=11)
-    kernel.file(2, b"/data", inode=12, flags=FILE_DELETED)
-    kernel.file(3, b"/other")
-    kernel.names.deleted.add(3)
-    assert all(file.deleted for file in kernel.files().values())
+def test_the_last_file_of_a_path_is_the_one_that_is_deleted(records: Records) -> None:
+    records.file(1, b"/data", inode=11)
+    records.file(2, b"/data", inode=12, flags=FILE_DELETED)
+    records.file(3, b"/other")
+    records.names.deleted.add(3)
+    assert all(file.deleted for file in records.files().values())
 
 
-def test_one_path_in_two_mount_namespaces_is_two_files(kernel: Kernel) -> None:
-    kernel.file(1, b"/data", mnt_ns=NS, opens=1)
-    kernel.file(2, b"/data", mnt_ns=NS + 1, opens=2)
-    assert [(file.mnt_ns, file.opens) for file in written(kernel.collector())] == [(NS, 1), (NS + 1, 2)]
+def test_one_path_in_two_mount_namespaces_is_two_files(records: Records) -> None:
+    records.file(1, b"/data", mnt_ns=NS, opens=1)
+    records.file(2, b"/data", mnt_ns=NS + 1, opens=2)
+    assert [(file.mnt_ns, file.opens) for file in written(records.collector())] == [(NS, 1), (NS + 1, 2)]
 
 
-def test_a_file_without_a_name_is_counted_and_kept(kernel: Kernel) -> None:
-    kernel.file(1, inode=77, device=259 << 20 | 1048575, opens=2)
-    collector = kernel.collector()
+def test_a_file_without_a_name_is_counted_and_kept(records: Records) -> None:
+    records.file(1, inode=77, device=259 << 20 | 1048575, opens=2)
+    collector = records.collector()
     (file,) = written(collector)
     assert collector.unnamed == 1
     assert (file.path, file.device, file.opens) == (b"/.../unresolved:259:1048575:77", "259:1048575", 2)
 
 
-def test_what_belongs_to_no_known_file_is_left_out(kernel: Kernel) -> None:
+def test_what_belongs_to_no_known_file_is_left_out(records: Records) -> None:
     """A record may have been made for a file that found no room."""
-    kernel.states[9] = {"opens": 1, "operations": 0}
-    kernel.operation(9, "read", sizes={1: 1}, latency={1: 1}, calls=1)
-    kernel.opened(9, read_run=5)
-    kernel.tally(9, "read", TALLY_ERROR, errno.EIO, 1)
-    assert kernel.files() == {}
+    records.states[9] = {"opens": 1, "operations": 0}
+    records.operation(9, "read", sizes={1: 1}, latency={1: 1}, calls=1)
+    records.opened(9, read_run=5)
+    records.tally(9, "read", TALLY_ERROR, errno.EIO, 1)
+    assert records.files() == {}
 
 
-def test_errors_and_other_rare_counts(kernel: Kernel) -> None:
-    kernel.file(1, b"/a")
-    kernel.file(2, b"/a", inode=2)
+def test_errors_and_other_rare_counts(records: Records) -> None:
+    records.file(1, b"/a")
+    records.file(2, b"/a", inode=2)
     for file_id in (1, 2):
-        kernel.tally(file_id, "read", TALLY_ERROR, errno.EIO, 3)
-        kernel.tally(file_id, "read", TALLY_ERROR, 512, 1)
-        kernel.tally(file_id, "close", TALLY_ERROR, errno.EINTR, 2)
-        kernel.tally(file_id, "pwrite64", TALLY_REQUESTED, 64, 1)
-        kernel.tally(file_id, "", TALLY_READ_RUN, 1, 7)
-        kernel.tally(file_id, "", TALLY_WRITE_RUN, 41, 8)
-        kernel.tally(file_id, "", TALLY_BETWEEN_SYNCS, 0, 9)
-    kernel.tally(0, "write", TALLY_ERROR, errno.EBADF, 23)
-    kernel.tally(0, "write", TALLY_ERROR, errno.EFAULT, 1)
-    collector = kernel.collector()
+        records.tally(file_id, "read", TALLY_ERROR, errno.EIO, 3)
+        records.tally(file_id, "read", TALLY_ERROR, 512, 1)
+        records.tally(file_id, "close", TALLY_ERROR, errno.EINTR, 2)
+        records.tally(file_id, "pwrite64", TALLY_REQUESTED, 64, 1)
+        records.tally(file_id, "", TALLY_READ_RUN, 1, 7)
+        records.tally(file_id, "", TALLY_WRITE_RUN, 41, 8)
+        records.tally(file_id, "", TALLY_BETWEEN_SYNCS, 0, 9)
+    records.tally(0, "write", TALLY_ERROR, errno.EBADF, 23)
+    records.tally(0, "write", TALLY_ERROR, errno.EFAULT, 1)
+    collector = records.collector()
     (file,) = written(collector)
     assert file.syscalls["read"].errors == {"EIO": 6, "ERESTARTSYS": 2}
     assert file.syscalls["read"].calls == 0, "of all but close the programs count every return"
@@ -279,33 +279,33 @@ def test_errors_and_other_rare_counts(kernel: Kernel) -> None:
     assert collector.unattributed == {"write": {"EBADF": 23, "EFAULT": 1}}
 
 
-def test_a_file_is_read_as_often_as_one_likes(kernel: Kernel) -> None:
+def test_a_file_is_read_as_often_as_one_likes(records: Records) -> None:
     """What is read while tracing goes on leaves the file as it was, sparse counters and runs in progress included."""
-    kernel.file(1, b"/a", opens=2)
-    kernel.operation(1, "read", sizes={13: 3}, latency={10: 3}, calls=3, bytes=12288)
-    kernel.tally(1, "read", TALLY_ERROR, errno.EIO, 3)
-    kernel.opened(1, read_run=4096)
-    collector = kernel.collector()
+    records.file(1, b"/a", opens=2)
+    records.operation(1, "read", sizes={13: 3}, latency={10: 3}, calls=3, bytes=12288)
+    records.tally(1, "read", TALLY_ERROR, errno.EIO, 3)
+    records.opened(1, read_run=4096)
+    collector = records.collector()
     first, second = collector.part(1, collector.rest()), collector.part(1, collector.rest())
     (final,) = collector.finish()
     assert first == second == final
     assert '"EIO": 3' in final.by_syscall and '{"4096":1}' in final.columns
 
 
-def test_runs_that_tracing_cut_off_end_with_it(kernel: Kernel) -> None:
-    kernel.file(1, b"/a")
-    kernel.opened(1, read_run=4096, write_run=1)
-    kernel.opened(1, read_run=8191)
-    kernel.opened(1)
-    file = kernel.files()[b"/a"]
+def test_runs_that_tracing_cut_off_end_with_it(records: Records) -> None:
+    records.file(1, b"/a")
+    records.opened(1, read_run=4096, write_run=1)
+    records.opened(1, read_run=8191)
+    records.opened(1)
+    file = records.files()[b"/a"]
     assert (file.sequential_read, file.sequential_write) == ({4096: 2}, {1: 1})
 
 
-def test_the_last_name_of_a_path_is_that_of_its_last_file(kernel: Kernel) -> None:
-    kernel.file(1, b"/a")
-    kernel.file(2, b"/a", inode=2)
-    kernel.names.renamed = {1: b"/b", 2: b"/c"}
-    assert kernel.files()[b"/a"].renamed_to == b"/c"
+def test_the_last_name_of_a_path_is_that_of_its_last_file(records: Records) -> None:
+    records.file(1, b"/a")
+    records.file(2, b"/a", inode=2)
+    records.names.renamed = {1: b"/b", 2: b"/c"}
+    assert records.files()[b"/a"].renamed_to == b"/c"
 
 
 def test_buckets_are_those_of_the_model() -> None:

@@ -66,7 +66,7 @@ def number(value: int) -> bytes:
     return struct.pack("<Q", value)
 
 
-class Kernel:
+class Tables:
     """Tables with files 1 to `count` in them, written to once each."""
 
     def __init__(self, count: int) -> None:
@@ -118,98 +118,98 @@ class Kernel:
 
 
 def test_nothing_moves_while_there_is_room() -> None:
-    kernel = Kernel(ROOM // 2 - 1)
-    assert kernel.run() == []
+    tables = Tables(ROOM // 2 - 1)
+    assert tables.run() == []
 
 
 def test_the_oldest_go_until_a_quarter_is_left() -> None:
-    kernel = Kernel(10)
-    assert kernel.run() == [1, 2, 3, 4, 5, 6]
-    assert kernel.known() == sorted(kernel.names.first) == [7, 8, 9, 10]
-    assert [len(kernel.maps[name]) for name in ("states", "operations", "tallies")] == [4, 4, 4]
-    columns = kernel.kept[0].columns
+    tables = Tables(10)
+    assert tables.run() == [1, 2, 3, 4, 5, 6]
+    assert tables.known() == sorted(tables.names.first) == [7, 8, 9, 10]
+    assert [len(tables.maps[name]) for name in ("states", "operations", "tallies")] == [4, 4, 4]
+    columns = tables.kept[0].columns
     assert (columns[0], columns[1], columns[9], columns[12], columns[26]) == (7, b"/1", 1, 1, '{"4":1}')
-    assert kernel.kept[0].by_syscall.startswith('{"open":[1],"write":[3,1,')
+    assert tables.kept[0].by_syscall.startswith('{"open":[1],"write":[3,1,')
 
 
 def test_many_operations_on_few_files_fill_the_tables_too() -> None:
-    kernel = Kernel(ROOM // 4 + 1)
-    kernel.maps["operations"].max_entries = 10
-    assert kernel.run() == [1]
+    tables = Tables(ROOM // 4 + 1)
+    tables.maps["operations"].max_entries = 10
+    assert tables.run() == [1]
 
 
 def test_a_file_that_is_open_stays() -> None:
-    kernel = Kernel(10)
+    tables = Tables(10)
     for file_id in (1, 3):
-        kernel.maps["opens"][OpenKey.pack(file=file_id, mnt_ns=1)] = OpenFile.pack(id=file_id)
-    assert kernel.run() == [2, 4, 5, 6, 7, 8]
-    assert kernel.known() == [1, 3, 9, 10]
+        tables.maps["opens"][OpenKey.pack(file=file_id, mnt_ns=1)] = OpenFile.pack(id=file_id)
+    assert tables.run() == [2, 4, 5, 6, 7, 8]
+    assert tables.known() == [1, 3, 9, 10]
 
 
 def test_a_request_under_way_keeps_its_file() -> None:
-    kernel = Kernel(10)
-    kernel.maps["pending"][PendingKey.pack(request=1)] = Pending.pack(id=1)
-    kernel.maps["ring_files"][RingKey.pack(ring=1)] = RingFile.pack(id=2)
-    kernel.maps["slots"][bytes(4)] = Call.pack(owner=9, call=Kind.CLOSE, id=3)
-    kernel.maps["slots"][b"\1" + bytes(3)] = Call.pack(owner=8, call=Kind.SCALAR, id=4)
-    kernel.maps["slots"][b"\2" + bytes(3)] = Call.pack(owner=7, call=0, id=5)
-    assert kernel.run() == [4, 5, 6]
-    assert kernel.known() == [1, 2, 3, 7, 8, 9, 10]
+    tables = Tables(10)
+    tables.maps["pending"][PendingKey.pack(request=1)] = Pending.pack(id=1)
+    tables.maps["ring_files"][RingKey.pack(ring=1)] = RingFile.pack(id=2)
+    tables.maps["slots"][bytes(4)] = Call.pack(owner=9, call=Kind.CLOSE, id=3)
+    tables.maps["slots"][b"\1" + bytes(3)] = Call.pack(owner=8, call=Kind.SCALAR, id=4)
+    tables.maps["slots"][b"\2" + bytes(3)] = Call.pack(owner=7, call=0, id=5)
+    assert tables.run() == [4, 5, 6]
+    assert tables.known() == [1, 2, 3, 7, 8, 9, 10]
 
 
 @pytest.mark.parametrize("when", range(3))
 def test_a_program_that_had_the_id_already_keeps_it(when: int) -> None:
     """It may hand the id on, from table to table, while programs are waited for, but no table goes back."""
-    kernel = Kernel(10)
-    opened = (kernel.maps["opens"], OpenKey.pack(file=1, mnt_ns=1), OpenFile.pack(id=1))
-    ring = (kernel.maps["ring_files"], RingKey.pack(ring=1), RingFile.pack(id=1))
-    request = (kernel.maps["pending"], PendingKey.pack(request=1), Pending.pack(id=1))
+    tables = Tables(10)
+    opened = (tables.maps["opens"], OpenKey.pack(file=1, mnt_ns=1), OpenFile.pack(id=1))
+    ring = (tables.maps["ring_files"], RingKey.pack(ring=1), RingFile.pack(id=1))
+    request = (tables.maps["pending"], PendingKey.pack(request=1), Pending.pack(id=1))
     later = (opened, ring, request)[when]
-    kernel.waits += [lambda: None] * when + [lambda: later[0].update(later[1], later[2])]
-    assert kernel.run() == [2, 3, 4, 5, 6]
-    assert kernel.known() == [1, 7, 8, 9, 10]
-    assert number(1) in kernel.maps["states"]
+    tables.waits += [lambda: None] * when + [lambda: later[0].update(later[1], later[2])]
+    assert tables.run() == [2, 3, 4, 5, 6]
+    assert tables.known() == [1, 7, 8, 9, 10]
+    assert number(1) in tables.maps["states"]
 
 
 def test_who_opens_the_file_meanwhile_finds_no_id() -> None:
-    kernel, seen = Kernel(10), []
-    kernel.waits.append(lambda: seen.append(kernel.known()))
-    kernel.run()
+    tables, seen = Tables(10), []
+    tables.waits.append(lambda: seen.append(tables.known()))
+    tables.run()
     assert seen == [[7, 8, 9, 10]]
 
 
 def test_a_file_with_two_ids_keeps_both() -> None:
     """It was opened before its name was taken out, and again after."""
-    kernel = Kernel(10)
+    tables = Tables(10)
 
     def open_twice() -> None:
-        kernel.maps["opens"][OpenKey.pack(file=1, mnt_ns=1)] = OpenFile.pack(id=1)
-        kernel.maps["files"][kernel.key(1)] = FileId.pack(id=11)
+        tables.maps["opens"][OpenKey.pack(file=1, mnt_ns=1)] = OpenFile.pack(id=1)
+        tables.maps["files"][tables.key(1)] = FileId.pack(id=11)
 
-    kernel.waits.append(open_twice)
-    assert kernel.run() == [2, 3, 4, 5, 6]
-    assert kernel.known() == [7, 8, 9, 10, 11]
-    assert number(1) in kernel.maps["states"]
+    tables.waits.append(open_twice)
+    assert tables.run() == [2, 3, 4, 5, 6]
+    assert tables.known() == [7, 8, 9, 10, 11]
+    assert number(1) in tables.maps["states"]
 
 
 def test_where_all_are_open_it_is_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    kernel, now = Kernel(10), [100.0]
+    tables, now = Tables(10), [100.0]
     monkeypatch.setattr("iotrace.tracing.eviction.time.monotonic", lambda: now[0])
     for file_id in range(1, 11):
-        kernel.maps["opens"][OpenKey.pack(file=file_id, mnt_ns=1)] = OpenFile.pack(id=file_id)
-    assert kernel.run() == []
-    kernel.maps["opens"].clear()
-    assert kernel.run() == []
+        tables.maps["opens"][OpenKey.pack(file=file_id, mnt_ns=1)] = OpenFile.pack(id=file_id)
+    assert tables.run() == []
+    tables.maps["opens"].clear()
+    assert tables.run() == []
     now[0] += 2
-    assert kernel.run() == [1, 2, 3, 4, 5, 6]
+    assert tables.run() == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_table_that_cannot_be_read_to_its_end_keeps_all() -> None:
-    kernel = Kernel(10)
+    tables = Tables(10)
 
     def fail() -> Iterator[Tuple[bytes, bytes]]:
         raise BpfError(errno.EAGAIN, "reading all keys", "pending")
 
-    kernel.waits += [lambda: None, lambda: None, lambda: setattr(kernel.maps["pending"], "blocks", fail)]
-    assert kernel.run() == []
-    assert kernel.known() == list(range(1, 11))
+    tables.waits += [lambda: None, lambda: None, lambda: setattr(tables.maps["pending"], "blocks", fail)]
+    assert tables.run() == []
+    assert tables.known() == list(range(1, 11))

@@ -1,4 +1,4 @@
-"""The cost of a run from windows, held against a simulated kernel whose true counts are known."""
+"""The cost of a run from windows, held against a simulated load whose true counts are known."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ MS = 10**6
 class Window:
     """Stands for the descriptor that keeps the kernel's statistics on."""
 
-    def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
-        kernel.timing = True
+    def __init__(self, load: SimulatedLoad) -> None:
+        self._load = load
+        load.timing = True
 
     def close(self) -> None:
-        self._kernel.timing = False
+        self._load.timing = False
 
 
-class Kernel:
+class SimulatedLoad:
     """Runs programs at `rate` a millisecond, `ns` each, two to a call; timing slows them down by `slower`."""
 
     def __init__(self, rate: Callable[[int], int], ns: int = 100, slower: float = 1.0, calls: bool = True) -> None:
@@ -59,44 +59,44 @@ class Kernel:
         return Sampler(self.enable, self.look, lambda: self.now, lambda: 0.5)
 
 
-def traced(kernel: Kernel, seconds: float) -> Sampler:
+def traced(load: SimulatedLoad, seconds: float) -> Sampler:
     """A run of that length, with a collector that wakes when it is asked to."""
-    sampler = kernel.sampler()
+    sampler = load.sampler()
     sampler.begin()
     end = round(seconds * 1e9)
-    while kernel.now < end:
-        kernel.go_on(max(0.001, min(sampler.wait(0.2), (end - kernel.now) / 1e9)))
+    while load.now < end:
+        load.go_on(max(0.001, min(sampler.wait(0.2), (end - load.now) / 1e9)))
         sampler.step()
     sampler.end()
-    assert not kernel.timing, "the kernel still keeps time"
+    assert not load.timing, "the kernel still keeps time"
     return sampler
 
 
 def test_a_run_that_ends_within_the_first_window_is_measured_whole() -> None:
-    kernel = Kernel(lambda ms: ms % 7)
-    sampler = traced(kernel, FIRST - 0.005)
-    assert sampler.totals() == (kernel.true_runs, kernel.true_runs * 100)
-    assert sampler.sampled == kernel.now
+    load = SimulatedLoad(lambda ms: ms % 7)
+    sampler = traced(load, FIRST - 0.005)
+    assert sampler.totals() == (load.true_runs, load.true_runs * 100)
+    assert sampler.sampled == load.now
 
 
 @pytest.mark.parametrize("calls", [True, False])
 def test_a_steady_run_is_told_exactly(calls: bool) -> None:
-    kernel = Kernel(lambda _ms: 40, calls=calls)
-    runs, spent = traced(kernel, 30).totals()
-    assert runs == pytest.approx(kernel.true_runs) == 40 * 30_000
+    load = SimulatedLoad(lambda _ms: 40, calls=calls)
+    runs, spent = traced(load, 30).totals()
+    assert runs == pytest.approx(load.true_runs) == 40 * 30_000
     assert spent == pytest.approx(runs * 100)
 
 
 def test_calls_make_up_for_slower_windows() -> None:
     """And time does not: a process that is half as fast within windows would seem so all the time."""
     for calls, factor in ((True, 1.0), (False, 0.5)):
-        kernel = Kernel(lambda _ms: 400, slower=2.0, calls=calls)
-        assert traced(kernel, 20).totals()[0] == pytest.approx(kernel.true_runs * factor, rel=0.02)
+        load = SimulatedLoad(lambda _ms: 400, slower=2.0, calls=calls)
+        assert traced(load, 20).totals()[0] == pytest.approx(load.true_runs * factor, rel=0.02)
 
 
 def test_calls_tell_of_bursts_between_windows() -> None:
     """One run a millisecond, and 1,000 of them in a millisecond of which no window has an idea."""
-    plain, bursts = Kernel(lambda _ms: 10), Kernel(lambda ms: 1000 if ms % 100 == 0 else 10)
+    plain, bursts = SimulatedLoad(lambda _ms: 10), SimulatedLoad(lambda ms: 1000 if ms % 100 == 0 else 10)
     traced(plain, 10)
     runs, _ = traced(bursts, 10).totals()
     assert bursts.true_runs > plain.true_runs * 1.9
@@ -104,9 +104,9 @@ def test_calls_tell_of_bursts_between_windows() -> None:
 
 
 def test_windows_get_rare() -> None:
-    kernel = Kernel(lambda _ms: 1)
-    sampler = traced(kernel, 100)
-    assert sampler.sampled == kernel.timed * 1.0
+    load = SimulatedLoad(lambda _ms: 1)
+    sampler = traced(load, 100)
+    assert sampler.sampled == load.timed * 1.0
     rare = WINDOW / (WINDOW + LONGEST)
     assert 100 * rare * 0.9 < sampler.sampled / 1e9 < FIRST + 20 * WINDOW + 100 * rare * 1.2
 
@@ -115,13 +115,13 @@ def test_windows_get_rare() -> None:
     ("number", "reason"), [(errno.EPERM, "CAP_SYS_ADMIN"), (errno.EINVAL, "5.8"), (errno.ENOMEM, "ENOMEM")]
 )
 def test_a_kernel_that_keeps_no_time_is_told_of(monkeypatch: pytest.MonkeyPatch, number: int, reason: str) -> None:
-    kernel = Kernel(lambda _ms: 1)
-    kernel.refuses = number
+    load = SimulatedLoad(lambda _ms: 1)
+    load.refuses = number
     meter = overhead.Meter([], lambda: 0)
-    monkeypatch.setattr(meter, "sampler", kernel.sampler())
+    monkeypatch.setattr(meter, "sampler", load.sampler())
     meter.begin()
     assert meter.sampler.wait(0.2) == 0.2
-    kernel.go_on(0.3)
+    load.go_on(0.3)
     meter.sampler.step()
     meter.end()
     told = meter.result()
@@ -130,13 +130,13 @@ def test_a_kernel_that_keeps_no_time_is_told_of(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_kernel_that_refuses_later_is_asked_no_more() -> None:
-    kernel = Kernel(lambda _ms: 10)
-    sampler = kernel.sampler()
+    load = SimulatedLoad(lambda _ms: 10)
+    sampler = load.sampler()
     sampler.begin()
     for _ in range(500):
-        kernel.go_on(0.01)
-        if kernel.now > 60 * MS:
-            kernel.refuses = errno.EMFILE
+        load.go_on(0.01)
+        if load.now > 60 * MS:
+            load.refuses = errno.EMFILE
         sampler.step()
     sampler.end()
     assert sampler.totals()[0] == pytest.approx(50_000)
