@@ -148,7 +148,7 @@ def written(collector: Collector) -> List[FileStats]:
 
 
 @pytest.fixture(params=[True, False], ids=["whole records", "records in parts"])
-def kernel(request: pytest.FixtureRequest) -> Records:
+def records(request: pytest.FixtureRequest) -> Records:
     return Records(request.param)
 
 
