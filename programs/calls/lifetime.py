@@ -10,7 +10,7 @@ from programs.facts.catalogue import BY_NAME, Kind
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
 from programs.facts.records import FILE_DELETED, FILE_MAPPED, Call, FileState, Lost, OpenFile, OpenKey
-from programs.files.identify import SCRATCH_ENTER, SCRATCH_EXIT, find_open, identify, send_name
+from programs.files.identify import SCRATCH_ENTER, SCRATCH_EXIT, find_or_identify, identify, send_name
 from programs.way.body import Body, low
 from programs.way.descriptors import resolve
 from programs.way.exit import begin_exit
@@ -150,10 +150,7 @@ def exit_mmap(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.jslt(r8, 0, "out", "failed: no address of a user lies in the upper half")
     a.ldx(r8, CALL[Call.file])
     a.st(CALL[Call.walk], 0)
-    find_open(b, "found", "slow")
-    a.label("slow")
-    identify(b, scratch=SCRATCH_EXIT, skip="out")
-    a.label("found")
+    find_or_identify(b, scratch=SCRATCH_EXIT, skip="out")
     _set_flag(b, FILE_MAPPED)
     send_name(b, SCRATCH_EXIT)
     a.label("out")

@@ -8,7 +8,7 @@ from programs.counting import counters, results
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
 from programs.facts.records import Call, Lost, OpenFile, Signature
-from programs.files.identify import SCRATCH_EXIT, find_open, identify, send_name
+from programs.files.identify import SCRATCH_EXIT, find_or_identify, send_name
 from programs.way.exit import begin_exit
 from programs.way.registers import CALL, FILE, OPEN_FILE, RESULT
 
@@ -26,10 +26,7 @@ def exit_sync(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.ldx(r1, CALL[Call.file])
     a.jeq(r1, 0, "no_file")
     a.mov(FILE, r1)
-    find_open(b, "found", "slow")
-    a.label("slow")
-    identify(b, scratch=SCRATCH_EXIT, skip="out")
-    a.label("found")
+    find_or_identify(b, scratch=SCRATCH_EXIT, skip="out")
     a.ldx(RESULT, CALL[Call.result])
     a.ldx(r1, OPEN_FILE[OpenFile.id])
     a.stx(CALL[Call.id], r1)
@@ -41,11 +38,7 @@ def exit_sync(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     send_name(b, SCRATCH_EXIT)
     a.label("no_file")
     a.ldx(RESULT, CALL[Call.result])
-    a.jsge(RESULT, 0, "late")
-    counters.failed(b, None)
-    a.ja("out")
-    a.label("late")
-    b.lost(Lost.calls)
+    counters.without_file(b, "out")
     a.label("out")
     a.ret(0)
     return b.program()

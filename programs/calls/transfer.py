@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from asm import Field, r0, r1, r2, r3
 from programs.counting import counters, results
-from programs.counting.runs import extend_at_offset, extend_at_position
+from programs.counting.runs import extend_at_offset, extend_at_position, unless_appending
 from programs.facts.catalogue import OPERATIONS, READ, WRITE, Position
-from programs.facts.kernel import O_APPEND, RWF_APPEND, RWF_DSYNC, RWF_SYNC
+from programs.facts.kernel import RWF_APPEND, RWF_DSYNC, RWF_SYNC
 from programs.facts.records import Call, Lost, OpenFile, Signature
-from programs.files.identify import SCRATCH_EXIT, find_open, identify, send_name
+from programs.files.identify import SCRATCH_EXIT, find_or_identify, send_name
 from programs.way.body import Body
 from programs.way.registers import CALL, CTX, FILE, OPEN_FILE, RESULT
 
@@ -72,10 +72,7 @@ def account_transfer(b: Body, *, after: int, file: Field = Call.file) -> None:
     a.stx(CALL[Call.result], RESULT)
     a.mov(FILE, r1)
     a.st(CALL[Call.walk], 0)
-    find_open(b, "found", "slow")
-    a.label("slow")
-    identify(b, scratch=SCRATCH_EXIT, skip="next")
-    a.label("found")
+    find_or_identify(b, scratch=SCRATCH_EXIT, skip="next")
     _read_position(b)
     a.ldx(RESULT, CALL[Call.result])
     a.call("ktime_get_ns")
@@ -94,11 +91,7 @@ def account_transfer(b: Body, *, after: int, file: Field = Call.file) -> None:
     a.label("name")
     send_name(b, SCRATCH_EXIT, after)
     a.label("no_file")
-    a.jsge(RESULT, 0, "late")
-    counters.failed(b, None)
-    a.ja("next")
-    a.label("late")
-    b.lost(Lost.calls)
+    counters.without_file(b, "next")
     a.label("next")
     if after:
         a.tail_call(CTX, b.maps.jumps, after)
@@ -125,12 +118,7 @@ def _read_position(b: Body) -> None:
     b.copy(CALL[Call.position], FILE, o["file.pos"], "file", "f_pos")
     a.ja(have)
     a.label(size)
-    a.ldx(r1, CALL[Call.flags])
-    a.and_(r1, O_APPEND)
-    a.ldx(r2, CALL[Call.rw_flags])
-    a.and_(r2, RWF_APPEND)
-    a.or_(r1, r2)
-    a.jeq(r1, 0, have)
+    unless_appending(b, have)
     a.ldx(r1, CALL[Call.direction])
     a.jeq(r1, READ, have)
     a.ldx(r3, CALL[Call.inode])

@@ -22,6 +22,7 @@ from programs.facts.records import (
     Completed,
     FileState,
     Latency,
+    Lost,
     OpHead,
     OpKey,
     OpStats,
@@ -191,6 +192,19 @@ def failed(b: Body, file_id: Optional[Mem]) -> None:
     a.mov(r3, RESULT)
     a.neg(r3, "errno")
     b.tally(file=file_id, op=CALL[Call.op], kind=TALLY_ERROR, item=r3)
+
+
+def without_file(b: Body, end: str) -> None:
+    """A call on a file that nobody knows: if RESULT is an error that is unattributed, else the call is lost.
+
+    Falls through, or jumps to `end`.
+    """
+    a, late = b.a, b.a.unique("late")
+    a.jsge(RESULT, 0, late)
+    failed(b, None)
+    a.ja(end)
+    a.label(late)
+    b.lost(Lost.calls)
 
 
 def returned(b: Body, counters: Counters) -> None:

@@ -11,6 +11,7 @@ from typing import Union
 
 from asm import Mem, r1, r2, r3, r4
 from programs.facts.catalogue import READ, WRITE
+from programs.facts.kernel import O_APPEND, RWF_APPEND
 from programs.facts.records import TALLY_READ_RUN, Call, OpenFile
 from programs.way.body import Body
 from programs.way.registers import CALL, OPEN_FILE, RESULT
@@ -54,6 +55,17 @@ def extend_at_offset(b: Body, direction: int) -> None:
     b.swap(OPEN_FILE[OpenFile.run[direction]], RESULT, r2)
     a.stx(CALL[Call.broken], r2)
     a.label(done)
+
+
+def unless_appending(b: Body, other: str) -> None:
+    """Jumps to `other` unless the transfer goes to the end of its file, whatever its offset. Clobbers r1 and r2."""
+    a = b.a
+    a.ldx(r1, CALL[Call.flags])
+    a.and_(r1, O_APPEND)
+    a.ldx(r2, CALL[Call.rw_flags])
+    a.and_(r2, RWF_APPEND)
+    a.or_(r1, r2)
+    a.jeq(r1, 0, other)
 
 
 def end_runs(b: Body) -> None:

@@ -71,6 +71,15 @@ def find_open(b: Body, known: str, slow: str, *, later: str = "") -> None:
     a.ja(slow)
 
 
+def find_or_identify(b: Body, *, scratch: int, skip: str) -> None:
+    """OPEN_FILE = the OpenFile of the file in FILE, by `find_open` if that finds it, else by `identify`."""
+    found, slow = b.a.unique("found"), b.a.unique("slow")
+    find_open(b, found, slow)
+    b.a.label(slow)
+    identify(b, scratch=scratch, skip=skip)
+    b.a.label(found)
+
+
 def identify(b: Body, *, scratch: int, skip: str, renew: bool = False) -> None:
     """The slow way: r7 = the OpenFile of the file in r8, made if need be; a jump to ``skip`` if it is not to be traced.
 

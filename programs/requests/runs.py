@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from asm import U64, Slot, r0, r1, r2, r3, r4
 from programs.counting import state
-from programs.counting.runs import extend_at_offset
+from programs.counting.runs import extend_at_offset, unless_appending
 from programs.facts.catalogue import READ, WRITE
-from programs.facts.kernel import O_APPEND, RWF_APPEND
 from programs.facts.records import SYNC, TALLY_READ_RUN, Call, OpenFile, OpenKey
 from programs.way.body import Body
 from programs.way.registers import CALL, LENGTH, OPEN_FILE, RESULT
@@ -63,12 +62,7 @@ def _append(b: Body) -> None:
     """Call.offset of a write that appends: the end of the file, or of the write before if that is still under way."""
     a = b.a
     done, behind, size = a.unique("not_appending"), a.unique("behind_the_end"), a.slot("word", U64)
-    a.ldx(r1, CALL[Call.flags])
-    a.and_(r1, O_APPEND)
-    a.ldx(r2, CALL[Call.rw_flags])
-    a.and_(r2, RWF_APPEND)
-    a.or_(r1, r2)
-    a.jeq(r1, 0, done)
+    unless_appending(b, done)
     a.ldx(r3, CALL[Call.inode])
     b.probe(size, 8, r3, b.kernel.offsets["inode.size"], "i_size")
     _end(b, WRITE)

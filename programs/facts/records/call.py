@@ -94,4 +94,4 @@ class Call(Layout):
     kiocb = overlay(U64, iocb)  # struct io_kiocb *
     # Of those, one that closes a file of the ring's own table:
     ring = overlay(U64, requested)  # struct io_ring_ctx *
-    place = overlay(U64, offset)  # index in the table, plus one; 0: it closes a descriptor
+    slot = overlay(U64, offset)  # index in the table, plus one; 0: it closes a descriptor

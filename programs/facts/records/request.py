@@ -63,7 +63,7 @@ NOTE_OPCODE = 8  # the shift of its IORING_OP_*
 
 
 class RingKey(Layout):
-    """A place in the table of files registered with a ring."""
+    """A slot of the table of files registered with a ring."""
 
     ring = field(U64)  # struct io_ring_ctx *
     index = field(U64)

@@ -18,7 +18,7 @@ def find_file(b: Body, key: Slot, request: Request) -> None:
     a = b.a
     registered, found = a.unique("registered_file"), a.unique("file_found")
     if request.view is CLOSING:
-        a.ldx(DESCRIPTOR, CALL[Call.place])
+        a.ldx(DESCRIPTOR, CALL[Call.slot])
         a.sub(DESCRIPTOR, 1)
         a.jsge(DESCRIPTOR, 0, registered)
     request.fd(DESCRIPTOR)

@@ -1,6 +1,6 @@
 """Accounting for a transfer or a sync that is done.
 
-Mostly its file and its place were known when it was taken, and only what it fell short of is to be corrected. It is
+Mostly its file and its offset were known when it was taken, and only what it fell short of is to be corrected. It is
 `late` otherwise: if there was no file yet (an earlier request of the chain opened it), if there was another one, or if
 it went to the file position. Then the request itself has the file, and where the transfer ended.
 """

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from asm import U64, Slot, r0, r1
 from programs.facts.records import NOTE_ABSENT, OWN, Call, Lost, PendingKey
-from programs.files.identify import SCRATCH_EXIT, find_open, identify, send_name
+from programs.files.identify import SCRATCH_EXIT, find_or_identify, send_name
 from programs.requests import lifecycle
 from programs.requests.uring.describe import describe
 from programs.requests.uring.events import borrow_call, event_key, go_on, mark
 from programs.requests.uring.files import find_file
-from programs.requests.uring.places import note_last
 from programs.requests.uring.request import Request
+from programs.requests.uring.ring_table import note_last
 from programs.requests.uring.shapes import CLOSING, PLAIN, SHAPE_SHIFT, Opcode, Shape, View
 from programs.way.body import Body
 from programs.way.registers import CALL, CTX, ENTRY, FILE, POINTER
@@ -51,13 +51,10 @@ def note(b: Body, key: Slot, request: Request, *, absent: str = "out", after: in
         b.load(POINTER, POINTER, b.uring.offsets["request.ring"], of="io_kiocb")
         a.stx(CALL[Call.ring], POINTER)
         request.slot(POINTER, "close.slot")
-        a.stx(CALL[Call.place], POINTER)
+        a.stx(CALL[Call.slot], POINTER)
     find_file(b, key, request)
     a.jeq(FILE, 0, "unknown_file")
-    find_open(b, "found", "slow")
-    a.label("slow")
-    identify(b, scratch=SCRATCH_EXIT, skip=absent)
-    a.label("found")
+    find_or_identify(b, scratch=SCRATCH_EXIT, skip=absent)
     if request.view is CLOSING:
         note_last(b)
     lifecycle.submit(b, key, "full")

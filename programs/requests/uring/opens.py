@@ -13,8 +13,8 @@ from programs.requests.uring.completed import done
 from programs.requests.uring.files import registered_file
 from programs.requests.uring.finish import load_result
 from programs.requests.uring.noting import note_one_side
-from programs.requests.uring.places import end_close, remember
 from programs.requests.uring.request import Request
+from programs.requests.uring.ring_table import end_close, remember
 from programs.requests.uring.shapes import ANY_SLOT, CLOSE, CLOSING
 from programs.way.body import Body, begin
 from programs.way.descriptors import resolve
@@ -24,7 +24,7 @@ from programs.way.registers import CALL, DESCRIPTOR, FILE, OPEN_FILE, REQUEST, R
 def open_done(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The completion of an open. A failed one belongs to no file."""
     b = begin("uring_open_done", kernel, options, maps)
-    a, opened, key = b.a, b.a.slot("open", OpenKey), b.a.slot("place", RingKey)
+    a, opened, key = b.a, b.a.slot("open", OpenKey), b.a.slot("ring_slot", RingKey)
     pending = done(b, OWN, "out")
     file_id = a.slot("id", U64)
     _find_opened(b, pending, opened, key)
@@ -53,9 +53,9 @@ def open_done(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
 
 
 def _find_opened(b: Body, pending: Slot, opened: Slot, key: Slot) -> None:
-    """FILE = what was opened; SLOT = 0, or else `key` = where in the ring's table. Jumps to "failed" if it was not.
+    """FILE = what was opened; SLOT = 0, or else `key` = the ring's slot. Jumps to "failed" if it was not.
 
-    The note under `pending` is taken away. With IORING_FILE_INDEX_ALLOC the kernel has chosen the place, and the result
+    The note under `pending` is taken away. With IORING_FILE_INDEX_ALLOC the kernel has chosen the slot, and the result
     is its index.
     """
     a = b.a
@@ -75,7 +75,7 @@ def _find_opened(b: Body, pending: Slot, opened: Slot, key: Slot) -> None:
     a.ja("have_file")
     a.label("placed")
     a.mov32(r1, ANY_SLOT)
-    a.jeq(SLOT, r1, "chosen", "IORING_FILE_INDEX_ALLOC: the result is the place")
+    a.jeq(SLOT, r1, "chosen", "IORING_FILE_INDEX_ALLOC: the result is the index")
     a.mov(DESCRIPTOR, SLOT)
     a.sub(DESCRIPTOR, 1)
     a.label("chosen")

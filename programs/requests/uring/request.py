@@ -52,7 +52,7 @@ class Request:
         self._read(dst, 4, self.view.flags)
 
     def slot(self, dst: Register, member: str) -> None:
-        """The place in the ring's table that an open fills or a close empties, plus one; 0: a descriptor is meant.
+        """The slot of the ring's table that an open fills or a close empties, plus one; 0: a descriptor is meant.
 
         `member` is "open.slot" or "close.slot".
         """

@@ -15,7 +15,7 @@ from programs.facts.maps import Maps
 from programs.facts.records import NOTE_ABSENT, NOTE_SILENT, OTHER, OWN, SYNC, Call, Lost, PendingKey
 from programs.requests import lifecycle, notes
 from programs.requests.uring.events import borrow_call, event_key
-from programs.requests.uring.places import end_close
+from programs.requests.uring.ring_table import end_close
 from programs.way.body import Body, begin
 from programs.way.registers import CALL, CTX, MARKS, RESULT
 

@@ -1,8 +1,8 @@
-"""What requests have opened into the places of a ring's own table, until others close it.
+"""What requests have opened into the slots of a ring's own table of files, until others close it.
 
 Such a file need never have a descriptor. A chain of requests that opens one, uses it and closes it is taken as a whole
-before any of it is done: when the close is taken nothing is in the place yet, and when it is done nothing is there any
-more. So what an open puts into a place is kept in the map `ring_files`, under ring and index.
+before any of it is done: when the close is taken nothing is in the slot yet, and when it is done nothing is there any
+more. So what an open puts into a slot is kept in the map `ring_files`, under ring and index.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ KEPT = ((RingFile.file, OpenKey.file), (RingFile.mnt_ns, OpenKey.mnt_ns))
 
 
 def remember(b: Body, key: Slot) -> None:
-    """From now on the file of OPEN_FILE, whose OpenKey is in the slot "open", is in the place `key` (a RingKey)."""
+    """From now on the ring's slot `key` (a RingKey) holds the file of OPEN_FILE, whose OpenKey is on the stack."""
     a, opened = b.a, b.a.slot("open", OpenKey)
     fresh = b.fresh(RingFile)
     for place, part in KEPT:
@@ -43,12 +43,12 @@ def note_last(b: Body) -> None:
 def end_close(b: Body) -> None:
     """Counts the successful close that the Call record describes, and ends the file's runs if it was its last.
 
-    The file is the one that was noted (Call.id, the slot "open"), or what an open has put into Call.place since.
+    The file is the one that was noted (Call.id, the slot "open"), or what an open has put into Call.slot since.
     """
-    a, opened, key, file_id = b.a, b.a.slot("open", OpenKey), b.a.slot("place", RingKey), b.a.slot("id", U64)
-    unplaced, done = a.unique("in_no_place"), a.unique("closed")
-    _forget_place(b, key, unplaced)
-    a.label(unplaced)
+    a, opened, key, file_id = b.a, b.a.slot("open", OpenKey), b.a.slot("ring_slot", RingKey), b.a.slot("id", U64)
+    elsewhere, done = a.unique("in_no_slot"), a.unique("closed")
+    _empty_slot(b, key, elsewhere)
+    a.label(elsewhere)
     a.ldx(r1, CALL[Call.id])
     a.jeq(r1, 0, done, "no regular file, or none whose opening was traced")
     a.stx(file_id, r1)
@@ -69,20 +69,20 @@ def end_close(b: Body) -> None:
     a.label(done)
 
 
-def _forget_place(b: Body, key: Slot, unplaced: str) -> None:
-    """`key` = the place that is closed, which now is empty; the file in it becomes that of the Call record, if none is.
+def _empty_slot(b: Body, key: Slot, elsewhere: str) -> None:
+    """`key` = the slot that is closed, which is empty now; the file in it becomes that of the Call record, if none is.
 
-    Jumps to `unplaced` if it is a descriptor that is closed, or nothing is known of the place.
+    Jumps to `elsewhere` if it is a descriptor that is closed, or nothing is known of the slot.
     """
     a, opened, known = b.a, b.a.slot("open", OpenKey), b.a.unique("known")
-    a.ldx(r1, CALL[Call.place])
-    a.jeq(r1, 0, unplaced)
+    a.ldx(r1, CALL[Call.slot])
+    a.jeq(r1, 0, elsewhere)
     a.sub(r1, 1)
     a.stx(key[RingKey.index], r1)
     a.ldx(r1, CALL[Call.ring])
     a.stx(key[RingKey.ring], r1)
     a.lookup(b.maps.ring_files, key)
-    a.jeq(r0, 0, unplaced)
+    a.jeq(r0, 0, elsewhere)
     a.ldx(r1, CALL[Call.id])
     a.jne(r1, 0, known)
     for place, part in KEPT:
