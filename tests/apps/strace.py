@@ -16,10 +16,11 @@ import stat
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
-from typing import Callable, Dict, Iterable, Iterator, List, Match, Optional, Set, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 from typing import Counter as CounterOf
+
+from .strace_line import I386, Descriptor, Line, StraceError, parse_line
 
 READS = ("read", "readv", "pread64", "preadv", "preadv2")
 WRITES = ("write", "writev", "pwrite64", "pwritev", "pwritev2")
@@ -48,9 +49,7 @@ _CONTEXT = (
     "mmap",
 )
 _UNDECODED = ("io_submit", "io_uring_enter")
-# i386 has names of its own; strace skips, by the question mark, what the machine does not have.
-_I386 = {"sendfile64": "sendfile", "mmap2": "mmap", "sync_file_range2": "sync_file_range"}
-_TRACED = READS + WRITES + COPIES + SYNCS + OPENS + RENAMES + ("close",) + _CONTEXT + _UNDECODED + tuple(_I386)
+_TRACED = READS + WRITES + COPIES + SYNCS + OPENS + RENAMES + ("close",) + _CONTEXT + _UNDECODED + tuple(I386)
 
 PSEUDO = frozenset(
     (
@@ -80,10 +79,6 @@ def options(prefix: Path) -> List[str]:
         "-e",
         "trace=" + calls,
     ]
-
-
-class StraceError(Exception):
-    """A line of the trace that this module does not understand."""
 
 
 @dataclass
@@ -155,113 +150,6 @@ class Totals:
 def bucket(value: int) -> int:
     """The lower bound of the power-of-two bucket that holds `value`; 0 has its own."""
     return 1 << (value.bit_length() - 1) if value else 0
-
-
-# --- the syntax of one line -------------------------------------------------------------------------------------------
-
-_HEX = r"(?:\\x[0-9a-f]{2})*"
-_FD = re.compile(rf"(-?\d+|AT_FDCWD)(?:<({_HEX})(<(?:char|block) \d+:\d+>)?>(\(deleted\))?)?")
-_STRING = re.compile(rf'"({_HEX})"(\.\.\.)?')
-_LINE = re.compile(r"(\w+)\((.*)\) = (-?\d+|0x[0-9a-f]+|\?)(.*)", re.DOTALL)
-_ERRNO = re.compile(r" (E\w+)")
-_NOTICE = re.compile(r"<\.\.\. \w+ resumed>|execve(?:at)?\(.*<pid changed to|strace: Process \d+|\[ Process ")
-_IOV_LEN = re.compile(r"iov_len=(\d+)")
-_SIGNAL = re.compile(r"(---|\+\+\+) ")
-_CUT_SHORT = re.compile(r"(\w+)\((.*?)(?:\) = \?)? ?<(?:unfinished \.\.\.|ptrace\(.*|detached \.\.\.)>?$", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Descriptor:
-    """A descriptor argument: the path behind it, None where the descriptor is not open or not a path."""
-
-    open: bool
-    path: Optional[bytes]
-    deleted: bool = False
-
-
-@lru_cache(maxsize=65536)
-def _text(escaped: str) -> bytes:
-    return bytes.fromhex(escaped.replace("\\x", ""))
-
-
-def _descriptor(match: Match[str]) -> Descriptor:
-    _, name, device, deleted = match.groups()
-    if name is None:
-        return Descriptor(False, None)
-    path = _text(name)
-    # Pipes, sockets and anonymous inodes are shown without a slash, memfds as if they lay in the root.
-    if device or not path.startswith(b"/") or (deleted and path.startswith(b"/memfd:")):
-        return Descriptor(True, None)
-    return Descriptor(True, path, bool(deleted))
-
-
-@dataclass
-class Line:
-    """One system call as strace printed it."""
-
-    name: str
-    arguments: str
-    result: Optional[int]  # None if it never returned
-    errno: Optional[str]
-    target: Optional[Descriptor]  # the descriptor it returned
-
-    def descriptor(self, position: int = 0) -> Descriptor:
-        """The descriptor at the given argument, counting scalar arguments only as far as there are no structures."""
-        match = _FD.match(self.arguments) if position == 0 else _FD.match(_split(self.arguments)[position])
-        if match is None:
-            raise StraceError(f"no descriptor in {self.name}({self.arguments})")
-        return _descriptor(match)
-
-    def string(self, position: int) -> bytes:
-        match = _STRING.fullmatch(_split(self.arguments)[position])
-        if match is None or match.group(2):
-            raise StraceError(f"no path in {self.name}({self.arguments})")
-        return _text(match.group(1))
-
-    def number(self, position: int) -> int:
-        return int(_split(self.arguments)[position], 0)
-
-
-def _split(arguments: str) -> List[str]:
-    """The top-level arguments.  Strings and paths are hexadecimal, so brackets and commas are syntax."""
-    parts, depth, start = [], 0, 0
-    for position, character in enumerate(arguments):
-        if character in "[{(":
-            depth += 1
-        elif character in "]})":
-            depth -= 1
-        elif character == "," and depth == 0:
-            parts.append(arguments[start:position])
-            start = position + 2
-    parts.append(arguments[start:])
-    return parts
-
-
-def parse_line(line: str) -> Optional[Line]:
-    """One line of a trace; None for signals and exits.  StraceError if it is anything unknown."""
-    if not line or _SIGNAL.match(line):
-        return None
-    match = _LINE.fullmatch(line)
-    if match is None:
-        cut = _CUT_SHORT.fullmatch(line)
-        if cut is not None:
-            return Line(_I386.get(cut.group(1), cut.group(1)), cut.group(2), None, None, None)
-        if _NOTICE.match(line):
-            return None
-        raise StraceError(f"not understood: {line[:200]!r}")
-    name, arguments, result, rest = match.groups()
-    errno = _ERRNO.match(rest)
-    returned = _FD.fullmatch(result + rest) if rest.startswith("<") else None
-    return Line(
-        _I386.get(name, name),
-        arguments,
-        None if result == "?" and errno is None else -1 if errno is not None else int(result, 0),
-        errno.group(1) if errno is not None else None,
-        _descriptor(returned) if returned is not None else None,
-    )
-
-
-# --- a whole trace ----------------------------------------------------------------------------------------------------
 
 
 class _Reader:
@@ -366,7 +254,7 @@ class _Reader:
 
     def vectored(self, line: Line) -> None:
         """readv(fd, iovec, count) and its kin: the lengths of all entries."""
-        size: Optional[int] = sum(map(int, _IOV_LEN.findall(line.arguments)))
+        size: Optional[int] = sum(line.iovec)
         # An iovec that could not be read is shown as an address, one that is readable in part ends in one.
         if ", [" not in line.arguments or ", ... /* 0x" in line.arguments:
             size = 0 if line.result is not None and line.arguments.split(", ")[2] == "0" else None
@@ -423,9 +311,8 @@ class _Reader:
 
     def map(self, line: Line) -> None:
         if line.errno is None and "MAP_ANON" not in line.arguments:
-            match = _FD.match(_split(line.arguments)[4])
-            where = _descriptor(match) if match is not None else None
-            if where is not None and where.path is not None:
+            where = line.descriptor(4)
+            if where.path is not None:
                 self.totals.of(where.path).mapped = True
 
     def nothing(self, line: Line) -> None:

@@ -16,7 +16,8 @@ from tests import needs
 
 from . import observe
 from .compare import Groups, disagreements
-from .strace import Call, Descriptor, FileCalls, StraceError, Totals, bucket, parse_line
+from .strace import Call, FileCalls, Totals, bucket
+from .strace_line import Descriptor, StraceError, parse_line
 
 
 def script(place: Path, text: str) -> List[str]:

@@ -24,7 +24,7 @@ FAMILIES = {"aio": "Linux AIO", "io_uring": "io_uring"}
 # What of tests/ runs in a guest, where there is nothing but Python's own library.
 GUEST = {
     ".": "__init__",
-    "apps": "__init__ aio compare gate observe ring rings scenario strace traced",
+    "apps": "__init__ aio compare gate observe ring rings scenario strace strace_line traced",
     "vm": "__init__ guest requests workloads",
 }
 
