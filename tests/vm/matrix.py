@@ -23,7 +23,7 @@ TIMEOUT = 3600.0
 FAMILIES = {"aio": "Linux AIO", "io_uring": "io_uring"}
 # What of tests/ runs in a guest, where there is nothing but Python's own library.
 GUEST = {
-    ".": "__init__",
+    ".": "__init__ children",
     "apps": "__init__ aio compare gate observe ring rings scenario strace strace_line traced",
     "vm": "__init__ guest requests workloads",
 }

@@ -10,10 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
+from tests.children import in_child
+
 from ..apps import aio, rings
 from ..apps.scenario import Scenario, counts, differing, errors_of
 from ..apps.traced import PRELUDE, Traced
-from .workloads import Case, Document, child
+from .workloads import Case, Document
 
 SECONDS = 120  # that a script may take
 BROKEN = "broken"
@@ -42,7 +44,7 @@ def work(family: str, *, short: bool = False) -> None:
         if short and name not in some:
             continue
         os.mkdir(name)
-        child(partial(_script, name, scenario))
+        in_child(partial(_script, name, scenario))
 
 
 def _script(name: str, scenario: Scenario) -> None:

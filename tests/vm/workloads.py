@@ -15,6 +15,8 @@ import re
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from tests.children import in_child
+
 HERE = Path(__file__).resolve().parent
 Document = Dict[str, Any]
 
@@ -39,19 +41,6 @@ def refused(expected: int, function: Callable[..., object], *arguments: object) 
         assert error.errno == expected, f"{function}: {error}"
     else:
         raise AssertionError(f"{function} succeeded")
-
-
-def child(function: Callable[[], None]) -> None:
-    """Run the function in a child process and wait for it."""
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            function()
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitpid(pid, 0)[1] == 0, function
 
 
 def blocks() -> None:
@@ -312,7 +301,7 @@ def work_paths() -> None:
     touch("/root/on the root file system")
     touch("new\nline \x1b[31m")
     touch(os.fsdecode(b"not UTF-8 \xff\x80"))
-    child(apart)
+    in_child(apart)
     seen.extend(map(tuple, json.loads(Path("apart.json").read_text())))
     Path("seen.json").write_text(json.dumps(seen))
 
@@ -343,14 +332,14 @@ def work_whom() -> None:
         put("before its time")
         libc.prctl(15, b"traced-1")  # PR_SET_NAME
         put("its own")
-        child(lambda: put("child's"))
+        in_child(lambda: put("child's"))
         libc.prctl(15, b"another")
         put("after its time")
 
-    child(renamed)
-    child(lambda: put("nobody's"))
+    in_child(renamed)
+    in_child(lambda: put("nobody's"))
     os.symlink(HERE / "compat", "traced-32")
-    child(lambda: os.execv("traced-32", ["traced-32"]) if os.fork() == 0 else check_status(os.wait()[1]))
+    in_child(lambda: os.execv("traced-32", ["traced-32"]) if os.fork() == 0 else check_status(os.wait()[1]))
 
 
 def check_status(status: int) -> None:
