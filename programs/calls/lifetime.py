@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from asm import U64, ProgramSpec, r0, r1, r3, r7, r8
+from asm import U64, ProgramSpec, r0, r1, r3
 from programs.calls.copies import enter_copy
 from programs.counting import counters
 from programs.counting.runs import end_runs
 from programs.facts.catalogue import BY_NAME, Kind
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
-from programs.facts.records import FILE_DELETED, FILE_MAPPED, Call, FileState, Lost, OpenFile, OpenKey
+from programs.facts.records import FILE_DELETED, FILE_MAPPED, Call, FileState, Lost, OpenFile, OpenKey, Signature
 from programs.files.identify import SCRATCH_ENTER, SCRATCH_EXIT, find_or_identify, identify, send_name
 from programs.way.body import Body, low
 from programs.way.descriptors import resolve
 from programs.way.exit import begin_exit
-from programs.way.registers import CALL
+from programs.way.registers import CALL, CALL_KIND, FILE, OPEN_FILE, RESULT
 from programs.way.threads import begin_part
 
 MAP_ANONYMOUS = 0x20
@@ -24,18 +24,17 @@ def enter_other(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The entry of every call whose descriptor is not simply its first argument, or is about to go."""
     b = begin_part("enter_other", kernel, options, maps)
     a = b.a
-    a.ldx(r7, CALL[Call.call])
-    a.and_(r7, 0xFF, "kind")
-    a.jeq(r7, Kind.CLOSE, "close")
-    a.jeq(r7, Kind.MMAP, "mmap")
+    b.signature(CALL_KIND, Signature.kind, CALL[Call.call])
+    a.jeq(CALL_KIND, Kind.CLOSE, "close")
+    a.jeq(CALL_KIND, Kind.MMAP, "mmap")
     enter_copy(b)
     a.label("mmap")
     a.ldx(r1, low(b.argument(3)))
     a.and_(r1, MAP_ANONYMOUS)
     a.jne(r1, 0, "no_file", "whatever the descriptor")
     resolve(b, 4)
-    a.stx(CALL[Call.file], r8)
-    a.jne(r8, 0, "out")
+    a.stx(CALL[Call.file], FILE)
+    a.jne(FILE, 0, "out")
     a.label("no_file")
     a.st(CALL[Call.call], 0, "nothing to be done at its exit")
     a.ret(0)
@@ -52,13 +51,13 @@ def _enter_close(b: Body) -> None:
     for place in (Call.moved, Call.id):
         a.st(CALL[place], 0)
     resolve(b, 0)
-    a.stx(CALL[Call.file], r8)
-    a.jeq(r8, 0, "out")
+    a.stx(CALL[Call.file], FILE)
+    a.jeq(FILE, 0, "out")
     identify(b, scratch=SCRATCH_ENTER, skip="out")
-    a.ldx(r1, r7[OpenFile.id])
+    a.ldx(r1, OPEN_FILE[OpenFile.id])
     a.stx(CALL[Call.id], r1)
     mark_deleted(b)
-    b.load(r1, r8, o["file.ref"], of="file")
+    b.load(r1, FILE, o["file.ref"], of="file")
     a.jne(r1, b.kernel.one_reference, "still_open", "another descriptor, or a call in flight, keeps it")
     end_runs(b)
     key = a.slot("open", OpenKey)
@@ -68,7 +67,7 @@ def _enter_close(b: Body) -> None:
 
 
 def mark_deleted(b: Body) -> None:
-    """Sets FILE_DELETED in the state of the file of the OpenFile in r7 if no name is left."""
+    """Sets FILE_DELETED in the state of the file of OPEN_FILE if no name is left."""
     a, done = b.a, b.a.unique("has_a_name")
     a.ldx(r3, CALL[Call.inode])
     b.load(r1, r3, b.kernel.offsets["inode.nlink"], "links", size=4, of="inode")
@@ -78,8 +77,9 @@ def mark_deleted(b: Body) -> None:
 
 
 def _set_flag(b: Body, flag: int) -> None:
+    """Sets a FILE_* in the state of the file of OPEN_FILE."""
     a, file_id, none = b.a, b.a.slot("id", U64), b.a.unique("no_state")
-    a.ldx(r1, r7[OpenFile.id])
+    a.ldx(r1, OPEN_FILE[OpenFile.id])
     a.stx(file_id, r1)
     a.lookup(b.maps.states, file_id)
     a.jeq(r0, 0, none)
@@ -90,15 +90,15 @@ def _set_flag(b: Body, flag: int) -> None:
 
 
 def exit_close(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
-    """The exit of close: counts it for the file that ``enter_other`` found, or as unattributed."""
+    """The exit of close: counts it for the file that `enter_other` found, or as unattributed."""
     b = begin_exit("exit_close", kernel, options, maps)
     a, file_id = b.a, b.a.slot("id", U64)
     a.st(CALL[Call.op], BY_NAME["close"].code)
     a.ldx(r1, CALL[Call.file])
     a.jeq(r1, 0, "no_file")
     a.ldx(r1, CALL[Call.id])
-    a.jeq(r1, 0, "out", "no regular file")
-    a.jslt(r8, 0, "failed")
+    a.jeq(r1, 0, "out", "not a regular file")
+    a.jslt(RESULT, 0, "failed")
     a.stx(file_id, r1)
     a.lookup(maps.states, file_id)
     a.jeq(r0, 0, "out")
@@ -108,7 +108,7 @@ def exit_close(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     counters.failed(b, CALL[Call.id])
     a.ret(0)
     a.label("no_file")
-    a.jsge(r8, 0, "out")
+    a.jsge(RESULT, 0, "out")
     counters.failed(b, None)
     a.label("out")
     a.ret(0)
@@ -116,16 +116,16 @@ def exit_close(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
 
 
 def exit_open(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
-    """The exit of every kind of open.  A failed one belongs to no file."""
+    """The exit of every kind of open. A failed one belongs to no file."""
     b = begin_exit("exit_open", kernel, options, maps)
     a, file_id = b.a, b.a.slot("id", U64)
     a.st(CALL[Call.op], BY_NAME["open"].code)
     a.st(CALL[Call.moved], 0)
-    a.jslt(r8, 0, "failed")
-    resolve(b)
-    a.jeq(r8, 0, "gone")
+    a.jslt(RESULT, 0, "failed")
+    resolve(b)  # RESULT is the DESCRIPTOR, which becomes FILE
+    a.jeq(FILE, 0, "gone")
     identify(b, scratch=SCRATCH_EXIT, skip="out", renew=True)
-    a.ldx(r1, r7[OpenFile.id])
+    a.ldx(r1, OPEN_FILE[OpenFile.id])
     a.stx(file_id, r1)
     a.lookup(maps.states, file_id)
     a.jeq(r0, 0, "named")
@@ -147,8 +147,8 @@ def exit_mmap(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     b = begin_exit("exit_mmap", kernel, options, maps)
     a = b.a
     a.st(CALL[Call.moved], 0)
-    a.jslt(r8, 0, "out", "failed: no address of a user lies in the upper half")
-    a.ldx(r8, CALL[Call.file])
+    a.jslt(RESULT, 0, "out", "failed: no user address lies in the upper half")
+    a.ldx(FILE, CALL[Call.file])
     a.st(CALL[Call.walk], 0)
     find_or_identify(b, scratch=SCRATCH_EXIT, skip="out")
     _set_flag(b, FILE_MAPPED)
@@ -162,7 +162,7 @@ def exit_ring(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The exit of io_uring_setup: whether there is anything to be missed, where requests are not shown."""
     b = begin_exit("exit_ring", kernel, options, maps)
     a = b.a
-    a.jslt(r8, 0, "out")
+    a.jslt(RESULT, 0, "out")
     b.lost(Lost.rings)
     a.label("out")
     a.ret(0)

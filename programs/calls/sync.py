@@ -14,7 +14,7 @@ from programs.way.registers import CALL, FILE, OPEN_FILE, RESULT
 
 
 def exit_sync(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
-    """The exit of a sync.  A successful fsync or fdatasync covers every byte written to the file before."""
+    """The exit of a sync. A successful fsync or fdatasync covers every byte written to the file before."""
     b = begin_exit("exit_sync", kernel, options, maps)
     a = b.a
     set_operation(b, Signature.first)

@@ -1,6 +1,6 @@
 """What the programs must be told: facts of the running kernel, and what the user wants.
 
-Both are plain data.  The same values give the same instructions, byte for byte, on every machine.
+Both are plain data. The same values give the same instructions, byte for byte, on every machine.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Dict, Mapping, Optional, Tuple
 
-# The kernel objects that the programs read, as dotted members.  Fields that moved or were renamed are listed as
+# The kernel objects that the programs read, as dotted members. Fields that moved or were renamed are listed as
 # alternatives, newest first; the name that the programs use is the key.
 MEMBERS: Dict[str, Tuple[str, ...]] = {
     "task.files": ("task_struct.files",),
@@ -54,7 +54,7 @@ MEMBERS: Dict[str, Tuple[str, ...]] = {
     "nsproxy.mnt_ns": ("nsproxy.mnt_ns",),
     "mnt_ns.inum": ("mnt_namespace.ns.inum",),
 }
-# The same for io_uring's requests, all of which a kernel may lack.  Registered files became nodes of their own in 6.13
+# The same for io_uring's requests, all of which a kernel may lack. Registered files became nodes of their own in 6.13
 # (7029acd8a950, "io_uring/rsrc: get rid of per-ring io_rsrc_node list"); io_kiocb.cqe is of 5.19, io_rw of 6.0.
 URING_MEMBERS: Dict[str, Tuple[str, ...]] = {
     "request.file": ("io_kiocb.file",),
@@ -95,9 +95,9 @@ COMPAT: Dict[str, Tuple[str, int]] = {
 
 @dataclass(frozen=True)
 class Registers:
-    """Where ``struct pt_regs`` keeps a system call's arguments (uapi/asm/ptrace.h: part of the ABI).
+    """Where `struct pt_regs` keeps a system call's arguments (uapi/asm/ptrace.h: part of the ABI).
 
-    ``block`` is the offset of the first of the words that hold them all, ``words`` the positions of the six arguments
+    `block` is the offset of the first of the words that hold them all, `words` the positions of the six arguments
     among those.
     """
 
@@ -145,10 +145,10 @@ TYPED_OPTIONAL: Tuple[str, ...] = (
 class Uring:
     """How a kernel shows io_uring's requests.
 
-    ``events`` are the names of the tracepoints that a request is taken, refused, and completed at: the keys of
-    ``request``, which says where each presents the ``struct io_kiocb *``: the position among the arguments of a raw
-    tracepoint, the offset of the field of a perf tracepoint.  A kernel may lack "overflowed", which has none: its
-    request must be searched for.  ``offsets`` has the keys of URING_MEMBERS; "node.file" is missing where registered
+    `events` are the names of the tracepoints that a request is taken, refused, and completed at: the keys of
+    `request`, which says where each presents the `struct io_kiocb *`: the position among the arguments of a raw
+    tracepoint, the offset of the field of a perf tracepoint. A kernel may lack "overflowed", which has none: its
+    request must be searched for. `offsets` has the keys of URING_MEMBERS; "node.file" is missing where registered
     files are no nodes, others where a kind of request cannot be followed.
     """
 
@@ -169,7 +169,7 @@ URING_EVENTS: Dict[str, Tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Kernel:
-    """Facts of a kernel.  ``offsets`` has the keys of MEMBERS and "compat"; ``fields`` those of tracepoint.FIELDS."""
+    """Facts of a kernel. `offsets` has the keys of MEMBERS and "compat"; `fields` those of tracepoint.FIELDS."""
 
     machine: str
     offsets: Mapping[str, int]
@@ -199,13 +199,13 @@ class Kernel:
         return REGISTERS[self.machine]
 
     def argument(self, number: int) -> int:
-        """The position of argument ``number`` (0 to 5) within Call.args."""
+        """The position of argument `number` (0 to 5) within Call.args."""
         return self.registers.words[number]
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the user wants of the programs.  ``attach`` is "raw", "perf" or "fentry"."""
+    """What the user wants of the programs. `attach` is "raw", "perf" or "fentry"."""
 
     attach: str = "raw"
     everything: bool = False  # the targets map lists who is *not* traced

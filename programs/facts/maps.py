@@ -1,4 +1,4 @@
-"""The maps that the programs share, sized once from ``--max-files``."""
+"""The maps that the programs share, sized once from `--max-files`."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Maps:
     """Every map by its role."""
 
     targets: MapSpec
-    generation: MapSpec  # counts the changes of ``targets``
+    generation: MapSpec  # counts the changes of `targets`
     strangers: MapSpec  # by thread id: who was found to be no target, in which generation
     stacks: MapSpec  # by the address of a stack: whether a target's thread may be on it
     idle_stacks: MapSpec  # by the same: that none was, in which generation
@@ -90,9 +90,9 @@ class Maps:
 
 
 def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True) -> Maps:
-    """The maps for ``max_files`` files.
+    """The maps for `max_files` files.
 
-    ``preallocate`` spends the memory at once, as kernels before 6.1 need it: allocating from a tracing program could
+    `preallocate` spends the memory at once, as kernels before 6.1 need it: allocating from a tracing program could
     deadlock there (7c8199e24fa0, "bpf: Introduce any context BPF specific memory allocator").
     """
     flags = 0 if preallocate else BPF_F_NO_PREALLOC

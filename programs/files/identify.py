@@ -1,13 +1,13 @@
-"""Which file: from a ``struct file *`` to the records that count for it.
+"""Which file: from a `struct file *` to the records that count for it.
 
-An open file description is known by its address, seen from a mount namespace.  Addresses are reused, so the record
-holds the inode too, and an open starts it afresh.  A file is known by dentry, mount, inode number and generation.
-What is looked up here once per open costs the calls after it nothing.
+An open file description is known by its address, seen from a mount namespace. Addresses are reused, so the record
+holds the inode too, and an open starts it afresh. A file is known by dentry, mount, inode number and generation.
+What is looked up here once for each open costs the calls after it nothing.
 """
 
 from __future__ import annotations
 
-from asm import U32, U64, Register, r0, r1, r2, r3, r7, r8
+from asm import U32, U64, Register, r0, r1, r2, r3
 from programs.counting.runs import end_runs
 from programs.facts.jumps import WALKS
 from programs.facts.kernel import PSEUDO_FILE_SYSTEMS
@@ -25,7 +25,7 @@ from programs.facts.records import (
     Walk,
 )
 from programs.way.body import BPF_NOEXIST, Body
-from programs.way.registers import CALL, CTX
+from programs.way.registers import CALL, CTX, FILE, OPEN_FILE, STRUCT, WALK
 
 S_IFMT, S_IFREG = 0o170000, 0o100000
 SCRATCH_ENTER, SCRATCH_EXIT = 0, 1
@@ -34,33 +34,33 @@ MNT_NS_INTERNAL = -22  # ERR_PTR(-EINVAL), fs/mount.h: memfd and other files no 
 
 
 def read_file(b: Body, file: Register) -> None:
-    """Call.inode and Call.flags = those of a ``struct file``.  Clobbers r0 to r5."""
+    """Call.inode and Call.flags = those of a `struct file`. Clobbers r0 to r5."""
     o = b.kernel.offsets
     b.copy(CALL[Call.inode], file, o["file.inode"], "file", "the inode")
     b.copy(CALL[Call.flags], file, o["file.flags"], "file", "O_* flags")
 
 
 def find_open(b: Body, known: str, slow: str, *, later: str = "") -> None:
-    """The quick way to r7: a jump to ``known`` with the OpenFile of the file in r8, or to ``slow`` without.
+    """The quick way to OPEN_FILE, which is FILE's: a jump to `known` with it, or to `slow` without.
 
-    Call.inode, Call.flags and Call.pos are set.  A record left by an earlier owner of the address ends here, or there
-    is a jump to ``later`` instead.
+    Call.inode, Call.flags and Call.pos are set. A record left by an earlier owner of the address ends here, or there
+    is a jump to `later` instead.
     """
     a = b.a
     key, stale = a.slot("open", OpenKey), later or a.unique("stale")
-    a.stx(key[OpenKey.file], r8)
+    a.stx(key[OpenKey.file], FILE)
     a.ldx(r1, CALL[Call.mnt_ns])
     a.stx(key[OpenKey.mnt_ns], r1)
     a.lookup(b.maps.opens, key)
     a.jeq(r0, 0, slow)
-    a.mov(r7, r0)
-    a.ldx(r1, r7[OpenFile.pos], "before the kernel's own, which then is no less")
+    a.mov(OPEN_FILE, r0)
+    a.ldx(r1, OPEN_FILE[OpenFile.pos], "before the kernel's own, which then is no less")
     a.stx(CALL[Call.pos], r1)
-    read_file(b, r8)
+    read_file(b, FILE)
     a.ldx(r1, CALL[Call.inode])
-    a.ldx(r2, r7[OpenFile.inode])
+    a.ldx(r2, OPEN_FILE[OpenFile.inode])
     a.jne(r1, r2, stale)
-    a.ldx(r1, r7[OpenFile.flags])
+    a.ldx(r1, OPEN_FILE[OpenFile.flags])
     a.jeq(r1, 0, known)
     a.ja(slow)
     if later:
@@ -81,16 +81,16 @@ def find_or_identify(b: Body, *, scratch: int, skip: str) -> None:
 
 
 def identify(b: Body, *, scratch: int, skip: str, renew: bool = False) -> None:
-    """The slow way: r7 = the OpenFile of the file in r8, made if need be; a jump to ``skip`` if it is not to be traced.
+    """The slow way: OPEN_FILE of FILE, made if need be; a jump to `skip` if the file is not to be traced.
 
-    Sets Call.inode, Call.flags, Call.pos, and Call.walk with the Walk record filled in if a path must be sent.
-    With ``renew`` (an open) an existing OpenFile is an earlier owner's: its runs end.  ``scratch`` chooses the work
+    Sets Call.inode, Call.flags, Call.pos, and Call.walk; the Walk record is filled in for a path that must be sent.
+    With `renew` (an open) an existing OpenFile is an earlier owner's: its runs end. `scratch` chooses the work
     space: programs that run at entry and at exit of a call must not share one.
     """
     a = b.a
     full, have_file, end = a.unique("full"), a.unique("have_file"), a.unique("identified")
     a.st(CALL[Call.walk], 0)
-    read_file(b, r8)
+    read_file(b, FILE)
     regular_only(b, skip)
     _read_key(b, skip)
     _begin_walk(b, scratch, skip)
@@ -111,42 +111,42 @@ def identify(b: Body, *, scratch: int, skip: str, renew: bool = False) -> None:
 
 
 def regular_only(b: Body, skip: str) -> None:
-    """Jumps to ``skip`` unless Call.inode, opened with Call.flags, is a regular file that has a name.  Clobbers r7."""
+    """Jumps to `skip` unless Call.inode, opened with Call.flags, is a regular file that has a name. Destroys STRUCT."""
     a = b.a
     a.ldx(r1, CALL[Call.flags])
     a.and_(r1, O_TMPFILE)
     a.jne(r1, 0, skip, "it never had a name")
-    a.ldx(r7, CALL[Call.inode])
-    b.load(r1, r7, b.kernel.offsets["inode.mode"], size=2, of="inode")
+    a.ldx(STRUCT, CALL[Call.inode])
+    b.load(r1, STRUCT, b.kernel.offsets["inode.mode"], size=2, of="inode")
     a.and_(r1, S_IFMT)
-    a.jne(r1, S_IFREG, skip, "no regular file")
+    a.jne(r1, S_IFREG, skip, "not a regular file")
 
 
 def _read_key(b: Body, skip: str) -> None:
-    """The FileKey on the stack = that of the file in r8; r7 = its super block."""
+    """The FileKey on the stack = that of FILE; STRUCT = its super block. Jumps to `skip` if no path leads to it."""
     a, o, key = b.a, b.kernel.offsets, b.file_key()
     a.zero(key)
-    a.ldx(r7, CALL[Call.mnt_ns])
-    b.copy(key[FileKey.mnt_ns], r7, o["mnt_ns.inum"], "mnt_namespace", "mount namespace")
-    b.copy(key[FileKey.mnt], r8, o["file.mnt"], "file")
-    b.copy(key[FileKey.dentry], r8, o["file.dentry"], "file")
-    a.ldx(r7, key[FileKey.mnt])
-    a.sub(r7, o["mount.mnt"], "container_of(mnt, struct mount, mnt)")
-    b.load(r1, r7, o["mount.ns"], "the namespace that it is mounted in", of="mount")
+    a.ldx(STRUCT, CALL[Call.mnt_ns])
+    b.copy(key[FileKey.mnt_ns], STRUCT, o["mnt_ns.inum"], "mnt_namespace", "mount namespace")
+    b.copy(key[FileKey.mnt], FILE, o["file.mnt"], "file")
+    b.copy(key[FileKey.dentry], FILE, o["file.dentry"], "file")
+    a.ldx(STRUCT, key[FileKey.mnt])
+    a.sub(STRUCT, o["mount.mnt"], "container_of(mnt, struct mount, mnt)")
+    b.load(r1, STRUCT, o["mount.ns"], "the namespace that it is mounted in", of="mount")
     a.jeq(r1, MNT_NS_INTERNAL, skip, "no path leads there: a memfd, say")
-    a.ldx(r7, CALL[Call.inode])
-    b.copy(key[FileKey.inode], r7, o["inode.ino"], "inode")
-    b.copy(key[FileKey.generation], r7, o["inode.generation"], "inode")
-    b.load(r7, r7, o["inode.sb"], of="inode")
-    b.copy(key[FileKey.device], r7, o["sb.dev"], "super_block")
+    a.ldx(STRUCT, CALL[Call.inode])
+    b.copy(key[FileKey.inode], STRUCT, o["inode.ino"], "inode")
+    b.copy(key[FileKey.generation], STRUCT, o["inode.generation"], "inode")
+    b.load(STRUCT, STRUCT, o["inode.sb"], of="inode")
+    b.copy(key[FileKey.device], STRUCT, o["sb.dev"], "super_block")
     if not b.options.include_pseudo:
         _real_file_systems_only(b, skip)
 
 
 def _real_file_systems_only(b: Body, skip: str) -> None:
-    """Jumps to ``skip`` if the super block in r7 is that of a file system which keeps no data."""
+    """Jumps to `skip` if STRUCT is the super block of a file system that keeps no data."""
     a = b.a
-    b.load(r1, r7, b.kernel.offsets["sb.magic"], of="super_block")
+    b.load(r1, STRUCT, b.kernel.offsets["sb.magic"], of="super_block")
     for name, magic in PSEUDO_FILE_SYSTEMS.items():
         if magic < 1 << 31:
             a.jeq(r1, magic, skip, name)
@@ -156,39 +156,39 @@ def _real_file_systems_only(b: Body, skip: str) -> None:
 
 
 def _begin_walk(b: Body, scratch: int, skip: str) -> None:
-    """r7 = the Walk record, filled in for the file of the FileKey on the stack; r7 was its super block."""
+    """WALK = work space `scratch`, filled in for FILE. Its FileKey is on the stack, its super block was STRUCT."""
     a, o = b.a, b.kernel.offsets
     key, zero, sb = b.file_key(), a.slot("zero", U32), a.slot("word", U64)
     event = Walk.event
-    a.stx(sb, r7)
+    a.stx(sb, STRUCT)
     a.st(zero, scratch)
     a.lookup(b.maps.scratch, zero)
     a.jeq(r0, 0, skip)
-    a.mov(r7, r0)
+    a.mov(WALK, r0)
     for offset in range(0, FileKey.size, 8):
         a.ldx(r1, key.at(offset, 8))
-        a.stx(r7[event[PathEvent.key]].at(offset), r1)
+        a.stx(WALK[event[PathEvent.key]].at(offset), r1)
     a.ldx(r1, sb)
-    a.stx(r7[Walk.sb], r1)
+    a.stx(WALK[Walk.sb], r1)
     a.ldx(r1, key[FileKey.dentry])
-    a.stx(r7[Walk.dentry], r1)
+    a.stx(WALK[Walk.dentry], r1)
     a.ldx(r1, key[FileKey.mnt])
     a.sub(r1, o["mount.mnt"], "container_of(mnt, struct mount, mnt)")
-    a.stx(r7[Walk.mnt], r1)
-    a.stx(r7[Walk.file], r8)
+    a.stx(WALK[Walk.mnt], r1)
+    a.stx(WALK[Walk.file], FILE)
     a.ldx(r1, CALL[Call.mnt_ns])
-    a.stx(r7[Walk.mnt_ns], r1)
+    a.stx(WALK[Walk.mnt_ns], r1)
     for place in (Walk.position, Walk.after):
-        a.st(r7[place], 0)
-    a.st(r7[event[PathEvent.kind]], EVENT_NAMED)
+        a.st(WALK[place], 0)
+    a.st(WALK[event[PathEvent.kind]], EVENT_NAMED)
     for place, offset in ((Walk.parent, o["dentry.parent"]), (Walk.name, o["dentry.hash_len"])):
-        a.ldx(r3, r7[Walk.dentry])
+        a.ldx(r3, WALK[Walk.dentry])
         a.add(r3, offset)
-        b.copy(r7[place], r3, 0, "list_head", "changes with a rename")
+        b.copy(WALK[place], r3, 0, "list_head", "changes with a rename")
 
 
 def _new_file(b: Body, full: str) -> None:
-    """r0 = the FileId made for the FileKey on the stack; 0, or a jump to ``full``, if there is no room."""
+    """r0 = the FileId made for the FileKey on the stack; 0, or a jump to `full`, if there is no room."""
     a, ours = b.a, b.a.unique("ours")
     key, file_id = b.file_key(), a.slot("id", U64)
     a.call("get_smp_processor_id")
@@ -213,44 +213,44 @@ def _new_file(b: Body, full: str) -> None:
 
 
 def _needs_name(b: Body) -> None:
-    """Decides whether the path must be sent.  r0 = FileId, r7 = Walk; leaves the id in the event and on the stack."""
+    """Call.walk = 1 if the path must be sent. r0 = the FileId; its id goes into the event at WALK, and onto the stack."""
     a, file_id, event = b.a, b.a.slot("id", U64), Walk.event
     renamed, send, done = a.unique("renamed"), a.unique("send_name"), a.unique("named")
     a.ldx(r1, r0[FileId.id])
     a.stx(file_id, r1)
-    a.stx(r7[event[PathEvent.id]], r1)
+    a.stx(WALK[event[PathEvent.id]], r1)
     a.ldx(r1, r0[FileId.named])
     a.jeq(r1, 0, send)
     for place, now in ((FileId.parent, Walk.parent), (FileId.name, Walk.name)):
         a.ldx(r1, r0[place])
-        a.ldx(r2, r7[now])
+        a.ldx(r2, WALK[now])
         a.jne(r1, r2, renamed)
     a.ja(done)
     a.label(renamed)
-    a.st(r7[event[PathEvent.kind]], EVENT_RENAMED)
+    a.st(WALK[event[PathEvent.kind]], EVENT_RENAMED)
     a.label(send)
     a.st(CALL[Call.walk], 1)
     a.label(done)
 
 
 def _open_record(b: Body, *, renew: bool, full: str) -> None:
-    """r7 = the OpenFile of the file in r8, whose id is on the stack."""
+    """OPEN_FILE = that of FILE, whose id is on the stack; made if there is none."""
     a, o = b.a, b.kernel.offsets
     key, file_id = a.slot("open", OpenKey), a.slot("id", U64)
     have, make = a.unique("have_open"), a.unique("make_open")
-    a.stx(key[OpenKey.file], r8)
+    a.stx(key[OpenKey.file], FILE)
     a.ldx(r1, CALL[Call.mnt_ns])
     a.stx(key[OpenKey.mnt_ns], r1)
     a.lookup(b.maps.opens, key)
     if renew:
         a.jeq(r0, 0, make)
-        a.mov(r7, r0)
+        a.mov(OPEN_FILE, r0)
         end_runs(b)
         a.label(make)
     else:
         a.jne(r0, 0, have)
     fresh = b.fresh(OpenFile)
-    b.copy(fresh[OpenFile.pos], r8, o["file.pos"], "file")
+    b.copy(fresh[OpenFile.pos], FILE, o["file.pos"], "file")
     a.ldx(r1, fresh[OpenFile.pos])
     a.ldx(r2, CALL[Call.moved])
     a.sub(r1, r2, "where it was before this transfer")
@@ -264,17 +264,17 @@ def _open_record(b: Body, *, renew: bool, full: str) -> None:
     a.jeq(r0, 0, full)
     if not renew:
         a.label(have)
-    a.mov(r7, r0)
-    a.ldx(r1, r7[OpenFile.pos])
+    a.mov(OPEN_FILE, r0)
+    a.ldx(r1, OPEN_FILE[OpenFile.pos])
     a.stx(CALL[Call.pos], r1)
     a.ldx(r1, CALL[Call.walk])
-    a.stx(r7[OpenFile.flags], r1, "OPEN_UNNAMED while the path is on its way")
+    a.stx(OPEN_FILE[OpenFile.flags], r1, "OPEN_UNNAMED while the path is on its way")
 
 
 def send_name(b: Body, scratch: int, after: int = 0) -> None:
-    """The end of a program: sends the path if it must be sent, goes on with program ``after`` if there is one.
+    """The end of a program: sends the path if it must be sent, goes on with program `after` if there is one.
 
-    Does not come back.
+    It does not fall through.
     """
     a, skip, zero = b.a, b.a.unique("no_name"), b.a.slot("zero", U32)
     a.ldx(r1, CALL[Call.walk])

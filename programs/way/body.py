@@ -89,10 +89,10 @@ class Body:
         context: Optional[Slot] = None,
         note: str = "",
     ) -> None:
-        """Calls the function ``name`` ``times`` times, or until it returns 1: bpf_loop, which ``kernel.loops`` allows.
+        """Calls the function `name` `times` times, or until it returns 1: bpf_loop, which `kernel.loops` allows.
 
-        The function, which ``emit`` emits, begins with the number of the round in r1 and the address of ``context`` in
-        r2, and has a stack of its own.  Clobbers r0 to r5.
+        The function, which `emit` emits, begins with the number of the round in r1 and the address of `context` in
+        r2, and has a stack of its own. Clobbers r0 to r5.
         """
         a = self.a
         if times != r1:
@@ -108,9 +108,9 @@ class Body:
         a.call("loop", note)
 
     def forget(self, *keep: Slot) -> None:
-        """Makes r7, r8 and the stack the same whatever way led here, but for ``keep`` and the record being made.
+        """Makes r7, r8 and the stack the same whatever way led here, but for `keep` and the record being made.
 
-        At the end of a loop's round this leaves the verifier a single way through the next one.  It takes slots that
+        At the end of a loop's round this leaves the verifier a single way through the next one. It takes slots that
         are not written 8 bytes at a time for live as long as any way reads them.
         """
         for register in (r7, r8):
@@ -123,10 +123,10 @@ class Body:
     # -- reading memory ------------------------------------------------------------------------------------------
 
     def probe(self, to: Union[Slot, Mem], size: int, base: Register, offset: int, note: str = "") -> None:
-        """``to`` = ``size`` bytes of kernel or user memory at ``base + offset``; r0 < 0 where that faults.
+        """`to` = `size` bytes of kernel or user memory at `base + offset`; r0 < 0 where that faults.
 
         bpf_probe_read serves both address spaces on x86_64 and aarch64, on every kernel
-        (CONFIG_ARCH_HAS_NON_OVERLAPPING_ADDRESS_SPACE).  ``to`` is cleared by the helper when the read fails.
+        (CONFIG_ARCH_HAS_NON_OVERLAPPING_ADDRESS_SPACE). `to` is cleared by the helper when the read fails.
         """
         a = self.a
         if base is not r3:
@@ -138,17 +138,17 @@ class Body:
         a.call("probe_read", note)
 
     def address(self, dst: Register, mem: Union[Slot, Mem]) -> None:
-        """``dst`` = the address of a slot or of a field of a record."""
+        """`dst` = the address of a slot or of a field of a record."""
         if isinstance(mem, Slot) or mem.offset:
             self.a.addr(dst, mem)
         else:
             self.a.mov(dst, mem.base)
 
     def load(self, dst: Register, base: Register, offset: int, note: str = "", *, size: int = 8, of: str = "") -> None:
-        """``dst`` = the pointer or integer of ``size`` bytes in kernel memory at ``base + offset``; 0 on a fault.
+        """`dst` = the pointer or integer of `size` bytes in kernel memory at `base + offset`; 0 on a fault.
 
-        ``of`` names the struct that ``base`` points to, for kernels where a typed load can read it: a plain
-        instruction instead of a call.  Clobbers r0 to r5.
+        `of` names the struct that `base` points to, for kernels where a typed load can read it: a plain
+        instruction instead of a call. Clobbers r0 to r5.
         """
         if self.typed(of):
             self.cast(base, of)
@@ -165,13 +165,13 @@ class Body:
         return of in self.kernel.types and CAST in self.kernel.types
 
     def cast(self, base: Register, of: str) -> None:
-        """r0 = ``base`` as a pointer to a struct that loads may go through: a move, in the end.  Clobbers r1 to r5."""
+        """r0 = `base` as a pointer to a struct that loads may go through: a move, in the end. Clobbers r1 to r5."""
         self.a.mov(r1, base)
         self.a.mov(r2, self.kernel.types[of])
         self.a.call_kernel(CAST, self.kernel.types[CAST])
 
     def copy(self, to: Mem, base: Register, offset: int, of: str, note: str = "") -> None:
-        """``to`` (a field of 4 or 8 bytes) = what is in kernel memory at ``base + offset``.  Clobbers r0 to r5."""
+        """`to` (a field of 4 or 8 bytes) = what is in kernel memory at `base + offset`. Clobbers r0 to r5."""
         if not self.typed(of):
             self.probe(to, to.size, base, offset, note)
             return
@@ -181,12 +181,12 @@ class Body:
     # -- counting ------------------------------------------------------------------------------------------------
 
     def count(self, mem: Mem, note: str = "") -> None:
-        """Adds 1 to a counter.  Clobbers r1."""
+        """Adds 1 to a counter. Clobbers r1."""
         self.a.mov(r1, 1)
         self.a.xadd(mem, r1, note)
 
     def lost(self, what: Field) -> None:
-        """Adds 1 to a counter of the ``lost`` record."""
+        """Adds 1 to a counter of the `lost` record."""
         a, skip = self.a, self.a.unique("not_lost")
         zero = a.slot("zero", U32)
         a.st(zero, 0)
@@ -198,7 +198,7 @@ class Body:
     def tally(
         self, *, file: Optional[Mem], op: Optional[Mem], kind: int, item: Register, beyond: Union[int, Mem] = 0
     ) -> None:
-        """Adds 1 to the sparse counter (file, op, kind + beyond, item); ``item`` is r2 or above.  Clobbers r0 to r5."""
+        """Adds 1 to the sparse counter (file, op, kind + beyond, item); `item` is r2 or above. Clobbers r0 to r5."""
         a, found, full, done = self.a, self.a.unique("tally"), self.a.unique("tally_full"), self.a.unique("tallied")
         key, one = a.slot("tally", TallyKey), a.slot("one", U64)
         a.stx(key[TallyKey.item], item)
@@ -228,7 +228,7 @@ class Body:
         a.label(done)
 
     def bucket(self, dst: Register, value: Register, t: Register) -> None:
-        """``dst`` = the histogram bucket of ``value``: 0 for 0, else 1 + floor(log2).  Destroys ``value`` and ``t``.
+        """`dst` = the histogram bucket of `value`: 0 for 0, else 1 + floor(log2). Destroys `value` and `t`.
 
         Without a branch: the verifier follows one path, not 64, and knows that the result is at most 64.
         """
@@ -254,13 +254,13 @@ class Body:
         a.label(end)
 
     def cell(self, base: Register, index: Register, buckets: int) -> None:
-        """Adds 1 to cell ``index`` of the histogram at ``base``.  Destroys both; the verifier must know the range."""
+        """Adds 1 to cell `index` of the histogram at `base`. Destroys both; the verifier must know the range."""
         self.a.lsh(index, 3)
         self.a.add(base, index)
         self.count(base.u64(0))
 
     def swap(self, mem: Mem, value: Register, old: Register) -> None:
-        """``old`` = ``mem``; ``mem`` = ``value``, so that no byte is counted twice or lost where CPUs race.
+        """`old` = `mem`; `mem` = `value`, so that no byte is counted twice or lost where CPUs race.
 
         Kernels before 5.12 have no exchange: there two CPUs that end a run of one open file description within the
         same few nanoseconds may both see the old value.
@@ -278,7 +278,7 @@ class Body:
     # -- records on the stack ------------------------------------------------------------------------------------
 
     def fresh(self, record: Type[Layout]) -> Slot:
-        """A cleared ``record`` on the stack, from which a map takes its own; all such records share one place."""
+        """A cleared `record` on the stack, from which a map takes its own; all such records share one place."""
         slot = Slot("fresh", record, 0, self._fresh_slot().offset)
         self.a.zero(slot)
         return slot
@@ -288,11 +288,11 @@ class Body:
         return self.a.slot("fresh", (U64, size // 8))
 
     def overlay(self, name: str, record: Type[Layout]) -> Slot:
-        """A ``record`` for as long as none is made with ``fresh``: it lies in the same place, as do all of these."""
+        """A `record` for as long as none is made with `fresh`: it lies in the same place, as do all of these."""
         return Slot(name, record, 0, self._fresh_slot().offset)
 
     def file_key(self) -> Slot:
-        """The FileKey: where room is short, in the part of ``fresh`` that only the largest records use."""
+        """The FileKey: where room is short, in the part of `fresh` that only the largest records use."""
         if self.kernel.big_values:
             return self.a.slot("file", FileKey)
         return Slot("file", FileKey, 0, self._fresh_slot().offset + SMALL_BYTES)

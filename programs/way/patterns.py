@@ -1,8 +1,8 @@
 """Globs for the names of processes, and the automaton that matches them in the kernel.
 
 It has up to 256 states in four words (Shift-And: G. Navarro and M. Raffinot, "Flexible Pattern Matching in Strings",
-section 2.2): the ``comm`` map holds one row for each byte value, with a bit for each state that this byte may lead to,
-and three rows for the first states, those that ``*`` lets stay, and the last.
+section 2.2): the `comm` map holds one row for each byte value, with a bit for each state that this byte may lead to,
+and three rows for the first states, those that `*` lets stay, and the last.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class PatternError(ValueError):
 
 
 def parse_glob(pattern: bytes) -> List[Tuple[FrozenSet[int], bool]]:
-    """A shell glob as (bytes that lead on, whether ``*`` stands before) for each position, and one for its end."""
+    """A shell glob as (bytes that lead on, whether `*` stands before) for each position, and one for its end."""
     tokens: List[Tuple[FrozenSet[int], bool]] = []
     loop, at = False, 0
     while at < len(pattern):
@@ -41,7 +41,7 @@ def parse_glob(pattern: bytes) -> List[Tuple[FrozenSet[int], bool]]:
 
 
 def _char_class(pattern: bytes, at: int) -> Tuple[FrozenSet[int], int]:
-    """[abc], [a-z], [!a-z]; ``at`` is behind the bracket.  A bracket that is never closed stands for itself."""
+    """[abc], [a-z], [!a-z]; `at` is behind the bracket. A bracket that is never closed stands for itself."""
     start = at + 1 if pattern[at : at + 1] in (b"!", b"^") else at
     end = pattern.find(b"]", start + 1)
     if end < 0:
@@ -59,7 +59,7 @@ def _char_class(pattern: bytes, at: int) -> Tuple[FrozenSet[int], int]:
 
 
 def comm_table(patterns: Sequence[bytes]) -> List[List[int]]:
-    """The rows of the ``comm`` map for these globs.  Raises PatternError if they need more than 256 states."""
+    """The rows of the `comm` map for these globs. Raises PatternError if they need more than 256 states."""
     rows = [[0] * COMM_WORDS for _ in range(COMM_ACCEPT + 1)]
     word = bit = 0
     for pattern in patterns:
@@ -82,7 +82,7 @@ def comm_table(patterns: Sequence[bytes]) -> List[List[int]]:
 
 
 def matches(patterns: Sequence[bytes], name: bytes) -> bool:
-    """Whether ``name`` matches one of the globs: the automaton's twin, for processes that run already."""
+    """Whether `name` matches one of the globs: the automaton's twin, for processes that run already."""
     rows = comm_table(patterns)
     states = list(rows[COMM_START])
     for byte in name[: COMM_BYTES - 1]:

@@ -1,14 +1,14 @@
 """Whom: the set of traced processes, kept right by the rare events that change it.
 
 A process is a target by its id, by descent, or by its name, which is that of the thread group's leader
-(``/proc/PID/comm``): threads may call themselves what they like.
+(`/proc/PID/comm`): threads may call themselves what they like.
 
-Names are matched by the automaton of ``programs.patterns``, whose rows the ``comm`` map holds.
+Names are matched by the automaton of `programs.way.patterns`, whose rows the `comm` map holds.
 """
 
 from __future__ import annotations
 
-from asm import U8, U32, U64, ProgramSpec, r0, r1, r2, r3, r4, r7, r8
+from asm import U8, U32, U64, ProgramSpec, r0, r1, r2, r3, r4
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
 from programs.facts.records import (
@@ -26,27 +26,27 @@ from programs.facts.records import (
     Target,
 )
 from programs.way.body import Body, begin
-from programs.way.registers import CTX, PID_TGID
+from programs.way.registers import CTX, FLAGS, PID_TGID, POINTER, TID
 
 CLONE_THREAD = 0x10000
 
 
 def new_task(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
-    """task/task_newtask: a child of a target, or with a name that is looked for, becomes a target.  current: parent.
+    """task/task_newtask: a child of a target, or with a name that is looked for, becomes a target. current: parent.
 
-    A thread of a target may have the stack of one that was none: that it is looked at takes another generation.
+    A new thread of a target may have the stack of a thread that was not a target's, so it begins a new generation.
     """
     b = begin("new_task", kernel, options, maps, task=True)
     a, tgid, flags = b.a, b.a.slot("tgid", U32), b.a.slot("flags", Target)
     a.ldx(r1, CTX[8] if b.raw else CTX.u64(kernel.fields["task_newtask.clone_flags"]))
-    a.mov(r7, r1)
-    a.and_(r7, CLONE_THREAD)
+    a.mov(FLAGS, r1)
+    a.and_(FLAGS, CLONE_THREAD)
     a.st(flags[Target.flags], 0)
     a.call("get_current_pid_tgid")
     a.rsh(r0, 32)
     a.stx(tgid, r0)
     a.lookup(maps.targets, tgid)
-    a.jne(r7, 0, "thread")
+    a.jne(FLAGS, 0, "thread")
     a.jeq(r0, 0, "by_name")
     a.ldx(r1, r0[Target.flags])
     a.and_(r1, TARGET_FOLLOW)
@@ -79,7 +79,7 @@ def new_task(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
 
 
 def rename(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
-    """task/task_rename: by prctl, by /proc/PID/comm, and by each exec.  Only a leader's name is the process's."""
+    """task/task_rename: by prctl, by /proc/PID/comm, and by each exec. Only a leader's name is the process's."""
     b = begin("rename", kernel, options, maps, task=True)
     a, tgid, flags = b.a, b.a.slot("tgid", U32), b.a.slot("flags", Target)
     _read_pid(b, "task_rename.pid", 0)
@@ -139,7 +139,7 @@ def _make_target(b: Body) -> None:
 
 
 def _new_generation(b: Body) -> None:
-    """Every thread looks again whether it is a target's.  After the change, never before."""
+    """Every thread looks again whether it is a target's. After the change, never before."""
     a, zero, done = b.a, b.a.slot("zero", U32), b.a.unique("told")
     a.st(zero, 0)
     a.lookup(b.maps.generation, zero)
@@ -154,25 +154,25 @@ def exit_task(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a, key = b.a, b.a.slot("tid", U32)
     a.call("get_current_pid_tgid")
     a.mov(PID_TGID, r0)
-    a.mov32(r7, r0, "tid")
+    a.mov32(TID, r0, "tid")
     if kernel.tid_slots:
-        a.mov(r1, r7)
+        a.mov(r1, TID)
         a.and_(r1, kernel.tid_slots - 1)
         a.stx(key, r1)
         a.lookup(maps.slots, key)
         a.jeq(r0, 0, "not_mine")
         a.ldx(r1, r0[Call.owner])
-        a.jne(r1, r7, "not_mine")
+        a.jne(r1, TID, "not_mine")
         a.st(r0[Call.call], 0)
         a.st(r0[Call.owner], 0)
         a.label("not_mine")
     if not kernel.tid_direct:
-        a.stx(key, r7)
+        a.stx(key, TID)
         a.delete(maps.calls, key)
     a.call("get_current_task")
-    a.mov(r8, r0)
-    b.load(r8, r8, kernel.offsets["task.signal"])
-    b.load(r1, r8, kernel.offsets["signal.live"], "threads that have not exited", size=4)
+    a.mov(POINTER, r0)
+    b.load(POINTER, POINTER, kernel.offsets["task.signal"])
+    b.load(r1, POINTER, kernel.offsets["signal.live"], "threads that have not exited", size=4)
     a.jne(r1, 0, "out")
     a.rsh(PID_TGID, 32)
     a.stx(key, PID_TGID)
@@ -187,7 +187,7 @@ def _by_name(options: Options) -> int:
 
 
 def _read_pid(b: Body, name: str, argument: int) -> None:
-    """The slot ``tgid`` = the pid of the task that the event is about."""
+    """The slot `tgid` = the pid of the task that the event is about."""
     a, tgid = b.a, b.a.slot("tgid", U32)
     if b.raw:
         a.ldx(r3, CTX[8 * argument], "the task")
@@ -198,7 +198,7 @@ def _read_pid(b: Body, name: str, argument: int) -> None:
 
 
 def _copy_comm(b: Body, offset: int) -> None:
-    """The slot ``comm`` = the name in the context: in words of four bytes, as the fields are aligned."""
+    """The slot `comm` = the name in the context: in words of four bytes, as the fields are aligned."""
     comm = b.a.slot("comm", (U8, COMM_BYTES))
     for at in range(0, COMM_BYTES, 4):
         b.a.ldx(r1, CTX.u32(offset + at))
@@ -206,7 +206,7 @@ def _copy_comm(b: Body, offset: int) -> None:
 
 
 def _match(b: Body, no: str) -> None:
-    """Falls through if the name in the slot ``comm`` matches a pattern, else jumps to ``no``.  Clobbers r0 to r5."""
+    """Falls through if the name in the slot `comm` matches a pattern, else jumps to `no`. Clobbers r0 to r5."""
     a = b.a
     comm, row = a.slot("comm", (U8, COMM_BYTES)), a.slot("row", U32)
     states, loops = a.slot("states", (U64, COMM_WORDS)), a.slot("loops", (U64, COMM_WORDS))
