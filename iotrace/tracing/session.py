@@ -36,6 +36,7 @@ from pybpf.syscalls import BpfError
 if TYPE_CHECKING:
     from iotrace.kernel import facts
     from iotrace.profile.writer import Writer
+    from iotrace.tracing.snapshots import Snapshot, Snapshots
 
 __all__ = ["Session", "Settings"]
 
@@ -58,6 +59,7 @@ class Session:
             self._targets = Targets(self.loaded, settings)
             self._names = Names()
             self._collector = Collector(self.loaded.maps, self._names, Clock(), self.loaded.kernel.big_values)
+            self._snapshots: Optional[Snapshots] = None  # where somebody takes any
             self._eviction: Optional[eviction.Eviction] = None
         except BpfError as error:
             self.close()
@@ -79,7 +81,7 @@ class Session:
                 self._collector,
                 self._names,
                 self.loaded.max_files,
-                keep=self._keep,
+                keep=self._move,
                 wait=grace.wait,
             )
 
@@ -121,6 +123,18 @@ class Session:
             self.writer.change(self._names.changes)
             self._names.changes = []
 
+    def snapshot(self) -> Snapshot:
+        """What changed since the last snapshot, the first time everything: see `snapshots`.
+
+        After the first one, files that are moved to the profile are kept in memory until the next. Raises BpfError.
+        """
+        from iotrace.tracing.snapshots import Snapshots  # noqa: PLC0415 - most runs take none
+
+        if self._snapshots is None:
+            self._snapshots = Snapshots(self.loaded.maps, self._collector, self._names, self._selected)
+        self._take_names()
+        return self._snapshots.take()
+
     def activity(self) -> Tuple[int, int]:
         """Data calls and bytes so far."""
         shares = [Activity.struct.unpack(raw) for raw in PerCpuArray.of(self.loaded.maps["activity"]).at(0)]
@@ -153,9 +167,17 @@ class Session:
             self._keep(part)
         return self.writer.finish(self._header(command, left, overhead or {}))
 
-    def _keep(self, part: Part) -> None:
-        if self._selected(part.path):
-            self.writer.add(part)
+    def _move(self, part: Part) -> None:
+        """Keep a file that leaves the tables while tracing goes on."""
+        if self._keep(part) and self._snapshots is not None:
+            self._snapshots.leaves(part)
+
+    def _keep(self, part: Part) -> bool:
+        """Put a file into the profile if it is wanted; whether it is."""
+        if not self._selected(part.path):
+            return False
+        self.writer.add(part)
+        return True
 
     def _header(self, command: Optional[List[str]], left: inflight.Left, overhead: Dict[str, object]) -> Header:
         loaded, account = self.loaded, losses.read(self.loaded.maps)

@@ -1,0 +1,168 @@
+"""Snapshots: the files that changed, as they stand, with nothing taken away."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+
+import pytest
+
+from iotrace.profile.parts import Part
+from iotrace.tracing.collector import Clock, Collector
+from iotrace.tracing.names import Name, Names
+from iotrace.tracing.snapshots import Snapshots
+from programs.facts.catalogue import BY_NAME
+from programs.facts.records import (
+    LATENCY_BUCKETS,
+    RUN_BUCKETS,
+    SIZE_BUCKETS,
+    TALLY_ERROR,
+    FileKey,
+    FileState,
+    OpenFile,
+    OpenKey,
+    OpKey,
+    OpStats,
+    Pending,
+    TallyKey,
+)
+
+WRITE, READ = BY_NAME["write"].code, BY_NAME["read"].code
+
+
+class Table(Dict[bytes, bytes]):
+    """A map of the kernel as far as it is read."""
+
+    def __init__(self, key_size: int, value_size: int) -> None:
+        super().__init__()
+        self.key_size, self.value_size = key_size, value_size
+
+    def blocks(self) -> Iterator[Tuple[bytes, bytes]]:
+        pairs = list(self.items())
+        for start in range(0, len(pairs), 2):  # some at a time
+            keys, values = zip(*pairs[start : start + 2])
+            yield b"".join(keys), b"".join(values)
+
+    def finder(self) -> Callable[[bytes], Optional[bytes]]:
+        return self.get
+
+
+class Kernel:
+    """Files by number, and what the programs count for them."""
+
+    def __init__(self) -> None:
+        self.maps: Any = {
+            "states": Table(8, FileState.size),
+            "operations": Table(OpKey.size, OpStats.size),
+            "tallies": Table(TallyKey.size, 8),
+            "opens": Table(OpenKey.size, OpenFile.size),
+            "pending": Table(8, Pending.size),
+            "files": Table(FileKey.size, 8),
+        }
+        self.names = Names()
+        self.collector = Collector(self.maps, self.names, Clock(), big_values=True)
+        self.snapshots = Snapshots(self.maps, self.collector, self.names, lambda path: path != b"/unwanted")
+
+    def name(self, file_id: int, path: bytes = b"") -> None:
+        key = FileKey.pack(dentry=file_id, mnt=1, inode=file_id, device=1, generation=0, mnt_ns=7)
+        self.names.first[file_id] = Name(path or b"/%d" % file_id, "ext4", key)
+
+    def opened(self, file_id: int, times: int = 1) -> None:
+        state = {"opens": times, "operations": 1 << WRITE | 1 << READ}
+        self.maps["states"][file_id.to_bytes(8, "little")] = FileState.pack(**state)
+
+    def called(self, file_id: int, op: int, calls: int, last: int = 0) -> None:
+        head = {"calls": calls, "bytes": 100 * bool(last), "last": last, "requested": [0] * SIZE_BUCKETS}
+        cells = {"completed": SIZE_BUCKETS, "latency": LATENCY_BUCKETS, "runs": RUN_BUCKETS}
+        empty = {part: {"buckets": [0] * count} for part, count in cells.items()}
+        self.maps["operations"][OpKey.pack(id=file_id, op=op)] = OpStats.pack(head=head, **empty)
+
+    def failed(self, file_id: int, op: str, times: int) -> None:
+        key = TallyKey.pack(id=file_id, op=BY_NAME[op].code, kind=TALLY_ERROR, item=errno.EIO)
+        self.maps["tallies"][key] = times.to_bytes(8, "little")
+
+    def changed(self) -> List[bytes]:
+        """The paths that a snapshot has."""
+        return [part.path for part in self.snapshots.take().parts.values()]
+
+
+@pytest.fixture
+def kernel() -> Kernel:
+    made = Kernel()
+    for file_id in (1, 2, 3):
+        made.name(file_id)
+        made.opened(file_id)
+    return made
+
+
+def test_the_first_has_everything_and_the_next_what_changed(kernel: Kernel) -> None:
+    assert kernel.changed() == [b"/1", b"/2", b"/3"]
+    assert kernel.changed() == []
+    kernel.called(2, WRITE, 1)
+    assert kernel.changed() == [b"/2"]
+    assert kernel.changed() == []
+
+
+@pytest.mark.parametrize(
+    "happens",
+    [
+        lambda kernel: kernel.opened(2, 5),
+        lambda kernel: kernel.called(2, WRITE, 4, last=9),
+        lambda kernel: kernel.failed(2, "close", 1),
+        lambda kernel: (kernel.called(2, WRITE, 5), kernel.called(2, READ, 5)),
+    ],
+    ids=["a state", "an operation", "an error", "two operations alike"],
+)
+def test_whatever_is_counted_is_a_change(kernel: Kernel, happens: Callable[[Kernel], object]) -> None:
+    kernel.called(2, WRITE, 4)
+    kernel.called(2, READ, 4)
+    kernel.changed()
+    happens(kernel)
+    assert kernel.changed() == [b"/2"]
+
+
+def test_a_part_is_the_one_that_the_profile_would_have(kernel: Kernel) -> None:
+    """With its run in progress, as if tracing ended; and as often as one looks."""
+    kernel.maps["opens"][OpenKey.pack(file=1, mnt_ns=1)] = OpenFile.pack(id=1, run=(4096, 0))
+    kernel.called(1, READ, 7, last=5)
+    kernel.failed(1, "read", 2)
+    taken = [part for part in kernel.snapshots.take().parts.values() if part.path == b"/1"]
+    kernel.called(2, READ, 1)
+    kernel.changed()
+    assert taken == [part for part in kernel.collector.finish() if part.path == b"/1"]
+    assert '{"4096":1}' in taken[0].columns
+
+
+def test_nothing_is_taken_away(kernel: Kernel) -> None:
+    before = {name: dict(table) for name, table in kernel.maps.items()}
+    kernel.changed()
+    assert {name: dict(table) for name, table in kernel.maps.items()} == before
+    assert sorted(kernel.names.first) == [1, 2, 3]
+
+
+def test_a_file_comes_with_its_name(kernel: Kernel) -> None:
+    kernel.changed()
+    kernel.opened(4)
+    assert kernel.changed() == []
+    kernel.name(4)
+    assert kernel.changed() == [b"/4"]
+
+
+def test_only_wanted_files(kernel: Kernel) -> None:
+    kernel.name(4, b"/unwanted")
+    kernel.opened(4)
+    assert b"/unwanted" not in kernel.changed()
+
+
+def test_a_file_that_leaves_is_in_the_next_snapshot_once(kernel: Kernel) -> None:
+    first = kernel.snapshots.take()
+    part: Optional[Part] = kernel.collector.part(2, kernel.collector.rest())
+    assert part is not None
+    kernel.snapshots.leaves(part)
+    kernel.names.forget(2)
+    del kernel.maps["states"][(2).to_bytes(8, "little")]
+    second, third = kernel.snapshots.take(), kernel.snapshots.take()
+    assert second.parts == {} and second.left == {part.edges.order: part}
+    assert part.edges.order in first.parts, "the same file has the same number"
+    assert third.left == {}
+    assert second.taken_ns >= first.taken_ns
