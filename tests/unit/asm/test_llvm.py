@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 from dataclasses import replace
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple, cast
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, cast
 
 import pytest
 from hypothesis import given, settings
@@ -129,45 +129,26 @@ def constant(value: int) -> Argument:
     return lambda _: value
 
 
+# Our names with LLVM's signs.
+ARITHMETIC = "mov = add += sub -= mul *= div /= mod %= or |= and &= xor ^= lsh <<= rsh >>= arsh s>>= sdiv s/= smod s%="
+COMPARISONS = "jeq == jne != jgt > jge >= jlt < jle <= jset & jsgt s> jsge s>= jslt s< jsle s<="
+
+
+def pairs(table: str) -> Iterator[Tuple[str, str]]:
+    words = table.split()
+    return zip(words[::2], words[1::2])
+
+
 def forms() -> Dict[str, Form]:
     table: Dict[str, Form] = {}
-    arithmetic = {
-        "mov": "=",
-        "add": "+=",
-        "sub": "-=",
-        "mul": "*=",
-        "div": "/=",
-        "mod": "%=",
-        "or": "|=",
-        "and": "&=",
-        "xor": "^=",
-        "lsh": "<<=",
-        "rsh": ">>=",
-        "arsh": "s>>=",
-        "sdiv": "s/=",
-        "smod": "s%=",
-    }
-    for name, sign in arithmetic.items():
+    for name, sign in pairs(ARITHMETIC):
         since = 17 if name in ("mod", "sdiv", "smod") else 0
         number, drawn = ("{shift}", shift) if name in ("lsh", "rsh", "arsh") else ("{imm}", imm)
         for suffix, r in (("", "r"), ("32", "w")):
             method = f"{name}_" if name in ("or", "and") and not suffix else name + suffix
             table[f"{method} register"] = Form(f"{r}{{d}} {sign} {r}{{s}}", since, method, (dst, src))
             table[f"{method} immediate"] = Form(f"{r}{{d}} {sign} {number}", since, method, (dst, drawn))
-    comparisons = {
-        "jeq": "==",
-        "jne": "!=",
-        "jgt": ">",
-        "jge": ">=",
-        "jlt": "<",
-        "jle": "<=",
-        "jset": "&",
-        "jsgt": "s>",
-        "jsge": "s>=",
-        "jslt": "s<",
-        "jsle": "s<=",
-    }
-    for name, sign in comparisons.items():
+    for name, sign in pairs(COMPARISONS):
         since = 19 if name == "jset" else 0
         for suffix, r in (("", "r"), ("32", "w")):
             head, tail, method = f"if {r}{{d}} {sign}", "goto {off:+d}", name + suffix
