@@ -42,7 +42,7 @@ def extend_run(b: Body) -> None:
 def _extend(b: Body, direction: int) -> None:
     """The same for one direction, LENGTH bytes at Call.offset."""
     a, nothing = b.a, b.a.unique("no_bytes")
-    a.jsle(LENGTH, 0, nothing, "or a size that is refused: it is none in the kernel's eyes")
+    a.jsle(LENGTH, 0, nothing, "nothing, or a size that the kernel refuses")
     _end(b, direction)
     a.stx(CALL[Call.ended], r1)
     a.ldx(r1, CALL[Call.offset])
@@ -135,7 +135,7 @@ def _shorten(b: Body, direction: int, missing: Slot, done: str) -> None:
     a.jslt(r2, r4, done, "in a run that has ended")
     a.ldx(r4, CALL[Call.requested])
     a.add(r4, r2)
-    a.jsgt(r4, r1, done, "the same")
+    a.jsgt(r4, r1, done, "in a run that has ended")
     a.ldx(r3, missing)
     a.neg(r3)
     a.xadd(OPEN_FILE[OpenFile.run[direction]], r3)
@@ -145,7 +145,7 @@ def _shorten(b: Body, direction: int, missing: Slot, done: str) -> None:
     a.jsgt(RESULT, 0, done)
     a.ldx(r3, OPEN_FILE[OpenFile.run[direction]])
     a.jne(r3, 0, done)
-    a.ldx(r1, CALL[Call.broken], "it began a run, which never came to be")
+    a.ldx(r1, CALL[Call.broken], "the run that it began never came to be")
     a.xadd(OPEN_FILE[OpenFile.run[direction]], r1)
     a.ldx(r1, OPEN_FILE[OpenFile.pos])
     a.ldx(r2, CALL[Call.ended])
@@ -157,7 +157,7 @@ def _shorten(b: Body, direction: int, missing: Slot, done: str) -> None:
 def _tell_broken(b: Body) -> None:
     """Tallies the run that ended when a request which then moved nothing was submitted; others tell by themselves."""
     a, done = b.a, b.a.unique("told")
-    a.jsgt(RESULT, 0, done, "transfer_result will tell")
+    a.jsgt(RESULT, 0, done, "transfer_result does it")
     a.ldx(r2, CALL[Call.broken])
     a.jeq(r2, 0, done)
     b.bucket(r1, r2, r3)

@@ -32,7 +32,7 @@ def unless_all_accepted(b: Body, over: str) -> None:
     """
     load_result(b)
     b.a.ldx(r1, CALL[Call.next])
-    b.a.jeq(r1, RESULT, over, "all that it brought was noted, and is accepted")
+    b.a.jeq(r1, RESULT, over, "all of its requests were noted, and accepted")
 
 
 def exit_submit(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
@@ -43,13 +43,13 @@ def exit_submit(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     b = begin_exit("exit_aio_submit", kernel, options, maps)
     a, zero = b.a, b.a.slot("zero", U32)
     a.jslt(RESULT, 0, "refused")
-    a.ldx(NOTED, CALL[Call.next], "so far they were noted")
+    a.ldx(NOTED, CALL[Call.next], "how many were noted")
     a.jlt(RESULT, NOTED, "refused")
     a.sub(RESULT, NOTED)
     a.st(zero, 0)
     a.lookup(maps.lost, zero)
     a.jeq(r0, 0, "out")
-    a.xadd(r0[Lost.calls], RESULT, "more than tail calls go")
+    a.xadd(r0[Lost.calls], RESULT, "tail calls went no further")
     a.ret(0)
     a.label("refused")
     a.tail_call(CTX, maps.jumps, Jump.AIO_UNDO)
@@ -70,7 +70,7 @@ def undo(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.jsge(r1, 0, "accepted")
     a.mov(r1, 1)
     a.label("accepted")
-    a.stx(CALL[Call.kept], r1, "those that stay")
+    a.stx(CALL[Call.kept], r1, "how many stay")
     repeat(b, "refused", UNDONE_AT_ONCE, lambda over: _undo(b, over))
     if not kernel.loops:
         _stop_at_kept(b, "undone")

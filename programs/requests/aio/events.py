@@ -74,7 +74,7 @@ def account_for_events(b: Body, *, entering: bool) -> None:
 def _take_time(b: Body) -> None:
     """Call.now: all that one call shows is taken to have been completed by now."""
     b.a.call("ktime_get_ns")
-    b.a.stx(CALL[Call.now], r0, "of all that this call shows")
+    b.a.stx(CALL[Call.now], r0, "of all events that this call shows")
 
 
 def _event(b: Body, over: str) -> None:
@@ -123,7 +123,7 @@ def _read_event(b: Body, unreadable: str) -> Slot:
     """Call.iocb and RESULT = those of the event at r3; the key of the request's note. Jumps to `unreadable` without."""
     a, event = b.a, b.overlay("event", AioEvent)
     b.probe(event, AioEvent.size, r3, 0)
-    a.jne(r0, 0, unreadable, "nobody has looked at it: it was handed over by a call")
+    a.jne(r0, 0, unreadable, "nobody has looked there: the kernel handed it over")
     a.ldx(r1, event[AioEvent.request])
     a.stx(CALL[Call.iocb], r1)
     a.ldx(RESULT, event[AioEvent.result])

@@ -38,7 +38,7 @@ def read_request(b: Body, skip: str, over: str) -> None:
     a.ja(readable)
     a.label(unreadable)
     a.ldx(r1, CALL[Call.next])
-    a.stx(CALL[Call.count], r1, "the kernel will not get further either")
+    a.stx(CALL[Call.count], r1, "the kernel gets no further either")
     a.ja(over)
     a.label(readable)
     set_operation(b, skip)

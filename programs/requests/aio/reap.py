@@ -55,7 +55,7 @@ def _have_seen(b: Body) -> None:
     a.ldx(r1, AIO_CONTEXT[AioContext.seen])
     a.add(r1, RESULT)
     a.mod(r1, r2)
-    a.jne(r1, r3, "events", "somebody took others out of the ring, which must still be looked at")
+    a.jne(r1, r3, "events", "somebody took others out of the ring: they are still to be looked at")
     a.stx(AIO_CONTEXT[AioContext.seen], r3)
     a.ja("events")
     a.label("unmapped")

@@ -38,12 +38,12 @@ def repeat(b: Body, name: str, at_once: int, item: Callable[[str], None]) -> Non
         a.ret(1)
 
     if b.kernel.loops:
-        own = a.slot("own", U64)
+        own = a.slot("call", U64)
         a.stx(own, CALL)
         b.loop(AIO_LIMIT, name, callback, own)
         return
     if b.kernel.back_jumps:
-        context = a.slot("context", U64)
+        context = a.slot("tracepoint", U64)
         a.stx(context, CTX)
         a.mov(ROUNDS, LOOPED_AT_ONCE)
         a.label(name)

@@ -7,7 +7,7 @@ program of its own (Jump.AIO_VECTOR) sums what is longer, in the work space that
 from __future__ import annotations
 
 from asm import U64, ProgramSpec, Slot, r0, r1, r2, r3
-from programs.calls.vector import sum_iovec
+from programs.calls.vector import LENGTH_AT, sum_iovec
 from programs.facts.jumps import Jump
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
@@ -18,7 +18,6 @@ from programs.way.registers import CALL, CTX, INDEX
 from programs.way.threads import begin_part, find_call
 
 ENTRIES = 4
-LENGTH = 8  # of iov_len in a struct iovec
 _entries, _address = CALL[Call.iovec[IovecArgument.entries]], CALL[Call.iovec[IovecArgument.address]]
 
 
@@ -75,7 +74,7 @@ def _entry(b: Body) -> None:
 def _add_length(b: Body, offset: int, unreadable: str) -> None:
     """Call.requested += the length in the entry at r3 + `offset`."""
     a, word = b.a, b.a.slot("word", U64)
-    b.probe(word, 8, r3, offset + LENGTH)
+    b.probe(word, 8, r3, offset + LENGTH_AT)
     a.jne(r0, 0, unreadable)
     a.ldx(r1, CALL[Call.requested])
     a.ldx(r2, word)

@@ -37,7 +37,7 @@ def complete(b: Body, key: Slot) -> None:
     a.ldx(OPCODE, r0[Pending.marks])
     a.rsh(OPCODE, NOTE_OPCODE)
     request.opcode(r1)
-    a.jne(r1, OPCODE, stale, "the completion of the one before was not shown")
+    a.jne(r1, OPCODE, stale, "the completion of an earlier request was not shown")
     borrow_call(b, "out")
     a.stx(CALL[Call.kiocb], REQUEST)
     for number, opcode in OPCODES.items():

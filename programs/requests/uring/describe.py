@@ -28,7 +28,7 @@ def describe(b: Body, request: Request) -> None:
     """
     a = b.a
     a.ldx(r1, a.slot("kind", U64))
-    a.stx(CALL[Call.opcode], r1, "where the verifier does not know it, and follows one way for all of them")
+    a.stx(CALL[Call.opcode], r1, "in memory, where the verifier does not know it: it follows one way for all kinds")
     a.call("ktime_get_ns")
     a.stx(CALL[Call.entered], r0)
     for place in (Call.requested, Call.unmeasured, Call.explicit, Call.offset, Call.rw_flags, Call.moved, Call.walk):
@@ -83,9 +83,9 @@ def _describe_transfer(b: Body, request: Request) -> None:
         a.ldx(r1, a.slot("flags", U64))
         a.and_(r1, BUFFER_SELECT)
         a.jeq(r1, 0, plain)
-        a.ldx(r1, CALL[Call.requested], "of a vector, the kernel has put the size of its only entry there")
+        a.ldx(r1, CALL[Call.requested], "a vector's only entry: the kernel has put its size there")
         a.jne(r1, 0, "described")
-        a.st(CALL[Call.explicit], 0, "whatever the buffer holds: it is placed when it is done")
+        a.st(CALL[Call.explicit], 0, "its size is the buffer's: it is placed when it is done")
         mark(b, NOTE_SELECTS)
         a.ja("described")
         a.label(plain)

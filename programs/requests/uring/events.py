@@ -19,7 +19,7 @@ def event_key(b: Body, event: str) -> Slot:
     a, at = b.a, b.uring.request[event]
     key = a.slot("pending", PendingKey)
     a.ldx(REQUEST, CTX[8 * at] if b.raw else CTX.u64(at), "struct io_kiocb *")
-    a.jeq(REQUEST, 0, "out", "an event of the ring")
+    a.jeq(REQUEST, 0, "out", "an event of the ring itself")
     a.stx(key[PendingKey.request], REQUEST)
     for place in (PendingKey.space, PendingKey.owner):
         a.st(key[place], 0)

@@ -54,7 +54,7 @@ def registered_file(b: Body, key: Slot) -> None:
         a.jeq(POINTER, 0, none)
         b.load(FILE, POINTER, o["node.file"], of="io_rsrc_node")
     else:
-        b.load(FILE, POINTER, 0, "its slot; a typed load would make it a pointer, which cannot be masked")
+        b.load(FILE, POINTER, 0, "its slot, as a number: no typed pointer can be masked")
     a.and_(FILE, FILE_POINTER)
     a.ja(end)
     a.label(none)

@@ -56,7 +56,7 @@ def finish(b: Body, key: Slot, request: Request, after: int = 0) -> None:
     send_name(b, SCRATCH_EXIT, after)
     a.label("no_file")
     a.ldx(RESULT, CALL[Call.result])
-    a.jsge(RESULT, 0, "full", "done, on a file that nobody knows")
+    a.jsge(RESULT, 0, "full", "it was done, on a file that nobody knows")
     counters.failed(b, None)
     a.ja("out")
     a.label("full")
