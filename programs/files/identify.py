@@ -213,7 +213,7 @@ def _new_file(b: Body, full: str) -> None:
 
 
 def _needs_name(b: Body) -> None:
-    """Call.walk = 1 if the path must be sent. r0 = the FileId; its id goes into the event at WALK, and onto the stack."""
+    """Call.walk = 1 if the path must be sent. r0 = the FileId; its id goes to the event at WALK and onto the stack."""
     a, file_id, event = b.a, b.a.slot("id", U64), Walk.event
     renamed, send, done = a.unique("renamed"), a.unique("send_name"), a.unique("named")
     a.ldx(r1, r0[FileId.id])
