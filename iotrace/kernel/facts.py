@@ -13,7 +13,9 @@ from typing import Dict, Optional
 
 from iotrace.errors import Failure
 from iotrace.kernel import offsets, quirks, uring
-from programs.facts.kernel import CAST, FIELDS, REGISTERS, TYPED, TYPED_MEMBERS, TYPED_OPTIONAL, Kernel
+from programs.facts.abi import REGISTERS
+from programs.facts.kernel import Kernel
+from programs.facts.members import CAST, FIELDS, TYPED, TYPED_MEMBERS, TYPED_OPTIONAL
 from pybpf.features import FEATURES
 from pybpf.types.btf import Btf, MissingMember
 from pybpf.types.tracefs import Tracefs, TracefsError

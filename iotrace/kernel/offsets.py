@@ -14,7 +14,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from iotrace.atomic import replacing
 from iotrace.errors import Failure, UserError
-from programs.facts.kernel import COMPAT, MEMBERS
+from programs.facts.members import COMPAT, MEMBERS
 from pybpf.calibration.calibrate import CalibrationError, calibrate
 from pybpf.features import FEATURES
 from pybpf.types import image

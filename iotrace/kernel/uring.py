@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Dict, List, Optional
 
-from programs.facts.kernel import URING_EVENTS, URING_MEMBERS, Uring
+from programs.facts.kernel import Uring
+from programs.facts.members import URING_EVENTS, URING_MEMBERS
 from programs.requests.uring.shapes import OPCODES, WORKER, needed
 from pybpf import features
 from pybpf.types.btf import Btf, MissingMember

@@ -9,8 +9,8 @@ from __future__ import annotations
 from asm import Field, r0, r1, r2, r3
 from programs.counting import counters, results
 from programs.counting.runs import extend_at_offset, extend_at_position, unless_appending
+from programs.facts.abi import RWF_APPEND, RWF_DSYNC, RWF_SYNC
 from programs.facts.catalogue import OPERATIONS, READ, WRITE, Position
-from programs.facts.kernel import RWF_APPEND, RWF_DSYNC, RWF_SYNC
 from programs.facts.records import Call, Lost, OpenFile, Signature
 from programs.files.identify import SCRATCH_EXIT, find_or_identify, send_name
 from programs.way.body import Body

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import List, Optional, Tuple, Type
 
 from asm import U32, U64, Field, Layout, MapSpec, Mem, Register, Slot, r0, r1, r2, r3, r4
+from programs.facts.abi import O_DIRECT, O_DSYNC, RWF_DSYNC, RWF_SYNC
 from programs.facts.catalogue import READ
-from programs.facts.kernel import O_DIRECT, O_DSYNC, RWF_DSYNC, RWF_SYNC
 from programs.facts.records import (
     LATENCY_BUCKETS,
     RUN_BUCKETS,

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Union
 
 from asm import Mem, r1, r2, r3, r4
+from programs.facts.abi import O_APPEND, RWF_APPEND
 from programs.facts.catalogue import READ, WRITE
-from programs.facts.kernel import O_APPEND, RWF_APPEND
 from programs.facts.records import TALLY_READ_RUN, Call, OpenFile
 from programs.way.body import Body
 from programs.way.registers import CALL, OPEN_FILE, RESULT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Dict
 
-from asm import U32, U64, MapSpec, MapType
+from asm import U32, U64, DataType, MapSpec, MapType
 from programs.facts.jumps import JUMPS
 from programs.facts.kernel import Kernel
 from programs.facts.records import (
@@ -98,8 +98,11 @@ def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True)
     flags = 0 if preallocate else BPF_F_NO_PREALLOC
     operations = max_files * 2
 
-    def table(name: str, key: object, value: object, entries: int) -> MapSpec:
-        return MapSpec(name, MapType.HASH, key, value, entries, flags)  # type: ignore[arg-type]
+    def table(name: str, key: DataType, value: DataType, entries: int) -> MapSpec:
+        return MapSpec(name, MapType.HASH, key, value, entries, flags)
+
+    def array(name: str, value: DataType, entries: int) -> MapSpec:
+        return MapSpec(name, MapType.ARRAY, U32, value, entries)
 
     parts = not kernel.big_values
     if kernel.ring_buffer:
@@ -108,18 +111,18 @@ def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True)
         events = MapSpec("events", MapType.PERF_EVENT_ARRAY, U32, U32, 0)
     return Maps(
         targets=MapSpec("targets", MapType.HASH, U32, Target, TARGETS),
-        generation=MapSpec("generation", MapType.ARRAY, U32, U64, 1),
-        strangers=MapSpec("strangers", MapType.ARRAY, U32, U64, STRANGERS),
-        stacks=MapSpec("stacks", MapType.ARRAY, U32, U64, STACKS),
-        idle_stacks=MapSpec("idle_stacks", MapType.ARRAY, U32, U64, IDLE_STACKS),
-        slots=MapSpec("slots", MapType.ARRAY, U32, Call, max(kernel.tid_slots, 1)),
+        generation=array("generation", U64, 1),
+        strangers=array("strangers", U64, STRANGERS),
+        stacks=array("stacks", U64, STACKS),
+        idle_stacks=array("idle_stacks", U64, IDLE_STACKS),
+        slots=array("slots", Call, max(kernel.tid_slots, 1)),
         calls=table("calls", U32, Call, FALLBACK_CALLS),
         opens=table("opens", OpenKey, OpenFile, max_files),
         notes=MapSpec("notes", MapType.ARRAY, U32, Note, NOTES, BPF_F_MMAPABLE),
         pending=table("pending", PendingKey, Pending, REQUESTS),
         contexts=table("contexts", AioKey, AioContext, AIO_CONTEXTS),
         ring_files=MapSpec("ring_files", MapType.LRU_HASH, RingKey, RingFile, RING_FILES),
-        silence=MapSpec("silence", MapType.ARRAY, U32, U64, 1),
+        silence=array("silence", U64, 1),
         borrowed=MapSpec("borrowed", MapType.PERCPU_ARRAY, U32, Call, BORROWED if kernel.spares else 1),
         files=table("files", FileKey, FileId, max_files),
         states=table("states", U64, FileState, max_files),
@@ -127,12 +130,12 @@ def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True)
         completed=table("completed", OpKey, Completed, operations if parts else 1),
         latency=table("latency", OpKey, Latency, operations if parts else 1),
         runs=table("runs", OpKey, Runs, operations if parts else 1),
-        zeros=MapSpec("zeros", MapType.ARRAY, U32, OpStats, 1),
+        zeros=array("zeros", OpStats, 1),
         tallies=table("tallies", TallyKey, U64, max_files * 4),
-        lost=MapSpec("lost", MapType.ARRAY, U32, Lost, 1),
+        lost=array("lost", Lost, 1),
         activity=MapSpec("activity", MapType.PERCPU_ARRAY, U32, Activity, 1),
-        syscalls=MapSpec("syscalls", MapType.ARRAY, U32, U64, SYSCALL_ROWS),
-        comm=MapSpec("comm", MapType.ARRAY, U32, CommWords, COMM_ROWS),
+        syscalls=array("syscalls", U64, SYSCALL_ROWS),
+        comm=array("comm", CommWords, COMM_ROWS),
         jumps=MapSpec("jumps", MapType.PROG_ARRAY, U32, U32, JUMPS),
         scratch=MapSpec("scratch", MapType.PERCPU_ARRAY, U32, Scratch, 2),
         events=events,

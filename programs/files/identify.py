@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from asm import U32, U64, Register, r0, r1, r2, r3
 from programs.counting.runs import end_runs
+from programs.facts.abi import PSEUDO_FILE_SYSTEMS
 from programs.facts.jumps import WALKS
-from programs.facts.kernel import PSEUDO_FILE_SYSTEMS
 from programs.facts.records import (
     EVENT_NAMED,
     EVENT_RENAMED,

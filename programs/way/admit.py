@@ -8,8 +8,8 @@ stack or its entry in the map `strangers`.
 from __future__ import annotations
 
 from asm import U32, U64, Register, r0, r1, r2
-from programs.facts.kernel import COMPAT
 from programs.facts.maps import STRANGERS
+from programs.facts.members import COMPAT
 from programs.facts.records import STRANGER_TGID, STRANGER_TID, Call, Lost
 from programs.facts.signatures import SWITCH
 from programs.way.body import Body

@@ -28,8 +28,9 @@ from asm import (
     r8,
     r10,
 )
-from programs.facts.kernel import CAST, Kernel, Options, Uring
+from programs.facts.kernel import Kernel, Options, Uring
 from programs.facts.maps import Maps
+from programs.facts.members import CAST
 from programs.facts.records import Call, FileKey, Lost, TallyKey
 from programs.facts.signatures import KIND_MASK
 from programs.way.registers import CALL, CTX, SIGNATURE

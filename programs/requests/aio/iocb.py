@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from asm import U64, Slot, r0, r1, r3
+from programs.facts.abi import RWF_APPEND, RWF_DSYNC, RWF_SYNC
 from programs.facts.catalogue import BY_NAME
-from programs.facts.kernel import RWF_APPEND, RWF_DSYNC, RWF_SYNC
 from programs.facts.records import SYNC, Call, Iocb, PendingKey
 from programs.requests.aio.abi import OPCODES, VECTORED
 from programs.requests.aio.vector import measure_in_place

@@ -13,7 +13,9 @@ from asm import ProgramSpec
 from asm.requirements import Version
 from programs import build
 from programs.facts import maps
-from programs.facts.kernel import CAST, REGISTERS, TYPED, TYPED_OPTIONAL, Kernel, Options, Uring
+from programs.facts.abi import REGISTERS
+from programs.facts.kernel import Kernel, Options, Uring
+from programs.facts.members import CAST, TYPED, TYPED_OPTIONAL
 
 # One kernel's facts, written down so that the listings do not depend on the machine: offsets of a 6.18 kernel, fields
 # of the tracepoints, which have not moved since 4.14.

@@ -14,7 +14,8 @@ from programs import build
 from programs.facts import maps
 from programs.facts.catalogue import SYSTEM_CALLS, Kind
 from programs.facts.jumps import JUMPS, WALKS, Jump
-from programs.facts.kernel import FIELDS, MEMBERS, TYPED_MEMBERS, URING_MEMBERS, Options, Uring
+from programs.facts.kernel import Options, Uring
+from programs.facts.members import FIELDS, MEMBERS, TYPED_MEMBERS, URING_MEMBERS
 from tests.unit.programs.forms import (
     GOLDEN_SETS,
     NEWEST,

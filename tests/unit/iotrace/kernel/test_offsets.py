@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from iotrace.errors import Failure, UserError
 from iotrace.kernel import offsets
 from iotrace.kernel.offsets import Offsets
-from programs.facts.kernel import COMPAT, MEMBERS
+from programs.facts.members import COMPAT, MEMBERS
 from pybpf.calibration.calibrate import Calibration
 from tests import needs
 

@@ -8,7 +8,8 @@ import pytest
 
 from iotrace.tracing.coverage import coverage, io_uring, linux_aio
 from iotrace.tracing.inflight import Left
-from programs.facts.kernel import URING_MEMBERS, Uring
+from programs.facts.kernel import Uring
+from programs.facts.members import URING_MEMBERS
 from pybpf import features
 
 SHOWN = Uring({}, {}, dict.fromkeys(URING_MEMBERS, 0))
