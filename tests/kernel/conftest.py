@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Callable, Dict, Iterator, List
+from typing import Callable, Iterator, List
 
 import pytest
 
 from asm import Assembler, r0
 from pybpf import features
 from pybpf.descriptor import Descriptor
+from pybpf.programs import program_ids
 from pybpf.types.tracefs import Tracefs
 from tests import needs
+from tests.kernel import leaks
 
 
 def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
@@ -21,30 +23,23 @@ def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
             item.add_marker(needs.root)
 
 
-def _open_files() -> Dict[str, str]:
-    """Descriptors of this process by number, less the one that lists them."""
-    found = {}
-    for number in os.listdir("/proc/self/fd"):
-        try:
-            found[number] = os.readlink(f"/proc/self/fd/{number}")
-        except FileNotFoundError:
-            continue
-    return found
-
-
-def _kernel_mappings() -> List[str]:
-    with open("/proc/self/maps") as maps:
-        return [line for line in maps if "anon_inode:" in line or "bpf" in line]
-
-
 @pytest.fixture(autouse=True)
 def nothing_leaks() -> Iterator[None]:
     """Fail a test that leaves a descriptor, or memory shared with the kernel, behind."""
-    files, mappings, owned = _open_files(), _kernel_mappings(), set(Descriptor.opened())
+    files, mappings, owned = leaks.open_files(), leaks.kernel_mappings(), set(Descriptor.opened())
     yield
     assert set(Descriptor.opened()) - owned == set()
-    assert _open_files() == files
-    assert _kernel_mappings() == mappings
+    assert leaks.open_files() == files
+    assert leaks.kernel_mappings() == mappings
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_program_is_left() -> Iterator[None]:
+    """Fail the last test of a module if any of them has left a program in the kernel, by a process of its own too."""
+    before = set(program_ids()) if os.geteuid() == 0 else set()
+    yield
+    if os.geteuid() == 0:
+        assert leaks.programs_since(before) == {}
 
 
 @pytest.fixture
