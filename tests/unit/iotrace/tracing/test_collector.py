@@ -7,7 +7,7 @@ import os
 import struct
 import tempfile
 import time
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import pytest
 
@@ -41,26 +41,10 @@ from programs.facts.records import (
     Runs,
     TallyKey,
 )
-from pybpf.maps import Array
+from tests.unit.iotrace.tracing.tables import Table
 
 NS = 4026531841
 Cells = Dict[int, int]
-
-
-class Contents(Array):
-    """What a map holds, in the form that maps are read in."""
-
-    def __init__(self) -> None:  # without a descriptor: there is no kernel behind it
-        self.records: List[Tuple[bytes, bytes]] = []
-
-    def items(self) -> Iterator[Tuple[bytes, bytes]]:
-        return iter(self.records)
-
-    def finder(self) -> Callable[[bytes], Optional[bytes]]:
-        return lambda key: dict(self.records).get(key)
-
-    def at(self, index: int) -> bytes:
-        return self.records[index][1]
 
 
 def number(value: int) -> bytes:
@@ -77,7 +61,7 @@ class Records:
     def __init__(self, big_values: bool) -> None:
         self.big_values = big_values
         names = ("files", "states", "operations", "completed", "latency", "runs", "opens", "pending", "tallies")
-        self.maps: Dict[str, Any] = {name: Contents() for name in names}
+        self.maps: Dict[str, Any] = {name: Table() for name in names}
         self.names = Names()
         self.states: Dict[int, Dict[str, int]] = {}
 
@@ -93,7 +77,7 @@ class Records:
         **state: int,
     ) -> None:
         key = FileKey.pack(dentry=file_id, mnt=1, inode=inode, device=device, generation=generation, mnt_ns=mnt_ns)
-        self.maps["files"].records.append((key, FileId.pack(id=file_id, named=1)))
+        self.maps["files"][key] = FileId.pack(id=file_id, named=1)
         self.states[file_id] = {"operations": 0, **state}
         if path:
             self.names.first[file_id] = Name(path, "ext4", key)
@@ -113,22 +97,23 @@ class Records:
             "runs": {"buckets": cells(runs or {}, RUN_BUCKETS)},
         }
         if self.big_values:
-            self.maps["operations"].records.append((key, OpStats.pack(**parts)))
+            self.maps["operations"][key] = OpStats.pack(**parts)
             return
-        self.maps["operations"].records.append((key, OpHead.pack(**parts["head"])))
+        self.maps["operations"][key] = OpHead.pack(**parts["head"])
         for part, record in (("completed", Completed), ("latency", Latency), ("runs", Runs)):
-            self.maps[part].records.append((key, record.pack(**parts[part])))
+            self.maps[part][key] = record.pack(**parts[part])
 
     def tally(self, file_id: int, op: str, kind: int, item: int, count: int) -> None:
         code = BY_NAME[op].code if op else 0
-        self.maps["tallies"].records.append((TallyKey.pack(id=file_id, op=code, kind=kind, item=item), number(count)))
+        self.maps["tallies"][TallyKey.pack(id=file_id, op=code, kind=kind, item=item)] = number(count)
 
     def opened(self, file_id: int, read_run: int = 0, write_run: int = 0) -> None:
-        key = OpenKey.pack(file=len(self.maps["opens"].records), mnt_ns=1)
-        self.maps["opens"].records.append((key, OpenFile.pack(id=file_id, run=(read_run, write_run))))
+        key = OpenKey.pack(file=len(self.maps["opens"]), mnt_ns=1)
+        self.maps["opens"][key] = OpenFile.pack(id=file_id, run=(read_run, write_run))
 
     def collector(self) -> Collector:
-        self.maps["states"].records += [(number(key), FileState.pack(**state)) for key, state in self.states.items()]
+        for key, state in self.states.items():
+            self.maps["states"][number(key)] = FileState.pack(**state)
         return Collector(self.maps, self.names, Clock(), self.big_values)
 
     def files(self) -> Dict[bytes, FileStats]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import struct
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import pytest
 
@@ -29,37 +29,11 @@ from programs.facts.records import (
     RingKey,
     TallyKey,
 )
-from pybpf.maps import NOEXIST
 from pybpf.syscalls import BpfError
+from tests.unit.iotrace.tracing.tables import Table
 
 ROOM = 16
 WRITE = BY_NAME["write"].code
-
-
-class Table(Dict[bytes, bytes]):
-    """A map of the kernel as far as it is used here."""
-
-    def __init__(self, value_size: int, max_entries: int = ROOM) -> None:
-        super().__init__()
-        self.value_size = value_size
-        self.max_entries = max_entries
-
-    def blocks(self) -> Iterator[Tuple[bytes, bytes]]:
-        pairs = list(dict.items(self))
-        for start in range(0, len(pairs), 3):  # some at a time
-            yield tuple(b"".join(parts) for parts in zip(*pairs[start : start + 3]))  # type: ignore[misc]
-
-    def finder(self) -> Callable[[bytes], Optional[bytes]]:
-        return self.get
-
-    def delete_all(self, keys: List[bytes]) -> None:
-        for key in keys:
-            self.pop(key, None)
-
-    def update(self, key: bytes, value: bytes, flags: int = 0) -> None:  # type: ignore[override]
-        if flags == NOEXIST and key in self:
-            raise BpfError(errno.EEXIST, "updating", "files")
-        self[key] = value
 
 
 def number(value: int) -> bytes:
@@ -79,8 +53,8 @@ class Tables:
             "ring_files": RingFile,
             "slots": Call,
         }
-        self.maps: Dict[str, Any] = {name: Table(layout.size, 2 * ROOM) for name, layout in sizes.items()}
-        self.maps["tallies"] = Table(8, 4 * ROOM)
+        self.maps: Dict[str, Any] = {name: Table(0, layout.size, 2 * ROOM) for name, layout in sizes.items()}
+        self.maps["tallies"] = Table(0, 8, 4 * ROOM)
         self.names = Names()
         self.kept: List[Part] = []
         self.waits: List[Callable[[], None]] = []

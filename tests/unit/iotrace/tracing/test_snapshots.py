@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, List, Optional
 
 import pytest
 
@@ -26,29 +26,13 @@ from programs.facts.records import (
     Pending,
     TallyKey,
 )
+from tests.unit.iotrace.tracing.tables import Table
 
 WRITE, READ = BY_NAME["write"].code, BY_NAME["read"].code
 
 
-class Table(Dict[bytes, bytes]):
-    """A map of the kernel as far as it is read."""
-
-    def __init__(self, key_size: int, value_size: int) -> None:
-        super().__init__()
-        self.key_size, self.value_size = key_size, value_size
-
-    def blocks(self) -> Iterator[Tuple[bytes, bytes]]:
-        pairs = list(self.items())
-        for start in range(0, len(pairs), 2):  # some at a time
-            keys, values = zip(*pairs[start : start + 2])
-            yield b"".join(keys), b"".join(values)
-
-    def finder(self) -> Callable[[bytes], Optional[bytes]]:
-        return self.get
-
-
-class Kernel:
-    """Files by number, and what the programs count for them."""
+class Counted:
+    """Files by number, and what the programs have counted for them."""
 
     def __init__(self) -> None:
         self.maps: Any = {
@@ -87,81 +71,81 @@ class Kernel:
 
 
 @pytest.fixture
-def kernel() -> Kernel:
-    made = Kernel()
+def counted() -> Counted:
+    made = Counted()
     for file_id in (1, 2, 3):
         made.name(file_id)
         made.opened(file_id)
     return made
 
 
-def test_the_first_has_everything_and_the_next_what_changed(kernel: Kernel) -> None:
-    assert kernel.changed() == [b"/1", b"/2", b"/3"]
-    assert kernel.changed() == []
-    kernel.called(2, WRITE, 1)
-    assert kernel.changed() == [b"/2"]
-    assert kernel.changed() == []
+def test_the_first_has_everything_and_the_next_what_changed(counted: Counted) -> None:
+    assert counted.changed() == [b"/1", b"/2", b"/3"]
+    assert counted.changed() == []
+    counted.called(2, WRITE, 1)
+    assert counted.changed() == [b"/2"]
+    assert counted.changed() == []
 
 
 @pytest.mark.parametrize(
     "happens",
     [
-        lambda kernel: kernel.opened(2, 5),
-        lambda kernel: kernel.called(2, WRITE, 4, last=9),
-        lambda kernel: kernel.failed(2, "close", 1),
-        lambda kernel: (kernel.called(2, WRITE, 5), kernel.called(2, READ, 5)),
+        lambda counted: counted.opened(2, 5),
+        lambda counted: counted.called(2, WRITE, 4, last=9),
+        lambda counted: counted.failed(2, "close", 1),
+        lambda counted: (counted.called(2, WRITE, 5), counted.called(2, READ, 5)),
     ],
     ids=["a state", "an operation", "an error", "two operations alike"],
 )
-def test_whatever_is_counted_is_a_change(kernel: Kernel, happens: Callable[[Kernel], object]) -> None:
-    kernel.called(2, WRITE, 4)
-    kernel.called(2, READ, 4)
-    kernel.changed()
-    happens(kernel)
-    assert kernel.changed() == [b"/2"]
+def test_whatever_is_counted_is_a_change(counted: Counted, happens: Callable[[Counted], object]) -> None:
+    counted.called(2, WRITE, 4)
+    counted.called(2, READ, 4)
+    counted.changed()
+    happens(counted)
+    assert counted.changed() == [b"/2"]
 
 
-def test_a_part_is_the_one_that_the_profile_would_have(kernel: Kernel) -> None:
+def test_a_part_is_the_one_that_the_profile_would_have(counted: Counted) -> None:
     """With its run in progress, as if tracing ended; and as often as one looks."""
-    kernel.maps["opens"][OpenKey.pack(file=1, mnt_ns=1)] = OpenFile.pack(id=1, run=(4096, 0))
-    kernel.called(1, READ, 7, last=5)
-    kernel.failed(1, "read", 2)
-    taken = [part for part in kernel.snapshots.take().parts.values() if part.path == b"/1"]
-    kernel.called(2, READ, 1)
-    kernel.changed()
-    assert taken == [part for part in kernel.collector.finish() if part.path == b"/1"]
+    counted.maps["opens"][OpenKey.pack(file=1, mnt_ns=1)] = OpenFile.pack(id=1, run=(4096, 0))
+    counted.called(1, READ, 7, last=5)
+    counted.failed(1, "read", 2)
+    taken = [part for part in counted.snapshots.take().parts.values() if part.path == b"/1"]
+    counted.called(2, READ, 1)
+    counted.changed()
+    assert taken == [part for part in counted.collector.finish() if part.path == b"/1"]
     assert '{"4096":1}' in taken[0].columns
 
 
-def test_nothing_is_taken_away(kernel: Kernel) -> None:
-    before = {name: dict(table) for name, table in kernel.maps.items()}
-    kernel.changed()
-    assert {name: dict(table) for name, table in kernel.maps.items()} == before
-    assert sorted(kernel.names.first) == [1, 2, 3]
+def test_nothing_is_taken_away(counted: Counted) -> None:
+    before = {name: dict(table) for name, table in counted.maps.items()}
+    counted.changed()
+    assert {name: dict(table) for name, table in counted.maps.items()} == before
+    assert sorted(counted.names.first) == [1, 2, 3]
 
 
-def test_a_file_comes_with_its_name(kernel: Kernel) -> None:
-    kernel.changed()
-    kernel.opened(4)
-    assert kernel.changed() == []
-    kernel.name(4)
-    assert kernel.changed() == [b"/4"]
+def test_a_file_comes_with_its_name(counted: Counted) -> None:
+    counted.changed()
+    counted.opened(4)
+    assert counted.changed() == []
+    counted.name(4)
+    assert counted.changed() == [b"/4"]
 
 
-def test_only_wanted_files(kernel: Kernel) -> None:
-    kernel.name(4, b"/unwanted")
-    kernel.opened(4)
-    assert b"/unwanted" not in kernel.changed()
+def test_only_wanted_files(counted: Counted) -> None:
+    counted.name(4, b"/unwanted")
+    counted.opened(4)
+    assert b"/unwanted" not in counted.changed()
 
 
-def test_a_file_that_leaves_is_in_the_next_snapshot_once(kernel: Kernel) -> None:
-    first = kernel.snapshots.take()
-    part: Optional[Part] = kernel.collector.part(2, kernel.collector.rest())
+def test_a_file_that_leaves_is_in_the_next_snapshot_once(counted: Counted) -> None:
+    first = counted.snapshots.take()
+    part: Optional[Part] = counted.collector.part(2, counted.collector.rest())
     assert part is not None
-    kernel.snapshots.leaves(part)
-    kernel.names.forget(2)
-    del kernel.maps["states"][(2).to_bytes(8, "little")]
-    second, third = kernel.snapshots.take(), kernel.snapshots.take()
+    counted.snapshots.leaves(part)
+    counted.names.forget(2)
+    del counted.maps["states"][(2).to_bytes(8, "little")]
+    second, third = counted.snapshots.take(), counted.snapshots.take()
     assert second.parts == {} and second.left == {part.edges.order: part}
     assert part.edges.order in first.parts, "the same file has the same number"
     assert third.left == {}
