@@ -56,6 +56,7 @@ class Kernel:
 
     @property
     def registers(self) -> Registers:
+        """Where a system call's arguments are on this machine."""
         return REGISTERS[self.machine]
 
     def argument(self, number: int) -> int:

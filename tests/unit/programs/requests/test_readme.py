@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import Dict, Iterator, Set, Tuple
 
 import programs.requests
-from asm import ProgramSpec, isa
-from programs.build import ProgramSet
-from tests.unit.programs.forms import GOLDEN_SETS
+from tests.unit.programs.edges import edges
 
 README = (Path(programs.requests.__file__).parent / "README.md").read_text()
 OURS = re.compile(r"enter_aio|exit_aio_\w+|aio_\w+|uring_\w+")
-BACKWARDS = -3  # a tail call sets the index, the context and the map, in this order
 
 
 def told() -> Dict[str, Set[str]]:
@@ -22,23 +19,9 @@ def told() -> Dict[str, Set[str]]:
     return {program: set(re.findall(r"`(\w+)`", after)) for program, after in rows if OURS.fullmatch(program)}
 
 
-def tail_calls(made: ProgramSet, program: ProgramSpec) -> Iterator[str]:
-    """Those whose index is a constant. The others are of the exit, and of the walks."""
-    code = program.instructions
-    for at, instruction in enumerate(code):
-        index = code[at + BACKWARDS]
-        if instruction.call == "tail_call" and index.op == isa.ALU64 | isa.MOV | isa.K:
-            yield made.jumps[index.imm]
-
-
 def found() -> Dict[str, Set[str]]:
-    """The same of the programs, in whatever form they do so."""
-    edges: Dict[str, Set[str]] = {}
-    for made in GOLDEN_SETS.values():
-        for program in made.programs.values():
-            if OURS.fullmatch(program.name):
-                edges.setdefault(program.name, set()).update(tail_calls(made, program))
-    return edges
+    """The same of the programs."""
+    return {program: after for program, after in edges().items() if OURS.fullmatch(program)}
 
 
 def test_the_tables_list_every_program_and_what_it_goes_on_with() -> None:
