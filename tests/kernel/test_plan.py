@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Callable, Dict
+from typing import Any, Callable, Dict
 
 import pytest
 
@@ -27,8 +27,8 @@ def tags(session: Session) -> Dict[str, str]:
     return {program.name: program.info().tag for program in session.loaded.programs}
 
 
-def start(**wanted: object) -> Session:
-    return Session(Settings(max_files=64, **wanted))  # type: ignore[arg-type]
+def start(**wanted: Any) -> Session:
+    return Session(Settings(max_files=64, **wanted))
 
 
 @pytest.mark.parametrize("attach", ["raw", "perf"])

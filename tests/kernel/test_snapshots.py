@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 
@@ -114,9 +114,11 @@ def test_a_profile_is_the_same_with_and_without_snapshots(tmp_path: Path) -> Non
             name: replace(call, latency_ns={0: sum(call.latency_ns.values())}, first_ns=None, last_ok_ns=None)
             for name, call in file.syscalls.items()
         }
-        times = dict.fromkeys(("first_read_ns", "last_read_ns", "first_write_ns", "last_write_ns", "last_sync_ns"))
+        differing: Dict[str, Any] = dict.fromkeys(
+            ("first_read_ns", "last_read_ns", "first_write_ns", "last_write_ns", "last_sync_ns")
+        )
         relative = os.path.relpath(file.path, os.fsencode(place))
-        return replace(file, path=relative, inode=0, syscalls=calls, **times)  # type: ignore[arg-type]
+        return replace(file, path=relative, inode=0, syscalls=calls, **differing)
 
     found = []
     for snapshots in (False, True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
-from typing import Iterator, List
+from typing import Callable, Iterator, List
 
 import pytest
 
@@ -32,18 +32,6 @@ def thread_id() -> Iterator[int]:
     thread.join()
 
 
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What `iotrace run` says when it turns a request down."""
-    try:
-        status = cli.main(["run", *arguments])
-    except SystemExit as error:
-        status = error.code  # type: ignore[assignment]
-    out, err = capsys.readouterr()
-    assert status == 2
-    assert out == "" and err.startswith("iotrace: ") and err.endswith("\n") and err.count("\n") == 1
-    return err[len("iotrace: ") : -1]
-
-
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -68,22 +56,22 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["--all", "-o", "/"], "-o /: that is a directory"),
     ],
 )
-def test_a_request_that_makes_no_sense(arguments: List[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    said = refused(capsys, *arguments)
+def test_a_request_that_makes_no_sense(arguments: List[str], text: str, refused: Callable[..., str]) -> None:
+    said = refused("run", *arguments)
     assert text in said and "\x1b" not in said
 
 
-def test_a_thread_is_no_process(thread_id: int, capsys: pytest.CaptureFixture[str]) -> None:
-    said = refused(capsys, "--pid", str(thread_id))
+def test_a_thread_is_no_process(thread_id: int, refused: Callable[..., str]) -> None:
+    said = refused("run", "--pid", str(thread_id))
     assert said == f"--pid {thread_id}: that is a thread of process {os.getpid()}; give --pid {os.getpid()}"
 
 
-def test_nothing_is_started_for_an_output_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_started_for_an_output_that_cannot_be(tmp_path: Path, refused: Callable[..., str]) -> None:
     """Whatever else is wrong: the command does not run."""
     made = tmp_path / "made"
-    refused(capsys, "-o", str(tmp_path), "--", "touch", str(made))
-    refused(capsys, "-o", str(tmp_path / "absent" / "p"), "--", "touch", str(made))
-    refused(capsys, "--user", "no such user", "--", "touch", str(made))
+    refused("run", "-o", str(tmp_path), "--", "touch", str(made))
+    refused("run", "-o", str(tmp_path / "absent" / "p"), "--", "touch", str(made))
+    refused("run", "--user", "no such user", "--", "touch", str(made))
     assert not made.exists() and list(tmp_path.iterdir()) == []
 
 

@@ -106,7 +106,7 @@ def started() -> Iterator[Callable[..., Command]]:
 
 def run(session: Session, wakeup: Wakeup, **more: Any) -> float:
     """How long the run took, in seconds."""
-    loop = Loop(session, wakeup, **more)  # type: ignore[arg-type]
+    loop = Loop(session, wakeup, **more)  # type: ignore[arg-type]  # a stand-in
     loop.begin()
     start = time.monotonic()
     loop.run()
@@ -143,7 +143,7 @@ def same_program(command: Command) -> bool:
 
 def test_a_run_from_its_beginning_to_its_profile(wakeup: Wakeup, started: Callable[..., Command]) -> None:
     session, command = Session(pids=[1, 2], follow=True), started("true")
-    loop = Loop(session, wakeup, command=command)  # type: ignore[arg-type]
+    loop = Loop(session, wakeup, command=command)  # type: ignore[arg-type]  # a stand-in
     assert loop.begin() == 7
     wakeup.stop()
     loop.run()
@@ -235,7 +235,7 @@ def test_whoever_wakes_wakes_once(wakeup: Wakeup) -> None:
     """What is left in the pipe is taken out, or every later wait would return at once."""
     wakeup.stop()
     wakeup.stop()
-    loops.wait(Session(), wakeup, 10)  # type: ignore[arg-type]
+    loops.wait(Session(), wakeup, 10)  # type: ignore[arg-type]  # a stand-in
     assert select.select([wakeup], [], [], 0)[0] == []
 
 

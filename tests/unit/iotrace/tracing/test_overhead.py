@@ -38,7 +38,7 @@ class SimulatedLoad:
         if self.refuses:
             raise BpfError(self.refuses, "BPF_ENABLE_STATS")
         assert not self.timing, "a second window"
-        return Window(self)  # type: ignore[return-value]
+        return Window(self)  # type: ignore[return-value]  # a stand-in
 
     def look(self) -> Look:
         calls = self.true_runs // 2 if self.counts_calls else 0

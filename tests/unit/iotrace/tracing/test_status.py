@@ -41,7 +41,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> List[float]:
 
 def test_rates_are_those_since_the_last_look() -> None:
     session = Session()
-    rates = Rates(session, 10.0)  # type: ignore[arg-type]
+    rates = Rates(session, 10.0)  # type: ignore[arg-type]  # a stand-in
     session.moved = (200, 8192)
     assert rates.since(12.0) == (100.0, 4096.0)
     session.moved = (210, 8192)
@@ -50,7 +50,7 @@ def test_rates_are_those_since_the_last_look() -> None:
 
 def test_it_is_rewritten_every_second(clock: List[float], capsys: pytest.CaptureFixture[str]) -> None:
     session = Session()
-    line = StatusLine(session, enabled=True)  # type: ignore[arg-type]
+    line = StatusLine(session, enabled=True)  # type: ignore[arg-type]  # a stand-in
     line.begin()
     out, begun = capsys.readouterr()
     assert "raw tracepoints, up to 131,072 files, at most 3.00 MiB" in begun and out == ""
@@ -67,7 +67,7 @@ def test_it_is_rewritten_every_second(clock: List[float], capsys: pytest.Capture
 
 
 def test_nothing_is_said_where_nobody_asked(capsys: pytest.CaptureFixture[str]) -> None:
-    line = StatusLine(Session(), enabled=False)  # type: ignore[arg-type]
+    line = StatusLine(Session(), enabled=False)  # type: ignore[arg-type]  # a stand-in
     line.begin()
     line.update()
     line.end()

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import List
+from typing import Iterator, List
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -127,7 +127,7 @@ def test_formats_stream() -> None:
         out = io.StringIO(newline="")
         seen: List[int] = []
 
-        def files(out: io.StringIO = out, seen: List[int] = seen):  # type: ignore[no-untyped-def]
+        def files(out: io.StringIO = out, seen: List[int] = seen) -> Iterator[FileStats]:
             for _ in range(3):
                 seen.append(len(out.getvalue()))
                 yield FILE

@@ -79,4 +79,5 @@ def test_lines_of_a_program() -> None:
     assert [text(line[2]) for line in lines[:2]] == ["wide", "caf    note"]
     assert text(lines[0][1]) == "types/test_btf_build.py"
     assert text(lines[2][2]).startswith("types/test_btf_build.py:")
-    assert lines[0][3] >> 10 == spec.instructions[0].where[1]  # type: ignore[index]
+    where = spec.instructions[0].where
+    assert where is not None and lines[0][3] >> 10 == where[1]
