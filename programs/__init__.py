@@ -33,9 +33,9 @@ _HOME = {
     "declare": "facts.maps",
 }
 
-if not TYPE_CHECKING:
+if not TYPE_CHECKING:  # or any name would pass for one of ours
 
-    def __getattr__(name):
+    def __getattr__(name: str) -> object:
         if name not in _HOME:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = getattr(import_module(f"programs.{_HOME[name]}"), name)
