@@ -1,12 +1,46 @@
-"""What an application really does to its files: exact per-file I/O characterisation with eBPF."""
+"""What an application really does to its files: exact per-file I/O characterisation with eBPF.
 
-__version__ = "0.1.0"
+    import iotrace
+
+    with iotrace.trace(["cp", "a", "b"], output="cp.iotrace") as run:
+        run.wait()
+
+`trace` needs the privileges that tracing takes: root, or CAP_BPF and CAP_PERFMON. Names are imported when they are
+first asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from iotrace.release import __version__, version
+
+if TYPE_CHECKING:
+    from iotrace.errors import Failure, IotraceError, UserError
+    from iotrace.tracing.api import Run, trace
+    from iotrace.tracing.snapshots import Snapshot
+
+_LATE = {
+    "iotrace.errors": "Failure IotraceError UserError",
+    "iotrace.tracing.api": "Run trace",
+    "iotrace.tracing.snapshots": "Snapshot",
+}
+_HOME = {name: module for module, names in _LATE.items() for name in names.split()}
+
+__all__ = [
+    "Failure",
+    "IotraceError",
+    "Run",
+    "Snapshot",
+    "UserError",
+    "__version__",
+    "trace",
+    "version",
+]
 
 
-def version() -> str:
-    """The version, with the commit where the one-file build names it."""
-    try:
-        from iotrace._build import COMMIT  # type: ignore[import-not-found]  # noqa: PLC0415
-    except ImportError:
-        return __version__
-    return f"{__version__} ({COMMIT})" if COMMIT else __version__
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value

@@ -19,8 +19,8 @@ import sys
 from types import ModuleType
 from typing import IO, List, NoReturn, Optional
 
-from iotrace import version
 from iotrace.errors import IotraceError, UserError
+from iotrace.release import version
 from iotrace.text import safe_text
 
 COMMANDS = {

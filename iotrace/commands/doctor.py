@@ -8,10 +8,11 @@ import platform
 from resource import RLIM_INFINITY
 from typing import Iterator, NamedTuple, Optional
 
-from iotrace import __version__, text
+from iotrace import text
 from iotrace.errors import Failure
 from iotrace.kernel import facts, offsets, uring, way_in
 from iotrace.kernel.quirks import QUIRKS
+from iotrace.release import __version__
 from iotrace.tracing.coverage import coverage
 from iotrace.tracing.session import Session, Settings
 from programs.facts.kernel import Uring

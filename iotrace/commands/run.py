@@ -6,7 +6,6 @@ import argparse
 import os
 import re
 import sys
-import time
 from typing import List, Optional
 
 from iotrace import text
@@ -15,6 +14,7 @@ from iotrace.errors import UserError
 from iotrace.tracing import processes
 from iotrace.tracing.command import Command
 from iotrace.tracing.loop import Loop
+from iotrace.tracing.output import check, default_name
 from iotrace.tracing.session import Session, Settings
 from iotrace.tracing.signals import Signals
 from iotrace.tracing.status import StatusLine
@@ -121,8 +121,8 @@ def _entries(word: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     settings = _settings(args)
-    output = args.output or _default_output(args)
-    _check_output(output)
+    output = args.output or default_name(settings, args.command)
+    check(output)
     command = Command(args.command, args.user) if args.command else None
     try:
         with Session(settings) as session:
@@ -139,12 +139,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         raise UserError("nothing to trace: give a command after --, or --pid, --comm or --all (see iotrace run --help)")
     if args.user and not args.command:
         raise UserError("--user needs a command to run")
-    for pid in pids:
-        group = processes.thread_group(pid)
-        if group is None:
-            raise UserError(f"--pid {pid}: there is no such process")
-        if group != pid:
-            raise UserError(f"--pid {pid}: that is a thread of process {group}; give --pid {group}")
+    processes.check(pids)
     follow = not args.no_follow if args.command else bool(args.follow)
     return Settings(
         pids=pids,
@@ -166,28 +161,6 @@ def _waits_for_a_name(args: argparse.Namespace) -> bool:
     return bool(args.comm) and not (args.command or args.pid or args.all or args.quiet)
 
 
-def _default_output(args: argparse.Namespace) -> str:
-    if args.command:
-        name = os.path.basename(args.command[0])
-    elif args.comm:
-        name = os.fsdecode(args.comm[0])
-    else:
-        name = "all" if args.all else f"pid{args.pid[0][0]}"
-    name = re.sub(r"[^\w.+-]", "_", name)[:64] or "run"
-    return f"iotrace-{name}-{time.strftime('%Y%m%d-%H%M%S')}.iotrace"
-
-
-def _check_output(output: str) -> None:
-    """Finds out before the run what would only show after it."""
-    directory = os.path.dirname(output) or "."
-    if not os.path.isdir(directory):
-        raise UserError(f"-o {output}: there is no directory {directory}")
-    if not os.access(directory, os.W_OK):
-        raise UserError(f"-o {output}: {directory} cannot be written to")
-    if os.path.isdir(output):
-        raise UserError(f"-o {output}: that is a directory")
-
-
 class _Run:
     """The run as the user sees it: what is said before, while and after it traces."""
 
@@ -200,8 +173,8 @@ class _Run:
     def run(self) -> int:
         """Trace until the end; the exit status."""
         status = StatusLine(self._session, enabled=not self._args.quiet and sys.stderr.isatty())
-        with Signals() as signals:
-            loop = Loop(self._session, signals, command=self._command, duration=self._args.duration)
+        duration = self._args.duration
+        with Signals() as signals, Loop(self._session, signals, command=self._command, duration=duration) as loop:
             if not loop.begin() and _waits_for_a_name(self._args):
                 print("iotrace: no process matches --comm yet: waiting for one", file=sys.stderr)
             # While the command runs there is time for what only its end needs.

@@ -24,7 +24,7 @@ POLL = 0.2  # seconds between two looks at what cannot wake us
 
 
 class Loop:
-    """One run of a session: `begin`, `Session.write_to`, `run`, and `finish`."""
+    """One run of a session: `begin`, `Session.write_to`, `run`, and `finish`; a context manager."""
 
     def __init__(
         self,
@@ -33,15 +33,17 @@ class Loop:
         *,
         command: Optional[Command] = None,
         duration: Optional[float] = None,
+        before: int = 0,
     ) -> None:
-        """`duration` is in seconds, counted from `run`; `wakeup` brings the signals that end the run."""
+        """`duration` is in seconds, counted from `run`; `wakeup` brings the signals that end the run; `before` is the
+        CPU time that this process used for other things, in nanoseconds."""
         self._session = session
         self._wakeup = wakeup
         self._command = command
         self._duration = duration
         self._deadline: Optional[float] = None
         self._give_up: Optional[float] = None
-        self._meter = Meter(session.loaded.entered, lambda: session.activity()[0])
+        self._meter = Meter(session.loaded.entered, lambda: session.activity()[0], before)
 
     def begin(self) -> int:
         """Attach, choose the targets, and let the command go; how many running processes matched by name.
@@ -76,6 +78,12 @@ class Loop:
     def finish(self) -> int:
         """Put the profile in its place; how many files it has. Raises Failure."""
         return self._session.finish(self._command.argv if self._command is not None else None, self._meter.result())
+
+    def __enter__(self) -> Loop:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._meter.close()
 
     @property
     def signals(self) -> List[int]:

@@ -135,6 +135,12 @@ class Sampler:
             self._close()
         self.ended = self._look()
 
+    def close(self) -> None:
+        """Close a window that is open, without looking."""
+        if self._window is not None:
+            self._window.close()
+            self._window = None
+
     def totals(self) -> Tuple[float, float]:
         """Runs of the whole run, and the nanoseconds in them, as far as can be told."""
         if self._calls * FEW >= self._runs:
@@ -167,8 +173,11 @@ class Sampler:
 class Meter:
     """The cost of one run, for `Header.overhead`: made before the programs are attached, begun after."""
 
-    def __init__(self, entered: Sequence[Program], calls: Callable[[], int]) -> None:
-        """`entered` are the programs that are attached; `calls` tells how many data calls there have been."""
+    def __init__(self, entered: Sequence[Program], calls: Callable[[], int], before: int = 0) -> None:
+        """`entered` are the programs that are attached; `calls` tells how many data calls there have been.
+
+        `before` is the CPU time, in nanoseconds, that this process had used for other things when the run was made.
+        """
 
         def look() -> Look:
             before, made = time.monotonic_ns(), calls()
@@ -183,18 +192,24 @@ class Meter:
         self.sampler = Sampler(programs.enable_stats, look)
         self._own_call = system_call_ns()
         self._bystander = 0.0
-        self._start = self._own = 0
+        self._before = before
+        self._start = self._began = self._own = 0
 
     def begin(self) -> None:
-        """The programs are attached, and tracing begins."""
+        """The programs are attached, and tracing begins. From now on this thread's time is that of tracing."""
         self._bystander = max(0.0, system_call_ns() - self._own_call)
-        self._start = time.process_time_ns()
+        self._start = time.process_time_ns() - self._before
+        self._began = time.thread_time_ns()
         self.sampler.begin()
 
     def end(self) -> None:
-        """Tracing ends."""
+        """Tracing ends, in the thread in which it has begun."""
         self.sampler.end()
-        self._own = time.process_time_ns() - self._start
+        self._own = time.thread_time_ns() - self._began
+
+    def close(self) -> None:
+        """Have the kernel keep no time any more, wherever the run has been broken off."""
+        self.sampler.close()
 
     def result(self) -> Dict[str, object]:
         """As SCHEMA.md has it."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Dict, Iterable, Iterator, List, Optional, Tuple
+
+from iotrace.errors import UserError
 
 
 def names() -> Iterator[int]:
@@ -42,6 +44,16 @@ def thread_group(pid: int) -> Optional[int]:
     except OSError:
         pass
     return None
+
+
+def check(pids: Iterable[int]) -> None:
+    """Raise UserError for a number that is no process's: one that there is not, or that of a thread."""
+    for pid in pids:
+        group = thread_group(pid)
+        if group is None:
+            raise UserError(f"process {pid}: there is no such process")
+        if group != pid:
+            raise UserError(f"process {pid}: that is a thread of process {group}; give {group}")
 
 
 def under_way(pid: int) -> Iterator[Tuple[int, int, List[int]]]:

@@ -16,11 +16,11 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Dict, List, Optional, Tuple, Type
 
-from iotrace import __version__
 from iotrace.errors import Failure
 from iotrace.kernel import way_in
 from iotrace.profile.model import Header
 from iotrace.profile.parts import Part
+from iotrace.release import __version__
 from iotrace.tracing import eviction, inflight, losses
 from iotrace.tracing.collector import Clock, Collector
 from iotrace.tracing.coverage import coverage

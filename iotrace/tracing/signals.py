@@ -30,6 +30,10 @@ class Wakeup:
     def stop(self) -> None:
         """Have the run end; any thread may call it."""
         self.stopped = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the loop look around; any thread may call it."""
         with contextlib.suppress(BlockingIOError):  # it is full, and so readable
             os.write(self._writer, b"!")
 

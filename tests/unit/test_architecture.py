@@ -69,14 +69,15 @@ ROOMS: Dict[str, Dict[str, str]] = {
     "iotrace": {
         "errors": "",
         "text": "",
+        "release": "",
         "globs": "",
         "atomic": "errors",
         "kernel": "atomic errors",
         "profile": "atomic errors globs",
-        "tracing": "errors globs kernel profile text",
+        "tracing": "atomic errors globs kernel profile release text",
         "views": "errors profile text",
-        "commands": "atomic errors globs kernel profile text tracing views",
-        "cli": "errors text",
+        "commands": "atomic errors globs kernel profile release text tracing views",
+        "cli": "errors release text",
         "__main__": "cli",
     },
 }

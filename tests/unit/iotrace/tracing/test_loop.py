@@ -61,7 +61,7 @@ class Session:
 class Meter:
     """Measures nothing."""
 
-    def __init__(self, _entered: object, _calls: object) -> None:
+    def __init__(self, _entered: object, _calls: object, _before: int) -> None:
         self.sampler = SimpleNamespace(wait=lambda most: min(most, 0.01), step=lambda: None)
 
     def begin(self) -> None:

@@ -1,0 +1,237 @@
+"""Tracing from Python: `iotrace.trace`, and the run that it starts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from typing import Iterable, List, Optional, Sequence, Union
+
+from iotrace.atomic import PathLike
+from iotrace.errors import UserError
+from iotrace.tracing import output as places
+from iotrace.tracing import processes
+from iotrace.tracing.command import Command
+from iotrace.tracing.loop import Loop
+from iotrace.tracing.session import Session, Settings
+from iotrace.tracing.signals import Wakeup
+from iotrace.tracing.snapshots import Snapshot
+
+Text = Union[str, bytes]
+
+
+def trace(
+    command: Sequence[str] = (),
+    *,
+    output: Optional[PathLike] = None,
+    pids: Iterable[int] = (),
+    comms: Iterable[Text] = (),
+    everything: bool = False,
+    follow: Optional[bool] = None,
+    user: Optional[str] = None,
+    paths: Iterable[Text] = (),
+    excludes: Iterable[Text] = (),
+    include_pseudo: bool = False,
+    duration: Optional[float] = None,
+    max_files: int = 0,
+    attach: str = "auto",
+) -> Run:
+    """Begin to trace, in a thread, and leave a profile at `output` when the run ends.
+
+    Whom: `command`, which is started, is traced from its first system call; `pids` are running processes, `comms` globs
+    of the names of processes that run now or later, `everything` is all but this process. They add up. `follow` also
+    traces descendants, which is the default for a command. `user` is the name of the user that runs the command.
+
+    What: `paths` and `excludes` are globs of the files that are wanted and of those that are not; `include_pseudo`
+    has files of proc, sysfs and the like too.
+
+    How: `output` is by default a name in the current directory, which `Run.output` tells. `duration` is in seconds.
+    `max_files` bounds the kernel memory: so many files are counted for at once; 0 is what suits the kernel. `attach` is
+    "raw", "perf", "fentry", or the best of them.
+
+    All that is done once it has returned is counted; where this process traces itself, its work for the profile too.
+    Raises UserError for what makes no sense, and Failure for what the kernel refuses: without privileges, everything.
+    """
+    settings = Settings(
+        pids=sorted(set(pids)),
+        comms=[os.fsencode(name) for name in comms],
+        everything=everything,
+        follow=bool(command) if follow is None else follow,
+        attach=attach,
+        include_pseudo=include_pseudo,
+        max_files=max_files,
+        paths=[os.fsencode(glob) for glob in paths],
+        excludes=[os.fsencode(glob) for glob in excludes],
+    )
+    if not (command or settings.pids or settings.comms or everything):
+        raise UserError("nothing to trace: give a command, pids, comms or everything")
+    if user is not None and not command:
+        raise UserError("a user is for a command to run")
+    processes.check(settings.pids)
+    place = places.default_name(settings, command) if output is None else os.fsdecode(output)
+    places.check(place)
+    return Run(settings, place, list(command), user, duration)
+
+
+class Run:
+    """A run that goes on in a thread of its own until it ends by itself or is stopped.
+
+    It ends with its command, with the last of the processes that were chosen by number, or after its duration. As a
+    context manager it is stopped at the end of the block, whatever ends that, and its profile is in place then.
+    """
+
+    output: str
+    """Where the profile is once the run has ended."""
+    files: Optional[int]
+    """How many files the profile has; None before the end."""
+
+    def __init__(
+        self, settings: Settings, output: str, command: List[str], user: Optional[str], duration: Optional[float]
+    ) -> None:
+        """Load the programs and begin; `trace` has checked what is asked for. Raises UserError, Failure."""
+        self.output, self.files = output, None
+        self._error: Optional[BaseException] = None
+        self._looks: List[_Look] = []
+        self._lock = threading.Lock()  # of the list, and of whether it is still served
+        self._served = True
+        # Not `Thread.join`: once Ctrl-C has interrupted that, the thread counts as ended (3.8 to 3.12).
+        self._begun, self._ended = threading.Event(), threading.Event()
+        before = time.process_time_ns()
+        with contextlib.ExitStack() as stack:
+            self._command = Command(command, user) if command else None
+            if self._command is not None:
+                stack.callback(_abandon, self._command)
+            session = stack.enter_context(Session(settings))
+            self._wakeup = stack.enter_context(Wakeup())
+            loop = stack.enter_context(
+                Loop(session, self._wakeup, command=self._command, duration=duration, before=before)
+            )
+            self._stack = stack.pop_all()
+        self._thread = threading.Thread(target=self._work, args=(session, loop), name="iotrace")
+        self._thread.start()
+        try:
+            self._begun.wait()
+        except BaseException:  # Ctrl-C
+            self.stop()
+            raise
+        if self._error is not None:
+            self.wait()
+
+    def _work(self, session: Session, loop: Loop) -> None:
+        """The thread. Everything that a session has is used here alone."""
+        try:
+            with self._stack:
+                try:
+                    loop.begin()
+                    self._begun.set()
+                    self._trace(session, loop)
+                finally:
+                    self._refuse()
+        except BaseException as error:  # raised where it can be seen
+            self._error = error
+        self._begun.set()
+        self._ended.set()
+
+    def _trace(self, session: Session, loop: Loop) -> None:
+        from iotrace.profile.writer import Writer  # noqa: PLC0415 - while it traces already
+
+        session.write_to(Writer(self.output))
+        loop.run(lambda: self._serve(session))
+        self._serve(session, last=True)
+        self.files = loop.finish()
+
+    @property
+    def exit_status(self) -> Optional[int]:
+        """The command's, as a shell has it: 128 + N if signal N ended it. None without a command, or while it runs."""
+        command = self._command
+        if command is None or (command.status is None and not (self._ended.is_set() and command.poll())):
+            return None
+        return command.exit_status
+
+    def wait(self, timeout: Optional[float] = None) -> bool:
+        """Wait until the run has ended by itself and its profile is in place; whether it has, after `timeout` seconds.
+
+        Raises Failure if the profile could not be written, or whatever else has gone wrong.
+        """
+        if not self._ended.wait(timeout):
+            return False
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return True
+
+    def stop(self) -> None:
+        """End the run, and wait for its profile; the command goes on. Raises what `wait` does."""
+        with self._lock:
+            if self._served:  # or it is ending already, and nobody is there to be woken
+                self._wakeup.stop()
+        self.wait()
+
+    def snapshot(self) -> Snapshot:
+        """What changed since the last snapshot, the first time everything: see `Snapshot`.
+
+        Raises ValueError when the run has ended, and BpfError if the tables cannot be read.
+        """
+        look = _Look()
+        with self._lock:
+            if not self._served:
+                raise ValueError("the run has ended: its profile has everything")
+            self._looks.append(look)
+            self._wakeup.wake()
+        return look.result()
+
+    def _serve(self, session: Session, *, last: bool = False) -> None:
+        with self._lock:
+            looks, self._looks = self._looks, []
+            self._served = not last
+        for look in looks:
+            look.answer(session)
+
+    def _refuse(self) -> None:
+        with self._lock:
+            looks, self._looks, self._served = self._looks, [], False
+        for look in looks:
+            look.refuse(ValueError("the run has ended before it was looked at"))
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.stop()
+
+
+class _Look:
+    """A snapshot that another thread waits for."""
+
+    def __init__(self) -> None:
+        self._done = threading.Event()
+        self._found: Optional[Snapshot] = None
+        self._error: Optional[Exception] = None
+
+    def answer(self, session: Session) -> None:
+        """Take it."""
+        try:
+            self._found = session.snapshot()
+        except Exception as error:  # raised where it is waited for
+            self._error = error
+        self._done.set()
+
+    def refuse(self, error: Exception) -> None:
+        """There will be none."""
+        self._error = error
+        self._done.set()
+
+    def result(self) -> Snapshot:
+        """What was found, once it has been."""
+        self._done.wait()
+        if self._found is None:
+            assert self._error is not None
+            raise self._error
+        return self._found
+
+
+def _abandon(command: Command) -> None:
+    """End a command that has not begun."""
+    if command.status is None and not command.released:
+        command.abandon()
