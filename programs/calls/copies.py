@@ -1,7 +1,7 @@
 """Calls that move data from one descriptor to another: sendfile, copy_file_range, splice.
 
-Each is two transfers: a read of the source, a write of the target, and each side counts where it is a regular file.
-The source's program goes on with the target's.
+Each is two transfers, a read of the source and a write of the target; a side counts if it is a regular file. The
+program for the source goes on with the one for the target.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _side(b: Body, side: str, operation: Field) -> None:
 
 
 def _arguments(b: Body, arguments: Arguments, side: str) -> None:
-    """Call.requested, and Call.offset where the caller gave one: it points at where the copy ended by now."""
+    """Call.requested, and Call.offset if the caller gave one: the kernel has left it at the end of the copy."""
     a, none = b.a, b.a.unique("no_offset")
     a.ldx(r1, b.argument(arguments.size))
     a.stx(CALL[Call.requested], r1)

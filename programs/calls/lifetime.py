@@ -46,7 +46,7 @@ def enter_other(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
 
 
 def _enter_close(b: Body) -> None:
-    """Everything that needs the file happens before it is gone; whether the close succeeds is counted at its exit."""
+    """Does everything that needs the file, which is gone at the exit. There the close is counted, if it succeeds."""
     a, o = b.a, b.kernel.offsets
     for place in (Call.moved, Call.id):
         a.st(CALL[place], 0)
@@ -159,7 +159,7 @@ def exit_mmap(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
 
 
 def exit_ring(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
-    """The exit of io_uring_setup: whether there is anything to be missed, where requests are not shown."""
+    """The exit of io_uring_setup: counts rings, which tells whether requests are missed where they are not shown."""
     b = begin_exit("exit_ring", kernel, options, maps)
     a = b.a
     a.jslt(RESULT, 0, "out")

@@ -46,7 +46,7 @@ ARGUMENTS = {
 
 
 def exit_old_name(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
-    """The exit of rename and unlink: sends the name that is no more."""
+    """The exit of rename and unlink: sends the old name."""
     b = _begin(kernel, options, maps, "exit_old_name")
     a = b.a
     a.jge(CALL_KIND, Kind.UNLINK, "unlink")

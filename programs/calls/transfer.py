@@ -99,7 +99,7 @@ def account_transfer(b: Body, *, after: int, file: Field = Call.file) -> None:
 
 
 def _set_moved(b: Body) -> None:
-    """Call.moved: a successful transfer at the file position has moved it."""
+    """Call.moved = the bytes of a successful transfer at the file position, else 0."""
     a, none = b.a, b.a.unique("not_moved")
     a.st(CALL[Call.moved], 0)
     a.jsle(RESULT, 0, none)
@@ -143,7 +143,7 @@ def _place(b: Body) -> None:
 
 
 def _at_position(b: Body) -> None:
-    """A transfer at the file position: it began where the accounted ones ended, unless somebody moved the position.
+    """Places a transfer at the file position: where the accounted ones ended, unless the position was moved.
 
     If the kernel's position is ahead while another thread is in flight on the same description, that thread has
     transferred but has not come to its own exit: the bytes between are its own, and it will account for them.

@@ -135,7 +135,7 @@ def _sum_unrolled(b: Body) -> None:
 
 
 def _chunk_jump(b: Body, low: int, high: int) -> None:
-    """Jumps to the chunk that entry number r2 (counted from 1) lies in, which is one of `low` to `high`."""
+    """Jumps to the chunk, one of `low` to `high`, that holds entry number r2, counted from 1."""
     if low == high:
         b.a.ja(f"chunk_{low}")
         return

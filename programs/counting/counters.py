@@ -1,6 +1,6 @@
 """The record of one operation on one file, and what each metric of a call adds to it.
 
-Functions that add something find CALL and the record's place, and clobber r0 to r5.
+The functions that add something expect CALL, and Counters whose record was found. They clobber r0 to r5.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class Counters:
         a.label(none)
 
     def _enter_in_state(self) -> None:
-        """FileState.operations, if r0 says that the record has just been made: nobody else makes it again."""
+        """Adds the operation to FileState.operations if r0 says that this program made the record, so only once."""
         a, file_id, theirs = self.b.a, self.b.a.slot("id", U64), self.b.a.unique("theirs")
         a.jne(r0, 0, theirs)
         a.ldx(r1, self.key[OpKey.id])
@@ -178,7 +178,7 @@ def requested(b: Body, counters: Counters) -> None:
     a.jge(r1, SIZE_BUCKETS, large)
     offset = counters.at(HEAD, r2)
     a.add(r2, offset + OpHead.requested.offset)
-    b.cell(r2, r1, SIZE_BUCKETS)
+    b.cell(r2, r1)
     a.ja(done)
     a.label(large)
     a.mov(r3, r1)
@@ -195,7 +195,7 @@ def failed(b: Body, file_id: Optional[Mem]) -> None:
 
 
 def without_file(b: Body, end: str) -> None:
-    """A call on a file that nobody knows: if RESULT is an error that is unattributed, else the call is lost.
+    """Counts a call on an unknown file: if RESULT is an error, as unattributed, otherwise as lost.
 
     Falls through, or jumps to `end`.
     """
@@ -220,7 +220,7 @@ def returned(b: Body, counters: Counters) -> None:
     offset = counters.at(LATENCY, r2)
     if offset:
         a.add(r2, offset)
-    b.cell(r2, r1, LATENCY_BUCKETS)
+    b.cell(r2, r1)
     counters.at(HEAD, r2)
     a.ldx(r1, CALL[Call.now])
     a.ldx(r3, counters.head(r2, OpHead.last))
@@ -247,7 +247,7 @@ def completed(b: Body, counters: Counters) -> None:
     offset = counters.at(COMPLETED, r2)
     if offset:
         a.add(r2, offset)
-    b.cell(r2, r1, SIZE_BUCKETS)
+    b.cell(r2, r1)
     a.label(skip)
 
 
@@ -303,7 +303,7 @@ def run_ended(b: Body, counters: Counters, *, long_too: bool = True) -> None:
     offset = counters.at(RUNS, r2)
     if offset:
         a.add(r2, offset)
-    b.cell(r2, r1, RUN_BUCKETS)
+    b.cell(r2, r1)
     if long_too:
         a.ja(done)
         a.label(long)

@@ -1,8 +1,8 @@
 """All that a transfer, or a sync, adds to the counters of its file and operation.
 
-Three functions do it, of the same parts: one for any transfer, a quicker one for a request that moved all that it asked
-for, and one for syncs. What is counted of every call belongs into `_called`, what is counted of moved bytes into
-`_moved`, and then none of them can lack it.
+There are three: for any transfer, a quicker one for a request that moved all that it asked for, and one for syncs. The
+first two are made of the same parts: what is counted of every transfer belongs in `_called`, what is counted of those
+that moved bytes in `_moved`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def transfer_result(b: Body, full: str, *, submitted: bool = False) -> None:
     """Everything that the transfer described in the Call record, Call.result included, adds to its file and operation.
 
     Jumps to `full` if there is no room for its counters. `submitted`: `write_submitted` has seen it. RESULT is set
-    afterwards. It is read from the record wherever ways meet on which it was compared with 0, lest the verifier follows
-    each of them to the end.
+    afterwards. It is read from the record again where paths meet on which it was compared with 0; otherwise the
+    verifier would follow each of them to the end.
     """
     a, counters = b.a, Counters(b, CALL[Call.id])
     succeeded, counted, done = a.unique("succeeded"), a.unique("counted"), a.unique("transfer_done")
@@ -61,9 +61,9 @@ def transfer_result(b: Body, full: str, *, submitted: bool = False) -> None:
 
 
 def whole_transfer(b: Body, counters: Counters) -> None:
-    """The same, in fewer instructions, for a request that moved the RESULT bytes it asked for, more than none.
+    """The same, in fewer instructions, for a request that moved the RESULT bytes it asked for, at least one.
 
-    Its record was found to be there, and the run that it ended is no longer than the histogram is.
+    `counters` was found, and the run that the request ended has a bucket in the histogram.
     """
     done = b.a.unique("transfer_done")
     _called(b, counters, _both_sizes)
@@ -113,7 +113,7 @@ def _both_sizes(b: Body, counters: Counters) -> None:
         offset = counters.at(part, r2) + within
         if offset:
             a.add(r2, offset)
-        b.cell(r2, index, SIZE_BUCKETS)
+        b.cell(r2, index)
     a.label(sized)
 
 
@@ -132,7 +132,7 @@ def _if_written(b: Body, read: str, *, submitted: bool) -> None:
 
 
 def _show_activity(b: Body) -> None:
-    """This CPU's share of the status line, which nobody needs exactly: no atomics."""
+    """Adds to this CPU's share of the status line, without atomics: it need not be exact."""
     a, zero, shown = b.a, b.a.slot("zero", U32), b.a.unique("shown")
     a.st(zero, 0)
     a.lookup(b.maps.activity, zero)

@@ -45,7 +45,7 @@ def written(b: Body, *, submitted: bool) -> None:
 
 
 def write_submitted(b: Body, start: Field) -> None:
-    """A write to the file Call.id at `start`, a field of Call, is its last one from now on, whenever it completes.
+    """Makes a write at `start`, a field of Call, the last one to the file Call.id, whenever it completes.
 
     Call.previous = the one before.
     """
@@ -62,7 +62,7 @@ def write_submitted(b: Body, start: Field) -> None:
 
 
 def write_taken_back(b: Body) -> None:
-    """The write that was submitted at Call.start has not come to be: unless others came after it, all is as before."""
+    """Takes back the write submitted at Call.start, which did not happen. After a later one nothing is left to take."""
     a, done = b.a, b.a.unique("not_the_last")
     find_state(b, done)
     a.ldx(r2, CALL[Call.start])

@@ -142,7 +142,7 @@ BY_CODE: Dict[int, Operation] = {operation.code: operation for operation in OPER
 WITHOUT_DATA = frozenset(operation.name for operation in OPERATIONS if operation.direction is None)
 """Operations that move no data, and so have neither bytes nor sizes."""
 
-# Calls of these kinds move no data but matter to whoever does: they appear in the output only when they fail.
+# Calls without an operation do not appear in the output; they are traced because they change what others mean.
 SYSTEM_CALLS: List[SystemCall] = [
     SystemCall("read", Kind.SCALAR, 3, ("read",)),
     SystemCall("write", Kind.SCALAR, 3, ("write",)),

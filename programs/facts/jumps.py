@@ -1,4 +1,4 @@
-"""The table of tail calls: an index for the exit of each kind of system call, and one for each `Jump` behind those.
+"""The table of tail calls: an index for the exit of each kind of system call, followed by one for each `Jump`.
 
 The programs of a form share one table, and those on io_uring's events have one of their own with the same numbering.
 A program that a kernel has no use for leaves its index empty, and a tail call to it falls through.

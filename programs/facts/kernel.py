@@ -19,7 +19,7 @@ class Uring:
     `request`, which says where each presents the `struct io_kiocb *`: the position among the arguments of a raw
     tracepoint, the offset of the field of a perf tracepoint. A kernel may lack "overflowed", which has none: its
     request must be searched for. `offsets` has the keys of URING_MEMBERS; "node.file" is missing where registered
-    files are no nodes, others where a kind of request cannot be followed.
+    files are not nodes, others where a kind of request cannot be followed.
     """
 
     events: Mapping[str, str]
@@ -42,8 +42,8 @@ class Kernel:
     tid_direct: bool  # no two thread ids share a record
     # BTF ids of CAST and of the structs in TYPED; empty where the kernel's memory must be read with bpf_probe_read.
     types: Mapping[str, int] = field(default_factory=dict)
-    # Copies of the programs on system calls, for kernels that skip a program while another task that they preempted is
-    # in the midst of it on this CPU: 7.2 runs them preemptibly, but keeps one flag a CPU.
+    # Copies of each program that can be preempted. 7.2 runs programs preemptibly but has one flag for each program and
+    # CPU, so it skips a program while a task that was preempted inside it waits on the same CPU.
     spares: int = 0
     loops: bool = False  # bpf_loop, in programs that make tail calls: 5.17
     back_jumps: bool = False  # loops of a known number of rounds, which the verifier follows one by one: 5.3

@@ -37,7 +37,7 @@ from programs.facts.records import (
     Target,
 )
 
-SYSCALL_ROWS = 512  # numbers beyond are none of ours
+SYSCALL_ROWS = 512  # no traced call has a higher number
 TARGETS = 32768
 STRANGERS, STACKS, IDLE_STACKS = 65536, 4096, 16384  # powers of two
 FALLBACK_CALLS = 8192  # threads whose record in the array is another's
@@ -56,12 +56,12 @@ class Maps:
 
     targets: MapSpec
     generation: MapSpec  # counts the changes of `targets`
-    strangers: MapSpec  # by thread id: who was found to be no target, in which generation
+    strangers: MapSpec  # by thread id: the generation in which it was found not to be a target's
     stacks: MapSpec  # by the address of a stack: whether a target's thread may be on it
-    idle_stacks: MapSpec  # by the same: that none was, in which generation
-    slots: MapSpec
-    calls: MapSpec
-    opens: MapSpec
+    idle_stacks: MapSpec  # by the same: the generation in which its thread was found not to be a target's
+    slots: MapSpec  # calls in flight, by thread id
+    calls: MapSpec  # those whose slot is another thread's
+    opens: MapSpec  # open file descriptions
     notes: MapSpec  # asynchronous requests in flight, and
     pending: MapSpec  # those whose place is another's
     contexts: MapSpec  # of Linux AIO
@@ -69,20 +69,20 @@ class Maps:
     silence: MapSpec  # 1 once a request has been noted that shows no completion
     borrowed: MapSpec  # a CPU's own Call record
     files: MapSpec
-    states: MapSpec
+    states: MapSpec  # per-file totals
     heads: MapSpec  # OpStats, or OpHead where the record must be kept in parts
-    completed: MapSpec
+    completed: MapSpec  # the other parts of OpStats, there
     latency: MapSpec
     runs: MapSpec
     zeros: MapSpec  # a record of zeros, from which new ones are made
-    tallies: MapSpec
-    lost: MapSpec
-    activity: MapSpec
-    syscalls: MapSpec
-    comm: MapSpec
-    jumps: MapSpec
-    scratch: MapSpec
-    events: MapSpec
+    tallies: MapSpec  # rare counters
+    lost: MapSpec  # what could not be recorded
+    activity: MapSpec  # for the status line
+    syscalls: MapSpec  # by number: the signature of a traced call
+    comm: MapSpec  # the automaton that matches names
+    jumps: MapSpec  # the table of tail calls
+    scratch: MapSpec  # a CPU's two work spaces
+    events: MapSpec  # paths on their way to user space
 
     def all(self) -> Dict[str, MapSpec]:
         """By name."""

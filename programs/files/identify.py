@@ -30,7 +30,7 @@ from programs.way.registers import CALL, CTX, FILE, OPEN_FILE, STRUCT, WALK
 S_IFMT, S_IFREG = 0o170000, 0o100000
 SCRATCH_ENTER, SCRATCH_EXIT = 0, 1
 O_TMPFILE = 0o20000000  # __O_TMPFILE, include/uapi/asm-generic/fcntl.h, the same on x86_64 and aarch64
-MNT_NS_INTERNAL = -22  # ERR_PTR(-EINVAL), fs/mount.h: memfd and other files no path leads to
+MNT_NS_INTERNAL = -22  # ERR_PTR(-EINVAL), fs/mount.h: of memfd and other files that no path leads to
 
 
 def read_file(b: Body, file: Register) -> None:
@@ -54,7 +54,7 @@ def find_open(b: Body, known: str, slow: str, *, later: str = "") -> None:
     a.lookup(b.maps.opens, key)
     a.jeq(r0, 0, slow)
     a.mov(OPEN_FILE, r0)
-    a.ldx(r1, OPEN_FILE[OpenFile.pos], "before the kernel's own, which then is no less")
+    a.ldx(r1, OPEN_FILE[OpenFile.pos], "before the kernel's own, which is then not behind it")
     a.stx(CALL[Call.pos], r1)
     read_file(b, FILE)
     a.ldx(r1, CALL[Call.inode])
@@ -72,7 +72,7 @@ def find_open(b: Body, known: str, slow: str, *, later: str = "") -> None:
 
 
 def find_or_identify(b: Body, *, scratch: int, skip: str) -> None:
-    """OPEN_FILE = the OpenFile of the file in FILE, by `find_open` if that finds it, else by `identify`."""
+    """OPEN_FILE = that of FILE, by `find_open` if it finds it, else by `identify`."""
     found, slow = b.a.unique("found"), b.a.unique("slow")
     find_open(b, found, slow)
     b.a.label(slow)
@@ -274,7 +274,7 @@ def _open_record(b: Body, *, renew: bool, full: str) -> None:
 def send_name(b: Body, scratch: int, after: int = 0) -> None:
     """The end of a program: sends the path if it must be sent, goes on with program `after` if there is one.
 
-    It does not fall through.
+    Nothing may follow.
     """
     a, skip, zero = b.a, b.a.unique("no_name"), b.a.slot("zero", U32)
     a.ldx(r1, CALL[Call.walk])

@@ -1,7 +1,7 @@
-"""The name: a walk from the dentry to the root of its mount namespace, and one event to user space.
+"""The path of a file: a walk from its dentry to the root of its mount namespace, and one event to user space.
 
-The way of d_path() (fs/d_path.c: prepend_path()), but never stopped by a chroot: a file's path is the one within its
-mount namespace. Where there is no bpf_loop the walk is unrolled and goes on in tail calls, which 4.14 can do; where
+This is what d_path() does (fs/d_path.c: prepend_path()), but never stopped by a chroot: a file's path is the one within
+its mount namespace. Where there is no bpf_loop the walk is unrolled and goes on in tail calls, which 4.14 can do; where
 it stands is kept in the work space, not in registers, so that the verifier sees the same state at each level.
 """
 
@@ -135,7 +135,7 @@ def _level(b: Body, following: str, root: str = "root", truncated: str = "trunca
 
 
 def _send(b: Body) -> None:
-    """Sends the event; if it was taken, the file and this open file description are named from now on."""
+    """Sends the event. If there was room for it, the file and this open file description are named from now on."""
     a, event = b.a, Walk.event
     a.ldx(LENGTH, WALK[Walk.position])
     a.jgt(LENGTH, WALK_BYTES + NAME_BYTES, "after")

@@ -1,4 +1,4 @@
-"""Which calls are taken: the first part of every entry, and the cheapest tests first.
+"""Which calls are traced: the first part of every entry, with the cheapest tests first.
 
 The system call's number comes first, as most calls move no data. Whether a process is a target is looked up once for
 each thread and generation of the targets: afterwards a target's thread is known by its Call record, any other by its
@@ -19,7 +19,7 @@ from programs.way.threads import claim_call, slot
 
 
 def admit(b: Body) -> None:
-    """From the system call's NUMBER to its SIGNATURE and the CALL; turns all others away, for `reject` to end."""
+    """From the system call's NUMBER to its SIGNATURE and the CALL. Jumps to the labels of `reject` for all others."""
     a = b.a
     _only_switched_on(b)
     if by_stack(b):
@@ -57,7 +57,7 @@ def admit(b: Body) -> None:
 def _only_switched_on(b: Body) -> None:
     """ROW = what the map `syscalls` has for NUMBER; turns calls away that are not traced now.
 
-    GENERATION, and the slot of that name, are set too: read before the targets are, lest a change goes unnoticed.
+    Sets GENERATION and the slot of that name too, before the targets are read, so that no change goes unnoticed.
     """
     a, number, generation = b.a, b.a.slot("number", U32), b.a.slot("generation", U64)
     a.stx(number, NUMBER)
@@ -71,7 +71,7 @@ def _only_switched_on(b: Body) -> None:
     a.lookup(b.maps.generation, number)
     a.jeq(r0, 0, "out")
     a.ldx(GENERATION, r0.u64(0))
-    a.add(GENERATION, 1, "read before the targets are, lest a change goes unnoticed")
+    a.add(GENERATION, 1, "read before the targets, so that no change goes unnoticed")
     a.stx(generation, GENERATION)
 
 
@@ -105,9 +105,9 @@ def _who(b: Body) -> None:
 
 
 def _not_strangers(b: Body) -> None:
-    """Turns a thread away that was found to be no target's in this generation, which its slot holds; TID is set.
+    """Turns thread TID away if it was found not to be a target's in this generation, which the slot of that name holds.
 
-    The slot "mark" = what says so, the slot "row" where.
+    The slot "mark" = what says so, the slot "row" = where.
     """
     a, mark, row = b.a, b.a.slot("mark", U64), b.a.slot("row", U32)
     a.ldx(r1, a.slot("generation", U64))
@@ -135,8 +135,8 @@ def _not_strangers(b: Body) -> None:
 def _reject_compat(b: Body) -> None:
     """Counts and leaves out calls of 32-bit tasks: their numbers mean other calls.
 
-    The kernel does this by itself for perf tracepoints (ARCH_TRACE_IGNORE_COMPAT_SYSCALLS), and functions have no
-    numbers to be mistaken.
+    For perf tracepoints the kernel does this itself (ARCH_TRACE_IGNORE_COMPAT_SYSCALLS), and kernel functions are not
+    told apart by numbers.
     """
     a = b.a
     _, bit = COMPAT[b.kernel.machine]

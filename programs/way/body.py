@@ -1,6 +1,6 @@
 """What every program body uses: the assembler together with the facts, and the few idioms that recur.
 
-`programs.way.registers` names what r6 to r9 hold.  r0 to r5 are the idioms' own.
+`programs.way.registers` names what r6 to r9 hold. r0 to r5 belong to the idioms.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from programs.facts.kernel import Kernel, Options, Uring
 from programs.facts.maps import Maps
 from programs.facts.members import CAST
 from programs.facts.records import Call, FileKey, Lost, TallyKey
-from programs.facts.signatures import KIND_MASK
 from programs.way.registers import CALL, CTX, SIGNATURE
 
 SMALL_BYTES = 128  # no record of a file or a call is larger
@@ -57,7 +56,7 @@ class Body:
 
     @property
     def uring(self) -> Uring:
-        """How the kernel shows io_uring's requests, in a program that there would not be if it did not."""
+        """How the kernel shows io_uring's requests. Only programs that are built where it does ask for this."""
         assert self.kernel.uring is not None
         return self.kernel.uring
 
@@ -66,17 +65,17 @@ class Body:
         return CALL[Call.args[self.kernel.argument(number)]]
 
     def signature(self, dst: Register, place: Field, source: Union[Register, Mem] = SIGNATURE, note: str = "") -> None:
-        """`dst` = a field of the `Signature` of a call, which is in `source`. It may be the same register."""
+        """`dst` = the field `place` of the `Signature` in `source`, which may be the same register."""
         if isinstance(source, Mem):
             self.a.ldx(dst, source)
         elif source != dst:
             self.a.mov(dst, source)
         if place.offset:
             self.a.rsh(dst, 8 * place.offset)
-        self.a.and_(dst, KIND_MASK, note or place.name)
+        self.a.and_(dst, (1 << 8 * place.size) - 1, note or place.name)
 
     def program(self) -> ProgramSpec:
-        """The finished program, with the functions that it loops over behind it."""
+        """The finished program, followed by the functions that it loops over."""
         for name, emit in self.callbacks:
             self.a.function(name, 2)
             emit()
@@ -109,10 +108,10 @@ class Body:
         a.call("loop", note)
 
     def forget(self, *keep: Slot) -> None:
-        """Makes r7, r8 and the stack the same whatever way led here, but for `keep` and the record being made.
+        """Makes r7, r8 and the stack the same on every path to here, except `keep` and the record being made.
 
-        At the end of a loop's round this leaves the verifier a single way through the next one. It takes slots that
-        are not written 8 bytes at a time for live as long as any way reads them.
+        At the end of a round of a loop this leaves the verifier a single path through the next round. Slots are
+        written 8 bytes at a time: the verifier takes others for live as long as any path reads them.
         """
         for register in (r7, r8):
             self.a.mov(register, 0)
@@ -254,7 +253,7 @@ class Body:
             a.add(dst, t)
         a.label(end)
 
-    def cell(self, base: Register, index: Register, buckets: int) -> None:
+    def cell(self, base: Register, index: Register) -> None:
         """Adds 1 to cell `index` of the histogram at `base`. Destroys both; the verifier must know the range."""
         self.a.lsh(index, 3)
         self.a.add(base, index)
@@ -279,7 +278,7 @@ class Body:
     # -- records on the stack ------------------------------------------------------------------------------------
 
     def fresh(self, record: Type[Layout]) -> Slot:
-        """A cleared `record` on the stack, from which a map takes its own; all such records share one place."""
+        """A cleared `record` on the stack, which a map copies. All such records share one place."""
         slot = Slot("fresh", record, 0, self._fresh_slot().offset)
         self.a.zero(slot)
         return slot
@@ -289,11 +288,11 @@ class Body:
         return self.a.slot("fresh", (U64, size // 8))
 
     def overlay(self, name: str, record: Type[Layout]) -> Slot:
-        """A `record` for as long as none is made with `fresh`: it lies in the same place, as do all of these."""
+        """A `record` in the place that `fresh` uses, valid until the next `fresh` or `overlay` is written."""
         return Slot(name, record, 0, self._fresh_slot().offset)
 
     def file_key(self) -> Slot:
-        """The FileKey: where room is short, in the part of `fresh` that only the largest records use."""
+        """The FileKey. Where the stack is short it lies in the part of `fresh` that only the largest records use."""
         if self.kernel.big_values:
             return self.a.slot("file", FileKey)
         return Slot("file", FileKey, 0, self._fresh_slot().offset + SMALL_BYTES)
@@ -319,25 +318,25 @@ KINDS = {
 def begin(name: str, kernel: Kernel, options: Options, maps: Maps, *, task: bool = False, context: bool = True) -> Body:
     """A program of the form that `options.attach` asks for; CTX is set, unless `context` is false.
 
-    `task`: for an event of a task, not a system call, for which there is no function to attach to.
+    `task`: for an event of a task. Unlike a system call that has no function to attach to, so it is never fentry.
     """
     kind = KINDS[options.attach]
     if task and kind is ProgramType.TRACING:
         kind = ProgramType.RAW_TRACEPOINT
     b = Body(Assembler(name, kind=kind), kernel, options, maps)
     if kernel.spares and not task:
-        _keep_to_the_thread_s_stack(b)
+        _keep_to_the_threads_stack(b)
     if context:
         b.a.mov(CTX, r1)
     return b
 
 
-def _keep_to_the_thread_s_stack(b: Body) -> None:
-    """A tail call that is never made, as such programs run on the stack of the thread.
+def _keep_to_the_threads_stack(b: Body) -> None:
+    """A tail call that is never made: the kernel runs programs that contain one on the stack of the thread.
 
-    Others run on one of their CPU's, which all threads share (the private stacks of kernel/bpf/verifier.c, 6.13): the
-    kernel sees to it that no two are within a program that it calls, but not within one that is tail-called, where the
-    one that preempts would write over what the other has there.
+    Other programs get a stack of the CPU, which all threads share (the private stacks of kernel/bpf/verifier.c, 6.13).
+    The kernel lets no two threads into one program that it calls itself, but it does not watch over tail calls: there,
+    a thread that preempts another would overwrite what the other has on that stack.
     """
     a = b.a
     a.mov(r0, 0)

@@ -66,7 +66,7 @@ def function_enter(kernel: Kernel, options: Options, maps: Maps, call: SystemCal
 
 
 def _unless_noted(b: Body, copy: int) -> None:
-    """A spare does something only if the programs before it were skipped: none has noted the call."""
+    """Makes a spare do nothing unless the kernel skipped the programs before it: then the call is not noted yet."""
     if copy:
         b.a.ldx(r1, CALL[Call.call])
         b.a.jne(r1, 0, "out")
@@ -127,10 +127,10 @@ def _note(b: Body) -> None:
 
 
 def by_route(a: Assembler, kind: Register) -> None:
-    """Jumps to "noted" or "aio" by the kind's route; falls through for kinds that are handed on. Not for resolved ones.
+    """Jumps to "noted" or "aio" by the kind's route; falls through for kinds that are handed on.
 
-    From the highest kind down one comparison tells a whole run of them; below a run that falls through, each kind
-    takes one.
+    Resolved kinds are dealt with before. From the highest kind down, one comparison decides for a whole run of kinds;
+    below a run that falls through, each kind takes a comparison of its own.
     """
     labels, above = {Route.NOTE: "noted", Route.AIO: "aio"}, True
     for first, last in reversed(runs()[1:]):
@@ -146,8 +146,8 @@ def by_route(a: Assembler, kind: Register) -> None:
 def _note_shared(b: Body) -> None:
     """Counts a transfer at the file position in OpenFile.inflight if another thread could move that position meanwhile.
 
-    Then, and only then, a position that is ahead of what was accounted may be a sibling's transfer that has not
-    reached its own exit yet, and not a seek. FILE and SIGNATURE are set.
+    Then, and only then, a position ahead of what was accounted may be due to another thread's transfer whose exit is
+    yet to come, and not to a seek. FILE and SIGNATURE are set.
     """
     a, o = b.a, b.kernel.offsets
     b.signature(r1, Signature.position, CALL[Call.call])

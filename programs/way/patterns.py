@@ -17,7 +17,7 @@ class PatternError(ValueError):
 
 
 def parse_glob(pattern: bytes) -> List[Tuple[FrozenSet[int], bool]]:
-    """A shell glob as (bytes that lead on, whether `*` stands before) for each position, and one for its end."""
+    """A shell glob as one (bytes that match, whether a `*` precedes) for each position, and one for its end."""
     tokens: List[Tuple[FrozenSet[int], bool]] = []
     loop, at = False, 0
     while at < len(pattern):
@@ -41,7 +41,7 @@ def parse_glob(pattern: bytes) -> List[Tuple[FrozenSet[int], bool]]:
 
 
 def _char_class(pattern: bytes, at: int) -> Tuple[FrozenSet[int], int]:
-    """[abc], [a-z], [!a-z]; `at` is behind the bracket. A bracket that is never closed stands for itself."""
+    """Parses [abc], [a-z] or [!a-z]; `at` is behind the bracket. A bracket that is never closed stands for itself."""
     start = at + 1 if pattern[at : at + 1] in (b"!", b"^") else at
     end = pattern.find(b"]", start + 1)
     if end < 0:
@@ -82,7 +82,7 @@ def comm_table(patterns: Sequence[bytes]) -> List[List[int]]:
 
 
 def matches(patterns: Sequence[bytes], name: bytes) -> bool:
-    """Whether `name` matches one of the globs: the automaton's twin, for processes that run already."""
+    """Whether `name` matches one of the globs. Does what the automaton does, for processes that are running already."""
     rows = comm_table(patterns)
     states = list(rows[COMM_START])
     for byte in name[: COMM_BYTES - 1]:

@@ -1,4 +1,4 @@
-"""Threads known by their stacks: where the raw form's context lies tells, before any helper, whom a call is of.
+"""Threads known by their stacks: in the raw form, the address of the context tells threads apart without a helper.
 
 A stack holds its thread's registers at one place from the thread's first system call to its last. So the address of
 `struct pt_regs`, which is the context's first word, stands for the thread: one map says on which stacks a target's
@@ -12,21 +12,21 @@ from programs.facts.maps import IDLE_STACKS, STACKS
 from programs.way.body import Body
 from programs.way.registers import CTX, GENERATION
 
-STACK_SHIFT = 14  # no thread's stack is smaller than 16 KiB (THREAD_SIZE), nor aligned to less
+STACK_SHIFT = 14  # every thread's stack has at least 16 KiB (THREAD_SIZE), and is aligned to its size
 
 
 def by_stack(b: Body) -> bool:
     """Whether threads that are not a target's are known by their stacks.
 
-    They are where the context tells, and where a new thread of a target, which may have the stack of one that was not
-    a target's, begins another generation: it does not if everything is traced but what the targets map lists. To
-    fentry the registers are a typed pointer, on which the verifier allows no arithmetic.
+    That needs the raw form: to fentry the registers are a typed pointer, on which the verifier allows no arithmetic.
+    And it needs new threads of targets to begin a new generation, as they may get the stack of a thread that was not a
+    target's. They do not if everything is traced except what the map of targets lists.
     """
     return b.options.attach == "raw" and not b.options.everything
 
 
 def not_strangers_stacks(b: Body) -> None:
-    """Turns a thread away whose stack was found to be no target's in this GENERATION, without a helper.
+    """Turns a thread away, without a helper, if its stack was found not to be a target's in this GENERATION.
 
     The slot "mark" = what says so, the slot "row" where. An address has 48 bits, of which the lowest are the same for
     all stacks. Changes GENERATION.
@@ -61,7 +61,7 @@ def mark_stack(b: Body) -> None:
 def only_marked_stacks(b: Body) -> None:
     """Turns the exits of all other threads away, by the cheapest test that there is. For the raw form.
 
-    A mark stays for whoever has the stack next, whom a closer look then turns away.
+    A mark outlives its thread. The next thread on that stack passes here, and is turned away by a closer look.
     """
     a = b.a
     _stack_row(b, "out")

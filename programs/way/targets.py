@@ -1,4 +1,4 @@
-"""Whom: the set of traced processes, kept right by the rare events that change it.
+"""Which processes are traced: the set of targets, kept up to date by the rare events that change it.
 
 A process is a target by its id, by descent, or by its name, which is that of the thread group's leader
 (`/proc/PID/comm`): threads may call themselves what they like.
@@ -32,7 +32,7 @@ CLONE_THREAD = 0x10000
 
 
 def new_task(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
-    """task/task_newtask: a child of a target, or with a name that is looked for, becomes a target. current: parent.
+    """task/task_newtask: a child of a target, or one with a name to be traced, becomes a target. The parent is current.
 
     A new thread of a target may have the stack of a thread that was not a target's, so it begins a new generation.
     """
@@ -127,7 +127,7 @@ def rename(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
 
 
 def _make_target(b: Body) -> None:
-    """The process in the slot "tgid" is a target, as the slot "flags" says."""
+    """Makes the process in the slot "tgid" a target, with the flags in the slot "flags"."""
     a, no_room, done = b.a, b.a.unique("no_room"), b.a.unique("target_made")
     a.update(b.maps.targets, a.slot("tgid", U32), a.slot("flags", Target))
     a.jne(r0, 0, no_room)
@@ -139,7 +139,7 @@ def _make_target(b: Body) -> None:
 
 
 def _new_generation(b: Body) -> None:
-    """Every thread looks again whether it is a target's. After the change, never before."""
+    """Makes every thread check again whether it belongs to a target. Called after the set has changed, never before."""
     a, zero, done = b.a, b.a.slot("zero", U32), b.a.unique("told")
     a.st(zero, 0)
     a.lookup(b.maps.generation, zero)
@@ -149,7 +149,7 @@ def _new_generation(b: Body) -> None:
 
 
 def exit_task(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
-    """sched/sched_process_exit: frees the thread's Call record; with its last thread the process is no target."""
+    """sched/sched_process_exit: frees the thread's Call record. The last thread takes the process from the targets."""
     b = begin("exit_task", kernel, options, maps, task=True, context=False)
     a, key = b.a, b.a.slot("tid", U32)
     a.call("get_current_pid_tgid")

@@ -1,8 +1,8 @@
 """A thread's Call record: how it is found, and made for the first traced call.
 
-With few enough thread ids the records are an array: a thread has the record of its id modulo the array's size from its
-first traced call to its death. Where ids share a remainder, all but the first thread have theirs in a hash; before
-compare-and-exchange (5.12), which a claim needs then, all of them do.
+The records are an array. A thread owns the one at its id modulo the array's size, from its first traced call to its
+death. With more thread ids than places, two threads may fall on one; the second has its record in a hash. Claiming a
+place then takes compare-and-exchange, so before 5.12 all records are in the hash.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _claim_slot(b: Body, have: str, missing: str) -> None:
     slot(b, missing)
     a.jeq(r1, TID, have)
     if b.kernel.tid_direct:
-        a.stx(CALL[Call.owner], TID, "nobody else has this remainder")
+        a.stx(CALL[Call.owner], TID, "no other thread has this remainder")
     else:
         a.jne(r1, 0, other)
         a.mov(r0, 0)
@@ -84,7 +84,7 @@ def _claim_slot(b: Body, have: str, missing: str) -> None:
 
 
 def slot(b: Body, missing: str) -> None:
-    """CALL = the record in the array that threads with the remainder of TID may have, r1 = its owner."""
+    """CALL = the record in the array for the remainder of TID, r1 = its owner. The jump to `missing` is never taken."""
     a, key = b.a, b.a.slot("tid", U32)
     a.mov(r1, TID)
     a.and_(r1, b.kernel.tid_slots - 1)

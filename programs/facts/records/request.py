@@ -52,7 +52,7 @@ class Note(Layout):
     pending = field(Pending)
 
 
-NOTE_BUSY = 1  # somebody writes or reads it: no request has this address
+NOTE_BUSY = 1  # it is being written or read; no request has this address
 
 # What io_uring's programs note of a request.
 NOTE_SILENT = 1  # no completion is shown if it succeeds

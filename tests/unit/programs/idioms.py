@@ -48,7 +48,7 @@ def _loop(b: Body) -> None:
 
 IDIOMS: Dict[str, Idiom] = {
     "bucket": Idiom(lambda b: b.bucket(r2, r3, r4)),
-    "cell": Idiom(lambda b: b.cell(r2, r3, 65)),
+    "cell": Idiom(lambda b: b.cell(r2, r3)),
     "copy": Idiom(lambda b: b.copy(r9[Call.inode], r8, 32, "file", "the inode")),
     "extend_at_offset": Idiom(lambda b: extend_at_offset(b, READ)),
     "fresh": Idiom(lambda b: b.a.addr(r3, b.fresh(FileState))),
