@@ -60,8 +60,8 @@ def sum_iovec(
     a.add(r1, data)
     a.ldx(r3, pointer)
     a.lsh(r2, IOVEC_BYTES.bit_length() - 1)
-    a.mov(r4, r2)
-    a.add(r4, r1)
+    a.mov(r4, r1)
+    a.add(r4, r2, "never the other way round: adding a pointer to a scalar crashes 4.14's verifier")
     for entry in range(IOVEC_CHUNK - 1):
         a.st(r4.u64(entry * IOVEC_BYTES + LENGTH_AT), 0)
     a.call("probe_read", "the iovec")
