@@ -8,9 +8,8 @@ calls (`programs.facts.jumps`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 
 class Route(Enum):
@@ -79,8 +78,7 @@ class Position(IntEnum):
 READ, WRITE = 0, 1
 
 
-@dataclass(frozen=True)
-class Operation:
+class Operation(NamedTuple):
     """One key of the output, and what a successful call of it means for its file."""
 
     code: int
@@ -90,8 +88,7 @@ class Operation:
     covers: bool = False  # what was written to the file before it is durable when it returns
 
 
-@dataclass(frozen=True)
-class SystemCall:
+class SystemCall(NamedTuple):
     """A system call that is traced. `arity` is the number of its arguments, as its tracepoint shows them."""
 
     name: str
