@@ -8,8 +8,8 @@ from typing import IO
 
 from iotrace.atomic import replacing, standard_output
 from iotrace.commands.options import add_selection, count, selection
-from iotrace.profile import reader as profile
-from iotrace.views.export import FORMATS
+from iotrace.profile import reader
+from iotrace.views import formats
 
 HELP = """\
 Write a profile as JSON, JSON lines or CSV
@@ -22,25 +22,25 @@ iotrace export run.iotrace --path '*.wal' --sort written --limit 10
 
 def setup(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("profile", metavar="PROFILE", help="what `iotrace run` wrote")
-    parser.add_argument("--format", choices=tuple(FORMATS), default="json", help="default: %(default)s")
+    parser.add_argument("--format", choices=formats.names(), default="json", help="default: %(default)s")
     parser.add_argument("-o", "--output", metavar="FILE", help="default: standard output")
-    parser.add_argument("--sort", choices=tuple(profile.SORTS), help="default: the order in which files were seen")
+    parser.add_argument("--sort", choices=tuple(reader.SORTS), help="default: the order in which files were seen")
     parser.add_argument("--limit", metavar="N", type=count, default=0, help="at most N files; default: 0, all")
     add_selection(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    with profile.open(args.profile) as reader:
+    with reader.open(args.profile) as profile:
         if args.output is None:
             # newline="": the formats say how their lines end.
             with standard_output(), open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as out:
-                _write(args, reader, out)
+                _write(args, profile, out)
         else:
             with replacing(args.output) as temporary, open(temporary, "w", encoding="utf-8", newline="") as out:
-                _write(args, reader, out)
+                _write(args, profile, out)
     return 0
 
 
-def _write(args: argparse.Namespace, reader: profile.ProfileReader, out: IO[str]) -> None:
-    FORMATS[args.format](reader.header, reader.files(args.sort, args.limit, selection(args)), out)
+def _write(args: argparse.Namespace, profile: reader.Profile, out: IO[str]) -> None:
+    formats.writer(args.format)(profile.header, profile.files(args.sort, args.limit, selection(args)), out)
     out.flush()

@@ -8,8 +8,8 @@ import sys
 
 from iotrace.atomic import standard_output
 from iotrace.commands.options import add_selection, count, selection
-from iotrace.profile import reader as profile
-from iotrace.views import report
+from iotrace.profile import reader
+from iotrace.views import one_file, tables
 
 HELP = """\
 Show one profile, or several added up, as tables
@@ -31,7 +31,7 @@ def setup(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.add_argument("profiles", metavar="PROFILE", nargs="+", help="what `iotrace run` wrote; several are added up")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--by", choices=report.GROUPS, default="file", help="what a line stands for; default: file")
+    what.add_argument("--by", choices=tables.GROUPS, default="file", help="what a line stands for; default: file")
     what.add_argument("--file", metavar="PATH", help="everything about one file (a glob will do that only one matches)")
     parser.add_argument(
         "--depth",
@@ -40,21 +40,21 @@ def setup(parser: argparse.ArgumentParser) -> None:
         default=0,
         help="with --by directory: N names deep; default: 0, where the files are",
     )
-    parser.add_argument("--sort", choices=tuple(profile.SORTS), default="bytes", help="default: %(default)s")
+    parser.add_argument("--sort", choices=tuple(reader.SORTS), default="bytes", help="default: %(default)s")
     parser.add_argument("--limit", metavar="N", type=count, default=20, help="lines; 0 for all; default: %(default)s")
     add_selection(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
-        readers = [stack.enter_context(profile.open(name)) for name in args.profiles]
+        profiles = [stack.enter_context(reader.open(name)) for name in args.profiles]
         with standard_output():
             if args.file is not None:
-                report.show_file(sys.stdout, readers, args.file)
+                one_file.show(sys.stdout, profiles, args.file)
             else:
-                report.show(
+                tables.show(
                     sys.stdout,
-                    readers,
+                    profiles,
                     by=args.by,
                     depth=args.depth,
                     sort=args.sort,

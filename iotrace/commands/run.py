@@ -179,7 +179,7 @@ class _Run:
                 print("iotrace: no process matches --comm yet: waiting for one", file=sys.stderr)
             # While the command runs there is time for what only its end needs.
             from iotrace.profile import reader, writer  # noqa: PLC0415
-            from iotrace.views import report  # noqa: PLC0415
+            from iotrace.views import tables  # noqa: PLC0415
 
             self._session.write_to(writer.Writer(self._output))
             status.begin()
@@ -188,7 +188,7 @@ class _Run:
         files = loop.finish()
         if not self._args.quiet:
             with reader.open(self._output) as profile:
-                report.show(sys.stderr, [profile], limit=10)
+                tables.show(sys.stderr, [profile], limit=10)
             self._last_words(files)
         return self._exit_status(signals.signals)
 

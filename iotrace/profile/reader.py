@@ -1,8 +1,8 @@
-"""The profile: one SQLite file that holds a run. `SCHEMA.md` documents it for other tools, `writing` writes it.
+"""Reading a profile, which `SCHEMA.md` documents for other tools and `writer` writes.
 
-Reading treats the file as hostile: it is opened immutable (no lock, no journal beside it is replayed), its tables must
-be declared exactly as `schema` says (so no view, virtual table or generated column runs in their stead), and every
-value is checked before it becomes a `FileStats`.
+The file is hostile input: it is opened immutable (no lock, no journal beside it is replayed), its tables must be
+declared exactly as `schema` says (so no view, virtual table or generated column runs in their stead), and every value
+is checked before it becomes a `FileStats`.
 
 Sorting, limits and sums are SQLite's work, and everything is read as it is asked for: memory does not grow with the
 number of files.
@@ -11,9 +11,6 @@ number of files.
 from __future__ import annotations
 
 import contextlib
-import functools
-import heapq
-import itertools
 import json
 import os
 import sqlite3
@@ -21,50 +18,32 @@ import stat
 import struct
 import urllib.parse
 from types import TracebackType
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple, Type, Union
+from typing import Any, Dict, Iterator, NamedTuple, Optional, Tuple, Type, Union
 
 from iotrace.atomic import PathLike
 from iotrace.errors import UserError
 from iotrace.globs import EVERYTHING, Selection
-from iotrace.profile.model import HEADER_FIELDS, HISTOGRAMS, MAX_COUNTER, FileStats, Header, SyscallStats, add_files
-from iotrace.profile.rows import FileRow, check, check_text, read_calls, read_file, read_row
-from iotrace.profile.schema import APPLICATION_ID, SCALARS, SCHEMA_VERSION, TABLES
-from iotrace.profile.writer import write
+from iotrace.profile.metrics import FIRST_VERSION, HEADER, SCHEMA_VERSION, FileStats, Header, SyscallStats
+from iotrace.profile.rows import ROW_COLUMNS, SQL, FileDecoder, FileRow, Marks, Sums, read_calls, read_row
+from iotrace.profile.schema import APPLICATION_ID, schema
+from iotrace.profile.values import check_counts, check_text
 
-__all__ = [
-    "EVERYTHING",
-    "SORTS",
-    "FileRow",
-    "ProfileError",
-    "ProfileReader",
-    "Selection",
-    "Totals",
-    "combined_files",
-    "combined_rows",
-    "open",
-    "write",
-]
-
-SORTS: Dict[str, str] = {
-    "bytes": "bytes_read + bytes_written DESC",
-    "read": "bytes_read DESC",
-    "written": "bytes_written DESC",
-    "calls": "calls DESC",
-    "errors": "errors DESC",
-    "syncs": "syncs DESC",
-    "latency": "busy_ns DESC",
-    "path": "path",
+SORTS: Dict[str, Tuple[str, ...]] = {
+    "bytes": ("bytes_read", "bytes_written"),
+    "read": ("bytes_read",),
+    "written": ("bytes_written",),
+    "calls": ("calls",),
+    "errors": ("errors",),
+    "syncs": ("syncs",),
+    "latency": ("busy_ns",),
+    "path": (),
 }
-"""What files can be sorted by -> the SQL that does it; ties are in order of path and mount namespace."""
+"""What files can be sorted by -> the fields of `Sums` whose total comes first when it is largest.
 
+Ties are in order of path and mount namespace.
+"""
 
-_WHOLE_FILE = ", ".join((*SCALARS, *HISTOGRAMS, "id"))
-_MARKS = ("deleted", "mapped", "renamed")
-
-
-def _column(name: str) -> str:
-    """The SQL for a field of `FileRow` or `Totals`."""
-    return "(renamed_to IS NOT NULL)" if name == "renamed" else name
+_HEADER = {metric.name: metric for metric in HEADER}
 
 
 class ProfileError(UserError):
@@ -75,28 +54,28 @@ class Totals(NamedTuple):
     """What the files of a profile come to."""
 
     files: int
-    deleted: int  # 1 if any is
-    mapped: int
-    renamed: int
-    bytes_read: int
-    bytes_written: int
-    calls: int
-    errors: int
-    syncs: int
-    busy_ns: int
+    marks: Marks  # 1 if any file has it
+    sums: Sums
 
 
-class ProfileReader:
-    """A profile on disk, read lazily. Made by `open`; a context manager. Every method may raise `ProfileError`."""
+class Profile:
+    """A profile on disk, read lazily; a context manager. `open` makes it. Every method may raise `ProfileError`.
 
-    def __init__(self, name: str, database: sqlite3.Connection) -> None:
+    `header` says what there is to say about the whole run, `name` what the file was called when it was opened.
+    """
+
+    def __init__(self, name: str, database: sqlite3.Connection, version: int) -> None:
+        """`version` is that of the schema; the database is the profile's from now on."""
         self.name = name
         self._database = database
+        self._schema = schema(version)
+        self._file = FileDecoder(self._schema.columns)
+        self._whole_file = ", ".join((*(metric.name for metric in self._schema.columns), "id"))
         with self._honest():
             self._check_schema()
             self.header = self._read_header()
 
-    def __enter__(self) -> ProfileReader:
+    def __enter__(self) -> Profile:
         return self
 
     def __exit__(
@@ -119,35 +98,35 @@ class ProfileReader:
 
     def _check_schema(self) -> None:
         declared = dict(self._database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
-        for table, statement in TABLES.items():
+        for table, statement in self._schema.tables.items():
             if declared.get(table) != statement:
                 what = "is not declared as it should be" if table in declared else "is missing"
                 raise ProfileError(f"{self.name}: damaged profile: table {table} {what}")
 
     def _read_header(self) -> Header:
-        meta = {}
-        known = Header()
+        told: Dict[str, Any] = {}
         for key, text in self._database.execute("SELECT key, value FROM meta"):
-            if key in HEADER_FIELDS:
+            if key in _HEADER:
                 check_text(text)
-                meta[key] = json.loads(text)
-                if type(meta[key]) is not type(getattr(known, key)):
-                    raise ValueError(f"{key} is a {type(meta[key]).__name__}")
-        check_text(*meta.get("command", ()), *meta.get("coverage", {}).values())
-        meta["command"] = [word.encode("utf-8", "surrogateescape") for word in meta.get("command", ())]
-        header = Header(**meta)
-        check([header.started_ns, header.ended_ns], [])
-        if max(header.started_ns, header.ended_ns) > MAX_COUNTER:
-            raise ValueError("a time is out of range")
+                told[key] = _HEADER[key].kind.parsed(json.loads(text))
+        lost = _HEADER["lost"].default()
         for what, count in self._database.execute("SELECT what, count FROM lost"):
             check_text(what)
-            check([count], [])
-            header.lost[what] = count
+            lost[what] = count
+        unattributed: Dict[str, Dict[str, Any]] = {}
         for syscall, errno, count in self._database.execute("SELECT syscall, errno, count FROM unattributed"):
             check_text(syscall, errno)
-            check([count], [])
-            header.unattributed.setdefault(syscall, {})[errno] = count
-        return header
+            unattributed.setdefault(syscall, {})[errno] = count
+        told["lost"] = _HEADER["lost"].kind.parsed(lost)
+        told["unattributed"] = _HEADER["unattributed"].kind.parsed(unattributed)
+        return Header(**told)
+
+    def _column(self, name: str) -> str:
+        """The SQL for one of `ROW_COLUMNS`: 0 where the profile is older than the metric.
+
+        It is not written as a number, since ORDER BY takes one for the position of a column.
+        """
+        return SQL.get(name) or (name if self._schema.has(name) else "(0 + 0)")
 
     def _where(self, selection: Selection) -> str:
         """The condition that selects; SQLite calls back into Python once a row, and only if there is a choice."""
@@ -159,7 +138,8 @@ class ProfileReader:
 
     def _select(self, columns: str, sort: Optional[str], selection: Selection) -> str:
         """The query for files in `SORTS` order or as they were written; its parameter is the limit, -1 for none."""
-        order = f"{SORTS[sort]}, path, mnt_ns" if sort else "id"
+        largest = " + ".join(map(self._column, SORTS[sort])) if sort else ""
+        order = f"{largest} DESC, path, mnt_ns" if largest else "path, mnt_ns" if sort else "id"
         return f"SELECT {columns} FROM file WHERE {self._where(selection)} ORDER BY {order} LIMIT ?"
 
     def files(
@@ -167,37 +147,38 @@ class ProfileReader:
     ) -> Iterator[FileStats]:
         """Files with all that is known of them, in `SORTS` order or as they were written; `limit` 0 is all."""
         with self._honest():
-            yield from self._files(self._select(_WHOLE_FILE, sort, selection), (limit or -1,))
+            yield from self._files(self._select(self._whole_file, sort, selection), (limit or -1,))
 
     def _files(self, query: str, parameters: Tuple[Union[int, bytes], ...]) -> Iterator[FileStats]:
         for row in self._database.execute(query, parameters):
-            file = read_file(row[:-1])
+            file = self._file(row[:-1])
             for calls in self._database.execute("SELECT by_syscall FROM calls WHERE file_id = ?", row[-1:]):
                 file.syscalls = read_calls(calls[0])
             yield file
 
     def find(self, path: bytes) -> Iterator[FileStats]:
         """The files of exactly that path (or name since), one for each mount namespace."""
-        named = f"SELECT {_WHOLE_FILE} FROM file WHERE path = ?1 OR renamed_to = ?1 ORDER BY path, mnt_ns"
+        named = f"SELECT {self._whole_file} FROM file WHERE path = ?1 OR renamed_to = ?1 ORDER BY path, mnt_ns"
         with self._honest():
             yield from self._files(named, (path,))
 
     def rows(self, sort: Optional[str] = None, limit: int = 0, selection: Selection = EVERYTHING) -> Iterator[FileRow]:
         """As `files`, but only what tables need: about ten times as fast."""
-        query = self._select(", ".join(map(_column, FileRow._fields)), sort, selection)
+        query = self._select(", ".join(map(self._column, ROW_COLUMNS)), sort, selection)
         with self._honest():
             yield from map(read_row, self._database.execute(query, (limit or -1,)))
 
     def totals(self, selection: Selection = EVERYTHING) -> Totals:
         """The sums over all files, which SQLite adds up a million of in a second."""
-        names = Totals._fields[1:]
-        sums = ", ".join(f"coalesce({'max' if name in _MARKS else 'sum'}({_column(name)}), 0)" for name in names)
-        smallest = f"coalesce(min(min({', '.join(map(_column, names))})), 0)"
-        query = f"SELECT count(*), {sums}, {smallest} FROM file WHERE {self._where(selection)}"
+        marks, sums = ([self._column(name) for name in kind._fields] for kind in (Marks, Sums))
+        wanted = [f"max({column})" for column in marks] + [f"sum({column})" for column in sums]
+        smallest = f"min(min({', '.join(marks + sums)}))"  # a sum of several may hide that one is negative
+        columns = ", ".join(f"coalesce({column}, 0)" for column in (*wanted, smallest))
+        query = f"SELECT count(*), {columns} FROM file WHERE {self._where(selection)}"
         with self._honest():
-            (row,) = self._database.execute(query)
-            check(list(row), [])  # a sum over anything but whole numbers is none itself
-            return Totals._make(row[:-1])
+            ((files, *values),) = self._database.execute(query)
+            check_counts(values)  # a sum over anything but whole numbers is not one itself
+            return Totals(files, Marks(*values[: len(marks)]), Sums(*values[len(marks) : -1]))
 
     def syscalls(self, selection: Selection = EVERYTHING) -> Iterator[Tuple[str, SyscallStats]]:
         """Every (system call, its statistics on one file), in no order."""
@@ -207,8 +188,8 @@ class ProfileReader:
                 yield from read_calls(row[0]).items()
 
 
-def _check_start(name: str, path: bytes) -> None:
-    """Tell what a file is from its first bytes, before SQLite sees it."""
+def _version(name: str, path: bytes) -> int:
+    """The schema of a profile. Tells what a file is from its first bytes, before SQLite sees it."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # looked at first: opening a FIFO would wait
             raise ProfileError(f"{name}: not a regular file, so not a profile")
@@ -224,18 +205,20 @@ def _check_start(name: str, path: bytes) -> None:
     (version,), (application,) = struct.unpack_from(">I", start, 60), struct.unpack_from(">I", start, 68)
     if application != APPLICATION_ID:
         raise ProfileError(f"{name}: a database, but not a profile of iotrace")
+    reads = f"{FIRST_VERSION} to {SCHEMA_VERSION}" if FIRST_VERSION < SCHEMA_VERSION else str(SCHEMA_VERSION)
     if version > SCHEMA_VERSION:
         raise ProfileError(
-            f"{name}: written by a newer iotrace (schema {version}, this one reads {SCHEMA_VERSION}): upgrade iotrace"
+            f"{name}: written by a newer iotrace (schema {version}, this one reads {reads}): upgrade iotrace"
         )
-    if version < SCHEMA_VERSION:
-        raise ProfileError(f"{name}: written by an older iotrace (schema {version}, this one reads {SCHEMA_VERSION})")
+    if version < FIRST_VERSION:
+        raise ProfileError(f"{name}: written by an older iotrace (schema {version}, this one reads {reads})")
+    return int(version)
 
 
-def open(path: PathLike) -> ProfileReader:
+def open(path: PathLike) -> Profile:
     """Open a profile for reading. Raises `ProfileError` if it is not one, is damaged, or of a newer schema."""
     name, where = os.fsdecode(path), os.path.abspath(os.fsencode(path))
-    _check_start(name, where)
+    version = _version(name, where)
     uri = "file:" + urllib.parse.quote(where) + "?mode=ro&immutable=1"
     try:
         database = sqlite3.connect(uri, uri=True, isolation_level=None)
@@ -244,32 +227,10 @@ def open(path: PathLike) -> ProfileReader:
     try:
         database.execute("PRAGMA trusted_schema = OFF")  # 3.31; older ones ignore it
         database.execute("PRAGMA cell_size_check = ON")
-        return ProfileReader(name, database)
+        return Profile(name, database, version)
     except sqlite3.Error as error:
         database.close()
         raise ProfileError(f"{name}: damaged profile: {error}") from error
     except BaseException:
         database.close()
         raise
-
-
-def _same_file(row: Union[FileRow, FileStats]) -> Tuple[bytes, int]:
-    return row.path, row.mnt_ns
-
-
-def _add_rows(a: FileRow, b: FileRow) -> FileRow:
-    sums = (x + y for x, y in zip(a[7:], b[7:]))
-    return FileRow(a.path, a.mnt_ns, b.device, b.fstype, b.deleted, a.mapped | b.mapped, b.renamed, *sums)
-
-
-def combined_rows(readers: List[ProfileReader], selection: Selection = EVERYTHING) -> Iterator[FileRow]:
-    """The rows of several profiles, those of one file added up, in order of path. Memory stays flat."""
-    merged = heapq.merge(*(reader.rows("path", selection=selection) for reader in readers), key=_same_file)
-    for _, group in itertools.groupby(merged, _same_file):
-        yield functools.reduce(_add_rows, group)
-
-
-def combined_files(readers: List[ProfileReader], path: bytes) -> List[FileStats]:
-    """All that several profiles know of one path: a record for each mount namespace."""
-    found = sorted((file for reader in readers for file in reader.find(path)), key=_same_file)
-    return [functools.reduce(add_files, group) for _, group in itertools.groupby(found, _same_file)]

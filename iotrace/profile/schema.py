@@ -7,66 +7,61 @@ apart from the calls, so that a pass over a million files reads little.
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import Dict, Tuple
+import functools
+from typing import Dict, List, NamedTuple, Sequence, Tuple
 
-from iotrace.profile.model import HISTOGRAMS, SYSCALL_HISTOGRAMS, FileStats
+from iotrace.profile.metrics import FIRST_VERSION, SCHEMA_VERSION, SYSCALL, TOTALS, Metric
+from iotrace.profile.parts import COLUMNS
+from iotrace.profile.values import COUNT, HISTOGRAM
 
 APPLICATION_ID = 0x696F7472  # "iotr"
-SCHEMA_VERSION = 2
 
-TABLES: Dict[str, str] = {
-    "meta": "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    "lost": "CREATE TABLE lost (what TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID",
-    "unattributed": """\
+
+class Schema(NamedTuple):
+    """The tables of one version."""
+
+    tables: Dict[str, str]  # name -> how it is declared
+    columns: Tuple[Metric, ...]  # of the table `file`, after its id and before the totals
+    totals: Tuple[Metric, ...]
+
+    def has(self, column: str) -> bool:
+        """Whether the table `file` has that column."""
+        return any(metric.name == column for metric in (*self.columns, *self.totals))
+
+
+def _file_table(metrics: Sequence[Metric]) -> str:
+    columns = ["id INTEGER PRIMARY KEY", *(f"{metric.name} {metric.kind.column}" for metric in metrics)]
+    return "CREATE TABLE file (\n    " + ",\n    ".join(columns) + "\n)"
+
+
+@functools.lru_cache(maxsize=None)
+def schema(version: int) -> Schema:
+    """The tables as that version has them; it is one from `FIRST_VERSION` to `SCHEMA_VERSION`."""
+    if not FIRST_VERSION <= version <= SCHEMA_VERSION:
+        raise ValueError(f"there is no schema {version}")
+    columns, totals = (tuple(metric for metric in metrics if metric.since <= version) for metrics in (COLUMNS, TOTALS))
+    tables = {
+        "meta": "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+        "lost": "CREATE TABLE lost (what TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID",
+        "unattributed": """\
 CREATE TABLE unattributed (
     syscall TEXT NOT NULL,
     errno TEXT NOT NULL,
     count INTEGER NOT NULL,
     PRIMARY KEY (syscall, errno)
 ) WITHOUT ROWID""",
-    "file": """\
-CREATE TABLE file (
-    id INTEGER PRIMARY KEY,
-    mnt_ns INTEGER NOT NULL,
-    path BLOB NOT NULL,
-    renamed_to BLOB,
-    device TEXT NOT NULL,
-    inode INTEGER NOT NULL,
-    fstype TEXT NOT NULL,
-    incarnations INTEGER NOT NULL,
-    deleted INTEGER NOT NULL,
-    mapped INTEGER NOT NULL,
-    opens INTEGER NOT NULL,
-    closes INTEGER NOT NULL,
-    bytes_read INTEGER NOT NULL,
-    bytes_written INTEGER NOT NULL,
-    bytes_synced INTEGER NOT NULL,
-    bytes_unsynced INTEGER NOT NULL,
-    rewrites INTEGER NOT NULL,
-    lowest_offset INTEGER,
-    highest_offset INTEGER,
-    direct_calls INTEGER NOT NULL,
-    durable_writes INTEGER NOT NULL,
-    first_read_ns INTEGER,
-    last_read_ns INTEGER,
-    first_write_ns INTEGER,
-    last_write_ns INTEGER,
-    last_sync_ns INTEGER,
-    sequential_read TEXT,
-    sequential_write TEXT,
-    bytes_between_syncs TEXT,
-    calls INTEGER NOT NULL,
-    errors INTEGER NOT NULL,
-    syncs INTEGER NOT NULL,
-    busy_ns INTEGER NOT NULL
-)""",
-    "calls": """\
+        "file": _file_table((*columns, *totals)),
+        "calls": """\
 CREATE TABLE calls (
     file_id INTEGER PRIMARY KEY,
     by_syscall TEXT NOT NULL
 )""",
-}
+    }
+    return Schema(tables, columns, totals)
+
+
+CURRENT = schema(SCHEMA_VERSION)
+"""What is written."""
 
 INDEXES: Dict[str, str] = {
     "file_path": "CREATE INDEX file_path ON file (path, mnt_ns)",
@@ -74,20 +69,13 @@ INDEXES: Dict[str, str] = {
 }
 """Made once all files are in."""
 
-SCALARS: Tuple[str, ...] = tuple(f.name for f in fields(FileStats) if f.name not in ("syscalls", *HISTOGRAMS))
-"""The columns of `file` between `id` and its histograms, in this order."""
-
-CALL_FIELDS: Tuple[str, ...] = ("calls", "bytes", "first_ns", "last_ok_ns", "errors", *SYSCALL_HISTOGRAMS)
-"""What the elements of a system call's array in `calls.by_syscall` mean; those at the end may be missing."""
-
 
 def _syscall_view() -> str:
-    columns = (
-        f"coalesce(json_extract(call.value, '$[{number}]'), 0) AS {name}"
-        if name == "bytes"
-        else f"json_extract(call.value, '$[{number}]') AS {name}"
-        for number, name in enumerate(CALL_FIELDS)
-    )
+    """Every entry of `by_syscall` as a row; a count that is missing at the end is 0."""
+    columns: List[str] = []
+    for number, metric in enumerate(SYSCALL):
+        value = f"json_extract(call.value, '$[{number}]')"
+        columns.append(f"{f'coalesce({value}, 0)' if number and metric.kind == COUNT else value} AS {metric.name}")
     return (
         f"CREATE VIEW syscall AS SELECT file_id, call.key AS name, {', '.join(columns)} "
         "FROM calls, json_each(by_syscall) AS call"
@@ -97,9 +85,12 @@ def _syscall_view() -> str:
 def _histogram_view() -> str:
     """The view that shows every histogram as rows."""
     bins = "'{0}' AS metric, CAST(bin.key AS INTEGER) AS bucket, bin.value AS count FROM {1}, json_each({1}.{0}) AS bin"
-    of_syscalls = ["SELECT file_id, name AS syscall, " + bins.format(m, "syscall") for m in SYSCALL_HISTOGRAMS]
-    of_files = ["SELECT file.id AS file_id, NULL AS syscall, " + bins.format(m, "file") for m in HISTOGRAMS]
-    return "CREATE VIEW histogram AS " + " UNION ALL ".join(of_syscalls + of_files)
+    of_syscalls, of_files = (
+        [metric.name for metric in metrics if metric.kind == HISTOGRAM] for metrics in (SYSCALL, COLUMNS)
+    )
+    selects = ["SELECT file_id, name AS syscall, " + bins.format(name, "syscall") for name in of_syscalls]
+    selects += ["SELECT file.id AS file_id, NULL AS syscall, " + bins.format(name, "file") for name in of_files]
+    return "CREATE VIEW histogram AS " + " UNION ALL ".join(selects)
 
 
 VIEWS: Dict[str, str] = {

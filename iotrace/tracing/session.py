@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Dict, List, Optional, Tuple, Type
 
 from iotrace.errors import Failure
 from iotrace.kernel import way_in
-from iotrace.profile.model import Header
+from iotrace.profile.metrics import Header
 from iotrace.profile.parts import Part
 from iotrace.release import __version__
 from iotrace.tracing import eviction, inflight, losses
-from iotrace.tracing.collector import Clock, Collector
+from iotrace.tracing.collector import Collector
 from iotrace.tracing.coverage import coverage
+from iotrace.tracing.decoding import Clock
 from iotrace.tracing.loader import load
 from iotrace.tracing.names import Names
 from iotrace.tracing.settings import Settings

@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Type
@@ -15,8 +15,9 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Type
 import pytest
 
 from iotrace.kernel import facts
-from iotrace.profile import reader as profiles
-from iotrace.profile.model import FileStats, Profile, bucket
+from iotrace.profile import reader
+from iotrace.profile.metrics import FileStats, Header
+from iotrace.profile.values import bucket
 from iotrace.profile.writer import Writer
 from iotrace.tracing.session import Session, Settings
 from programs.facts.kernel import Kernel
@@ -27,6 +28,13 @@ BLOCK = 4096
 CALLS = 23
 
 Pause = Callable[[], None]
+
+
+@dataclass
+class Profile(Header):
+    """A whole profile in memory."""
+
+    files: List[FileStats] = field(default_factory=list)
 
 
 class Child:
@@ -177,8 +185,8 @@ def finished(session: Session) -> Profile:
         path = Path(directory, "profile")
         session.write_to(Writer(path))
         session.finish()
-        with profiles.open(path) as reader:
-            return Profile(**vars(reader.header), files=list(reader.files()))
+        with reader.open(path) as profile:
+            return Profile(**vars(profile.header), files=list(profile.files()))
 
 
 def file_of(profile: Profile, path: Path) -> FileStats:

@@ -14,8 +14,8 @@ from typing import Dict, Iterator, List
 import pytest
 
 import iotrace
-from iotrace.profile import reader as profiles
-from iotrace.profile.model import FileStats
+from iotrace.profile import reader
+from iotrace.profile.metrics import FileStats
 
 ROOT = Path(iotrace.__file__).parent.parent
 
@@ -28,8 +28,8 @@ def no_thread_is_left() -> Iterator[None]:
 
 
 def files(output: object) -> Dict[bytes, FileStats]:
-    with profiles.open(str(output)) as reader:
-        return {file.path: file for file in reader.files()}
+    with reader.open(str(output)) as profile:
+        return {file.path: file for file in profile.files()}
 
 
 def test_a_command(tmp_path: Path) -> None:
@@ -58,8 +58,8 @@ def test_for_a_time(tmp_path: Path) -> None:
     run = iotrace.trace(everything=True, duration=0.3, output=tmp_path / "p")
     assert not run.wait(0.01) and not (tmp_path / "p").exists()
     assert run.wait() and run.exit_status is None
-    with profiles.open(tmp_path / "p") as reader:
-        assert reader.header.ended_ns - reader.header.started_ns >= 0.3e9
+    with reader.open(tmp_path / "p") as profile:
+        assert profile.header.ended_ns - profile.header.started_ns >= 0.3e9
 
 
 def test_a_command_goes_on_when_the_run_is_stopped(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict
 import pytest
 
 from iotrace.kernel import cache, plan
-from iotrace.profile import reader as profile
+from iotrace.profile import reader
 from iotrace.profile.writer import Writer
 from iotrace.tracing.session import Session, Settings
 from programs.facts.kernel import Options
@@ -52,8 +52,8 @@ def test_a_kept_plan_traces(place: Path, tmp_path: Path) -> None:
             session.stop()
             session.write_to(Writer(tmp_path / "profile"))
             session.finish()
-        with profile.open(tmp_path / "profile") as reader:
-            (file,) = reader.find(os.fsencode(target))
+        with reader.open(tmp_path / "profile") as profile:
+            (file,) = profile.find(os.fsencode(target))
         assert file.syscalls["write"].bytes == 1000
 
 

@@ -13,7 +13,6 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 
 import pytest
 
-from iotrace.profile.model import Profile
 from tests import needs
 from tests.kernel.sessions import (
     BLOCK,
@@ -23,6 +22,7 @@ from tests.kernel.sessions import (
     Child,
     Form,
     Pause,
+    Profile,
     both_ways,
     data,
     every_form,

@@ -9,8 +9,8 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 
-from iotrace.profile import reader as profiles
-from iotrace.profile.model import FileStats, Header
+from iotrace.profile import reader
+from iotrace.profile.metrics import FileStats, Header
 from iotrace.profile.parts import Part
 from iotrace.profile.writer import Writer
 from iotrace.tracing.session import Session, Settings
@@ -47,8 +47,8 @@ def files_of(place: Path, parts: List[Part]) -> List[FileStats]:
         for part in parts:
             writer.add(part)
         writer.finish(Header())
-    with profiles.open(place / "parts") as reader:
-        return list(reader.files("path"))
+    with reader.open(place / "parts") as profile:
+        return list(profile.files("path"))
 
 
 def trace(place: Path, *, snapshots: bool) -> Tuple[List[FileStats], List[Part], List[int]]:
@@ -89,9 +89,9 @@ def _trace(session: Session, place: Path, snapshots: bool) -> Tuple[List[FileSta
         look()
         assert left, "no file has been moved to the profile"
     session.finish()
-    with profiles.open(place / "profile") as reader:
-        assert not any(reader.header.lost.values())
-        return list(reader.files("path")), list(latest.values()), sizes
+    with reader.open(place / "profile") as profile:
+        assert not any(profile.header.lost.values())
+        return list(profile.files("path")), list(latest.values()), sizes
 
 
 def chosen(files: List[FileStats], place: Path) -> List[FileStats]:

@@ -11,7 +11,6 @@ from typing import Callable
 
 import pytest
 
-from iotrace.profile.model import Profile
 from tests import needs
 from tests.children import in_child
 from tests.kernel.sessions import (
@@ -20,6 +19,7 @@ from tests.kernel.sessions import (
     Child,
     Form,
     Pause,
+    Profile,
     both_ways,
     data,
     every_form,

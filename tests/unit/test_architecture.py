@@ -75,7 +75,7 @@ ROOMS: Dict[str, Dict[str, str]] = {
         "kernel": "atomic errors",
         "profile": "atomic errors globs",
         "tracing": "atomic errors globs kernel profile release text",
-        "views": "errors profile text",
+        "views": "errors globs profile text",
         "commands": "atomic errors globs kernel profile release text tracing views",
         "cli": "errors release text",
         "__main__": "cli",
@@ -84,10 +84,6 @@ ROOMS: Dict[str, Dict[str, str]] = {
 
 MODULE_LINES, FUNCTION_LINES = 450, 60
 REASON = "Long because"  # how the sentence begins, in the docstring of what is longer
-# What has yet to be split; nothing is to be added.
-TO_SPLIT = """
-    iotrace/tracing/collector.py:part iotrace/views/report.py
-"""
 
 
 def modules() -> Dict[str, Path]:
@@ -199,5 +195,4 @@ def sources() -> List[Path]:
 
 def test_what_is_long_says_why() -> None:
     units = [unit for path in sources() for unit in unit_lines(path)]
-    silent = {name for name, lines, most, docstring in units if lines > most and REASON not in docstring}
-    assert silent <= set(TO_SPLIT.split())
+    assert not [name for name, lines, most, docstring in units if lines > most and REASON not in docstring]

@@ -20,8 +20,8 @@ from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional
 from typing import Counter as Counts
 
 from asm import Assembler, ProgramType
-from iotrace.profile import reader as profile
-from iotrace.profile import writer as writing
+from iotrace.profile import reader
+from iotrace.profile.writer import Writer
 from iotrace.tracing.session import Session, Settings
 from pybpf import links
 from pybpf.programs import Program, load
@@ -85,15 +85,15 @@ def iotrace(attach: str, file: Path) -> Variant:
     def variant(target: Loop) -> Iterator[Attached]:
         output = file.with_name(f"seen-{attach}")
         with Session(Settings(pids=[target.pid], follow=True, attach=attach)) as session:
-            session.write_to(writing.Writer(output))
+            session.write_to(Writer(output))
             session.attach()
             session.trace_process(target.pid, follow=True)
             attached = Attached(session.loaded.programs)
             yield attached
             session.finish()
-        with profile.open(output) as reader:
+        with reader.open(output) as profile:
             counts: Counts[str] = Counter()
-            for seen in reader.find(os.fsencode(file)):
+            for seen in profile.find(os.fsencode(file)):
                 counts.update({name: call.calls for name, call in seen.syscalls.items()})
         attached.seen = counts
 

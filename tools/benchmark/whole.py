@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, NamedTuple
 
-from iotrace.profile import reader as profile
-from iotrace.profile import writer as writing
-from iotrace.profile.model import FileStats, Header, SyscallStats
+from iotrace.profile import reader
+from iotrace.profile.metrics import FileStats, Header, SyscallStats
+from iotrace.profile.writer import write
 from iotrace.tracing.session import Session, Settings
 from programs.facts.catalogue import SYSTEM_CALLS
 from pybpf.types.tracefs import Tracefs
@@ -141,8 +141,8 @@ class Accounted(NamedTuple):
 
 
 def _accounted(path: Path) -> Accounted:
-    with profile.open(path) as reader:
-        lost = {what: count for what, count in reader.header.lost.items() if count}
+    with reader.open(path) as profile:
+        lost = {what: count for what, count in profile.header.lost.items() if count}
     with contextlib.closing(sqlite3.connect(path)) as database:
         files, moved = database.execute("SELECT count(*), sum(bytes_written) FROM file").fetchone()
     return Accounted(files, moved or 0, lost)
@@ -215,7 +215,7 @@ def many(plan: Plan) -> Iterator[Row]:
 
 def synthetic(path: Path, files: int) -> None:
     """A profile of so many files, written by iotrace's own writer."""
-    calls = {"read": SyscallStats(3, 8192, {}, {4096: 3}, {0: 1, 4096: 2}, {512: 3}, 5, 9), "close": SyscallStats(1)}
+    calls = {"read": SyscallStats(3, 8192, 5, 9, {}, {4096: 3}, {0: 1, 4096: 2}, {512: 3}), "close": SyscallStats(1)}
 
     def each() -> Iterator[FileStats]:
         for number in range(files):
@@ -236,7 +236,7 @@ def synthetic(path: Path, files: int) -> None:
                 highest_offset=8191,
             )
 
-    writing.write(path, Header(version="0", host="bench", kernel="0", machine="none", ended_ns=10**9), each())
+    write(path, Header(version="0", host="bench", kernel="0", machine="none", ended_ns=10**9), each())
 
 
 class Shown(NamedTuple):
@@ -294,8 +294,8 @@ def own(plan: Plan) -> Iterator[Row]:
     plan.progress("own: a million calls a second")
     command = [plan.directory / "files", "read", place, files, rate, plan.seconds]
     done = _iotrace(plan, "run", "-o", output, "--", *command, terminal=True)
-    with profile.open(output) as reader:
-        share = reader.header.overhead["own_share"]
+    with reader.open(output) as profile:
+        share = profile.header.overhead["own_share"]
     assert isinstance(share, float)
     calls, begun, ended = map(int, done.stdout.split())
     rate_made = calls / (ended - begun) * 1e9

@@ -12,8 +12,8 @@ from typing import Any, Callable, List, cast
 import pytest
 
 import iotrace
-from iotrace.profile import reader as profile
-from iotrace.profile.model import FileStats, Header
+from iotrace.profile.metrics import FileStats, Header
+from iotrace.profile.writer import write
 
 ROOT = Path(iotrace.__file__).parent.parent
 IOTRACE = (sys.executable, "-m", "iotrace")
@@ -27,7 +27,7 @@ def tool(*arguments: str, **more: Any) -> subprocess.CompletedProcess[bytes]:
 @pytest.fixture
 def stored(tmp_path: Path) -> str:
     path = tmp_path / "p"
-    profile.write(path, Header(), (FileStats(1, b"/%d" % i) for i in range(5000)))
+    write(path, Header(), (FileStats(1, b"/%d" % i) for i in range(5000)))
     return str(path)
 
 

@@ -1,19 +1,23 @@
-"""Files that come in parts: wherever a history is cut, its parts must add up to the whole."""
+"""Writing a profile, whole or not at all; and files that come in parts, which must add up to the whole."""
+
+from __future__ import annotations
 
 import os
 import sqlite3
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from iotrace.errors import Failure
-from iotrace.profile import reader as profile
-from iotrace.profile.model import FileStats, Header, SyscallStats, bucket
-from iotrace.profile.parts import Edges
-from iotrace.profile.writer import Writer, as_part
+from iotrace.errors import Failure, UserError
+from iotrace.profile import reader
+from iotrace.profile.metrics import FileStats, Header, SyscallStats
+from iotrace.profile.parts import Edges, as_part
+from iotrace.profile.values import bucket
+from iotrace.profile.writer import Writer, write
+from tests.unit.iotrace.profile.samples import room_for, sample
 
 Event = Tuple[str, int, int]
 """("write", offset, bytes), or ("sync", 0, 0)."""
@@ -51,8 +55,8 @@ def stored(path: Path, *parts: Tuple[FileStats, Edges]) -> List[FileStats]:
         for file, edges in parts:
             writer.add(as_part(file, edges))
         assert writer.finish(Header()) == len({(file.mnt_ns, file.path) for file, _ in parts})
-    with profile.open(path) as reader:
-        return list(reader.files())
+    with reader.open(path) as profile:
+        return list(profile.files())
 
 
 @pytest.mark.slow
@@ -103,6 +107,11 @@ def test_parts_of_many_files(tmp_path: Path) -> None:
     }
 
 
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "run.iotrace"
+
+
 def test_nothing_is_on_disk_before_the_first_part_nor_after_giving_up(tmp_path: Path) -> None:
     with Writer(tmp_path / "p") as writer:
         assert os.listdir(tmp_path) == []
@@ -123,3 +132,84 @@ def test_files_are_found_by_name_without_reading_them_all(tmp_path: Path) -> Non
     for column in ("path", "renamed_to"):
         plan = database.execute(f"EXPLAIN QUERY PLAN SELECT * FROM file WHERE {column} = x'2f31'").fetchall()
         assert [row[3].split()[0] for row in plan] == ["SEARCH"]
+
+
+# --- atomicity -------------------------------------------------------------------------------------------------------
+
+
+def test_a_failing_producer_leaves_the_old_profile_alone(target: Path) -> None:
+    write(target, Header(host="old"), [])
+
+    def failing() -> Iterator[FileStats]:
+        yield from sample()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(target, Header(host="new"), failing())
+    assert os.listdir(target.parent) == [target.name]
+    with reader.open(target) as profile:
+        assert profile.header.host == "old"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [0, 1, 4096, 8192, 20_000, 200_000])
+def test_a_full_disk_leaves_the_old_profile_alone(target: Path, size: int) -> None:
+    """Whenever it fills up: when the file is created, while it is being filled, when all that is left is written."""
+    write(target, Header(host="old"), [])
+    before = target.read_bytes()
+    with room_for(size), pytest.raises(Failure) as caught:
+        write(target, Header(host="new"), sample(20_000))
+    assert str(target) in str(caught.value) and "\n" not in str(caught.value)
+    assert target.read_bytes() == before
+    assert os.listdir(target.parent) == [target.name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [0, 4096, 200_000])
+def test_what_a_full_disk_has_spoilt_is_never_finished(target: Path, size: int) -> None:
+    """Not even if there is room again by then: rows are missing, or there twice."""
+    write(target, Header(host="old"), [])
+    before = target.read_bytes()
+    with Writer(target) as writer:
+        with room_for(size), pytest.raises(Failure):
+            for file in sample(20_000):
+                writer.add_file(file)
+        with pytest.raises(Failure):
+            writer.finish(Header())
+    assert target.read_bytes() == before
+    assert os.listdir(target.parent) == [target.name]
+
+
+def test_a_number_that_does_not_fit_is_refused(target: Path) -> None:
+    with pytest.raises(Failure):
+        write(target, Header(), [FileStats(1, b"/a", opens=1 << 63)])
+    assert not target.exists()
+
+
+def test_only_regular_files_are_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for place in (tmp_path, tmp_path / "fifo", "/dev/null"):
+        with pytest.raises(UserError):
+            write(place, Header(), [])
+    with pytest.raises(Failure, match="No such file"):
+        write(tmp_path / "absent" / "p", Header(), [])
+
+
+def test_a_link_is_followed_and_the_umask_obeyed(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("real")
+    old = os.umask(0o027)
+    try:
+        write(tmp_path / "link", Header(), [])
+    finally:
+        os.umask(old)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").stat().st_mode & 0o777 == 0o640
+
+
+def test_names_that_mean_something_in_a_uri(tmp_path: Path) -> None:
+    for name in (b"a?mode=rwc", b"b#c", b"%41", b"\xff\n", b"n" * 255):
+        path = os.fsencode(tmp_path) + b"/" + name
+        write(path, Header(host="h"), [])
+        with reader.open(path) as profile:
+            assert profile.header.host == "h"
+        os.unlink(path)

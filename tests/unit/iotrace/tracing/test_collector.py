@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import struct
 import tempfile
@@ -11,10 +12,13 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import pytest
 
-from iotrace.profile import reader as profile
-from iotrace.profile.model import FileStats, Header, bucket
+from iotrace.profile import reader
+from iotrace.profile.metrics import FileStats, Header
+from iotrace.profile.parts import Part, as_part
+from iotrace.profile.values import bucket
 from iotrace.profile.writer import Writer
-from iotrace.tracing.collector import Clock, Collector, errno_name, lower_bound
+from iotrace.tracing.collector import Collector
+from iotrace.tracing.decoding import Clock, errno_name, lower_bound
 from iotrace.tracing.names import Name, Names
 from programs.facts.catalogue import BY_NAME
 from programs.facts.records import (
@@ -122,14 +126,19 @@ class Records:
 
 def written(collector: Collector) -> List[FileStats]:
     """The files of the profile that the collector's parts make."""
+    return read_back(*collector.finish())
+
+
+def read_back(*parts: Part) -> List[FileStats]:
+    """The files of the profile that these parts make."""
     with tempfile.TemporaryDirectory() as directory:
         path = os.path.join(directory, "p")
         with Writer(path) as writer:
-            for part in collector.finish():
+            for part in parts:
                 writer.add(part)
             writer.finish(Header())
-        with profile.open(path) as reader:
-            return list(reader.files())
+        with reader.open(path) as profile:
+            return list(profile.files())
 
 
 @pytest.fixture(params=[True, False], ids=["whole records", "records in parts"])
@@ -185,6 +194,31 @@ def test_one_file(records: Records) -> None:
     moments = [file.first_read_ns, file.first_write_ns, file.last_write_ns, file.last_sync_ns, file.last_read_ns]
     assert [moment - moments[0] for moment in moments if moment and moments[0]] == [0, 100, 200, 400, 800]
     assert abs((moments[0] or 0) - time.time_ns()) < 60 * 10**9
+
+
+def test_its_rows_are_those_that_the_file_itself_would_make(records: Records) -> None:
+    """The collector makes rows out of the programs' records, the writer out of a file in memory."""
+    records.file(
+        1, b"/data", inode=(1 << 64) - 7, opens=3, closes=2, rewrites=4, unsynced=5, synced=6, flags=FILE_MAPPED
+    )
+    head = {"calls": 7, "bytes": 12290, "first": 10**9, "last": 2 * 10**9, "lowest": 1, "highest": 12288}
+    records.operation(1, "pread64", sizes={0: 1, 13: 3}, latency={10: 6}, runs={14: 1}, direct=2, **head)
+    records.operation(1, "writev", sizes={1: 2, 32: 1}, latency={20: 6, 21: 2}, runs={14: 1}, durable=1, **head)
+    records.operation(1, "aio_fsync", sizes={}, latency={}, calls=2)
+    records.operation(1, "sync_file_range", sizes={}, latency={3: 1}, calls=1, first=10**9, last=2 * 10**9)
+    records.tally(1, "writev", TALLY_ERROR, errno.EIO, 3)
+    records.tally(1, "open", TALLY_ERROR, errno.EACCES, 2)
+    records.tally(1, "pwrite64", TALLY_REQUESTED, 64, 1)
+    records.tally(1, "", TALLY_BETWEEN_SYNCS, 9, 3)
+    (part,) = records.collector().finish()
+    (file,) = read_back(part)
+    again = as_part(file, part.edges)
+    assert part.columns == again.columns
+    full, shortest = json.loads(part.by_syscall), json.loads(again.by_syscall)
+    assert full.keys() == shortest.keys()
+    for name, values in shortest.items():
+        assert full[name][: len(values)] == values
+        assert not any(full[name][len(values) :]), "what is left out is nothing"
 
 
 def test_ids_of_one_path_are_one_file(records: Records) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from iotrace.profile.parts import Part
 from iotrace.tracing import eviction
-from iotrace.tracing.collector import Clock, Collector
+from iotrace.tracing.collector import Collector
+from iotrace.tracing.decoding import Clock
 from iotrace.tracing.names import Name, Names
 from programs.facts.catalogue import BY_NAME, Kind
 from programs.facts.records import (

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from iotrace.profile import reader as profile
-from iotrace.profile.model import FileStats, Header
-from iotrace.profile.parts import Edges, Part
-from iotrace.profile.writer import Writer, as_part
+from iotrace.profile import reader
+from iotrace.profile.metrics import FileStats, Header
+from iotrace.profile.parts import Edges, Part, as_part
+from iotrace.profile.writer import Writer
 from iotrace.tracing.names import Names
 from programs.facts.records import (
     EVENT_EXCHANGED,
@@ -236,8 +236,8 @@ def test_what_is_forgotten_comes_to_the_same(tmp_path: Path, happenings: List[Tu
         for file_id in list(forgetful.first):
             writer.add(part(forgetful, file_id))
         writer.finish(Header())
-    with profile.open(tmp_path / "p") as reader:
-        found = {file.path: (file.renamed_to, file.deleted, file.opens) for file in reader.files()}
+    with reader.open(tmp_path / "p") as profile:
+        found = {file.path: (file.renamed_to, file.deleted, file.opens) for file in profile.files()}
     last = {name.path: file_id for file_id, name in kept.first.items()}
     assert found == {
         path: (
@@ -262,5 +262,5 @@ def test_a_file_that_was_renamed_and_comes_again_is_the_same(tmp_path: Path, for
         writer.add(as_part(FileStats(NS, b"/b", b"/c", inode=9, opens=4), Edges(3, generation=5, changes=so_far + 1)))
         writer.change([(NS, b"/b", b"/c")])
         writer.finish(Header())
-    with profile.open(tmp_path / "p") as reader:
-        assert [(file.path, file.renamed_to, file.opens) for file in reader.files()] == [(b"/a", b"/c", 7)]
+    with reader.open(tmp_path / "p") as profile:
+        assert [(file.path, file.renamed_to, file.opens) for file in profile.files()] == [(b"/a", b"/c", 7)]

@@ -8,7 +8,8 @@ from typing import Any, Callable, List, Optional
 import pytest
 
 from iotrace.profile.parts import Part
-from iotrace.tracing.collector import Clock, Collector
+from iotrace.tracing.collector import Collector
+from iotrace.tracing.decoding import Clock
 from iotrace.tracing.names import Name, Names
 from iotrace.tracing.snapshots import Snapshots
 from programs.facts.catalogue import BY_NAME

@@ -1,75 +1,32 @@
 """Tables: that they fit, that they add up, and that no name reaches the terminal as it is."""
 
+from __future__ import annotations
+
 import dataclasses
 import io
-import os
-import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Iterator, List
+from typing import List
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from iotrace import text
-from iotrace.errors import UserError
-from iotrace.profile import reader as profile
-from iotrace.profile.model import FileStats, Header, SyscallStats
-from iotrace.views import report
-
-TOP = (1 << 63) - 1
-HEADER = Header(
-    version="0.1.0",
-    host="db1",
-    kernel="6.1.0",
-    machine="x86_64",
-    command=[b"cp", b"a b"],
-    started_ns=10**18,
-    ended_ns=10**18 + 5 * 10**9,
-    attach="fentry",
-    coverage={"aio": "full"},
-)
-HOSTILE = b"/tmp/\x1b[31m\x1b]0;owned\x07\r\n\xe2\x80\xae\xff"
-
-
-def sample() -> Iterator[FileStats]:
-    for i in range(23):
-        yield FileStats(
-            1 + i // 20,
-            b"/srv/%s/sub%d/%06d.%s" % (b"ab"[i % 2 : i % 2 + 1], i % 3, i, (b"log", b"db")[i % 2]),
-            device=f"8:{i % 2}",
-            fstype="ext4",
-            bytes_read=1024 * i,
-            bytes_written=i,
-            deleted=i == 3,
-            mapped=i == 22,
-            syscalls={
-                "read": SyscallStats(i, 1024 * i, {}, {}, {}, {1024: i}),
-                "fsync": SyscallStats(2, 0, {"EIO": 1}, latency_ns={1 << 20: 1}),
-            },
-        )
+from iotrace.globs import Selection
+from iotrace.profile import reader
+from iotrace.profile.metrics import FileStats, Header, SyscallStats
+from iotrace.profile.writer import write
+from iotrace.views import one_file, tables
+from tests.unit.iotrace.views.samples import HEADER, TOP, one, sample, shown, table
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     where = tmp_path / "p"
-    profile.write(where, HEADER, sample())
+    write(where, HEADER, sample())
     return where
-
-
-def shown(path: Path, **options: object) -> str:
-    out = io.StringIO()
-    with profile.open(path) as reader:
-        report.show(out, [reader], columns=80, **options)  # type: ignore[arg-type]
-    return out.getvalue()
-
-
-def table(output: str) -> List[List[str]]:
-    """The cells below the blank line after the header; units rejoined with their numbers."""
-    body = output.split("\n\n", 1)[1].splitlines()
-    return [re.sub(r"(\d) (KiB|MiB|GiB|TiB|PiB|EiB|ns|us|ms|s)\b", r"\1\2", line).split() for line in body]
 
 
 def test_by_file_is_sorted_cut_and_totalled(path: Path) -> None:
@@ -108,11 +65,11 @@ def test_by_file_is_sorted_cut_and_totalled(path: Path) -> None:
             },
         ),
         ({"by": "extension"}, {".log": 12, ".db": 11}),
-        ({"by": "extension", "selection": profile.Selection((b"/srv/a/*",))}, {".log": 12}),
+        ({"by": "extension", "selection": Selection((b"/srv/a/*",))}, {".log": 12}),
         ({"by": "syscall"}, {"read": 23, "fsync": 23}),
     ],
 )
-def test_groups_count_their_files(path: Path, options: "dict[str, object]", expected: "dict[str, int]") -> None:
+def test_groups_count_their_files(path: Path, options: dict[str, object], expected: dict[str, int]) -> None:
     lines = [line for line in table(shown(path, **options))[1:] if "total," not in line]
     assert {line[-1]: int(line[0]) for line in lines} == expected
 
@@ -134,55 +91,22 @@ def test_by_syscall_has_quantiles(path: Path) -> None:
     assert fsync[:4] == ["23", "0", "46", "23"] and fsync[5:] == ["1.05ms", "1.05ms", "fsync"]
 
 
-@pytest.mark.parametrize("sort", sorted(profile.SORTS))
+@pytest.mark.parametrize("sort", sorted(reader.SORTS))
 def test_tables_sort_as_the_database_does(path: Path, sort: str) -> None:
-    with profile.open(path) as reader:
-        order = [text.safe(row.path) for row in reader.rows(sort, 5)]
+    with reader.open(path) as profile:
+        order = [text.safe(row.path) for row in profile.rows(sort, 5)]
     assert [line[-1] for line in table(shown(path, sort=sort, limit=5))[1:6]] == order
 
 
 def test_several_profiles_are_added_up(path: Path) -> None:
     out = io.StringIO()
-    with profile.open(path) as a, profile.open(path) as b:
-        report.show(out, [a, b], limit=1, columns=80)
+    with reader.open(path) as a, reader.open(path) as b:
+        tables.show(out, [a, b], limit=1, columns=80)
     first, total = table(out.getvalue())[1:3]
     assert first[:3] == ["44.0KiB", "44", "48"] and total[:2] == ["506KiB", "506"]
 
 
-@pytest.mark.parametrize(("share", "bucket"), [(0.5, 2), (0.51, 4), (0.99, 4), (1.0, 8)])
-def test_a_quantile_is_the_bucket_that_holds_it(share: float, bucket: int) -> None:
-    assert report.quantile({8: 1, 2: 50, 4: 49}, share) == bucket
-
-
-def test_what_was_lost_stands_above_the_numbers(tmp_path: Path) -> None:
-    profile.write(tmp_path / "p", Header(lost={"events": 0, "files": 1234, "calls": 7}), sample())
-    head, _, _ = shown(tmp_path / "p").partition("READ")
-    assert "LOST: 7 calls, 1,234 files." in head
-    profile.write(tmp_path / "p", HEADER, sample())
-    assert "LOST" not in shown(tmp_path / "p")
-
-
-def test_the_header_says_whom_where_and_how(tmp_path: Path) -> None:
-    header = Header(
-        **{
-            **vars(HEADER),
-            "coverage": {"aio": "full", "io_uring": "none: needs Linux 5.6"},
-            "unattributed": {"read": {"EBADF": 3}},
-        }
-    )
-    profile.write(tmp_path / "p", header, [])
-    head = shown(tmp_path / "p").split("\n\n")[0]
-    for part in (
-        "cp 'a b'",
-        "db1, Linux 6.1.0, x86_64",
-        "5.00 s, by fentry",
-        "io_uring: none: needs Linux 5.6; full: aio",
-        "read EBADF: 3",
-    ):
-        assert part in head
-
-
-def hostile(header_text: str, name: bytes) -> "tuple[Header, list[FileStats]]":
+def hostile(header_text: str, name: bytes) -> tuple[Header, list[FileStats]]:
     header = Header(
         version=header_text,
         host=header_text,
@@ -196,7 +120,7 @@ def hostile(header_text: str, name: bytes) -> "tuple[Header, list[FileStats]]":
         started_ns=TOP,
         overhead={header_text: header_text},
     )
-    call = SyscallStats(TOP, TOP, {header_text: TOP}, {1 << 63: TOP, 0: 1}, {1: 1}, {1 << 63: TOP})
+    call = SyscallStats(TOP, TOP, TOP, TOP, {header_text: TOP}, {1 << 63: TOP, 0: 1}, {1: 1}, {1 << 63: TOP})
     file = FileStats(1, name, name, header_text, syscalls={"read": call}, sequential_read={1 << 40: TOP})
     for field in dataclasses.fields(FileStats):
         if field.type in ("int", "Optional[int]"):
@@ -209,52 +133,27 @@ def hostile(header_text: str, name: bytes) -> "tuple[Header, list[FileStats]]":
 @given(st.text(max_size=90).filter(lambda t: "\ud800" not in t), st.binary(min_size=1, max_size=200))
 def test_no_name_drives_the_terminal_and_every_line_fits(tmp_path: Path, words: str, name: bytes) -> None:
     words, name = words.encode("utf-8", "replace").decode().replace("\0", ""), name.replace(b"\0", b"\x1b")
-    profile.write(tmp_path / "p", *hostile(words, name))
+    write(tmp_path / "p", *hostile(words, name))
     out = io.StringIO()
-    with profile.open(tmp_path / "p") as reader:
-        for by in report.GROUPS:
-            report.show(out, [reader], by=by, columns=80)
-        report.show_file(out, [reader], text.safe(name), columns=80)
+    with reader.open(tmp_path / "p") as profile:
+        for by in tables.GROUPS:
+            tables.show(out, [profile], by=by, columns=80)
+        one_file.show(out, [profile], text.safe(name), columns=80)
     for line in out.getvalue().split("\n"):
         assert text.width(line) <= 80
         assert text.safe_text(line.replace("\\", "")) == line.replace("\\", "")
 
 
-def test_a_file_in_detail(path: Path, tmp_path: Path) -> None:
-    out = io.StringIO()
-    with profile.open(path) as reader:
-        report.show_file(out, [reader], "/srv/a/sub1/000022.log", columns=80)
-        with pytest.raises(UserError, match="no such file"):
-            report.show_file(out, [reader], "/srv/a", columns=80)
-    detail = out.getvalue()
-    assert "MAPPED" in detail and "mount namespace 2" in detail
-    assert re.search(r"^read +22,528  bytes", detail, re.MULTILINE)
-    assert re.search(r"^ +1.02 us .. 2.05 us +22 █+$", detail, re.MULTILINE)
-    profile.write(tmp_path / "h", HEADER, [FileStats(1, HOSTILE)])
-    with profile.open(tmp_path / "h") as reader:
-        for name in (os.fsdecode(HOSTILE), text.safe(HOSTILE)):  # as it is, and as the tables write it
-            report.show_file(out, [reader], name, columns=80)
-
-
 def test_a_terminal_without_unicode_gets_ascii(tmp_path: Path) -> None:
     file = FileStats(1, "/é/日本".encode(), sequential_read={64: 8, 128: 1})
-    profile.write(tmp_path / "p", HEADER, [file])
+    write(tmp_path / "p", HEADER, [file])
     raw = io.BytesIO()
     out = io.TextIOWrapper(raw, "ascii")
-    with profile.open(tmp_path / "p") as reader:
-        report.show(out, [reader], columns=80)
-        report.show_file(out, [reader], "/é/日本", columns=80)
+    with reader.open(tmp_path / "p") as profile:
+        tables.show(out, [profile], columns=80)
+        one_file.show(out, [profile], "/é/日本", columns=80)
     out.flush()
     assert rb"/\xc3\xa9/\xe6\x97\xa5\xe6\x9c\xac" in raw.getvalue() and b"########" in raw.getvalue()
-
-
-@pytest.mark.parametrize(("part", "expected"), [(0, ""), (1, "▏"), (50, "█████"), (55, "█████▌"), (100, "██████████")])
-def test_bars_are_drawn_to_an_eighth(part: int, expected: str) -> None:
-    assert report.bar(part, 100, 10, unicode=True) == expected
-
-
-def test_bars_in_ascii() -> None:
-    assert [report.bar(part, 100, 10, unicode=False) for part in (0, 1, 50, 100)] == ["", "#", "#####", "##########"]
 
 
 def test_the_header_is_there_before_the_files_are_read(path: Path) -> None:
@@ -266,8 +165,8 @@ def test_the_header_is_there_before_the_files_are_read(path: Path) -> None:
             seen.append(self.getvalue())
 
     out = Out()
-    with profile.open(path) as reader:
-        report.show(out, [reader], columns=80)
+    with reader.open(path) as profile:
+        tables.show(out, [profile], columns=80)
     assert seen[0] == out.getvalue().split("\n\n", 1)[0] + "\n\n"
 
 
@@ -276,14 +175,14 @@ def test_all_lines_of_many_files_stream(tmp_path: Path) -> None:
     """Sorted by SQLite, in a process whose memory does not grow with them."""
     program = (
         "import resource, sys; sys.path[:0] = sys.argv[2:]\n"
-        "from iotrace import cli; from iotrace.profile import reader as profile; from iotrace.profile.model import *\n"
+        "from iotrace import cli; from iotrace.profile import writer; from iotrace.profile.metrics import *\n"
         "files = (FileStats(1, b'/%d' % i, bytes_read=i * 7919 % 50021) for i in range(50000))\n"
-        "profile.write(sys.argv[1], Header(), files)\n"
+        "writer.write(sys.argv[1], Header(), files)\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "assert cli.main(['report', sys.argv[1], '--limit', '0', '--sort', 'read']) == 0\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, file=sys.stderr)\n"
     )
-    root = str(Path(profile.__file__).parents[2])
+    root = str(Path(reader.__file__).parents[2])
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "p"), root], capture_output=True, check=True)
     names = [line.rpartition(b"/")[2] for line in done.stdout.splitlines() if b" /" in line]
     assert [int(name) for name in names] == sorted(range(50000), key=lambda i: -(i * 7919 % 50021))
@@ -293,7 +192,7 @@ def test_all_lines_of_many_files_stream(tmp_path: Path) -> None:
 def test_a_renamed_file_is_marked_and_found_by_either_name(tmp_path: Path) -> None:
     where = tmp_path / "p"
     names = {b"/db/#sql-1.ibd": b"/db/orders.ibd", b"/db/gone.ibd": None}
-    profile.write(
+    write(
         where,
         HEADER,
         [
@@ -313,25 +212,7 @@ def test_a_renamed_file_is_marked_and_found_by_either_name(tmp_path: Path) -> No
 def test_all_marks_of_one_file_fit(tmp_path: Path) -> None:
     where = tmp_path / "p"
     long = b"/" + b"x" * 200
-    profile.write(where, HEADER, [FileStats(1, long, renamed_to=b"/y", deleted=True, mapped=True)])
+    write(where, HEADER, [FileStats(1, long, renamed_to=b"/y", deleted=True, mapped=True)])
     lines = shown(where).split("\n\n", 1)[1].splitlines()
     assert " dmr /" in lines[1] and lines[0].endswith(" F   FILE")
     assert all(len(line) <= 80 for line in lines)
-
-
-def test_a_glob_names_a_file_that_it_alone_matches(path: Path) -> None:
-    assert "\n/srv/a/sub1/000022.log\n" in one(path, "*22.log")
-    with pytest.raises(UserError, match=re.escape("more than one file matches: /srv/a/sub0/000000.log, ")):
-        one(path, "*.log")
-    with pytest.raises(UserError, match=r"more than one file matches: [^,]*, [^,]*$"):
-        one(path, "*00[01].*")
-    with pytest.raises(UserError, match="no such file"):
-        one(path, "*.none")
-
-
-def one(path: Path, name: str) -> str:
-    """What is shown of a single file."""
-    out = io.StringIO()
-    with profile.open(path) as reader:
-        report.show_file(out, [reader], name, columns=80)
-    return out.getvalue()

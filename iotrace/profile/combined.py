@@ -1,0 +1,36 @@
+"""Several profiles as one: the records of one file, that is of one path in one mount namespace, are added up."""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import itertools
+from typing import Iterator, List, Sequence, Tuple, Union
+
+from iotrace.globs import EVERYTHING, Selection
+from iotrace.profile.merge import add_files, add_headers
+from iotrace.profile.metrics import FileStats, Header
+from iotrace.profile.reader import Profile
+from iotrace.profile.rows import FileRow, add_rows
+
+
+def _same_file(row: Union[FileRow, FileStats]) -> Tuple[bytes, int]:
+    return row.path, row.mnt_ns
+
+
+def combined_header(profiles: Sequence[Profile]) -> Header:
+    """What the headers of profiles, of which there is at least one, have in common and come to."""
+    return functools.reduce(add_headers, (profile.header for profile in profiles))
+
+
+def combined_rows(profiles: Sequence[Profile], selection: Selection = EVERYTHING) -> Iterator[FileRow]:
+    """The rows of all profiles, those of one file added up, in order of path. Memory stays flat."""
+    merged = heapq.merge(*(profile.rows("path", selection=selection) for profile in profiles), key=_same_file)
+    for _, group in itertools.groupby(merged, _same_file):
+        yield functools.reduce(add_rows, group)
+
+
+def combined_files(profiles: Sequence[Profile], path: bytes) -> List[FileStats]:
+    """All that the profiles know of one path: a record for each mount namespace."""
+    found = sorted((file for profile in profiles for file in profile.find(path)), key=_same_file)
+    return [functools.reduce(add_files, group) for _, group in itertools.groupby(found, _same_file)]

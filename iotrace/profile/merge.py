@@ -1,0 +1,108 @@
+"""Sums of records: of two system calls, files or headers, and of the parts that a file came in.
+
+How the values of each metric are merged is told by the table (`metrics`). What spans two parts is added here: a write
+at the start of a part may rewrite what the part before wrote last, a sync covers what it left unsynced.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Iterable, Sequence, Tuple, TypeVar
+
+from iotrace.profile.metrics import FILE, HEADER, SYSCALL, FileStats, Header, Metric, SyscallStats
+from iotrace.profile.parts import Edges
+from iotrace.profile.values import Histogram, bucket
+
+Record = TypeVar("Record", FileStats, SyscallStats, Header)
+
+
+def _merged(table: Sequence[Metric], a: Record, b: Record) -> Record:
+    """A record of which every metric in its table is merged; `b` is the later one."""
+    return type(a)(**{metric.name: metric.merge(getattr(a, metric.name), getattr(b, metric.name)) for metric in table})
+
+
+def add_syscalls(a: SyscallStats, b: SyscallStats) -> SyscallStats:
+    """The sum of two records of one system call."""
+    return _merged(SYSCALL, a, b)
+
+
+def _in_order(a: FileStats, b: FileStats) -> FileStats:
+    """The sum of two records of one file, of which `b` is the later one."""
+    total = _merged(FILE, a, b)
+    for name in sorted(a.syscalls.keys() | b.syscalls.keys()):
+        total.syscalls[name] = add_syscalls(a.syscalls.get(name, SyscallStats()), b.syscalls.get(name, SyscallStats()))
+    return total
+
+
+def _last_seen(file: FileStats) -> int:
+    times = [file.last_read_ns, file.last_write_ns, file.last_sync_ns]
+    times += [call.last_ok_ns for call in file.syscalls.values()]
+    return max((time for time in times if time is not None), default=0)
+
+
+def add_files(a: FileStats, b: FileStats) -> FileStats:
+    """The sum of two records of one file, `b`'s the later one where neither has a time to say so.
+
+    Facts about what is there now, such as the inode, are those of the record whose I/O is the later. Incarnations are
+    the larger number: from two sums alone nobody can tell which inodes they share.
+    """
+    return _in_order(b, a) if _last_seen(a) > _last_seen(b) else _in_order(a, b)
+
+
+def add_headers(a: Header, b: Header) -> Header:
+    """The header of two runs taken together: losses add up, what differs is named twice, a common command stays."""
+    return _merged(HEADER, a, b)
+
+
+# --- parts of a file -------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Sum:
+    """Parts of one file, added up so far."""
+
+    file: FileStats
+    edges: Edges
+    unsynced: int  # of the inode that is there now: those of one before it are never synced any more
+
+    def add(self, file: FileStats, edges: Edges) -> None:
+        before, same = self.edges, _inode(self.file, self.edges) == _inode(file, edges)
+        total = _in_order(self.file, file)
+        if not same:
+            self.unsynced = file.bytes_unsynced
+        else:
+            total.rewrites += edges.first_write != 0 and edges.first_write == before.last_write
+            if edges.first_sync:
+                _lengthen(total.bytes_between_syncs, edges.first_sync - 1, self.unsynced)
+                total.bytes_synced += self.unsynced
+                total.bytes_unsynced -= self.unsynced
+                self.unsynced = 0
+            self.unsynced += file.bytes_unsynced
+            edges = edges._replace(last_write=edges.last_write or before.last_write)
+        self.file, self.edges = total, edges
+
+
+def _inode(file: FileStats, edges: Edges) -> Tuple[str, int, int]:
+    return file.device, file.inode, edges.generation
+
+
+def _lengthen(histogram: Histogram, value: int, more: int) -> None:
+    """One of the values was larger than it seemed."""
+    short, whole = bucket(value), bucket(value + more)
+    if short != whole and histogram.get(short):
+        histogram[short] -= 1
+        if not histogram[short]:
+            del histogram[short]
+        histogram[whole] = histogram.get(whole, 0) + 1
+
+
+def add_parts(parts: Iterable[Tuple[FileStats, Edges]]) -> FileStats:
+    """One file out of its parts (one at least), which come in order."""
+    ordered = iter(parts)
+    first, edges = next(ordered)
+    total, inodes = _Sum(replace(first), edges, first.bytes_unsynced), {_inode(first, edges)}
+    for file, edges in ordered:
+        total.add(file, edges)
+        inodes.add(_inode(file, edges))
+    total.file.incarnations = max(total.file.incarnations, len(inodes))
+    return total.file

@@ -1,0 +1,256 @@
+"""The table of metrics: what is known of a file, of a system call on it, and of a run, each metric declared once.
+
+A metric is a field of one of the records below. Its declaration says all that the rest of the tool must know of it: how
+it is stored and checked (`values.Kind`), how the values of two parts of a file or of two runs are merged, its caption
+and unit in reports, what it means, and since which version of the schema a profile has it. The SQL tables (`schema`),
+both ways between records and rows (`parts`, `rows`), merging (`merge`), the JSON document and CSV, and what
+`iotrace report --file` shows are made from it, so that a metric cannot be missing from one of them.
+
+To add a metric, add a field with `since` one more than `SCHEMA_VERSION` is now, and give the collector what it is made
+of. Profiles that were written before have its default.
+
+Times are nanoseconds of the unix epoch, latencies nanoseconds, sizes and offsets bytes. Paths are bytes, as the kernel
+has them. A counter never exceeds 2^63-1, which is what a profile (SQLite) can hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Type, TypeVar
+
+from iotrace.profile import values
+from iotrace.profile.values import MAX_COUNTER, Counts, Histogram, Kind
+from programs.facts.catalogue import BY_NAME
+
+FIRST_VERSION = 2
+"""The oldest schema that is read. Metrics which do not say since when they are there are as old."""
+
+
+class Unit(Enum):
+    """What a metric's numbers count."""
+
+    NUMBER = "number"
+    BYTES = "bytes"
+    MOMENT = "moment"  # nanoseconds of the unix epoch
+    DURATION = "duration"  # nanoseconds
+
+
+NUMBER, BYTES, MOMENT, DURATION = Unit.NUMBER, Unit.BYTES, Unit.MOMENT, Unit.DURATION
+
+
+class Metric(NamedTuple):
+    """One row of the table."""
+
+    kind: Kind
+    merge: Callable[[Any, Any], Any]  # of the values of two parts, the second of which is the later
+    caption: str  # in a report; "" for what stands in its heading
+    unit: Unit
+    doc: str
+    since: int = FIRST_VERSION  # of the schema
+    of_transfers: bool = False  # of a system call: only those that move data have it
+    in_document: bool = True  # whether the JSON document has it
+    name: str = ""  # of the field, the column, the key of the JSON document
+    default: Callable[[], Any] = lambda: None  # makes the value of a record that does not know better
+
+
+def _metric(default: Any, *declared: Any, **more: Any) -> Any:
+    """A field of a record. `default` is a value, or makes one if it can be called."""
+    made = {"default_factory": default} if callable(default) else {"default": default}
+    return field(**made, metadata={"metric": Metric(*declared, **more)})
+
+
+def _total(caption: str, unit: Unit, doc: str, **more: Any) -> Any:
+    """A count of which a whole has as much as its parts together."""
+    return _metric(0, values.COUNT, values.added, caption, unit, doc, **more)
+
+
+def _least(caption: str, unit: Unit, doc: str, **more: Any) -> Any:
+    """A number that may be unknown, of which the smallest counts."""
+    return _metric(None, values.MAYBE, values.least, caption, unit, doc, **more)
+
+
+def _greatest(caption: str, unit: Unit, doc: str, **more: Any) -> Any:
+    """A number that may be unknown, of which the largest counts."""
+    return _metric(None, values.MAYBE, values.greatest, caption, unit, doc, **more)
+
+
+def _histogram(caption: str, unit: Unit, doc: str, **more: Any) -> Any:
+    """A distribution; the whole has the values of all parts."""
+    return _metric(dict, values.HISTOGRAM, values.add_tables, caption, unit, doc, **more)
+
+
+def _latest(default: Any, kind: Kind, doc: str, **more: Any) -> Any:
+    """A fact about what is there now, which the last part knows."""
+    return _metric(default, kind, values.latest, "", NUMBER, doc, **more)
+
+
+def _told(default: Any, kind: Kind, merge: Callable[[Any, Any], Any], doc: str, **more: Any) -> Any:
+    """A fact about a run."""
+    return _metric(default, kind, merge, "", NUMBER, doc, **more)
+
+
+def _key(kind: Kind, doc: str) -> Dict[str, object]:
+    """The metadata of a field that has no default: what makes two records those of one file."""
+    return {"metric": Metric(kind, values.same, "", NUMBER, doc)}
+
+
+def table_of(record: Type[Any]) -> Tuple[Metric, ...]:
+    """The metrics that the fields of a record declare, in order: TypeError for one that declares nothing."""
+    found = []
+    for each in fields(record):
+        if "records" in each.metadata:
+            continue
+        if "metric" not in each.metadata:
+            raise TypeError(f"{record.__name__}.{each.name} does not say how it is stored and merged")
+        declared: Metric = each.metadata["metric"]
+        factory: Any = each.default_factory
+        default = factory if callable(factory) else lambda value=each.default: value
+        found.append(declared._replace(name=each.name, default=default))
+    return tuple(found)
+
+
+Record = TypeVar("Record")
+
+
+def _explained(record: Type[Record]) -> Type[Record]:
+    """Ends a record's docstring with what its metrics mean."""
+    lines = [f"{metric.name}: {metric.doc}" for metric in table_of(record)]
+    record.__doc__ = "\n".join([record.__doc__ or "", "", *lines])
+    return record
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+
+@_explained
+@dataclass
+class SyscallStats:
+    """One system call on one file."""
+
+    calls: int = _total("calls", NUMBER, "every return, good or bad")
+    bytes: int = _total("bytes", BYTES, "bytes moved by successful calls", of_transfers=True)
+    first_ns: Optional[int] = _least("first", MOMENT, "entry of the first call", in_document=False)
+    last_ok_ns: Optional[int] = _greatest("last", MOMENT, "return of the last successful call", in_document=False)
+    errors: Counts = _metric(
+        dict, values.COUNTS, values.add_tables, "errors", NUMBER, "errno -> number of calls that failed with it"
+    )
+    requested: Histogram = _histogram("requested", BYTES, "bytes asked for, failed calls too", of_transfers=True)
+    completed: Histogram = _histogram(
+        "completed", BYTES, "bytes moved by successful calls; 0 is the end of the file", of_transfers=True
+    )
+    latency_ns: Histogram = _histogram("latency", DURATION, "latency of successful calls, entry to return")
+
+
+@_explained
+@dataclass
+class FileStats:
+    """One file: a path in a mount namespace, however many opens, processes and inodes stood behind it."""
+
+    mnt_ns: int = field(metadata=_key(values.COUNT, "inode number of the mount namespace, as in `/proc/PID/ns/mnt`"))
+    path: bytes = field(metadata=_key(values.PATH, "absolute, as of the first traced I/O"))
+    renamed_to: Optional[bytes] = _latest(None, values.MAYBE_PATH, "the last path, if the file was renamed")
+    device: str = _latest("0:0", values.TEXT, "`major:minor`, as in `/proc/PID/mountinfo`")
+    inode: int = _latest(0, values.UNSIGNED, "inode number of the last file under that path")
+    fstype: str = _latest("", values.TEXT, "name of the file system")
+    incarnations: int = _metric(1, values.COUNT, values.most, "", NUMBER, "distinct inodes seen under the path")
+    deleted: bool = _latest(False, values.FLAG, "the last file under that path has been deleted")
+    mapped: bool = _metric(
+        False, values.FLAG, values.either, "", NUMBER, "was mapped: what goes through mapped memory is in no count"
+    )
+    opens: int = _total("opens", NUMBER, "successful opens of every kind, by every process")
+    closes: int = _total("closes", NUMBER, "successful closes, by every process")
+    bytes_read: int = _total("read", BYTES, "bytes read, over all system calls")
+    bytes_written: int = _total("written", BYTES, "bytes written, over all system calls")
+    bytes_synced: int = _total("synced", BYTES, "bytes covered by a successful sync")
+    bytes_unsynced: int = _total("unsynced", BYTES, "bytes written since the last successful sync")
+    rewrites: int = _total("rewrites", NUMBER, "writes that start where the write before them did")
+    lowest_offset: Optional[int] = _least("lowest offset", BYTES, "first byte that a transfer touched")
+    highest_offset: Optional[int] = _greatest("highest offset", BYTES, "last byte that a transfer touched")
+    direct_calls: int = _total("direct calls", NUMBER, "data calls on an O_DIRECT descriptor")
+    durable_writes: int = _total("durable writes", NUMBER, "writes with O_SYNC, O_DSYNC, RWF_SYNC, RWF_DSYNC")
+    first_read_ns: Optional[int] = _least("first read", MOMENT, "entry of the first read")
+    last_read_ns: Optional[int] = _greatest("last read", MOMENT, "return of the last successful read")
+    first_write_ns: Optional[int] = _least("first write", MOMENT, "entry of the first write")
+    last_write_ns: Optional[int] = _greatest("last write", MOMENT, "return of the last successful write")
+    last_sync_ns: Optional[int] = _greatest("last sync", MOMENT, "return of the last successful sync")
+    syscalls: Dict[str, SyscallStats] = field(default_factory=dict, metadata={"records": SyscallStats})
+    sequential_read: Histogram = _histogram("read runs", BYTES, "bytes of maximal contiguous runs of reads")
+    sequential_write: Histogram = _histogram("write runs", BYTES, "bytes of maximal contiguous runs of writes")
+    bytes_between_syncs: Histogram = _histogram("between syncs", BYTES, "bytes written to the file between two syncs")
+
+    @property
+    def calls(self) -> int:
+        """Every system call on the file."""
+        return sum(call.calls for call in self.syscalls.values())
+
+
+def _required(unit: Unit, doc: str) -> Any:
+    """A count that has no default: whoever makes the record must know it."""
+    return field(metadata={"metric": Metric(values.COUNT, values.added, "", unit, doc)})
+
+
+@_explained
+@dataclass
+class CallTotals:
+    """What the system calls on a file come to: columns to sort and add up by, without a look at each call."""
+
+    calls: int = _required(NUMBER, "system calls of every kind")
+    errors: int = _required(NUMBER, "calls that failed")
+    syncs: int = _required(NUMBER, "fsync, fdatasync and their kin")
+    busy_ns: int = _required(DURATION, "the least time they took: the lower bound of each call's latency bucket")
+
+    @classmethod
+    def of(cls, syscalls: Dict[str, SyscallStats]) -> CallTotals:
+        """The sums, each no larger than a profile has room for."""
+        calls = errors = syncs = busy = 0
+        for name, call in syscalls.items():
+            calls += call.calls
+            errors += sum(call.errors.values())
+            if is_sync(name):
+                syncs += call.calls
+            for lower, count in call.latency_ns.items():
+                busy += lower * count
+        return cls(*(min(total, MAX_COUNTER) for total in (calls, errors, syncs, busy)))
+
+
+def _nothing_lost() -> Counts:
+    return {"events": 0, "files": 0, "calls": 0}
+
+
+@_explained
+@dataclass
+class Header:
+    """What a profile says once, about the whole run."""
+
+    version: str = _told("", values.TEXT, values.both_named, "version of iotrace")
+    host: str = _told("", values.TEXT, values.both_named, "name of the host, as `uname -n` gives it")
+    kernel: str = _told("", values.TEXT, values.both_named, "release of the kernel, as `uname -r` gives it")
+    machine: str = _told("", values.TEXT, values.both_named, "architecture, as `uname -m` gives it")
+    command: List[bytes] = _told(
+        list, values.WORDS, values.common, "words of the command that was started, none if there was no command"
+    )
+    started_ns: int = _told(0, values.COUNT, min, "when tracing began")
+    ended_ns: int = _told(0, values.COUNT, max, "when tracing ended")
+    filters: Dict[str, object] = _told(dict, values.OBJECT, values.common, "options that narrowed what was traced")
+    attach: str = _told("", values.TEXT, values.both_named, "`fentry`, `raw_tracepoint` or `tracepoint`")
+    coverage: Dict[str, str] = _told(
+        dict, values.TEXTS, values.add_descriptions, "what -> `full`, or what this kernel could not show"
+    )
+    lost: Counts = _told(_nothing_lost, values.COUNTS, values.add_tables, "what tracing missed -> how often")
+    unattributed: Dict[str, Counts] = _told(
+        dict, values.NESTED_COUNTS, values.add_nested, "system call -> errno -> calls that failed without a file"
+    )
+    overhead: Dict[str, object] = _told(dict, values.OBJECT, values.common, "what tracing cost, see below")
+
+
+FILE, SYSCALL, TOTALS, HEADER = map(table_of, (FileStats, SyscallStats, CallTotals, Header))
+SCHEMA_VERSION = max(metric.since for metric in (*FILE, *SYSCALL, *TOTALS, *HEADER))
+if [metric.since for metric in SYSCALL] != sorted(metric.since for metric in SYSCALL):
+    raise TypeError("what is stored of a system call is an array, so new metrics go to the end of SyscallStats")
+
+
+def is_sync(name: str) -> bool:
+    """Whether a system call is one of those that make data durable. A profile may hold names that nobody knows."""
+    operation = BY_NAME.get(name)
+    return operation is not None and operation.syncs

@@ -1,0 +1,283 @@
+"""The kinds of values that metrics have: how they are stored in a profile, checked on reading, put into JSON, merged.
+
+A profile is hostile input: whatever comes out of one passes a `load` or a `parse` here, which raise ValueError. Most
+files have a few histograms in common, so what was decoded is kept for a while.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, TypeVar
+
+Histogram = Dict[int, int]
+"""Lower bound of a bucket -> count. Bucket 0 holds zeros, bucket 2^k holds [2^k, 2^(k+1)); empty buckets are absent."""
+
+Counts = Dict[str, int]
+"""Name -> count; names that were never counted are absent."""
+
+MAX_COUNTER = (1 << 63) - 1
+"""The largest number that SQLite has room for."""
+
+Value = TypeVar("Value")
+_LONGEST_TABLE = 16384  # characters of JSON: 65 buckets, or every errno there is, with 19 digits each, fit twice
+
+
+def bucket(value: int) -> int:
+    """The lower bound of the histogram bucket that `value` (not negative) falls into."""
+    return 1 << (value.bit_length() - 1) if value else 0
+
+
+# --- checking --------------------------------------------------------------------------------------------------------
+
+_INTEGERS = {int}
+_OPTIONAL_INTEGERS = {int, type(None)}
+
+
+def check_counts(counts: List[Any], maybes: Iterable[Any] = ()) -> None:
+    """Counts (one at least) must be whole numbers from 0 to `MAX_COUNTER`, the others may also be None."""
+    known = [value for value in maybes if value is not None]
+    numbers = counts + known if known else counts
+    if not _INTEGERS.issuperset(map(type, numbers)):
+        raise ValueError("a count is not a whole number")
+    if min(numbers) < 0:
+        raise ValueError("a count is negative")
+    if max(numbers) > MAX_COUNTER:
+        raise ValueError("a count is out of range")
+
+
+def check_text(*values: object) -> None:
+    """Only text can be shown as text."""
+    if not all(type(value) is str for value in values):
+        raise ValueError("a text value is not text")
+
+
+def _text(value: Any) -> str:
+    check_text(value)
+    return str(value)
+
+
+def _count(value: Any) -> int:
+    check_counts([value])
+    return int(value)
+
+
+def _maybe(value: Any) -> Optional[int]:
+    return None if value is None else _count(value)
+
+
+def _path(value: Any) -> bytes:
+    if type(value) is not bytes or b"\0" in value:
+        raise ValueError("a path is not a path")
+    return bytes(value)
+
+
+def _maybe_path(value: Any) -> Optional[bytes]:
+    return None if value is None else _path(value)
+
+
+def _path_of(value: Any) -> bytes:
+    return _path(_text(value).encode("utf-8", "surrogateescape"))
+
+
+def _maybe_path_of(value: Any) -> Optional[bytes]:
+    return None if value is None else _path_of(value)
+
+
+def _flag(value: Any) -> bool:
+    if type(value) is not bool:
+        raise ValueError("a flag is neither true nor false")
+    return value
+
+
+def _counts(value: Any) -> Counts:
+    if value is None:
+        return {}
+    if type(value) is not dict or not all(type(n) is int and 0 <= n <= MAX_COUNTER for n in value.values()):
+        raise ValueError("not a table of counts")
+    return value  # JSON has no other keys than text
+
+
+def _histogram(value: Any) -> Histogram:
+    counts = _counts(value)
+    histogram = {int(key): count for key, count in counts.items() if key.isdecimal()}
+    if len(histogram) != len(counts) or not all(key < 1 << 64 and key & (key - 1) == 0 for key in histogram if key):
+        raise ValueError("not a histogram")
+    return histogram
+
+
+@functools.lru_cache(maxsize=8192)
+def _decoded(text: str) -> Histogram:
+    return _histogram(json.loads(text) if len(text) <= _LONGEST_TABLE else [])
+
+
+def _histogram_column(value: Any) -> Histogram:
+    if value is None:
+        return {}
+    if type(value) is not str:
+        raise ValueError("not a histogram")
+    return _decoded(value).copy()
+
+
+def _unsigned(value: Any) -> int:
+    if type(value) is not int:
+        raise ValueError("an inode number is not a number")
+    return value & ((1 << 64) - 1)
+
+
+def _words(value: Any) -> List[bytes]:
+    if type(value) is not list:
+        raise ValueError("a command is not a list of words")
+    check_text(*value)
+    return [word.encode("utf-8", "surrogateescape") for word in value]
+
+
+def _object(value: Any) -> Dict[str, object]:
+    if type(value) is not dict:
+        raise ValueError("not an object")
+    return value
+
+
+def _texts(value: Any) -> Dict[str, str]:
+    check_text(*_object(value).values())
+    return dict(value)
+
+
+def _nested_counts(value: Any) -> Dict[str, Counts]:
+    return {key: _counts(table) for key, table in _object(value).items()}
+
+
+# --- storing ---------------------------------------------------------------------------------------------------------
+
+
+def encode(table: Mapping[Any, int]) -> Optional[str]:
+    """A table of counts as JSON text, None if it is empty: as `json.dumps` has it, in a third of the time."""
+    if not table:
+        return None
+    if len(table) == 1:
+        ((key, count),) = table.items()
+        return f'{{"{key}":{count}}}'
+    return "{" + ",".join([f'"{key}":{count}' for key, count in sorted(table.items())]) + "}"
+
+
+def signed(number: int) -> int:
+    """A number of 64 bits as SQLite's signed integer: NFS and FUSE use the upper half of inode numbers too."""
+    return number if number <= MAX_COUNTER else number - (1 << 64)
+
+
+def text_of(path: bytes) -> str:
+    """A path as JSON has it: each byte that is not UTF-8 is a lone surrogate U+DC80 to U+DCFF."""
+    return path.decode("utf-8", "surrogateescape")
+
+
+def _maybe_text_of(path: Optional[bytes]) -> Optional[str]:
+    return None if path is None else text_of(path)
+
+
+def _texts_of(words: List[bytes]) -> List[str]:
+    return [text_of(word) for word in words]
+
+
+def _in_order(table: Mapping[Any, int]) -> Dict[Any, int]:
+    return dict(sorted(table.items()))
+
+
+# --- merging: two values of one metric, of which `b` is the later ----------------------------------------------------
+
+
+def added(a: int, b: int) -> int:
+    """The sum of two counts."""
+    return a + b
+
+
+def least(a: Optional[int], b: Optional[int]) -> Optional[int]:
+    """The smaller of two values that may be unknown."""
+    return b if a is None else a if b is None else min(a, b)
+
+
+def greatest(a: Optional[int], b: Optional[int]) -> Optional[int]:
+    """The larger of two values that may be unknown."""
+    return b if a is None else a if b is None else max(a, b)
+
+
+def most(a: int, b: int) -> int:
+    """The larger of two counts."""
+    return max(a, b)
+
+
+def either(a: bool, b: bool) -> bool:
+    """Whether it is true of any part."""
+    return a or b
+
+
+def latest(a: Value, b: Value) -> Value:
+    """What the later part says."""
+    del a
+    return b
+
+
+def same(a: Value, b: Value) -> Value:
+    """What both parts say: it makes them parts of one thing."""
+    del b
+    return a
+
+
+def add_tables(a: Dict[Any, int], b: Dict[Any, int]) -> Dict[Any, int]:
+    """The sum of two histograms or tables of counts, in order."""
+    return {key: a.get(key, 0) + b.get(key, 0) for key in sorted(a.keys() | b.keys())}
+
+
+def both_named(a: str, b: str) -> str:
+    """What two descriptions share, or both of them."""
+    return a if not b or b in a.split(" / ") else f"{a} / {b}" if a else b
+
+
+def common(a: Value, b: Value) -> Value:
+    """What two runs have in common: the value that both have, else an empty one."""
+    return a if a == b else type(a)()
+
+
+def add_descriptions(a: Dict[str, str], b: Dict[str, str]) -> Dict[str, str]:
+    """`both_named` for each key."""
+    return {key: both_named(a.get(key, ""), b.get(key, "")) for key in sorted(a.keys() | b.keys())}
+
+
+def add_nested(a: Dict[str, Counts], b: Dict[str, Counts]) -> Dict[str, Counts]:
+    """`add_tables` for each key."""
+    return {key: add_tables(a.get(key, {}), b.get(key, {})) for key in sorted(a.keys() | b.keys())}
+
+
+# --- the kinds -------------------------------------------------------------------------------------------------------
+
+
+class Kind(NamedTuple):
+    """What the values of a metric are, in each form that they take. Where a conversion is None, the value stays."""
+
+    column: str  # type of its column in SQL, "" for kinds that no column has
+    load: Callable[[Any], Any]  # from the column, or from JSON where that is the same; ValueError
+    store: Optional[Callable[[Any], Any]] = None  # into the column
+    parse: Optional[Callable[[Any], Any]] = None  # from JSON, where that is not as the column has it; ValueError
+    dump: Optional[Callable[[Any], Any]] = None  # into what `json.dumps` takes
+
+    def parsed(self, value: Any) -> Any:
+        """The value that stands in JSON; raises ValueError if there is none."""
+        return (self.parse or self.load)(value)
+
+    def dumped(self, value: Any) -> Any:
+        """The value for `json.dumps`."""
+        return value if self.dump is None else self.dump(value)
+
+
+COUNT = Kind("INTEGER NOT NULL", _count)
+MAYBE = Kind("INTEGER", _maybe)  # a number that may be unknown
+FLAG = Kind("INTEGER NOT NULL", lambda value: bool(_count(value)), store=int, parse=_flag)
+TEXT = Kind("TEXT NOT NULL", _text)
+PATH = Kind("BLOB NOT NULL", _path, parse=_path_of, dump=text_of)
+MAYBE_PATH = Kind("BLOB", _maybe_path, parse=_maybe_path_of, dump=_maybe_text_of)
+UNSIGNED = Kind("INTEGER NOT NULL", _unsigned, store=signed)
+HISTOGRAM = Kind("TEXT", _histogram_column, store=encode, parse=_histogram, dump=_in_order)
+COUNTS = Kind("", _counts)
+WORDS = Kind("", _words, dump=_texts_of)
+OBJECT = Kind("", _object)
+TEXTS = Kind("", _texts)
+NESTED_COUNTS = Kind("", _nested_counts)

@@ -1,0 +1,281 @@
+"""From what the programs counted for one file to its metrics, by the names that the table of metrics gives them.
+
+Histograms recur in most files, so the bytes of each are turned into JSON once.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import json
+import struct
+import time
+from typing import Dict, Iterable, List, Optional, Tuple
+
+from iotrace.profile.metrics import TOTALS
+from iotrace.profile.parts import COLUMNS, Edges, Part, call_json, call_text, columns
+from iotrace.profile.values import Counts, Histogram, bucket, encode, greatest, least
+from iotrace.tracing.names import Name
+from programs.facts.catalogue import BY_CODE, OPERATIONS, READ, WRITE, Operation
+from programs.facts.records import (
+    FILE_DELETED,
+    FILE_MAPPED,
+    LATENCY_BUCKETS,
+    RUN_BUCKETS,
+    SIZE_BUCKETS,
+    TALLY_BETWEEN_SYNCS,
+    TALLY_ERROR,
+    TALLY_READ_RUN,
+    TALLY_REQUESTED,
+    TALLY_WRITE_RUN,
+    Completed,
+    FileKey,
+    FileState,
+    Latency,
+    OpHead,
+    OpStats,
+    Runs,
+)
+
+_HEAD = struct.Struct("<8Q")  # OpHead before its histogram
+_SIZES = struct.Struct(f"<{SIZE_BUCKETS}Q")
+_RUNS = struct.Struct(f"<{RUN_BUCKETS}Q")
+_LATENCIES = struct.Struct(f"<{LATENCY_BUCKETS}Q")
+_NO_RUNS = bytes(Runs.size)
+
+# Where the histograms are in OpStats.
+_REQUESTED = slice(_HEAD.size, OpHead.size)
+_COMPLETED, _LATENCY, _RUN = (
+    slice(part.offset, part.offset + record.size)
+    for part, record in ((OpStats.completed, Completed), (OpStats.latency, Latency), (OpStats.runs, Runs))
+)
+assert OpHead.requested.offset == _HEAD.size
+
+
+def lower_bound(number: int) -> int:
+    """The smallest value in bucket `number` of the kernel's histograms."""
+    return 1 << (number - 1) if number else 0
+
+
+def errno_name(number: int) -> str:
+    """EIO for 5: by the kernel's names, where libc has two for a number, or none."""
+    return _KERNEL.get(number, errno.errorcode.get(number, str(number)))
+
+
+# include/uapi/asm-generic/errno.h, and include/linux/errno.h for those that only tracers see.
+_KERNEL = {
+    35: "EDEADLK",
+    95: "EOPNOTSUPP",
+    512: "ERESTARTSYS",
+    513: "ERESTARTNOINTR",
+    514: "ERESTARTNOHAND",
+    516: "ERESTART_RESTARTBLOCK",
+}
+
+
+class Clock:
+    """Turns the programs' time, CLOCK_MONOTONIC, into unix time. Both are read at once, in nanoseconds."""
+
+    def __init__(self) -> None:
+        tries = []
+        for _ in range(5):
+            before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+            wall = time.time_ns()
+            after = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+            tries.append((after - before, wall - (before + after) // 2))
+        self._offset = min(tries)[1]
+
+    def unix(self, monotonic: int) -> Optional[int]:
+        """Nanoseconds since 1970, None for a time that never was."""
+        return monotonic + self._offset if monotonic else None
+
+
+@functools.lru_cache(maxsize=256)
+def _operations(mask: int) -> List[Operation]:
+    """The operations in `FileState.operations`."""
+    return [operation for operation in OPERATIONS if mask >> operation.code & 1]
+
+
+@functools.lru_cache(maxsize=256)
+def device_name(number: int) -> str:
+    """The kernel's dev_t as "major:minor"."""
+    return f"{number >> 20}:{number & 0xFFFFF}"
+
+
+def _cells(raw: bytes, shape: struct.Struct) -> Histogram:
+    return {lower_bound(number): count for number, count in enumerate(shape.unpack(raw)) if count}
+
+
+@functools.lru_cache(maxsize=4096)
+def _sizes(raw: bytes) -> str:
+    """A histogram of sizes as JSON."""
+    return encode(_cells(raw, _SIZES)) or "null"
+
+
+@functools.lru_cache(maxsize=4096)
+def _latencies(raw: bytes) -> Tuple[str, int]:
+    """A histogram of latencies as JSON, and the least time that it stands for."""
+    cells = _cells(raw, _LATENCIES)
+    return encode(cells) or "null", sum(lower * count for lower, count in cells.items())
+
+
+@functools.lru_cache(maxsize=256)
+def _counted(name: str, calls: int) -> str:
+    """A system call of which nothing but the number is known, as JSON."""
+    return f'"{name}":{call_json({"calls": calls})}'
+
+
+def _count(histogram: Histogram, lower: int, count: int) -> None:
+    histogram[lower] = histogram.get(lower, 0) + count
+
+
+Tally = Tuple[int, int, int, int]
+"""Operation, kind, item and count."""
+
+
+class Decoder:
+    """The metrics of one file, each an attribute of that name, out of its records as they are added."""
+
+    __slots__ = (
+        *(metric.name for metric in (*COLUMNS, *TOTALS)),
+        *[
+            "operations",
+            "_unix",
+            "_json",
+            "_errors",
+            "_large",
+            "_generation",
+            "_first_write",
+            "_last_write",
+            "_first_sync",
+            "_flags",
+        ],
+    )
+
+    def __init__(self, clock: Clock, name: Name, state: bytes, tallies: Iterable[Tally]) -> None:
+        """`state` is the file's FileState, `tallies` are its sparse counters."""
+        self._unix = clock.unix
+        self._json: List[str] = []  # by system call
+        self._errors: Dict[str, Counts] = {}  # of system calls that have not been added yet
+        self._large: Dict[str, Histogram] = {}  # their requests that the dense histogram has no room for
+        self.sequential_read: Histogram = {}
+        self.sequential_write: Histogram = {}
+        self.bytes_between_syncs: Histogram = {}
+        self.bytes_read = self.bytes_written = self.direct_calls = self.durable_writes = 0
+        self.calls = self.errors = self.syncs = self.busy_ns = 0
+        self.lowest_offset: Optional[int] = None
+        self.highest_offset: Optional[int] = None
+        self.first_read_ns: Optional[int] = None
+        self.last_read_ns: Optional[int] = None
+        self.first_write_ns: Optional[int] = None
+        self.last_write_ns: Optional[int] = None
+        self.last_sync_ns: Optional[int] = None
+        for op, kind, item, count in tallies:
+            self._add_tally(op, kind, item, count)
+        _dentry, _mnt, self.inode, device, self._generation, self.mnt_ns, _pad = FileKey.struct.unpack(name.key)
+        self.path, self.fstype, self.device, self.incarnations = name.path, name.fstype, device_name(device), 1
+        (
+            self.opens,
+            self.closes,
+            self.rewrites,
+            self._first_write,
+            self._last_write,
+            self.bytes_unsynced,
+            self.bytes_synced,
+            self._first_sync,
+            self._flags,
+            operations,
+        ) = FileState.struct.unpack(state)
+        self.operations = _operations(operations)  # those of which there is a record, to be added
+        self.mapped = self._flags & FILE_MAPPED != 0
+        self._add_lifetime("open", self.opens)
+        self._add_lifetime("close", self.closes)
+
+    def _add_tally(self, op: int, kind: int, item: int, count: int) -> None:
+        if kind == TALLY_ERROR:
+            self._errors.setdefault(BY_CODE[op].name, {})[errno_name(item)] = count
+            self.errors += count
+        elif kind == TALLY_REQUESTED:
+            _count(self._large.setdefault(BY_CODE[op].name, {}), lower_bound(item), count)
+        elif kind == TALLY_READ_RUN:
+            _count(self.sequential_read, lower_bound(item), count)
+        elif kind == TALLY_WRITE_RUN:
+            _count(self.sequential_write, lower_bound(item), count)
+        elif kind == TALLY_BETWEEN_SYNCS:
+            _count(self.bytes_between_syncs, lower_bound(item), count)
+
+    def _add_lifetime(self, name: str, calls: int) -> None:
+        """The opens or closes that succeeded, to which those that failed are added: nothing more is known of them."""
+        errors = self._errors.pop(name, None) if self._errors else None
+        if errors:
+            calls += sum(errors.values())
+            self._json.append(f'"{name}":{call_json({"calls": calls, "errors": errors})}')
+        elif calls:
+            self._json.append(_counted(name, calls))
+        self.calls += calls
+
+    def add_run(self, direction: int, run: int) -> None:
+        """A run in progress, in bytes."""
+        _count(self.sequential_write if direction == WRITE else self.sequential_read, bucket(run), 1)
+
+    def add_operation(self, operation: Operation, raw: bytes) -> None:
+        """An operation's OpStats."""
+        calls, moved, first, last, lowest, highest, direct, durable = _HEAD.unpack_from(raw)
+        self.calls += calls
+        start, end = self._unix(first), self._unix(last)
+        requested = completed = "null"
+        if operation.direction is None:
+            if operation.syncs:
+                self.syncs += calls
+            if operation.covers:
+                self.last_sync_ns = greatest(self.last_sync_ns, end)
+        else:
+            requested, completed = self._requested(operation.name, raw[_REQUESTED]), _sizes(raw[_COMPLETED])
+            self._add_transfers(operation.direction, moved, start, end, raw[_RUN])
+            self.direct_calls += direct
+            self.durable_writes += durable
+            if highest:  # offsets plus one; 0 is none
+                self.highest_offset = greatest(self.highest_offset, highest - 1)
+            if lowest:
+                self.lowest_offset = least(self.lowest_offset, lowest - 1)
+        latency, busy = _latencies(raw[_LATENCY])
+        self.busy_ns += busy
+        errors = self._errors.pop(operation.name, None) if self._errors else None
+        entry = call_text(
+            calls=calls,
+            bytes=moved,
+            first_ns=start or "null",
+            last_ok_ns=end or "null",
+            errors=json.dumps(errors) if errors else "null",
+            requested=requested,
+            completed=completed,
+            latency_ns=latency,
+        )
+        self._json.append(f'"{operation.name}":{entry}')
+
+    def _add_transfers(self, direction: int, moved: int, start: Optional[int], end: Optional[int], runs: bytes) -> None:
+        if direction == READ:
+            self.bytes_read += moved
+            self.first_read_ns, self.last_read_ns = least(self.first_read_ns, start), greatest(self.last_read_ns, end)
+            ended = self.sequential_read
+        else:
+            self.bytes_written += moved
+            self.first_write_ns = least(self.first_write_ns, start)
+            self.last_write_ns = greatest(self.last_write_ns, end)
+            ended = self.sequential_write
+        if runs != _NO_RUNS:
+            for lower, count in _cells(runs, _RUNS).items():
+                _count(ended, lower, count)
+
+    def _requested(self, name: str, raw: bytes) -> str:
+        large = self._large.pop(name, None) if self._large else None
+        return encode({**_cells(raw, _SIZES), **large}) or "null" if large else _sizes(raw)
+
+    def part(self, renamed_to: Optional[bytes], deleted: bool, order: int, changes: int) -> Part:
+        """All that was added, as a part of the profile: see `Edges` for `order` and `changes`."""
+        for name in {**self._errors, **self._large}:  # there was no room for a record of these operations
+            values = {"errors": self._errors.get(name), "requested": self._large.get(name)}
+            self._json.append(f'"{name}":{call_json(values)}')
+        self.renamed_to, self.deleted = renamed_to, deleted or self._flags & FILE_DELETED != 0
+        edges = Edges(order, self._generation, self._first_write, self._last_write, self._first_sync, changes)
+        return Part(columns(self, self), "{" + ",".join(self._json) + "}", edges)

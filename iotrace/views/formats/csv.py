@@ -1,0 +1,56 @@
+"""CSV: RFC 4180 in UTF-8, a line per file and system call (a file without any has one line too) under column names.
+
+The file's own columns are repeated on each of its lines; the header of the profile has no place in it. Paths are
+escaped as on the terminal: what is not printable, is not UTF-8, or is a backslash stands as \\xNN, byte by byte
+(`iotrace.text.unescape` reverses it). A cell that starts with one of = + - @ or a single quote gets a single quote
+before it, so that no spreadsheet takes it for a formula. Histograms and errors are `bucket:count` pairs joined by
+semicolons; what is unknown is empty.
+"""
+
+from __future__ import annotations
+
+import csv
+from typing import IO, Iterable, List, Mapping, Optional
+
+from iotrace.profile.metrics import FILE, SYSCALL, FileStats, Header
+from iotrace.profile.values import HISTOGRAM
+from iotrace.text import safe, safe_text
+
+_FILE = [metric.name for metric in sorted(FILE, key=lambda metric: metric.kind == HISTOGRAM)]  # those come last
+_CALL = [metric.name for metric in sorted(SYSCALL, key=lambda metric: not metric.in_document)]
+
+
+def _pairs(table: Mapping[object, int]) -> str:
+    return ";".join([f"{key}:{count}" for key, count in sorted(table.items())])
+
+
+def _cell(value: object) -> str:
+    """A value as a CSV cell that no spreadsheet evaluates."""
+    if value is None:
+        return ""
+    if isinstance(value, dict):
+        return _guard(safe_text(_pairs(value)))
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, bytes):
+        return _guard(safe(value))
+    return _guard(safe_text(str(value)))
+
+
+def _guard(cell: str) -> str:
+    # Tab and carriage return, which spreadsheets skip before a formula, have been escaped by now.
+    return "'" + cell if cell[:1] in ("=", "+", "-", "@", "'") else cell
+
+
+def write(header: Header, files: Iterable[FileStats], out: IO[str]) -> None:
+    """Write the lines, each ended by CR LF."""
+    del header
+    rows = csv.writer(out, lineterminator="\r\n")
+    rows.writerow((*_FILE, "syscall", *_CALL))
+    out.flush()
+    for file in files:
+        shared = [_cell(getattr(file, name)) for name in _FILE]
+        calls: List[Optional[str]] = [*sorted(file.syscalls)] or [None]
+        for name in calls:
+            call = None if name is None else file.syscalls[name]
+            rows.writerow([*shared, _cell(name), *(_cell(getattr(call, column, None)) for column in _CALL)])

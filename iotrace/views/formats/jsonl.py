@@ -1,0 +1,16 @@
+"""JSON lines: the objects of the JSON document without its brackets, one a line. That of the header comes first."""
+
+from __future__ import annotations
+
+import json
+from typing import IO, Iterable
+
+from iotrace.profile.metrics import FileStats, Header
+from iotrace.views.formats._document import file_object, header_object
+
+
+def write(header: Header, files: Iterable[FileStats], out: IO[str]) -> None:
+    """Write the lines."""
+    out.write(json.dumps(header_object(header)) + "\n")
+    out.flush()
+    out.writelines(json.dumps(file_object(file)) + "\n" for file in files)

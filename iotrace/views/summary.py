@@ -1,0 +1,195 @@
+"""What files come to: grouping, adding up, sorting and quantiles, as functions of what a profile holds.
+
+Nothing is drawn here: every view that shows groups takes its numbers from these functions.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, Generic, Iterable, Iterator, List, NamedTuple, Optional, Tuple, TypeVar
+
+from iotrace.globs import EVERYTHING, Selection
+from iotrace.profile.metrics import SyscallStats, is_sync
+from iotrace.profile.reader import SORTS, Profile
+from iotrace.profile.rows import FileRow, Marks, Sums, add_sums
+from iotrace.profile.values import Histogram
+from programs.facts.catalogue import BY_NAME, WRITE
+
+Key = TypeVar("Key")
+
+
+@dataclass
+class Group(Generic[Key]):
+    """What some files, or the calls of one kind on them, come to. Keys of groups that are compared can be ordered."""
+
+    key: Key
+    files: int
+    sums: Sums
+
+
+@dataclass
+class FileGroup(Group[Tuple[bytes, int]]):
+    """One file, known by path and mount namespace."""
+
+    marks: Marks
+
+
+class Mount(NamedTuple):
+    """A file system as a mount namespace shows it, by the deepest directory that holds all of its files."""
+
+    mnt_ns: int
+    fstype: str
+    device: str
+    directory: bytes
+
+
+@dataclass
+class SyscallGroup(Group[str]):
+    """One system call, on however many files."""
+
+    latency_ns: Histogram
+
+
+AnyGroup = TypeVar("AnyGroup", bound=Group[Any])
+
+
+# --- grouping --------------------------------------------------------------------------------------------------------
+
+
+def by_file(rows: Iterable[FileRow]) -> Iterator[FileGroup]:
+    """Each file by itself, as it comes."""
+    for row in rows:
+        yield FileGroup((row.path, row.mnt_ns), 1, row.sums, row.marks)
+
+
+def directory(path: bytes, depth: int = 0) -> bytes:
+    """The directory of a path, or that of its ancestors which is `depth` (0: no limit) names deep."""
+    found = os.path.dirname(path)
+    return (b"/".join(found.split(b"/")[: depth + 1]) if depth else found) or b"/"
+
+
+def extension(path: bytes) -> bytes:
+    """What a file's name ends with, from the last dot on; "(none)" if it has none."""
+    return os.path.splitext(path)[1] or b"(none)"
+
+
+def grouped(rows: Iterable[FileRow], key: Callable[[FileRow], Key]) -> List[Group[Key]]:
+    """The groups of files with the same key, in the order of their first files."""
+    groups: Dict[Key, Tuple[List[int], List[int]]] = {}
+    for row in rows:
+        name = key(row)
+        found = groups.get(name)
+        if found is None:
+            groups[name] = [1], list(row.sums)
+        else:
+            files, sums = found
+            files[0] += 1
+            sums[:] = [x + y for x, y in zip(sums, row.sums)]
+    return [Group(name, files[0], Sums(*sums)) for name, (files, sums) in groups.items()]
+
+
+def by_directory(rows: Iterable[FileRow], depth: int = 0) -> List[Group[bytes]]:
+    """By `directory`."""
+    return grouped(rows, lambda row: directory(row.path, depth))
+
+
+def by_extension(rows: Iterable[FileRow]) -> List[Group[bytes]]:
+    """By `extension`."""
+    return grouped(rows, lambda row: extension(row.path))
+
+
+def by_mount(rows: Iterable[FileRow]) -> List[Group[Mount]]:
+    """By file system and mount namespace."""
+    shared: Dict[Tuple[int, str, str], List[bytes]] = {}  # the names that the directories of all files begin with
+
+    def key(row: FileRow) -> Tuple[int, str, str]:
+        mount = row.mnt_ns, row.fstype, row.device
+        names = os.path.dirname(row.path).split(b"/")
+        common = shared.setdefault(mount, names)
+        same = next((i for i, (a, b) in enumerate(zip(common, names)) if a != b), min(len(common), len(names)))
+        del common[same:]
+        return mount
+
+    groups = grouped(rows, key)
+    return [Group(Mount(*group.key, b"/".join(shared[group.key]) or b"/"), group.files, group.sums) for group in groups]
+
+
+def by_syscall(profiles: Iterable[Profile], selection: Selection = EVERYTHING) -> List[SyscallGroup]:
+    """By system call: what the calls on the selected files of all profiles come to."""
+    found: Dict[str, _Calls] = {}
+    for profile in profiles:
+        for name, call in profile.syscalls(selection):
+            calls = found.get(name)
+            if calls is None:
+                calls = found[name] = _Calls()
+            calls.add(call)
+    return [SyscallGroup(name, calls.files, calls.sums(name), calls.latency_ns) for name, calls in found.items()]
+
+
+class _Calls:
+    """The sum of one system call's records."""
+
+    def __init__(self) -> None:
+        self.files = self._calls = self._bytes = self._errors = 0
+        self.latency_ns: Histogram = {}
+
+    def add(self, call: SyscallStats) -> None:
+        self.files += 1
+        self._calls += call.calls
+        self._bytes += call.bytes
+        self._errors += sum(call.errors.values())
+        for lower, count in call.latency_ns.items():
+            self.latency_ns[lower] = self.latency_ns.get(lower, 0) + count
+
+    def sums(self, name: str) -> Sums:
+        operation = BY_NAME.get(name)  # none: a profile may hold any name
+        writes = operation is not None and operation.direction == WRITE
+        return Sums(
+            bytes_read=0 if writes else self._bytes,
+            bytes_written=self._bytes if writes else 0,
+            calls=self._calls,
+            errors=self._errors,
+            syncs=self._calls if is_sync(name) else 0,
+            busy_ns=sum(lower * count for lower, count in self.latency_ns.items()),
+        )
+
+
+# --- adding up, sorting ----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Whole:
+    """What all groups that passed come to."""
+
+    groups: int = 0
+    files: int = 0
+    sums: Sums = field(default_factory=Sums)
+
+    def watching(self, groups: Iterable[AnyGroup]) -> Iterator[AnyGroup]:
+        """The same groups, added up as they pass."""
+        for group in groups:
+            self.groups += 1
+            self.files += group.files
+            self.sums = add_sums(self.sums, group.sums)
+            yield group
+
+
+def in_order(groups: Iterable[AnyGroup], sort: str, limit: int = 0) -> List[AnyGroup]:
+    """The first `limit` (0: all) groups by what `sort` stands for in `SORTS`; ties in order of their keys."""
+
+    def key(group: AnyGroup) -> Tuple[int, Any]:
+        return -sum(getattr(group.sums, name) for name in SORTS[sort]), group.key
+
+    return heapq.nsmallest(limit, groups, key) if limit else sorted(groups, key=key)
+
+
+def quantile(histogram: Histogram, share: float) -> Optional[int]:
+    """The lower bound of the bucket with the value that `share` of all values do not exceed; None of no values."""
+    rank, seen = share * sum(histogram.values()), 0
+    for bucket, count in sorted(histogram.items()):
+        seen += count
+        if seen >= rank:
+            return bucket
+    return None

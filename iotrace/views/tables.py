@@ -1,0 +1,184 @@
+"""Profiles as tables: totals by file, directory, mount, extension or system call. They fit the width of the screen."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, Callable, Iterable, NamedTuple, Optional, Sequence, TextIO
+
+from iotrace import text
+from iotrace.globs import EVERYTHING, Selection
+from iotrace.profile.combined import combined_header, combined_rows
+from iotrace.profile.reader import Profile
+from iotrace.profile.rows import Marks, Sums
+from iotrace.profile.values import MAX_COUNTER
+from iotrace.views import summary
+from iotrace.views.header import show_header
+from iotrace.views.screen import Screen
+from iotrace.views.summary import FileGroup, Group, Mount, SyscallGroup, Whole
+
+GROUPS = ("file", "directory", "mount", "extension", "syscall")
+
+
+class Column(NamedTuple):
+    """How a column is drawn."""
+
+    title: str
+    width: int
+    value: Callable[[Any], str]  # of a group
+
+
+def _time(group: Group[Any]) -> str:
+    return text.duration(min(group.sums.busy_ns, MAX_COUNTER)) if group.sums.busy_ns else "-"
+
+
+def _reached(share: float) -> Callable[[SyscallGroup], str]:
+    def value(group: SyscallGroup) -> str:
+        bucket = summary.quantile(group.latency_ns, share)
+        return "-" if bucket is None else text.duration(bucket)
+
+    return value
+
+
+_FILES = Column("FILES", 6, lambda group: text.number(group.files))
+_CALLS = Column("CALLS", 5, lambda group: text.number(group.sums.calls))
+_ERRORS = Column("ERRS", 5, lambda group: text.number(group.sums.errors))
+_TIME = Column("TIME", 7, _time)
+_SUMS = (
+    Column("READ", 8, lambda group: text.size(group.sums.bytes_read)),
+    Column("WRITTEN", 8, lambda group: text.size(group.sums.bytes_written)),
+    _CALLS,
+    _ERRORS,
+    Column("SYNCS", 5, lambda group: text.number(group.sums.syncs)),
+    _TIME,
+)
+_OF_SYSCALLS = (
+    _FILES,
+    Column("BYTES", 8, lambda group: text.size(group.sums.bytes_read + group.sums.bytes_written)),
+    _CALLS,
+    _ERRORS,
+    _TIME,
+    Column("P50", 7, _reached(0.5)),
+    Column("P99", 7, _reached(0.99)),
+)
+_MARKS = {
+    "deleted": ("d", "deleted while open or since"),
+    "mapped": ("m", "also memory-mapped; what was read or written through memory is in no column"),
+    "renamed": ("r", "renamed since; --file, with either name, shows both"),
+}
+_MEANINGS = dict(_MARKS[name] for name in Marks._fields)
+
+
+def _flags(marks: Marks) -> str:
+    return "".join(flag for flag, value in zip(_MEANINGS, marks) if value)
+
+
+class Line(NamedTuple):
+    """A line of a table: a group, what it is called, and the letters of what is said of it."""
+
+    group: Group[Any]
+    name: str
+    flags: str = ""
+
+
+def _show_table(screen: Screen, title: str, columns: Sequence[Column], lines: Iterable[Line], flags: str = "") -> None:
+    """Each line is written as it comes; `flags` are those that any of them may have."""
+    wide = max(2, len(flags))
+    used = sum(column.width + 1 for column in columns) + (wide + 1 if flags else 0)
+    titles = " ".join(f"{column.title:>{column.width}}" for column in columns)
+    screen.line(titles + (f" {'F':<{wide}} " if flags else " ") + title)
+    for line in lines:
+        cells = " ".join(f"{column.value(line.group):>{column.width}}" for column in columns)
+        mark = f" {line.flags:<{wide}}" if flags else ""
+        screen.line(f"{cells}{mark} {text.shorten(line.name, screen.columns - used)}")
+    for flag in flags:
+        screen.line(f"{flag}: {_MEANINGS[flag]}")
+
+
+def _present(lines: Sequence[Line]) -> str:
+    """The flags that any of these lines has."""
+    return "".join(flag for flag in _MEANINGS if any(flag in line.flags for line in lines))
+
+
+def _file_line(screen: Screen, file: FileGroup) -> Line:
+    return Line(file, screen.name(file.key[0]), _flags(file.marks))
+
+
+def _total_line(files: int, sums: Sums) -> Line:
+    return Line(Group(None, files, sums), f"total, {text.counted(files, 'file')}")
+
+
+def _mount_line(screen: Screen, group: Group[Mount], one_namespace: bool) -> Line:
+    mount = group.key
+    namespace = "" if one_namespace else f"{mount.mnt_ns} "
+    return Line(group, screen.words(f"{namespace}{mount.fstype} {mount.device} ") + screen.name(mount.directory))
+
+
+def _more(screen: Screen, lines: int) -> None:
+    if lines > 0:
+        screen.line(f"{text.counted(lines, 'more line')}: --limit 0 shows all")
+
+
+def _show_files(screen: Screen, profile: Profile, selection: Selection, sort: str, limit: int) -> None:
+    """One line per file of one profile: SQLite sorts them and adds them up."""
+    totals = profile.totals(selection)
+    files = summary.by_file(profile.rows(sort, limit, selection))
+    lines: Iterable[Line] = (_file_line(screen, file) for file in files)
+    flags = _flags(totals.marks)
+    if limit:
+        lines = list(lines)
+        flags = _present(lines)
+    _show_table(screen, "FILE", _SUMS, itertools.chain(lines, (_total_line(totals.files, totals.sums),)), flags)
+    _more(screen, totals.files - limit if limit else 0)
+
+
+def _show_groups(
+    screen: Screen, profiles: Sequence[Profile], selection: Selection, *, by: str, depth: int, sort: str, limit: int
+) -> None:
+    """One line per group, or per file of several profiles."""
+    rows = combined_rows(profiles, selection) if len(profiles) > 1 else profiles[0].rows(selection=selection)
+    whole = Whole()
+    if by == "file":
+        files = summary.in_order(whole.watching(summary.by_file(rows)), sort, limit)
+        lines = [_file_line(screen, file) for file in files]
+    elif by == "mount":
+        mounts = summary.in_order(whole.watching(summary.by_mount(rows)), sort, limit)
+        one_namespace = len({mount.key.mnt_ns for mount in mounts}) == 1
+        lines = [_mount_line(screen, mount, one_namespace) for mount in mounts]
+    else:
+        groups = summary.by_directory(rows, depth) if by == "directory" else summary.by_extension(rows)
+        lines = [Line(group, screen.name(group.key)) for group in summary.in_order(whole.watching(groups), sort, limit)]
+    columns = _SUMS if by == "file" else (_FILES, *_SUMS)
+    _show_table(screen, by.upper(), columns, [*lines, _total_line(whole.files, whole.sums)], _present(lines))
+    _more(screen, whole.groups - len(lines))
+
+
+def _show_syscalls(screen: Screen, profiles: Sequence[Profile], selection: Selection, sort: str, limit: int) -> None:
+    """One line per system call, with the latency (lower bound of the bucket) that half and 99 % of the calls meet."""
+    groups = summary.in_order(summary.by_syscall(profiles, selection), sort, limit)
+    _show_table(screen, "SYSTEM CALL", _OF_SYSCALLS, [Line(group, screen.words(group.key)) for group in groups])
+
+
+def show(
+    out: TextIO,
+    profiles: Sequence[Profile],
+    *,
+    by: str = "file",
+    depth: int = 0,
+    sort: str = "bytes",
+    limit: int = 20,
+    selection: Selection = EVERYTHING,
+    columns: Optional[int] = None,
+) -> None:
+    """The header and one table of all profiles (one at least) together.
+
+    `by` is one of `GROUPS`, `sort` of `SORTS`; `depth` is that of directories, 0 for any; a `limit` of 0 is none.
+    """
+    screen = Screen(out, columns)
+    show_header(screen, combined_header(profiles))
+    screen.flush()  # a million files take their time
+    if by == "syscall":
+        _show_syscalls(screen, profiles, selection, sort, limit)
+    elif by == "file" and len(profiles) == 1:
+        _show_files(screen, profiles[0], selection, sort, limit)
+    else:
+        _show_groups(screen, profiles, selection, by=by, depth=depth, sort=sort, limit=limit)

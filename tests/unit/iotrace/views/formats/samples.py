@@ -1,0 +1,52 @@
+"""A profile to export, and the way there."""
+
+from __future__ import annotations
+
+import io
+from typing import List
+
+from hypothesis import strategies as st
+
+from iotrace.profile.metrics import FileStats, Header, SyscallStats
+from iotrace.views import formats
+
+HEADER = Header(
+    version="0.1.0",
+    host="db1",
+    kernel="6.1.0",
+    machine="x86_64",
+    command=[b"cp", b"\xff"],
+    started_ns=10,
+    ended_ns=20,
+    filters={"comm": ["cp"]},
+    attach="raw_tracepoint",
+    coverage={"io_uring": "full"},
+    lost={"events": 0, "files": 0, "calls": 0},
+    unattributed={"read": {"EBADF": 3}},
+    overhead={"ns": 5},
+)
+FILE = FileStats(
+    4026531841,
+    b"/var/lib/x",
+    device="8:1",
+    inode=131,
+    fstype="ext4",
+    opens=2,
+    closes=2,
+    bytes_read=8192,
+    syscalls={
+        "pread64": SyscallStats(3, 8192, 11, 12, {"EIO": 1}, {4096: 3}, {4096: 2}, {512: 2}),
+        "fsync": SyscallStats(1, latency_ns={65536: 1}),
+    },
+    sequential_read={8192: 1},
+    bytes_between_syncs={0: 1},
+)
+
+paths = st.binary(min_size=1, max_size=40).map(lambda path: path.replace(b"\0", b"="))
+several = st.lists(paths, max_size=5)
+
+
+def exported(form: str, files: List[FileStats]) -> str:
+    out = io.StringIO(newline="")
+    formats.writer(form)(HEADER, files, out)
+    return out.getvalue()

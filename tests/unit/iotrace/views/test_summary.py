@@ -1,0 +1,115 @@
+"""Groups, their sums and their order, without a profile or a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Dict
+
+import pytest
+
+from iotrace.globs import Selection
+from iotrace.profile import reader
+from iotrace.profile.metrics import FileStats, Header, SyscallStats
+from iotrace.profile.rows import FileRow, Marks, Sums
+from iotrace.profile.writer import write
+from iotrace.views import summary
+from iotrace.views.summary import Group
+
+
+@pytest.mark.parametrize(("share", "bucket"), [(0.5, 2), (0.51, 4), (0.99, 4), (1.0, 8)])
+def test_a_quantile_is_the_bucket_that_holds_it(share: float, bucket: int) -> None:
+    assert summary.quantile({8: 1, 2: 50, 4: 49}, share) == bucket
+
+
+def test_there_is_no_quantile_of_nothing() -> None:
+    assert summary.quantile({}, 0.5) is None
+
+
+def row(path: bytes, mnt_ns: int = 1, device: str = "8:1", **sums: int) -> FileRow:
+    return FileRow(path, mnt_ns, device, "ext4", Marks(), Sums(**sums))
+
+
+ROWS = [
+    row(b"/srv/a/x.log", bytes_read=1, calls=10),
+    row(b"/srv/a/y.log", bytes_read=2, calls=20, busy_ns=5),
+    row(b"/srv/b/z.db", mnt_ns=2, bytes_written=4, errors=1),
+    row(b"/top", device="8:2", syncs=3),
+]
+
+
+def test_a_group_has_the_sums_of_its_files() -> None:
+    assert summary.by_extension(ROWS) == [
+        Group(b".log", 2, Sums(bytes_read=3, calls=30, busy_ns=5)),
+        Group(b".db", 1, Sums(bytes_written=4, errors=1)),
+        Group(b"(none)", 1, Sums(syncs=3)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("depth", "groups"),
+    [
+        (0, {b"/srv/a": 2, b"/srv/b": 1, b"/": 1}),
+        (1, {b"/srv": 3, b"/": 1}),
+        (9, {b"/srv/a": 2, b"/srv/b": 1, b"/": 1}),
+    ],
+)
+def test_directories_as_deep_as_is_asked_for(depth: int, groups: Dict[bytes, int]) -> None:
+    assert {group.key: group.files for group in summary.by_directory(ROWS, depth)} == groups
+
+
+def test_a_mount_is_called_by_what_its_files_share() -> None:
+    assert [(*group.key, group.files) for group in summary.by_mount(ROWS)] == [
+        (1, "ext4", "8:1", b"/srv/a", 2),
+        (2, "ext4", "8:1", b"/srv/b", 1),
+        (1, "ext4", "8:2", b"/", 1),
+    ]
+
+
+def test_a_file_is_a_group_of_its_own() -> None:
+    files = list(summary.by_file([ROWS[0]._replace(marks=Marks(mapped=1))]))
+    assert [(file.key, file.files, file.sums, file.marks) for file in files] == [
+        ((b"/srv/a/x.log", 1), 1, ROWS[0].sums, Marks(0, 1, 0))
+    ]
+
+
+@pytest.mark.parametrize("sort", reader.SORTS)
+@pytest.mark.parametrize("limit", [0, 2])
+def test_groups_are_in_order_and_ties_in_that_of_their_keys(sort: str, limit: int) -> None:
+    names = {
+        "bytes": [b".db", b".log", b"(none)"],
+        "read": [b".log", b"(none)", b".db"],
+        "written": [b".db", b"(none)", b".log"],
+        "calls": [b".log", b"(none)", b".db"],
+        "errors": [b".db", b"(none)", b".log"],
+        "syncs": [b"(none)", b".db", b".log"],
+        "latency": [b".log", b"(none)", b".db"],
+        "path": [b"(none)", b".db", b".log"],
+    }[sort]
+    found = summary.in_order(summary.by_extension(ROWS), sort, limit)
+    assert [group.key for group in found] == names[: limit or 3]
+
+
+def test_what_passes_is_added_up() -> None:
+    whole = summary.Whole()
+    assert summary.in_order(whole.watching(summary.by_extension(ROWS)), "bytes", 1)[0].key == b".db"
+    assert (whole.groups, whole.files, whole.sums) == (3, 4, Sums(3, 4, 30, 1, 3, 5))
+
+
+def test_system_calls_go_by_what_the_catalogue_says_of_them(tmp_path: Path) -> None:
+    """Not by their names: nobody knows what "unwrite_sync" is."""
+    calls = {
+        "splice_write": SyscallStats(1, 10, latency_ns={4: 2}),
+        "splice_read": SyscallStats(2, 20, errors={"EIO": 1, "EINTR": 2}),
+        "fsync": SyscallStats(3, latency_ns={8: 1}),
+        "unwrite_sync": SyscallStats(4, 40),
+    }
+    write(tmp_path / "p", Header(), [FileStats(1, b"/a", syscalls=calls), FileStats(1, b"/b", syscalls=calls)])
+    with reader.open(tmp_path / "p") as profile:
+        once, twice = summary.by_syscall([profile]), summary.by_syscall([profile, profile], Selection((b"/a",)))
+    assert once == twice
+    assert {group.key: (group.files, group.sums, group.latency_ns) for group in once} == {
+        "splice_write": (2, Sums(bytes_written=20, calls=2, busy_ns=16), {4: 4}),
+        "splice_read": (2, Sums(bytes_read=40, calls=4, errors=6), {}),
+        "fsync": (2, Sums(calls=6, syncs=6, busy_ns=16), {8: 2}),
+        "unwrite_sync": (2, Sums(bytes_read=80, calls=8), {}),
+    }
