@@ -43,6 +43,8 @@ SORTS: Dict[str, Tuple[str, ...]] = {
 Ties are in order of path and mount namespace.
 """
 
+__all__ = ["SORTS", "Profile", "ProfileError", "Totals", "open"]
+
 _HEADER = {metric.name: metric for metric in HEADER}
 
 
@@ -59,10 +61,19 @@ class Totals(NamedTuple):
 
 
 class Profile:
-    """A profile on disk, read lazily; a context manager. `open` makes it. Every method may raise `ProfileError`.
+    """A profile on disk, read as it is asked for; a context manager. `open` makes it.
 
-    `header` says what there is to say about the whole run, `name` what the file was called when it was opened.
+        with iotrace.open("run.iotrace") as profile:
+            for file in profile.files(sort="bytes", limit=10):
+                print(file.path, file.bytes_read, file.syscalls["read"].calls)
+
+    Every method may raise `ProfileError`, and those that return an iterator also while it is walked.
     """
+
+    name: str
+    """What the file was called when it was opened."""
+    header: Header
+    """What there is to say about the whole run."""
 
     def __init__(self, name: str, database: sqlite3.Connection, version: int) -> None:
         """`version` is that of the schema; the database is the profile's from now on."""
@@ -138,6 +149,8 @@ class Profile:
 
     def _select(self, columns: str, sort: Optional[str], selection: Selection) -> str:
         """The query for files in `SORTS` order or as they were written; its parameter is the limit, -1 for none."""
+        if sort is not None and sort not in SORTS:
+            raise ValueError(f"files cannot be sorted by {sort!r}, but by {', '.join(SORTS)}")
         largest = " + ".join(map(self._column, SORTS[sort])) if sort else ""
         order = f"{largest} DESC, path, mnt_ns" if largest else "path, mnt_ns" if sort else "id"
         return f"SELECT {columns} FROM file WHERE {self._where(selection)} ORDER BY {order} LIMIT ?"
@@ -145,9 +158,14 @@ class Profile:
     def files(
         self, sort: Optional[str] = None, limit: int = 0, selection: Selection = EVERYTHING
     ) -> Iterator[FileStats]:
-        """Files with all that is known of them, in `SORTS` order or as they were written; `limit` 0 is all."""
+        """The files that match `selection`, with all that is known of them; `limit` is how many at most, 0 for all.
+
+        They come in the order in which they were first seen, or in that of `sort`: with "bytes", "read", "written",
+        "calls", "errors", "syncs" and "latency" the largest first, with "path" by path. ValueError for any other.
+        """
+        query = self._select(self._whole_file, sort, selection)
         with self._honest():
-            yield from self._files(self._select(self._whole_file, sort, selection), (limit or -1,))
+            yield from self._files(query, (limit or -1,))
 
     def _files(self, query: str, parameters: Tuple[Union[int, bytes], ...]) -> Iterator[FileStats]:
         for row in self._database.execute(query, parameters):
@@ -163,7 +181,7 @@ class Profile:
             yield from self._files(named, (path,))
 
     def rows(self, sort: Optional[str] = None, limit: int = 0, selection: Selection = EVERYTHING) -> Iterator[FileRow]:
-        """As `files`, but only what tables need: about ten times as fast."""
+        """As `files`, but only what tables need, about ten times as fast."""
         query = self._select(", ".join(map(self._column, ROW_COLUMNS)), sort, selection)
         with self._honest():
             yield from map(read_row, self._database.execute(query, (limit or -1,)))

@@ -6,7 +6,7 @@ import json
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 from iotrace.profile.metrics import FILE, SYSCALL, TOTALS, FileStats, Metric, SyscallStats
-from iotrace.profile.parts import ABSENT
+from iotrace.profile.parts import ABSENT, COLUMNS, Part
 from iotrace.profile.values import COUNT, FLAG, MAYBE, PATH, Kind, check_counts, check_text, latest
 
 _LONGEST_CALLS = 1 << 20  # characters of JSON: of all system calls of a file together
@@ -65,6 +65,16 @@ def read_calls(text: object) -> Dict[str, SyscallStats]:
     if type(table) is not dict:
         raise ValueError("not a table of system calls")
     return {name: _call(values) for name, values in table.items()}
+
+
+_decoded = FileDecoder(COLUMNS)
+
+
+def file_of(part: Part) -> FileStats:
+    """The file that the rows of a part are of."""
+    file = _decoded(part.columns[: len(COLUMNS)])
+    file.syscalls = read_calls(part.by_syscall)
+    return file
 
 
 # --- what tables need ------------------------------------------------------------------------------------------------

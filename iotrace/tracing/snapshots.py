@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Tuple
 
+from iotrace.profile.metrics import FileStats
 from iotrace.profile.parts import Part
 from iotrace.tracing.collector import Collector, Rest
 from iotrace.tracing.names import Names
@@ -32,6 +33,12 @@ class Snapshot(NamedTuple):
     taken_ns: int  # unix time
     parts: Dict[int, Part]  # the files that changed, as they stand now
     left: Dict[int, Part]  # those that have been moved to the profile meanwhile: their last state
+
+    def files(self) -> Iterator[FileStats]:
+        """The files of `parts`, as `Profile.files` has them."""
+        from iotrace.profile.rows import file_of  # noqa: PLC0415 - not needed to trace
+
+        return map(file_of, self.parts.values())
 
 
 class Snapshots:

@@ -52,6 +52,14 @@ def test_sorting_limits_and_globs(target: Path) -> None:
         )
 
 
+def test_an_unknown_order_is_not_the_fault_of_the_profile(target: Path) -> None:
+    write(target, Header(), sample(3))
+    with reader.open(target) as profile:
+        for walk in (profile.files, profile.rows):
+            with pytest.raises(ValueError, match="cannot be sorted by 'size', but by bytes, read"):
+                next(walk("size"))
+
+
 @pytest.mark.parametrize("name", [b"\xff\x1b\n", b"[a]*?", b"plain", "日本".encode()])
 def test_a_file_is_found_by_its_exact_name(target: Path, name: bytes) -> None:
     others = [b"/" + other for other in (b"a", b"plain2", b"\xfe\x1b\n")]

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,15 +44,3 @@ def test_a_thread_is_no_process() -> None:
     finally:
         done.set()
         thread.join()
-
-
-def test_an_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
-        iotrace.nonsense  # noqa: B018
-
-
-def test_the_package_alone_imports_nothing_of_the_rest() -> None:
-    program = "import sys, iotrace; print(*sorted(name for name in sys.modules if name.startswith('iotrace')))"
-    root = Path(iotrace.__file__).parent.parent
-    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=root, text=True, check=True)
-    assert done.stdout.split() == ["iotrace", "iotrace.release"]

@@ -88,6 +88,13 @@ def test_the_first_has_everything_and_the_next_what_changed(counted: Counted) ->
     assert counted.changed() == []
 
 
+def test_its_files_are_as_a_profile_has_them(counted: Counted) -> None:
+    counted.called(2, WRITE, 4, last=9)
+    files = {file.path: file for file in counted.snapshots.take().files()}
+    assert (files[b"/1"].opens, files[b"/1"].calls, files[b"/1"].syscalls["open"].calls) == (1, 1, 1)
+    assert (files[b"/2"].bytes_written, files[b"/2"].syscalls["write"].calls) == (100, 4)
+
+
 @pytest.mark.parametrize(
     "happens",
     [
