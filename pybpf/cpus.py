@@ -1,4 +1,4 @@
-"""Which CPUs there are: the possible ones size per-CPU values, the online ones carry perf events."""
+"""The CPUs of this machine: the possible ones give per-CPU values their size, the online ones carry perf events."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ __all__ = ["online_cpus", "parse_cpu_list", "possible_cpus"]
 
 
 def parse_cpu_list(text: str) -> List[int]:
-    """The CPUs of a list such as `0-3,8,10-11` (the kernel's cpulist format). ValueError if it is none."""
+    """The CPUs of a list such as `0-3,8,10-11` (the kernel's cpulist format). Raises ValueError for anything else."""
     cpus: List[int] = []
     for part in text.strip().split(","):
         first, dash, last = part.partition("-")
         start, stop = int(first), int(last if dash else first)
         if start < 0 or stop < start or stop - start > 65536:
-            raise ValueError(f"{text.strip()!r} is no list of CPUs")
+            raise ValueError(f"not a list of CPUs: {text.strip()!r}")
         cpus.extend(range(start, stop + 1))
     return cpus
 
@@ -27,7 +27,7 @@ def _read(name: str) -> List[int]:
 
 @lru_cache(maxsize=None)
 def possible_cpus() -> int:
-    """How many CPUs may ever come online: the kernel copies one value of a per-CPU map for each. Fixed at boot."""
+    """How many CPUs may ever come online, which is fixed at boot: a value of a per-CPU map has a part for each."""
     return len(_read("possible"))
 
 

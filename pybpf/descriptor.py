@@ -14,17 +14,17 @@ Self = TypeVar("Self", bound="Descriptor")
 
 
 class Descriptor:
-    """The owner of an open file descriptor.
+    """The owner of an open file descriptor, which must have no other owner.
 
-    Pass a descriptor that nobody else owns: it is closed by `close`, by leaving a `with` block, or, as a net only,
-    when the object is collected. Descriptor 0 is moved away, because bpf(2) reads a 0 in most fields as "none".
+    It is closed by `close`, by leaving a `with` block, or, as a safety net, when the object is collected. Descriptor 0
+    is moved away, because bpf(2) reads a 0 in most fields as "none".
     """
 
     _open: weakref.WeakSet[Descriptor] = weakref.WeakSet()
 
     def __init__(self, fd: int) -> None:
         if fd < 0:
-            raise ValueError(f"{fd} is no file descriptor")
+            raise ValueError(f"not a file descriptor: {fd}")
         if fd == 0:
             fd = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 3)
             os.close(0)
@@ -32,7 +32,7 @@ class Descriptor:
         Descriptor._open.add(self)
 
     def fileno(self) -> int:
-        """The number of the descriptor; ValueError once it is closed, as for a Python file."""
+        """The number of the descriptor. Raises ValueError once it is closed, as a Python file does."""
         if self._fd < 0:
             raise ValueError(f"{type(self).__name__} is closed")
         return self._fd
@@ -42,7 +42,7 @@ class Descriptor:
         return self._fd < 0
 
     def close(self) -> None:
-        """Close the descriptor. Closing twice does nothing."""
+        """Close the descriptor. Closing it again does nothing."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             Descriptor._open.discard(self)
@@ -50,7 +50,7 @@ class Descriptor:
 
     @staticmethod
     def opened() -> List[Descriptor]:
-        """Every descriptor that is open now: what a leak check compares."""
+        """Every descriptor that is open now, for a check that nothing is left open."""
         return [descriptor for descriptor in Descriptor._open if not descriptor.closed]
 
     @staticmethod

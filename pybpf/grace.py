@@ -1,10 +1,9 @@
-"""Waiting for programs: until each one that was running has ended, what it has read may not be taken away.
+"""Waiting for programs: what a program has looked up may be taken away only when the program has ended.
 
-Whatever runs a program that cannot sleep does so within rcu_read_lock, so that a grace period of RCU is what to wait
-for, some hundredths of a second. membarrier(2) waits for one (4.3, kernel/sched/membarrier.c), unless there is only one
-CPU: then no program can be running, as long as programs are not preempted. Where they are (7.2) an update of a map of
-maps serves, after which the kernel waits in any case (1ae80cf31938, "bpf: wait for running BPF programs when updating
-map-in-map", 4.19).
+Programs that cannot sleep run within rcu_read_lock, so one has to wait for a grace period of RCU, which takes some
+hundredths of a second. membarrier(2) waits for one (4.3, kernel/sched/membarrier.c), unless there is only one CPU: then
+no program can be running, as long as programs are not preempted. Where they are (7.2) a map of maps is updated, after
+which the kernel waits in any case (1ae80cf31938 "bpf: wait for running BPF programs when updating map-in-map", 4.19).
 """
 
 from __future__ import annotations
@@ -23,9 +22,13 @@ __all__ = ["GracePeriods"]
 
 
 class GracePeriods:
-    """How to wait on this kernel; a context manager. `preemptible` says whether programs can be interrupted."""
+    """How to wait on this kernel; a context manager.
+
+    `possible` says whether one can wait at all: membarrier(2) is refused with nohz_full, and by filters.
+    """
 
     def __init__(self, preemptible: bool, cpus: Optional[int] = None) -> None:
+        """`preemptible`: programs can be preempted (7.2); `cpus`: how many CPUs there are. Raises BpfError."""
         self._stack = ExitStack()
         self._wait: Callable[[], object] = wait_for_programs
         self.possible = wait_for_programs()
@@ -41,11 +44,11 @@ class GracePeriods:
         return lambda: outer.set(0, inner)
 
     def wait(self) -> None:
-        """Return once every program that is running now has ended. Only where that is `possible`."""
+        """Return once every program that is running now has ended. To be called only where that is `possible`."""
         self._wait()
 
     def close(self) -> None:
-        """Release what it takes; twice does nothing."""
+        """Release everything. Closing again does nothing."""
         self._stack.close()
 
     def __enter__(self) -> GracePeriods:

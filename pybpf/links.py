@@ -1,4 +1,4 @@
-"""Attaching programs to events. A link lasts as long as its descriptor: closing it detaches the program."""
+"""Links: programs attached to events. A link lasts as long as its descriptor: closing it detaches the program."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ _PERF_EVENT_IOC_SET_BPF = 0x40042408
 
 
 class Link(Descriptor):
-    """A program attached to an event; `close` detaches it."""
+    """A program attached to an event; `close` detaches it. `description` names the event for a reader."""
 
     def __init__(self, fd: int, description: str) -> None:
+        """Own the link, or the perf event that stands for it, behind `fd`."""
         super().__init__(fd)
         self.description = description
 
@@ -33,7 +34,8 @@ class Link(Descriptor):
 def raw_tracepoint(program: Program, name: str) -> Link:
     """Attach a RAW_TRACEPOINT program to the kernel's tracepoint `name`, such as "sys_enter", on every CPU.
 
-    Since 4.17 (c4f6699dfcb8 "bpf: introduce BPF_RAW_TRACEPOINT"). Raises BpfError, ENOENT for an unknown tracepoint.
+    4.17 (c4f6699dfcb8 "bpf: introduce BPF_RAW_TRACEPOINT"). Raises BpfError, ENOENT for a tracepoint that the kernel
+    does not have.
     """
     encoded = name.encode()
     attr = RawTracepointAttr(name=address(encoded), prog_fd=program.fileno())
@@ -44,7 +46,7 @@ def raw_tracepoint(program: Program, name: str) -> Link:
 def tracing(program: Program) -> Link:
     """Attach a TRACING program (fentry, fexit, tp_btf) to what it was loaded for.
 
-    Since 5.5 (fec56f5890d9). Raises BpfError.
+    5.5 (fec56f5890d9 "bpf: Introduce BPF trampoline"). Raises BpfError.
     """
     fd = bpf(
         Command.RAW_TRACEPOINT_OPEN, RawTracepointAttr(prog_fd=program.fileno()), subject=f"{program.name} (tracing)"
@@ -55,10 +57,11 @@ def tracing(program: Program) -> Link:
 def tracepoint(program: Program, event_id: int) -> Link:
     """Attach a TRACEPOINT program to the perf tracepoint with that id (`Tracefs.event_id`).
 
-    Since 4.7 (98b5c2c65c29). One event, for every process and on one CPU, is enough: the program belongs to the
-    tracepoint and runs on all CPUs (kernel/trace/trace_event_perf.c). Raises BpfError; EEXIST for a
-    program that is attached there already, and before 4.15 if any is, since a tracepoint held one program only
-    (e87c6bc3852b "bpf: permit multiple bpf attachments for a single perf event", in v4.15).
+    4.7 (98b5c2c65c29 "perf, bpf: allow bpf programs attach to tracepoints"). One event, for every process and on one
+    CPU, is enough: the program belongs to the tracepoint and runs on all CPUs (kernel/trace/trace_event_perf.c).
+
+    Raises BpfError: EEXIST for a program that is attached there already, and before 4.15 if any program is, since a
+    tracepoint took no more than one (e87c6bc3852b "bpf: permit multiple bpf attachments for a single perf event").
     """
     what = f"tracepoint {event_id}"
     subject = f"{program.name} on {what}"
@@ -72,14 +75,14 @@ def tracepoint(program: Program, event_id: int) -> Link:
         hint = ""
         if error.errno == errno.EEXIST:
             hint = (
-                "the program is attached to it already, or another tracer is and (before Linux 4.15) it takes one "
-                "program only: stop the other tracer"
+                "the program is attached to it already, or another tracer is, and before Linux 4.15 a tracepoint takes "
+                "only one program: stop the other tracer"
             )
         raise BpfError(error.errno or 0, "PERF_EVENT_IOC_SET_BPF", subject, hint) from None
     return link
 
 
 def close_all(links: Iterable[Link]) -> None:
-    """Detach many programs. Each close may wait for a grace period of the kernel, so nothing is done between them."""
+    """Detach many programs one after the other. Each may have to wait for a grace period of the kernel."""
     for link in links:
         link.close()

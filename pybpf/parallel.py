@@ -1,5 +1,4 @@
-"""Several objects of the kernel made at a time: to create a map or verify a program is work for a CPU, and keeps none
-waiting."""
+"""Several objects of the kernel made at a time: creating a map and verifying a program occupy a CPU for their time."""
 
 from __future__ import annotations
 
@@ -15,9 +14,9 @@ _AT_ONCE = 4
 
 
 def make_all(makers: Dict[str, Callable[[], Made]]) -> Dict[str, Made]:
-    """What each of `makers` makes, by the same names; they are begun in their order.
+    """What each of `makers` makes, by the same names. They are begun in their order, one for each CPU at a time.
 
-    Raises the first error; then none is left open.
+    Raises the first error; then none of what was made stays open.
     """
     waiting = list(reversed(list(makers.items())))
     made: Dict[str, Made] = {}

@@ -1,4 +1,4 @@
-"""What this process may do: effective capabilities and the locked-memory limit, and the words for what is missing."""
+"""What this process may do: its capabilities, its limit of locked memory, and the words for what is missing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Capability(IntEnum):
 
 
 def capabilities() -> FrozenSet[Capability]:
-    """The effective capabilities of this thread, of those in `Capability`."""
+    """Those of `Capability` that this thread has in effect."""
     with open("/proc/thread-self/status", "rb") as status:
         for line in status:
             if line.startswith(b"CapEff:"):
@@ -37,7 +37,7 @@ def capabilities() -> FrozenSet[Capability]:
 
 
 def memlock() -> Tuple[int, int]:
-    """RLIMIT_MEMLOCK, soft and hard, in bytes; `resource.RLIM_INFINITY` is no limit."""
+    """RLIMIT_MEMLOCK, soft and hard, in bytes; `resource.RLIM_INFINITY` stands for no limit."""
     return resource.getrlimit(resource.RLIMIT_MEMLOCK)
 
 

@@ -1,8 +1,7 @@
-"""The one place where the kernel is called: bpf(2), perf_event_open(2) and what mounting a private tracefs takes.
+"""The one place where the kernel is called: bpf(2), perf_event_open(2), and what this package needs besides.
 
-Each bpf(2) command has its own attribute structure with explicit padding (include/uapi/linux/bpf.h, `union
-bpf_attr`). A kernel refuses non-zero bytes beyond the attributes it knows (E2BIG) and takes anything shorter as
-followed by zeros, so an attribute is sent no longer than its last byte that is not zero.
+What bpf(2) is given is in `pybpf.attributes`. A kernel refuses non-zero bytes beyond the attributes that it knows
+(E2BIG) and takes anything shorter as followed by zeros, so an attribute is sent up to its last byte that is not zero.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 _libc.syscall.argtypes = [
     ctypes.c_long
-] * 7  # undeclared, an int is passed as a C int and an address loses its upper half
+] * 7  # without a declaration an int is passed as a C int, and an address loses its upper half
 _libc.mount.restype = ctypes.c_int
 _libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_void_p]
 _libc.unshare.restype = ctypes.c_int
@@ -105,16 +104,16 @@ class Command(IntEnum):
 
 
 def error_name(number: int) -> str:
-    """`Invalid argument (EINVAL)` for an errno, and sense for ENOTSUPP, which libc does not know."""
+    """What an errno means, with its name: `Invalid argument (EINVAL)`. libc does not know ENOTSUPP."""
     if number == ENOTSUPP:
         return "Operation not supported by this kernel (ENOTSUPP)"
     return f"{os.strerror(number)} ({errno.errorcode.get(number, str(number))})"
 
 
 class BpfError(OSError):
-    """A refused kernel call.
+    """A call that the kernel refused. Its text is one line.
 
-    `errno`, what was asked (`command`), on what (`subject`), and perhaps what to do (`hint`).
+    `errno` is the kernel's answer, `command` what was asked, `subject` of what, and `hint` what to do, if anything.
     """
 
     def __init__(self, number: int, command: str, subject: str = "", hint: str = "") -> None:
@@ -143,7 +142,7 @@ def address(data: bytes) -> int:
 
 
 def _wire_size(attr: ctypes.Structure) -> int:
-    """Bytes of `attr` up to the last that is not zero, in whole words."""
+    """Bytes of `attr` up to the last that is not zero, in whole words of 8."""
     used = len(bytes(attr).rstrip(b"\0"))
     return min((used + 7) & ~7, ctypes.sizeof(attr)) or min(8, ctypes.sizeof(attr))
 
@@ -154,11 +153,11 @@ _ALLOCATING = (Command.MAP_CREATE, Command.PROG_LOAD, Command.BTF_LOAD)  # charg
 def bpf(
     command: Command, attr: ctypes.Structure, size: Optional[int] = None, *, subject: str = "", retry: bool = True
 ) -> int:
-    """Call bpf(2); its result (a descriptor that the caller now owns, or 0). Raises BpfError.
+    """Call bpf(2); its result is a descriptor that the caller now owns, or 0. Raises BpfError.
 
     `size` overrides how many bytes of `attr` are sent. EINTR is retried, and EAGAIN of PROG_LOAD a few times, unless
-    `retry` is false (for commands that write into `attr` what a second call would read). An EPERM that RLIMIT_MEMLOCK
-    may explain is tried again after raising that limit.
+    `retry` is false (for commands that write into `attr` what a second call would read). After an EPERM that
+    RLIMIT_MEMLOCK may explain, the limit is raised and the call repeated.
     """
     wire = _wire_size(attr) if size is None else size
     again = _EAGAIN_LIMIT
@@ -183,7 +182,10 @@ def bpf(
 
 
 def prepare(command: Command, attr: ctypes.Structure, size: int) -> Callable[[], int]:
-    """bpf(2) with these arguments, to be called many times: -1 for any error. What `attr` points to is the caller's."""
+    """bpf(2) with these arguments, as a function to be called many times; it returns -1 for any error.
+
+    The caller keeps what `attr` points to alive.
+    """
     call = ctypes.CDLL(None).syscall  # a function of its own: without errno and conversions it takes half the time
     call.restype = ctypes.c_long
     numbers = ctypes.c_long(_numbers().bpf), ctypes.c_long(command)
@@ -196,9 +198,9 @@ def prepare(command: Command, attr: ctypes.Structure, size: int) -> Callable[[],
     return again
 
 
-# What a kernel was built without if it does not have a system call, or its filter (seccomp) hides.
+# What a kernel was built without if it does not have a system call, or what a filter (seccomp) hides.
 _MISSING = {
-    "bpf": "this kernel has no bpf(2): it needs CONFIG_BPF_SYSCALL (in a container, its filter may forbid it)",
+    "bpf": "this kernel has no bpf(2): it needs CONFIG_BPF_SYSCALL (or a container's filter forbids it)",
     "perf_event_open": "this kernel has no perf events: it needs CONFIG_PERF_EVENTS (or a filter forbids them)",
 }
 
@@ -207,7 +209,7 @@ _MEMBARRIER_GLOBAL = 1  # MEMBARRIER_CMD_GLOBAL, include/uapi/linux/membarrier.h
 
 
 def wait_for_programs() -> bool:
-    """Return once every BPF program that was running has ended, as `grace` says when; False where one cannot wait.
+    """Wait until every BPF program that was running has ended (`pybpf.grace` says when); whether that was possible.
 
     membarrier(2) is refused with nohz_full, and by filters.
     """
@@ -216,7 +218,7 @@ def wait_for_programs() -> bool:
 
 
 def kernel_version_code() -> int:
-    """LINUX_VERSION_CODE, which a KPROBE program has to name before 5.0 (6c4fc209fcf9), and nothing else does."""
+    """LINUX_VERSION_CODE, which a KPROBE program must name before 5.0 (6c4fc209fcf9). Nothing else may depend on it."""
     numbers = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", os.uname().release)
     major, minor, patch = (int(number or 0) for number in numbers.groups()) if numbers else (0, 0, 0)
     return major << 16 | minor << 8 | min(patch, 255)
@@ -235,9 +237,9 @@ def _call(name: str, number: int, *arguments: int, subject: str = "") -> int:
 
 
 def perf_event_open(attr: PerfEventAttr, pid: int, cpu: int, *, subject: str = "") -> int:
-    """Open a perf event, close-on-exec.
+    """Open a perf event, close-on-exec; its descriptor is the caller's. With `pid` -1 it is of every process on `cpu`.
 
-    The descriptor is the caller's. `pid` -1 is every process on `cpu`. Raises BpfError.
+    Raises BpfError.
     """
     attr.size = ctypes.sizeof(attr)
     cloexec = 8  # PERF_FLAG_FD_CLOEXEC, 3.14
@@ -247,7 +249,7 @@ def perf_event_open(attr: PerfEventAttr, pid: int, cpu: int, *, subject: str = "
 
 
 def pidfd_open(pid: int) -> int:
-    """A pidfd (5.3), close-on-exec as all of them are; the descriptor is the caller's. Raises BpfError."""
+    """A pidfd (5.3), close-on-exec as they all are; the descriptor is the caller's. Raises BpfError."""
     return _call("pidfd_open", _numbers().pidfd_open, pid, 0, subject=f"process {pid}")
 
 
@@ -279,14 +281,14 @@ def unshare(flags: int) -> None:
 
 
 def rename_thread(name: bytes) -> None:
-    """prctl(PR_SET_NAME): the calling thread's name, of which the kernel keeps 15 bytes."""
+    """Give the calling thread a name, of which the kernel keeps 15 bytes: prctl(PR_SET_NAME). Raises BpfError."""
     text = ctypes.create_string_buffer(name)
     if _libc.prctl(15, ctypes.addressof(text), 0, 0, 0) < 0:
         raise BpfError(ctypes.get_errno(), "prctl(PR_SET_NAME)")
 
 
 def exit_thread() -> None:
-    """exit(2): ends the calling thread alone, without a word to Python, which never sees it again."""
+    """exit(2): end the calling thread, and it alone. Python is not told, and never sees it again."""
     _libc.syscall(_numbers().exit, 0, 0, 0, 0, 0, 0)
 
 
@@ -307,7 +309,7 @@ def file_system_magic(fd: int) -> int:
 def file_handle(fd: int) -> bytes:
     """f_handle of name_to_handle_at(2) (2.6.39): what a file system needs to find a file again.
 
-    Raises BpfError, EOPNOTSUPP for a file system that has no such thing.
+    Raises BpfError, EOPNOTSUPP for a file system without handles.
     """
     limit = 128  # MAX_HANDLE_SZ
     handle = (ctypes.c_uint * (2 + limit // 4))(limit)  # handle_bytes, handle_type, f_handle

@@ -1,1 +1,1 @@
-"""Finding the offsets of kernel structures by looking at known objects, where no BTF tells them."""
+"""Finding offsets in kernel structures by looking at objects that are known, where no BTF tells them."""

@@ -1,10 +1,10 @@
 """Reading the kernel's memory, a block at a time: a program that runs when a thread of ours renames itself.
 
-`task:task_rename` is the way in because it is rare, costs nobody else anything, and happens whenever we like, in our
-own context: prctl(PR_SET_NAME). The program serves the thread whose name is the one that only we know, which is right
-in any pid namespace, and leaves all others at once. Reads go through bpf_probe_read (4.1), which cannot fault.
+`task:task_rename` is the way in because it is rare, costs other processes nothing, and happens in our own context
+whenever we like: prctl(PR_SET_NAME). The program serves the thread that has a name which only we know, which works in
+any PID namespace, and turns away all others at once. Reads go through bpf_probe_read (4.1), which cannot fault.
 
-Perf tracepoints (4.7) and raw tracepoints (4.17) both serve; the program is the same.
+The program is the same for a perf tracepoint (4.7) and a raw tracepoint (4.17).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from pybpf.types.tracefs import Tracefs
 
 __all__ = ["PART", "Answer", "Peek", "PeekError", "Task"]
 
-CHUNK = 256  # bytes that one bpf_probe_read takes: what lies before a hole in memory is still read
+CHUNK = 256  # bytes that one bpf_probe_read takes, so that what lies before a hole in memory is still read
 CHUNKS = 32
 PART = CHUNK * CHUNKS  # bytes that one renaming can read
 _NAME = 16  # TASK_COMM_LEN
@@ -88,7 +88,7 @@ class Task(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The thread that was served, and what it read: less than asked for where memory ends."""
+    """The thread that was served, and what it read, which is less than was asked for where memory ends."""
 
     task: Task
     data: bytes
@@ -147,7 +147,10 @@ def program(raw: bool) -> ProgramSpec:
 
 
 class Peek:
-    """The program, loaded and attached. Threads that are to read call `adopt` first, which gives them its name."""
+    """The program, loaded and attached. Threads that are to read call `adopt` first, which gives them its name.
+
+    `name` is that name, as bytes.
+    """
 
     def __init__(self, tracefs: Optional[Tracefs] = None) -> None:
         """Attach to the perf tracepoint with a `tracefs`, else to the raw one. Raises BpfError, TracefsError."""
@@ -169,22 +172,22 @@ class Peek:
             self._stack = stack.pop_all()
 
     def adopt(self) -> None:
-        """Give the calling thread the name of those that are served. In one process at a time."""
+        """Give the calling thread the name of those that are served, which may be in one process at a time."""
         self.rename(self.name)
 
     def rename(self, name: bytes) -> None:
-        """Give the calling thread, which may have the name of those that are served, another one."""
+        """Give the calling thread another name, whichever it has now."""
         with self._lock:  # else it would be served now, in place of another one
             rename_thread(name)
 
     def current(self) -> Task:
-        """The calling thread, which was adopted. Raises PeekError."""
+        """The calling thread, which must have been adopted. Raises PeekError."""
         return self._ask(0, 0).task
 
     def read(self, address: int, size: int) -> bytes:
-        """Kernel memory, by the calling thread, which was adopted: fewer bytes than `size` where memory ends.
+        """`size` bytes of kernel memory from `address` on, or fewer where memory ends; read by the calling thread.
 
-        Raises PeekError.
+        It must have been adopted. Raises PeekError.
         """
         data = b""
         while len(data) < size:
@@ -196,11 +199,14 @@ class Peek:
         return data
 
     def arm(self, offset: int, size: int) -> None:
-        """Have the next thread that has the name read, `offset` bytes from its task_struct on: `fetch` tells."""
+        """Have the next thread with the name read `size` bytes, at most PART, from `offset` in its task_struct on.
+
+        `fetch` gives what it read.
+        """
         self._put(offset, size, relative=True)
 
     def fetch(self) -> Optional[Answer]:
-        """What was read since `arm`; None if no thread came."""
+        """What was read since `arm`; None if no such thread was renamed."""
         raw = self._reply.at(0)
         ticket, task, pid_tgid, chunks = Reply.struct.unpack_from(raw)[:4]
         if ticket != self._ticket:
@@ -210,7 +216,7 @@ class Peek:
 
     def _ask(self, address: int, size: int) -> Answer:
         with self._lock:
-            for _attempt in range(_ATTEMPTS):  # the kernel leaves a program out while another one runs on that CPU
+            for _attempt in range(_ATTEMPTS):  # the kernel skips a program while another one runs on that CPU
                 self._put(address, size, relative=False)
                 rename_thread(self.name)
                 answer = self.fetch()
@@ -234,7 +240,7 @@ class Peek:
         )
 
     def close(self) -> None:
-        """Detach and release everything; twice does nothing."""
+        """Detach and release everything. Closing again does nothing."""
         self._stack.close()
 
     def __enter__(self) -> Peek:

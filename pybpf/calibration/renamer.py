@@ -1,8 +1,8 @@
 """Programs of a few instructions that rename themselves twice and exit: the smallest 32-bit task there can be.
 
-Kernel objects of 32-bit tasks differ from those of 64-bit ones by one bit, and a Python that is 64-bit cannot be the
-former. The programs know no library and no loader. The first renaming gives them the name that `peek` serves, the
-second one is served.
+The kernel's objects of 32-bit tasks differ from those of 64-bit ones by one bit, and a 64-bit Python cannot be a 32-bit
+task. The programs need no library and no loader. The first renaming gives them the name that `peek` serves, the second
+one is served.
 """
 
 from __future__ import annotations
@@ -66,7 +66,10 @@ _MACHINES: Dict[str, Dict[int, _Machine]] = {
 
 
 def image(machine: str, bits: int, name: bytes) -> bytes:
-    """An executable for tasks of `bits` (32 or 64) on `machine` that takes the thread name `name`."""
+    """An ELF executable for tasks of `bits` (32 or 64) on `machine`, which takes the name `name` and exits with 0.
+
+    Raises KeyError for a machine that is not supported.
+    """
     target = _MACHINES[machine][bits]
     header = 52 + 32 if bits == 32 else 64 + 56
     length = len(target.code(0))

@@ -1,4 +1,4 @@
-"""Finding the members of structs in the kernel's memory, by what the objects that are looked at are known to hold."""
+"""Finding members of structs in the kernel's memory: where objects of one kind hold what is known of each of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Block", "CalibrationError", "Search", "apart", "is_pointer", "places
 
 
 class CalibrationError(RuntimeError):
-    """A member that could not be found for certain: its dotted name, and why."""
+    """A member that could not be found for certain: `member` is its dotted name, and the text says why."""
 
     def __init__(self, member: str, reason: str) -> None:
         super().__init__(f"{member}: {reason}")
@@ -18,7 +18,7 @@ class CalibrationError(RuntimeError):
 
 
 class Block(NamedTuple):
-    """A piece of kernel memory as it was when it was read."""
+    """A piece of kernel memory, as it was when it was read."""
 
     address: int
     data: bytes
@@ -29,7 +29,7 @@ class Block(NamedTuple):
 
 
 def is_pointer(word: int) -> bool:
-    """Whether that may be the address of a kernel object: in the upper half, and no ERR_PTR (include/linux/err.h)."""
+    """Whether this may be a kernel object's address: in the upper half, and not an ERR_PTR (include/linux/err.h)."""
     return 1 << 63 <= word < (1 << 64) - 4096
 
 
@@ -52,16 +52,16 @@ def places(samples: Iterable[Tuple[Block, int]], size: int) -> Set[int]:
 
 
 def apart(addresses: Iterable[int]) -> int:
-    """The least distance between any two objects at these addresses, which none of them can exceed in size.
+    """The least distance in bytes between any two objects at these addresses, which none of them can exceed in size.
 
-    Memory is handed out from rows of objects of one kind: behind an object there often is another that looks like it.
+    Memory is handed out from rows of objects of one kind: an object is often followed by another that looks like it.
     """
     ordered = sorted(set(addresses))
     return min((high - low for low, high in zip(ordered, ordered[1:])), default=1 << 32)
 
 
 class Search:
-    """What was found so far, and how to look further."""
+    """What has been found so far, `members` with their offsets in bytes, and how to look further."""
 
     def __init__(self, peek: Peek) -> None:
         self.peek = peek
@@ -72,7 +72,7 @@ class Search:
         return Block(address, self.peek.read(address, size))
 
     def follow(self, blocks: Iterable[Block], member: str, size: int) -> List[Block]:
-        """What the pointers `member`, which was found before, of the blocks point to."""
+        """What the pointers `member` of the blocks, which was found before, point to: `size` bytes of each, at most."""
         return self.objects([block.word(self.members[member]) for block in blocks], size)
 
     def objects(self, addresses: Sequence[int], size: int) -> List[Block]:
@@ -82,11 +82,11 @@ class Search:
         return [known[address] for address in addresses]
 
     def has_text(self, address: int, text: bytes) -> bool:
-        """Whether there is this string, with its end."""
+        """Whether this string, with a 0 at its end, lies at `address`."""
         return self.peek.read(address, len(text) + 1) == text + b"\0"
 
     def found(self, member: str, offsets: Iterable[int]) -> int:
-        """Take down the one offset that there is. Raises CalibrationError for none, or for several."""
+        """Note the one offset that a member may have, and return it. Raises CalibrationError for none or several."""
         every = sorted(set(offsets))
         if not every:
             raise CalibrationError(member, "it is nowhere in the objects that should have it")
@@ -105,8 +105,8 @@ class Search:
     ) -> int:
         """The one offset at which all blocks have pointers to objects that, read `size` bytes long, pass `test`.
 
-        The test gets the first object alone too, so that most of what is wrong costs one reading; pointers that do
-        not look right `among` each other cost none.
+        The test gets the first object alone too, so that most wrong pointers cost one reading; those that do not look
+        right `among` each other cost none.
         """
         passed = []
         for offset in pointers(blocks):

@@ -1,8 +1,8 @@
-"""Kernel objects of our own, about which we know everything: what the search for offsets compares with.
+"""Kernel objects of our own, about which everything is known: what the search for offsets compares with.
 
-Threads that do nothing, a process whose first thread has ended, and file systems, mounts and open files in a mount
-namespace and a table of descriptors that belong to one thread alone. All of that is gone once this thread ends, even
-if that is the kernel's doing: no file, no mount and no descriptor is left to anybody else.
+They are threads that do nothing, a process whose first thread has ended, and file systems, mounts and open files in a
+mount namespace and a table of descriptors that belong to one thread alone. All of that goes when this thread ends, even
+if it is killed: no file, mount or descriptor is left.
 
 The thread needs CAP_SYS_ADMIN for its mounts, as bpf(2) does before 5.8.
 """
@@ -31,16 +31,16 @@ _PATIENCE = 0.5  # seconds that a thread gets to start or to end
 
 
 class SpecimenError(RuntimeError):
-    """An object could not be made; the text says which."""
+    """An object that could not be made; the text says which."""
 
 
 def threads() -> List[int]:
-    """The numbers of this process's threads, in its own pid namespace."""
+    """The numbers of this process's threads, in its own PID namespace."""
     return [int(name) for name in os.listdir("/proc/self/task")]
 
 
 def table_size(tid: int) -> int:
-    """How many descriptors the table of a thread, of whichever process, has room for now."""
+    """How many descriptors the table of a thread, of any process, has room for now."""
     with open(f"/proc/{tid}/status", encoding="utf-8", errors="replace") as status:
         for line in status:
             name, _, value = line.partition(":")
@@ -50,7 +50,7 @@ def table_size(tid: int) -> int:
 
 
 def wait_for(condition: str, done: Callable[[], bool]) -> None:
-    """Until something is done, for which there is no other sign. Raises SpecimenError: `condition` is what happened."""
+    """Wait until `done()` is true. Raises SpecimenError with `condition` as its text if that takes too long."""
     deadline = time.monotonic() + _PATIENCE
     while not done():
         if time.monotonic() > deadline:
@@ -68,7 +68,7 @@ class _Sleeper(threading.Thread):
 
     def run(self) -> None:
         self.tid = threading.get_native_id()
-        with contextlib.suppress(PeekError, OSError):  # without a task, which is looked at
+        with contextlib.suppress(PeekError, OSError):  # it then has no task, which is noticed below
             self.peek.adopt()
             self.task = self.peek.current()
             self.peek.rename(self.comm)
@@ -80,7 +80,7 @@ class Sleepers:
     """Threads that share everything with the one that starts them, and do nothing. Each has a name of its own."""
 
     def __init__(self, peek: Peek, names: Iterable[bytes]) -> None:
-        """Raises SpecimenError."""
+        """Start one for each of `names`. Raises SpecimenError."""
         self._threads = [_Sleeper(peek, name) for name in names]
         for thread in self._threads:
             thread.start()
@@ -97,7 +97,7 @@ class Sleepers:
 
     @property
     def tid(self) -> int:
-        """Number of the first of them, in this process's own pid namespace."""
+        """The number of the first of them, in this process's own PID namespace."""
         return self._threads[0].tid
 
     def close(self) -> None:
@@ -119,15 +119,18 @@ class Sleepers:
 class Orphan:
     """A process whose first thread has ended while others go on.
 
-    Of what counts threads, `signal_struct.live` alone no longer counts the first one; and of what threads share, the
-    first one, which is a zombie now, still has the signal_struct but not the memory.
+    `signal_struct.live` no longer counts the first thread, while the other counters of threads still do. And of what
+    threads share, the first one, which is a zombie now, still has the signal_struct, but no longer the memory.
+
+    `first` and `other` are the addresses of the task_structs of the first thread and of one that lives, `count` is how
+    many live, and `living` the number of that one.
     """
 
     _REPORT = struct.Struct("<QQII")
     _PTRACE_DETACH, _PTRACE_SEIZE, _PTRACE_O_TRACEEXIT, _WALL = 17, 0x4206, 0x40, 0x40000000
 
     def __init__(self, peek: Peek) -> None:
-        """Fork it, and let it report. To be made before there are other threads. Raises OSError, SpecimenError."""
+        """Fork it, and let it report. There must be no other threads yet. Raises OSError, SpecimenError."""
         self._report, theirs_out = os.pipe2(os.O_CLOEXEC)
         command_in, self._command = os.pipe2(os.O_CLOEXEC)
         order_in, self._order = os.pipe2(os.O_CLOEXEC)
@@ -147,12 +150,11 @@ class Orphan:
         if len(raw) != self._REPORT.size:
             self.close()
             raise SpecimenError("the process that outlives its first thread has failed")
-        # The task_structs of the first thread and of one that lives, how many do, and the number of that one.
         self.first, self.other, self.count, self.living = self._REPORT.unpack(raw)
 
     @contextlib.contextmanager
     def one_about_to_end(self) -> Iterator[None]:
-        """Have one of the living on its way out, but not out yet: with ptrace(2), so it takes the same thread for all.
+        """Hold one of its threads on its way out: with ptrace(2), which only one thread of ours can do throughout.
 
         Newer kernels have a `signal_struct.quick_threads` (kernel/exit.c: synchronize_group_exit()), which differs from
         `live` at no other time. Raises BpfError if tracing is not allowed.
@@ -166,15 +168,15 @@ class Orphan:
             syscalls.ptrace(self._PTRACE_DETACH, self.living)
 
     def replace(self) -> None:
-        """Have another of its threads run a program that renames itself as `peek` serves it, and wait for the end.
+        """Have another of its threads run a program that takes the name which `peek` serves, and wait for its end.
 
-        The thread then has the number of the process, which was not its own.
+        By its exec, that thread has taken over the number of the process.
         """
         os.write(self._order, b".")
         os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
 
     def close(self) -> None:
-        """End the process; twice does nothing."""
+        """End the process. Closing again does nothing."""
         if self.pid:
             for fd in self._ours:
                 os.close(fd)
@@ -189,19 +191,19 @@ class Orphan:
 
 
 class _OrphanedProcess:
-    """The child's side: a thread that waits for the end, one that reports and then ends on command, and one that
-    executes a program when that is ordered."""
+    """The child's side: a thread that waits for the end, one that reports and then ends on command, and one that runs a
+    program when told to."""
 
     def __init__(self, peek: Peek, descriptors: Tuple[int, int, int, int, int]) -> None:
         self.peek = peek
         self.report_to, self.command, self.order, self.life, self.program = descriptors
 
     def run(self) -> NoReturn:
-        """Start them, and end this, the first thread."""
+        """Start the threads, and end this one, which is the first."""
         try:
             self.peek.adopt()
             self.leader = self.peek.current()
-            self.peek.rename(b"orphan")  # threads inherit it: one alone takes the name that is served
+            self.peek.rename(b"orphan")  # which threads inherit: only one takes the name that is served
             for work in (self._live, self._execute, self._report):
                 _thread.start_new_thread(work, ())
             syscalls.exit_thread()
@@ -241,8 +243,8 @@ def _state(path: str) -> str:
 
 
 class Specimen(NamedTuple):
-    """An open file: `references` is how often its description is held, `mount` the mount it was opened through,
-    `parent` the descriptor of the directory that it lies in."""
+    """An open file: `references` is how often its description is held, `mount` labels the mount it was opened through,
+    `parent` is the descriptor of the directory that it lies in, and `duplicates` are descriptors of the same open."""
 
     fd: int
     name: bytes
@@ -253,8 +255,8 @@ class Specimen(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """A mount: descriptors of its root, and of the directory that it covers, opened before it did; the mount that
-    this directory was on."""
+    """A mount: descriptors of its root and of the directory that it covers, opened before it was covered; the label of
+    the mount that this directory was on; and the type of the file system."""
 
     root: int
     covered: int
@@ -297,7 +299,7 @@ class Laboratory:
         self.stages[label] = Stage(root, covered, parent, filesystem)
 
     def _open_files(self) -> None:
-        """Regular files that differ in all that an inode and an open file say."""
+        """Open regular files that differ in everything that an inode and an open file say."""
         base, long = self.base, "n" * 120
         plans = [
             ("first", f"{base}/a", "one", os.O_RDWR, 0o640, 1),
@@ -368,7 +370,7 @@ class Laboratory:
         self.files[0] = file._replace(references=file.references + 1, duplicates=(*file.duplicates, high))
 
     def handles(self) -> Dict[int, bytes]:
-        """What name_to_handle_at(2) says of the files where it can, by descriptor."""
+        """The handles of the files (name_to_handle_at) by descriptor, of those that have one."""
         found = {}
         for file in self.files:
             with contextlib.suppress(OSError):

@@ -1,12 +1,12 @@
-"""Reading what programs send with perf_event_output: one ring per online CPU, shared with the kernel (4.4).
+"""Reading what programs send with perf_event_output: one ring for each online CPU, shared with the kernel (4.4).
 
 The kernel writes records and moves `data_head`; we read and move `data_tail` (include/uapi/linux/perf_event.h, struct
 perf_event_mmap_page). A ring that is full drops records and says later how many, in a record of its own.
 
-Memory ordering. Positions are read and written as whole aligned words through a memoryview (one load or store of the
-C compiler's). After the load of the head and before the store of the tail stands `barrier`: nothing on x86_64, whose
-loads are not reordered with older loads, nor its stores with older loads; elsewhere the release and the acquire of a
-lock, which together let no access pass (Arm ARM B2.3: an acquire does not overtake an older release).
+Memory ordering. Positions are read and written as whole aligned words through a memoryview (a single load or store of
+the C compiler's). `barrier` stands after the load of the head and before the store of the tail. On x86_64 it does
+nothing, since neither loads nor stores are reordered with older loads. Elsewhere it is the release and the acquire of a
+lock, which no access can pass together (Arm ARM B2.3: an acquire does not overtake an older release).
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ class _Ring(Descriptor):
     """The ring of one CPU."""
 
     def __init__(self, cpu: int, pages: int, wakeup: int) -> None:
+        """Map a ring of `pages` pages for `cpu`, which wakes a reader after `wakeup` records. Raises BpfError."""
         attr = PerfEventAttr(
             type=_PERF_TYPE_SOFTWARE,
             config=_PERF_COUNT_SW_BPF_OUTPUT,
@@ -72,7 +73,7 @@ class _Ring(Descriptor):
             self._memory = MemoryMap(self.fileno(), PAGESIZE + self.size, MAP_SHARED, PROT_READ | PROT_WRITE)
         except OSError as error:
             super().close()
-            hint = "more than kernel.perf_event_mlock_kb and RLIMIT_MEMLOCK allow: ask for fewer pages"
+            hint = "kernel.perf_event_mlock_kb and RLIMIT_MEMLOCK allow no more: ask for fewer pages"
             raise BpfError(error.errno or 0, "mmap", f"{pages} pages of event buffer for CPU {cpu}", hint) from None
         self._bytes = memoryview(self._memory)
         self._words = self._bytes.cast("Q")
@@ -86,7 +87,7 @@ class _Ring(Descriptor):
         return first if len(first) == length else first + bytes(self._data[: length - len(first)])
 
     def read(self, callback: Callable[[bytes], None]) -> int:
-        """Hand every complete sample to `callback`; the number of samples that were lost."""
+        """Pass every complete sample to `callback`; the number of samples that were lost."""
         lost = 0
         tail = self._words[_TAIL]
         head = self._words[_HEAD]
@@ -95,7 +96,7 @@ class _Ring(Descriptor):
             while tail != head:
                 kind, _misc, size = _HEADER.unpack(self._copy(tail, _HEADER.size))
                 if size < _HEADER.size or size > head - tail:
-                    raise BpfError(errno.EIO, "reading events", "perf ring", "the ring holds a record that cannot be")
+                    raise BpfError(errno.EIO, "reading events", "perf ring", "the ring holds an impossible record")
                 record = self._copy(tail, size)
                 tail += size
                 if kind == _RECORD_SAMPLE:
@@ -119,14 +120,18 @@ class _Ring(Descriptor):
 class PerfBuffer:
     """The rings of all online CPUs, put into a PERF_EVENT_ARRAY for programs to write to.
 
-    `pages` (a power of two) is the size of each ring, `wakeup` after how many records `poll` returns. The kernel pads
-    samples to 8 bytes (less the 4 of their length), so a record may be longer than what the program sent. A CPU that
-    comes online later has no ring: perf_event_output fails there, which a program should count. Raises BpfError.
+    The kernel pads samples to a multiple of 8 bytes, less the 4 of their length, so a record may be longer than what
+    the program sent. A CPU that comes online later has no ring: perf_event_output fails there, which a program should
+    count. `lost` is how many records the kernel has dropped so far, as far as it has said so.
     """
 
     def __init__(self, events: PerfEventArray, pages: int = 64, wakeup: int = 1) -> None:
+        """Map the rings, of `pages` pages each (a power of two); `poll` returns after `wakeup` records of one CPU.
+
+        Raises BpfError, and ValueError for a number of pages that is not a power of two.
+        """
         if pages < 1 or pages & (pages - 1):
-            raise ValueError(f"{pages} pages: the kernel takes powers of two")
+            raise ValueError(f"{pages} pages: not a power of two")
         self.lost = 0
         self._rings: List[_Ring] = []
         self._epoll = select.epoll()
@@ -145,16 +150,16 @@ class PerfBuffer:
         return self._epoll.fileno()
 
     def poll(self, timeout: float) -> bool:
-        """Wait `timeout` seconds at most (-1: without end) for new records; whether there are any.
+        """Wait at most `timeout` seconds (-1: for ever) for new records; whether there are any.
 
         The kernel reports a wake-up once (perf_poll): read after it, or the next wait is for the next record.
         """
         return bool(self._epoll.poll(timeout))
 
     def read(self, callback: Callable[[bytes], None]) -> int:
-        """Hand what all rings hold to `callback`, each CPU's records in their order; how many there were.
+        """Pass the records that all rings hold to `callback`, those of each CPU in their order; how many there were.
 
-        Adds to `lost` what the kernel had to drop.
+        What the kernel had to drop is added to `lost`. Raises BpfError (EIO) for a ring that makes no sense.
         """
         count = 0
 
@@ -168,7 +173,7 @@ class PerfBuffer:
         return count
 
     def close(self) -> None:
-        """Unmap and close everything. Closing twice does nothing."""
+        """Unmap and close everything. Closing again does nothing."""
         self._epoll.close()
         for ring in self._rings:
             ring.close()

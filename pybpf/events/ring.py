@@ -1,11 +1,11 @@
 """Reading a BPF ring buffer (5.8, 457f44363a88): one ring for all CPUs, in the order of reservation.
 
-The first page holds the consumer's position, which we write; the second the producer's; the data follow, mapped twice
+The first page holds the consumer's position, which we write, the second the producer's. The data follow, mapped twice
 in a row so that a record never has to be pieced together (Documentation/bpf/ringbuf.rst). A record whose busy bit is
-set is still being written, and everything behind it waits. A full ring refuses reservations: programs count those,
-the kernel does not.
+set is still being written, and everything behind it waits. A full ring refuses reservations, which programs have to
+count, since the kernel does not.
 
-Memory is ordered as `perf_buffer` says.
+Memory is ordered as `pybpf.events.perf` says.
 """
 
 from __future__ import annotations
@@ -28,12 +28,10 @@ _HEADER_SIZE = 8  # length with the two bits, offset of the page (kernel/bpf/rin
 
 
 class RingBuffer:
-    """The reader of `ring`, which stays its owner's to close, later than the reader.
-
-    There may be one reader at a time.
-    """
+    """The reader of a ring. There may be only one at a time."""
 
     def __init__(self, ring: RingBuf) -> None:
+        """Map `ring`, which is still its owner's to close, after the reader. Raises OSError."""
         self.size = ring.max_entries
         fd = ring.fileno()
         self._consumer_map = MemoryMap(fd, PAGESIZE, MAP_SHARED, PROT_READ | PROT_WRITE)
@@ -50,11 +48,14 @@ class RingBuffer:
         return self._epoll.fileno()
 
     def poll(self, timeout: float) -> bool:
-        """Wait `timeout` seconds at most (-1: without end) for records; whether there are any."""
+        """Wait at most `timeout` seconds (-1: for ever) for records; whether there are any."""
         return bool(self._epoll.poll(timeout))
 
     def read(self, callback: Callable[[bytes], None]) -> int:
-        """Hand every finished record to `callback`, oldest first; how many there were."""
+        """Pass every finished record to `callback`, oldest first; how many there were.
+
+        Raises BpfError (EIO) for a ring that makes no sense.
+        """
         count = 0
         size, lengths, data = self.size, self._lengths, self._data
         position = freed = self._consumer[0]
@@ -69,7 +70,7 @@ class RingBuffer:
                 barrier()  # the record may be read once it is seen not to be busy
                 length = word & ~_DISCARD
                 if length > size - _HEADER_SIZE:
-                    raise BpfError(errno.EIO, "reading events", "ring buffer", "the ring holds a record that cannot be")
+                    raise BpfError(errno.EIO, "reading events", "ring buffer", "the ring holds an impossible record")
                 record = data[start + _HEADER_SIZE : start + _HEADER_SIZE + length].tobytes()
                 position += (_HEADER_SIZE + length + 7) & ~7
                 if position - freed > _FREE_EVERY:
@@ -84,7 +85,7 @@ class RingBuffer:
         return count
 
     def close(self) -> None:
-        """Unmap everything. Closing twice does nothing."""
+        """Unmap everything. Closing again does nothing."""
         if self._epoll.closed:
             return
         self._epoll.close()

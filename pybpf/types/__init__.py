@@ -1,1 +1,1 @@
-"""What is known of the kernel's types: BTF, DWARF, tracepoint formats."""
+"""The kernel's types as it tells them: BTF, DWARF and tracepoint formats; and ours as we tell them to it."""

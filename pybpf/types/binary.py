@@ -18,10 +18,11 @@ _IMMEDIATE = 4  # its offset in an instruction of eight bytes
 
 
 class Binary(NamedTuple):
-    """A program, ready but for its maps.
+    """A program, ready but for the descriptors of its maps.
 
-    `maps` says at which byte of `code` the descriptor of which map belongs, 32 bits, little-endian. `btf`,
-    `functions` and `lines` are the program's notes as the kernel takes them (5.0), all three or none.
+    `kind` is a number of `asm.ProgramType`, `code` the instructions, 8 bytes each. `maps` has the name of each map with
+    the byte of `code` where its descriptor belongs, 32 bits, little-endian. `btf`, `functions` and `lines` are the
+    program's notes as the kernel takes them (5.0), all three or none: `struct bpf_func_info`, `struct bpf_line_info`.
     """
 
     name: str
@@ -35,18 +36,18 @@ class Binary(NamedTuple):
 
     @property
     def map_names(self) -> List[str]:
-        """The maps that it uses, in the order of first use."""
+        """The maps that it uses, in the order of their first use."""
         return list(dict.fromkeys(name for _at, name in self.maps))
 
     def bound(self, fds: Mapping[str, int]) -> bytes:
-        """The code with the descriptors of its maps, by name. KeyError for one that is missing."""
+        """The code with the descriptors of its maps from `fds`, by name. Raises KeyError for one that is missing."""
         code = bytearray(self.code)
         for at, name in self.maps:
             struct.pack_into("<i", code, at, fds[name])
         return bytes(code)
 
     def remarks(self) -> Dict[int, Tuple[str, str]]:
-        """By slot, where they change: the note, and the place in the sources that it was emitted at."""
+        """The note and the place in the sources of each instruction, by slot; only where they change."""
         if not self.lines:
             return {}
         strings = self.btf[24 + struct.unpack_from("<I", self.btf, 16)[0] :]

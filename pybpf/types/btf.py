@@ -1,8 +1,8 @@
 """Reading BTF, the kernel's type information: where the members of its structs lie, and the ids of its functions.
 
-BTF of a kernel holds more than 100,000 types and gives no index. Types are not decoded: one pass over the words of
+The BTF of a kernel holds more than 100,000 types and has no index. Types are not decoded: one pass over the words of
 the type section notes where each begins, and only what is asked for is looked at (format: Documentation/bpf/btf.rst).
-Whatever comes from a file may be hostile; the one error for that is BtfError.
+What comes from a file may be hostile; the one error for that is BtfError.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ _EACH = {_STRUCT: 3, _UNION: 3, _ENUM: 2, _FUNC_PROTO: 2, _DATASEC: 3, _ENUM64: 
 
 
 class BtfError(ValueError):
-    """What was read is no BTF, or broken."""
+    """What was read is not BTF, or is broken."""
 
 
 class MissingMember(KeyError):
-    """A type or member that this kernel does not have; its name is the only argument."""
+    """The kernel does not have a type or member; its name is the only argument."""
 
     def __str__(self) -> str:
         return f"the kernel has no {self.args[0]}"
@@ -92,7 +92,7 @@ class Btf:
 
     @classmethod
     def vmlinux(cls, path: str = VMLINUX) -> Btf:
-        """The running kernel's types: the same object for as long as somebody holds it, since indexing takes a while.
+        """The running kernel's types: the same object for as long as it is in use, since indexing takes a moment.
 
         Raises FileNotFoundError where the kernel was built without, BtfError for a file that is not BTF.
         """
@@ -123,7 +123,7 @@ class Btf:
         return starts
 
     def __len__(self) -> int:
-        """How many types there are, void included."""
+        """How many types there are, including void."""
         return len(self._starts)
 
     def _at(self, type_id: int) -> Tuple[int, int, int]:
@@ -168,7 +168,7 @@ class Btf:
         raise MissingMember(f"{kind} {name}")
 
     def functions(self, names: Iterable[str]) -> Dict[str, int]:
-        """The ids of those of `names` that are functions: quicker than `type_id` for many."""
+        """The ids of those of `names` that are functions; faster than `type_id` for many."""
         ids = self._names(_FUNC)
         wanted = {name.encode(): name for name in names}
         found: Dict[str, int] = {}
@@ -180,22 +180,26 @@ class Btf:
         return found
 
     def prototype(self, function: int) -> int:
-        """The id of the FUNC_PROTO of a function: functions of one shape share it. Raises BtfError."""
+        """The id of the prototype (FUNC_PROTO) of a function, which functions of one shape share. Raises BtfError."""
         kind, position, _vlen = self._at(function)
         if kind != _FUNC:
-            raise BtfError(f"type {function} is no function")
+            raise BtfError(f"type {function} is not a function")
         return self._words[position + 2]
 
     def tracepoint_arguments(self, event: str) -> List[Optional[str]]:
-        """What the arguments of a raw tracepoint point to: the name of a struct, "" for anything else, None for what
-        is no pointer. 5.5 (e8c423fb31fa); MissingMember where the kernel has no such event."""
+        """What the arguments of a raw tracepoint point to: the name of a struct, "" for anything else; None for an
+        argument that is not a pointer.
+
+        5.5 (e8c423fb31fa "bpf: Add typecast to raw_tracepoints to help BTF generation"). Raises MissingMember where the
+        kernel has no such event.
+        """
         _, position, _ = self._at(self.type_id("typedef", f"btf_trace_{event}"))
         kind, position, _ = self._at(self._words[position + 2])
         if kind != _PTR:
-            raise BtfError(f"btf_trace_{event} is no pointer to a function")
+            raise BtfError(f"btf_trace_{event} is not a pointer to a function")
         kind, position, vlen = self._at(self._words[position + 2])
         if kind != _FUNC_PROTO:
-            raise BtfError(f"btf_trace_{event} is no pointer to a function")
+            raise BtfError(f"btf_trace_{event} is not a pointer to a function")
         parameters = range(position + 3, position + 3 + 2 * vlen, 2)
         return [self._pointed_to(self._words[at + 1]) for at in parameters][1:]  # behind the tracepoint's own data
 
@@ -213,7 +217,7 @@ class Btf:
         """Where members lie, by paths such as "file.f_pos" or "mnt_namespace.ns.inum", counted from the first
         struct's start.
 
-        A path goes through nested and anonymous structs and unions, typedefs and qualifiers, not through pointers.
+        A path goes through nested and anonymous structs and unions, typedefs and qualifiers, but not through pointers.
         What is missing of `optional` is left out; what is missing of `paths` raises MissingMember.
         """
         found: Dict[str, Member] = {}
@@ -270,7 +274,7 @@ class Btf:
             return None
         if depth > _MAX_DEPTH:
             raise BtfError("BTF whose structs are nested without end")
-        seen.add(type_id)  # looked through once, or a few types that hold each other often would take for ever
+        seen.add(type_id)  # only once: types that hold each other several times would multiply without end
         kind, position, vlen = self._at(type_id)
         if kind not in (_STRUCT, _UNION):
             return None

@@ -1,7 +1,7 @@
-"""Writing BTF for what we load: map keys and values from their layouts, functions and source notes of programs.
+"""Writing BTF for what is loaded: keys and values of maps from their layouts, functions and source notes of programs.
 
-With it `bpftool map dump` prints our records with field names, and `bpftool prog dump xlated` the notes of our
-programs. The format is Documentation/bpf/btf.rst. Maps take BTF since 4.18, programs since 5.0.
+With it `bpftool map dump` prints records with the names of their fields, and `bpftool prog dump xlated` the notes of
+programs. The format is described in Documentation/bpf/btf.rst. Maps take BTF since 4.18, programs since 5.0.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _identifier(name: str) -> str:
 
 
 class BtfWriter:
-    """Collects types and strings; every method returns the id of its type, and the same one for the same type."""
+    """Collects types and strings. Every method returns the id of its type, the same one for the same type."""
 
     def __init__(self) -> None:
         self._strings = bytearray(b"\0")
@@ -87,7 +87,7 @@ class BtfWriter:
         return self._known["char"]
 
     def function(self, name: str) -> int:
-        """A static function `int name(void *)`: its arguments are not what a reader looks for."""
+        """A static function without arguments, `int name()`: no reader looks for them."""
         prototype = "prototype"
         if prototype not in self._known:
             result = self.data(Scalar("s32", 4, True))
@@ -95,7 +95,7 @@ class BtfWriter:
         return self._add(_identifier(name), _KIND_FUNC, 0, self._known[prototype])
 
     def map_types(self, spec: MapSpec) -> Tuple[int, int]:
-        """The types of a map's key and value; both must have one."""
+        """The types of a map's key and value, both of which the spec must have."""
         assert spec.key is not None
         assert spec.value is not None
         return self.data(spec.key), self.data(spec.value)

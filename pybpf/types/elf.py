@@ -1,7 +1,7 @@
-"""Sections of ELF files, by name: as much of ELF as reading a kernel image's BTF takes.
+"""Sections of ELF files by name: as much of ELF as it takes to read the BTF of a kernel image.
 
-What is read may be hostile; the one error for that is ElfError. Only what is asked for is read: an image with debug
-information has hundreds of megabytes.
+What is read may be hostile; the one error for that is ElfError. Only what is asked for is read, since an image with
+debug information has hundreds of megabytes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NOBITS, _COMPRESSED = 8, 1 << 11
 
 
 class ElfError(ValueError):
-    """What was read is no 64-bit little-endian ELF file, or a broken one."""
+    """What was read is not a 64-bit little-endian ELF file, or is broken."""
 
 
 class _Section(NamedTuple):
@@ -30,10 +30,10 @@ class _Section(NamedTuple):
 
 
 class Elf:
-    """An open ELF file. It is read from `source`, which the caller keeps open."""
+    """An open ELF file. `machine` is its EM_* number."""
 
     def __init__(self, source: BinaryIO) -> None:
-        """Raises ElfError, OSError."""
+        """Read the names of its sections from `source`, which the caller keeps open. Raises ElfError, OSError."""
         self._source = source
         self._size = os.fstat(source.fileno()).st_size
         header = self._read(0, _HEADER.size)
@@ -76,6 +76,6 @@ class Elf:
         return self._read(section.offset, section.size)
 
     def section(self, name: str) -> Optional[bytes]:
-        """What the section holds; None if there is no such section. Raises ElfError."""
+        """The content of a section; None if there is no such section. Raises ElfError."""
         found = self._sections.get(name.encode())
         return None if found is None else self._content(found)

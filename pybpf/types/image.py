@@ -1,6 +1,6 @@
 """Offsets of struct members from a kernel image with debug information (`vmlinux`): from its BTF, else its DWARF.
 
-BTF needs nothing; DWARF needs pyelftools, which is imported then alone. Both leave out what the image does not have.
+DWARF needs pyelftools, which is imported only then. What the image does not have is left out of the answer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class ImageError(ValueError):
 
 
 def members(path: str, wanted: Iterable[str]) -> Dict[str, int]:
-    """Where the `wanted` members, such as "file.f_path.dentry", lie, in bytes. Raises ImageError, OSError."""
+    """The offsets in bytes of the `wanted` members, such as "file.f_path.dentry". Raises ImageError, OSError."""
     wanted = list(wanted)
     try:
         with open(path, "rb") as source:
@@ -43,7 +43,7 @@ def members(path: str, wanted: Iterable[str]) -> Dict[str, int]:
 
 
 def build_id(path: str) -> Optional[bytes]:
-    """The image's GNU build id, None if it has none. Raises ImageError, OSError."""
+    """The GNU build id of the image, None if it has none. Raises ImageError, OSError."""
     try:
         with open(path, "rb") as source:
             elf = Elf(source)
@@ -53,7 +53,10 @@ def build_id(path: str) -> Optional[bytes]:
 
 
 def release(path: str) -> Optional[str]:
-    """The release, as uname(2) has it, that the image's banner names; None without one. Raises ImageError, OSError."""
+    """The release, as uname(2) has it, that the banner of the image names; None without one.
+
+    Raises ImageError, OSError.
+    """
     try:
         with open(path, "rb") as source:
             banner = re.search(rb"Linux version (\d\S{,64}) ", Elf(source).section(".rodata") or b"")
@@ -75,7 +78,7 @@ def machine(path: str) -> str:
 
 
 def running_build_id() -> Optional[bytes]:
-    """The running kernel's; None if it does not tell."""
+    """The build id of the running kernel; None if it does not tell (/sys/kernel/notes)."""
     try:
         with open("/sys/kernel/notes", "rb") as source:
             return _find_build_id(source.read())
@@ -154,7 +157,7 @@ class _Dwarf:
         return found
 
     def _units(self) -> Iterator[Any]:
-        """Compilation units, the telling ones first."""
+        """Compilation units, those of `_TELLING` first."""
         rest = []
         for unit in self.info.iter_CUs():
             name = (_name(unit.get_top_DIE()) or b"").decode("utf-8", "replace")
@@ -220,5 +223,5 @@ def _location(member: Any) -> int:
         return attribute.value
     operation, *operands = attribute.value  # DWARF 2: DW_OP_plus_uconst and an ULEB128
     if operation != 0x23:
-        raise ImageError("broken debug information: a member at no constant place")
+        raise ImageError("broken debug information: a member whose place is not constant")
     return sum((byte & 0x7F) << 7 * number for number, byte in enumerate(operands))

@@ -1,8 +1,8 @@
-"""Tracepoint ids and field offsets, from tracefs, mounted or not.
+"""Ids of tracepoints and offsets of their fields, from tracefs, mounted or not.
 
-Where tracefs is not mounted it is mounted out of everybody's sight: as a detached mount (5.2), or in the mount
-namespace of a child process that hands a descriptor of its root back. Nothing appears in the caller's namespace, and
-the mount is gone once the descriptor is closed.
+Where tracefs is not mounted it is mounted privately: as a detached mount (5.2), or in the mount namespace of a child
+process that hands a descriptor of its root back. Nothing appears in the caller's namespace, and the mount is gone when
+the descriptor is closed.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _FORMAT_LIMIT = 1 << 20  # bytes; real ones are one or two KiB
 
 
 class TracefsError(Exception):
-    """No tracefs, no such tracepoint, or a format file that is none; the text says which and what to do."""
+    """No tracefs, no such tracepoint, or a format file that cannot be read; the text says which, and what to do."""
 
 
 class TraceField(NamedTuple):
     """A field of a tracepoint's record: `offset` and `size` in bytes, as a program finds it relative to its context.
 
-    `length` is that of a C array, else 1. With `dynamic` the field is a 32-bit word that holds where the data lies
-    (offset in the low 16 bits, length in the high 16 bits), as `__data_loc` says.
+    `length` is that of a C array, else 1. If `dynamic`, the field is a 32-bit word that says where the data lies, with
+    the offset in its low 16 bits and the length in its high 16 bits (`__data_loc`).
     """
 
     name: str
@@ -48,7 +48,7 @@ class TraceField(NamedTuple):
 
 
 class TracepointFormat(NamedTuple):
-    """What a tracepoint's `format` file says."""
+    """What the `format` file of a tracepoint says; `id` is what perf_event_open(2) knows it by."""
 
     name: str
     id: int
@@ -86,7 +86,7 @@ def _parse_field(line: str) -> Optional[TraceField]:
 def parse_format(text: str) -> TracepointFormat:
     """Read the text of a `format` file (Documentation/trace/events.rst).
 
-    TracefsError if name, ID or a field is unreadable.
+    Raises TracefsError if its name, its ID or a field cannot be read.
     """
     name, number = "", -1
     fields: Dict[str, TraceField] = {}
@@ -103,18 +103,18 @@ def parse_format(text: str) -> TracepointFormat:
         elif line.startswith("print fmt:"):
             break
     if not name or number < 0:
-        raise TracefsError("a tracepoint's format without name or ID")
+        raise TracefsError("a tracepoint's format has no name or no ID")
     return TracepointFormat(name, number, fields)
 
 
 class Tracefs(Descriptor):
-    """An open tracefs; everything is read relative to its root's descriptor."""
+    """An open tracefs. Everything is read relative to the descriptor of its root."""
 
     @classmethod
     def open(cls) -> Tracefs:
-        """Open tracefs where it is mounted, else mount it privately. TracefsError if neither can be done.
+        """Open tracefs where it is mounted, else mount it privately. Raises TracefsError if neither can be done.
 
-        Takes CAP_DAC_READ_SEARCH or root to read, and CAP_SYS_ADMIN if it has to be mounted.
+        Reading it takes CAP_DAC_READ_SEARCH or root, mounting it CAP_SYS_ADMIN.
         """
         for path in [*_USUAL, *_mounted()]:
             try:
@@ -142,7 +142,7 @@ class Tracefs(Descriptor):
 
     def _read(self, category: str, name: str, leaf: str) -> str:
         if not re.fullmatch(r"[\w-]+", category) or not re.fullmatch(r"[\w-]+", name):
-            raise TracefsError(f"{category}:{name} is no name of a tracepoint")
+            raise TracefsError(f"not the name of a tracepoint: {category}:{name}")
         try:
             fd = os.open(f"events/{category}/{name}/{leaf}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.fileno())
             try:
@@ -155,14 +155,14 @@ class Tracefs(Descriptor):
             raise TracefsError(f"tracepoint {category}:{name}: {os.strerror(error.errno or 0)}") from None
 
     def event_id(self, category: str, name: str) -> int:
-        """The id by which perf_event_open(2) knows the tracepoint. TracefsError if there is none."""
+        """The id by which perf_event_open(2) knows the tracepoint. Raises TracefsError if the kernel has none."""
         text = self._read(category, name, "id").strip()
         if not text.isdigit():
-            raise TracefsError(f"tracepoint {category}:{name}: {text[:20]!r} is no id")
+            raise TracefsError(f"tracepoint {category}:{name}: not an id: {text[:20]!r}")
         return int(text)
 
     def format(self, category: str, name: str) -> TracepointFormat:
-        """The fields of the tracepoint's record, and its id. TracefsError if there is none."""
+        """The fields of the tracepoint's record, and its id. Raises TracefsError if the kernel has none."""
         return parse_format(self._read(category, name, "format"))
 
     def exists(self, category: str, name: str) -> bool:
@@ -174,9 +174,9 @@ class Tracefs(Descriptor):
         return True
 
     def names(self, category: str) -> List[str]:
-        """The tracepoints of a category, sorted; none if there is no such category."""
+        """The names of the tracepoints of a category, sorted; none if there is no such category."""
         if not re.fullmatch(r"[\w-]+", category):
-            raise TracefsError(f"{category!r} is no category of tracepoints")
+            raise TracefsError(f"not a category of tracepoints: {category!r}")
         try:
             fd = os.open(f"events/{category}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.fileno())
         except OSError:
@@ -188,7 +188,7 @@ class Tracefs(Descriptor):
 
 
 def _read_text(fd: int) -> str:
-    """The file's text up to `print fmt:`, which mostly comes with the first read: a read gives no more than a page."""
+    """The file's text up to `print fmt:` or beyond. One read gives a page at most, which mostly is enough."""
     data = b""
     while len(data) < _FORMAT_LIMIT and b"print fmt:" not in data:
         chunk = os.read(fd, 65536)
@@ -199,7 +199,7 @@ def _read_text(fd: int) -> str:
 
 
 def _mounted() -> List[str]:
-    """Where /proc/mounts says that a tracefs is."""
+    """The mount points of tracefs file systems, according to /proc/self/mounts."""
     with open("/proc/self/mounts", "rb") as mounts:
         lines = [line.split() for line in mounts]
     # Blanks and backslashes in a mount point are written as octal escapes.
@@ -242,14 +242,14 @@ def _serve_mount(channel: Socket) -> None:
     import socket  # noqa: PLC0415
 
     try:
-        # Any directory will do, but one that may hold a tracefs already, which is EBUSY.
+        # Any directory will do but one that may hold a tracefs already, which is EBUSY.
         target = next(path for path in ("/mnt", "/tmp", "/sys") if os.path.isdir(path))
         syscalls.unshare(_CLONE_NEWNS)
         syscalls.mount("none", "/", "", _MS_REC_PRIVATE)  # else the mount would propagate to the caller's namespace
         syscalls.mount("tracefs", target, "tracefs", 0)
         fd = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         channel.sendmsg([b"ok"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))])
-    except BaseException as error:  # nothing may run on in the child
+    except BaseException as error:  # the child must not run on, whatever happens
         channel.send(str(error).encode()[:200])
     finally:
         os._exit(0)

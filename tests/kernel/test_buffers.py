@@ -165,7 +165,7 @@ def test_perf_callback_that_raises_loses_nothing(perf: maps.PerfEventArray) -> N
 
 
 def test_perf_size_must_be_a_power_of_two(perf: maps.PerfEventArray) -> None:
-    with pytest.raises(ValueError, match="powers of two"):
+    with pytest.raises(ValueError, match="not a power of two"):
         PerfBuffer(perf, pages=3)
 
 

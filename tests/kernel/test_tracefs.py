@@ -95,7 +95,7 @@ def test_fields_of_a_system_call(tracefs: Tracefs) -> None:
 def test_missing_and_impossible_names(tracefs: Tracefs) -> None:
     with pytest.raises(TracefsError, match="no tracepoint syscalls:sys_enter_nothing"):
         tracefs.format("syscalls", "sys_enter_nothing")
-    with pytest.raises(TracefsError, match="no name of a tracepoint"):
+    with pytest.raises(TracefsError, match="not the name of a tracepoint"):
         tracefs.event_id("syscalls", "../../../etc")
     assert not tracefs.exists("syscalls", "sys_enter_nothing")
     assert tracefs.names("no_such_category") == []

@@ -222,7 +222,7 @@ def test_descriptor_closes_once() -> None:
         owner.fileno()
     os.close(other)
     os.close(write)
-    with pytest.raises(ValueError, match="no file descriptor"):
+    with pytest.raises(ValueError, match="not a file descriptor: -1"):
         Descriptor(-1)
 
 

@@ -58,9 +58,9 @@ def test_arrays_and_dynamic_fields() -> None:
 
 
 def test_broken() -> None:
-    with pytest.raises(TracefsError, match="without name or ID"):
+    with pytest.raises(TracefsError, match="has no name or no ID"):
         parse_format("")
-    with pytest.raises(TracefsError, match="without name or ID"):
+    with pytest.raises(TracefsError, match="has no name or no ID"):
         parse_format(OPEN.replace("ID: 620", "ID: many"))
     with pytest.raises(TracefsError, match="sys_enter_openat: cannot read the field"):
         parse_format(OPEN.replace("offset:16", "offset:x"))
