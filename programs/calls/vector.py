@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from asm import U32, U64, Mem, ProgramSpec, Register, r0, r1, r2, r3, r4
+from asm import U32, U64, Mem, ProgramSpec, r0, r1, r2, r3, r4
 from programs.calls.transfer import account_transfer, common_arguments
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
@@ -19,6 +19,7 @@ from programs.way.exit import begin_exit
 from programs.way.registers import CALL, CHUNK, SCRATCH, TOTAL
 
 LENGTH_AT = 8  # offsetof(struct iovec, iov_len)
+CHUNK_BYTES = IOVEC_CHUNK * IOVEC_BYTES
 
 
 def exit_vector(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
@@ -45,7 +46,6 @@ def sum_iovec(
     pointer = pointer or b.argument(1)
     entries = entries or b.argument(2)
     zero, end = a.slot("zero", U32), "summed"
-    data = Scratch.data.offset
     a.st(CALL[Call.requested], 0)
     a.st(zero, scratch)
     a.lookup(b.maps.scratch, zero)
@@ -56,8 +56,7 @@ def sum_iovec(
     a.jle(r2, IOVECS, "count")
     a.mov(r2, IOVECS)
     a.label("count")
-    a.mov(r1, SCRATCH)
-    a.add(r1, data)
+    a.addr(r1, SCRATCH[Scratch.data])
     a.ldx(r3, pointer)
     a.lsh(r2, IOVEC_BYTES.bit_length() - 1)
     a.mov(r4, r1)
@@ -96,7 +95,7 @@ def _sum_in_loop(b: Body, scratch: int) -> None:
     a.ldx(r1, total)
     a.ja(done)
     a.label(one)
-    _add_chunk(b, SCRATCH, Scratch.data.offset)
+    _add_chunk(b, SCRATCH[Scratch.data])
     a.label(done)
 
 
@@ -109,19 +108,19 @@ def _chunk(b: Body, scratch: int) -> None:
     a.lookup(b.maps.scratch, which)
     a.jeq(r0, 0, "no_chunk")
     a.and_(CHUNK, IOVECS // IOVEC_CHUNK - 1, "which the verifier cannot see by itself")
-    a.lsh(CHUNK, (IOVEC_CHUNK * IOVEC_BYTES).bit_length() - 1)
-    a.add(CHUNK, r0)
+    a.lsh(CHUNK, CHUNK_BYTES.bit_length() - 1)
+    a.add(r0, CHUNK)
     a.ldx(r1, TOTAL.u64(0))
-    _add_chunk(b, CHUNK, Scratch.data.offset)
+    _add_chunk(b, r0[Scratch.data])
     a.stx(TOTAL.u64(0), r1)
     a.label("no_chunk")
     a.ret(0)
 
 
-def _add_chunk(b: Body, base: Register, offset: int) -> None:
-    """Adds the lengths of a chunk of entries at `base + offset` to r1. Clobbers r3."""
+def _add_chunk(b: Body, chunk: Mem) -> None:
+    """Adds the lengths of a chunk of entries, the first in `chunk`, to r1. Clobbers r3."""
     for entry in range(IOVEC_CHUNK):
-        b.a.ldx(r3, base.u64(offset + entry * IOVEC_BYTES + LENGTH_AT))
+        b.a.ldx(r3, chunk.at(entry * IOVEC_BYTES + LENGTH_AT))
         b.a.add(r1, r3)
 
 
@@ -131,7 +130,7 @@ def _sum_unrolled(b: Body) -> None:
     _chunk_jump(b, 1, IOVECS // IOVEC_CHUNK)
     for chunk in range(IOVECS // IOVEC_CHUNK, 0, -1):
         b.a.label(f"chunk_{chunk}")
-        _add_chunk(b, SCRATCH, Scratch.data.offset + (chunk - 1) * IOVEC_CHUNK * IOVEC_BYTES)
+        _add_chunk(b, SCRATCH[Scratch.data].at((chunk - 1) * CHUNK_BYTES, CHUNK_BYTES))
 
 
 def _chunk_jump(b: Body, low: int, high: int) -> None:
