@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from typing import Optional
 
-from asm import isa
+from asm import hazards, isa
 from asm.emitter import Emitter
 from asm.errors import AssembleError
 from asm.instruction import Instruction
+from asm.liveness import NEGATIVE_32, NUMBER, Held
 from asm.operands import Mem, Register, Source, immediate
 
 
@@ -200,17 +201,29 @@ class Arithmetic(Emitter):
 
     def _alu(self, op: int, dst: Register, src: Source, note: str, *, off: int = 0, mem: Optional[Mem] = None) -> None:
         # Only a move writes a register without reading it.
-        reads = [] if op & 0xF0 == isa.MOV else [dst]
+        operation, move, wide = op & 0xF0, op & 0xF0 == isa.MOV, op & 7 == isa.ALU64
+        source: Optional[Held] = None
+        held = NUMBER
         if isinstance(src, Register):
-            self.emit(Instruction(op | isa.X, dst.number, src.number, off, note=note), [src, *reads], dst)
-            return
-        operation, bits = op & 0xF0, 64 if op & 7 == isa.ALU64 else 32
-        if operation in (isa.DIV, isa.MOD) and src == 0:
-            raise AssembleError("a division by zero")
-        if operation in (isa.LSH, isa.RSH, isa.ARSH) and not 0 <= src < bits:
-            raise AssembleError(f"a shift of {bits} bits by {src}")
-        instruction = Instruction(op, dst.number, 0, off, immediate(op, src), note=note, mem=mem, value=src)
-        self.emit(instruction, reads, dst)
+            source = self._held(src)
+            if move and wide and not off:
+                held = source
+            instruction = Instruction(op | isa.X, dst.number, src.number, off, note=note)
+            reads = [src] if move else [src, dst]
+        else:
+            bits = 64 if wide else 32
+            if operation in (isa.DIV, isa.MOD) and src == 0:
+                raise AssembleError("a division by zero")
+            if operation in (isa.LSH, isa.RSH, isa.ARSH) and not 0 <= src < bits:
+                raise AssembleError(f"a shift of {bits} bits by {src}")
+            imm = immediate(op, src)
+            if imm < 0 and op == isa.ALU | isa.MOV:
+                held = NEGATIVE_32
+            instruction = Instruction(op, dst.number, 0, off, imm, note=note, mem=mem, value=src)
+            reads = [] if move else [dst]
+        if wide and not move:
+            held = hazards.arithmetic(operation, self._held(dst), source)
+        self.emit(instruction, reads, dst, held)
 
     def _unary(self, op: int, dst: Register, imm: int, note: str) -> None:
-        self.emit(Instruction(op, dst.number, imm=imm, note=note), [dst], dst)
+        self.emit(Instruction(op, dst.number, imm=imm, note=note), [dst], dst, NUMBER)

@@ -11,12 +11,21 @@ from __future__ import annotations
 
 import difflib
 
-from asm import isa
+from asm import hazards, isa
 from asm.emitter import Emitter
 from asm.errors import AssembleError
 from asm.instruction import Instruction
-from asm.operands import Register, Source, immediate
-from asm.requirements import HELPERS, VOID_HELPERS
+from asm.liveness import MAP, NUMBER, OUTER_MAP, UNKNOWN, VALUE, Found, Held
+from asm.operands import Register, Source, immediate, r1
+from asm.requirements import HELPERS, POINTER_HELPERS, VOID_HELPERS
+
+# Some of the helpers that write to no memory of the program, whatever they are given.
+_NAMES = (
+    "map_lookup_elem map_update_elem map_delete_elem map_push_elem tail_call perf_event_output ringbuf_output "
+    "trace_printk ktime_get_ns get_smp_processor_id get_current_pid_tgid get_current_uid_gid get_current_task "
+    "get_prandom_u32 get_stackid"
+)
+_READERS = frozenset(_NAMES.split())
 
 
 class Control(Emitter):
@@ -126,21 +135,29 @@ class Control(Emitter):
             close = difflib.get_close_matches(helper, HELPERS, 1)
             raise AssembleError(f"there is no helper {helper}" + (f": {close[0]}?" if close else ""))
         instruction = Instruction(isa.JMP | isa.CALL, imm=HELPERS[helper].id, call=helper, note=note)
-        self._emit_call(instruction, returns=helper not in VOID_HELPERS)
+        hazards.context(self._held(r1))
+        result = None if helper in VOID_HELPERS else self._looked_up(helper)
+        self._emit_call(instruction, result, writes_memory=helper not in _READERS)
 
     def call_function(self, name: str, note: str = "") -> None:
         """Emit `r0 = name(r1, ..., r5)`, a function of this program; r1 to r5 have no value afterwards (4.16)."""
-        self._emit_call(Instruction(isa.JMP | isa.CALL, 0, isa.PSEUDO_CALL, call=name, note=note), returns=True)
+        instruction = Instruction(isa.JMP | isa.CALL, 0, isa.PSEUDO_CALL, call=name, note=note)
+        self._emit_call(instruction, UNKNOWN, writes_memory=True)
 
     def call_kernel(self, name: str, type_id: int, note: str = "") -> None:
         """Emit `r0 = name(r1, ..., r5)`, the kernel's function with this BTF id; r1 to r5 are lost (5.13)."""
-        self._emit_call(
-            Instruction(isa.JMP | isa.CALL, 0, isa.PSEUDO_KERNEL_CALL, imm=type_id, call=name, note=note), returns=True
-        )
+        instruction = Instruction(isa.JMP | isa.CALL, 0, isa.PSEUDO_KERNEL_CALL, imm=type_id, call=name, note=note)
+        self._emit_call(instruction, UNKNOWN, writes_memory=True)
 
     def exit(self, note: str = "") -> None:
         """Emit `exit`: the program, or the function, returns r0."""
         self._emit_exit(note)
+
+    def _looked_up(self, helper: str) -> Held:
+        """What a helper returns: a number, or what it was asked to find."""
+        if helper == "map_lookup_elem":
+            return Found(MAP if self._held(r1) is OUTER_MAP else VALUE)
+        return UNKNOWN if helper in POINTER_HELPERS else NUMBER
 
     def _jump(self, op: int, reg: Register, src: Source, label: str, note: str) -> None:
         if isinstance(src, Register):
@@ -148,4 +165,6 @@ class Control(Emitter):
             self._emit_jump(jump, [reg, src])
         else:
             jump = Instruction(op, reg.number, imm=immediate(op, src), goto=label, note=note, value=src)
+            if op & 7 == isa.JMP:
+                hazards.comparison(self._held(reg))
             self._emit_jump(jump, [reg])

@@ -14,12 +14,13 @@ from asm.errors import AssembleError, Where, caller, place
 from asm.instruction import Instruction
 from asm.kinds import ProgramType
 from asm.layout import DataType
-from asm.liveness import ARGUMENTS, Liveness
+from asm.liveness import ARGUMENTS, CONTEXT, STACK, UNKNOWN, Found, Held, Liveness
 from asm.operands import Mem, Place, Register, Slot, SlotType
 from asm.program import ProgramSpec
 
 # After these the next instruction does not run.
 _ENDS = (isa.JMP | isa.JA, isa.JMP | isa.EXIT)
+_NULL_CHECKS = (isa.JMP | isa.JEQ, isa.JMP | isa.JNE)
 
 
 @dataclass(frozen=True)
@@ -43,51 +44,81 @@ class Emitter:
         self._unique: Dict[str, int] = {}
         self._slots: Dict[str, Slot] = {}
         # None where nothing can arrive: after a jump or an exit, until a label.
-        self._state: Optional[Liveness] = Liveness([1, isa.FRAME_POINTER])
+        self._state: Optional[Liveness] = Liveness({1: CONTEXT, isa.FRAME_POINTER: STACK})
         # What the jumps to labels that are not placed yet bring with them.
         self._incoming: Dict[str, Liveness] = {}
 
     # Instructions
 
-    def emit(self, instruction: Instruction, reads: Sequence[Register] = (), writes: Optional[Register] = None) -> None:
-        """Append an instruction that reads and writes these registers; for what there is no mnemonic for."""
+    def emit(
+        self,
+        instruction: Instruction,
+        reads: Sequence[Register] = (),
+        writes: Optional[Register] = None,
+        held: Held = UNKNOWN,
+    ) -> None:
+        """Append an instruction that reads and writes these registers; for what there is no mnemonic for.
+
+        `held` is what is written.
+        """
         where = caller()
         if self._state is None:
             raise AssembleError("nothing leads here: the line before jumps away or exits, and there is no label", where)
+        live = self._state.held
         for register in reads:
-            self._check_live(register, where)
+            if register.number not in live:
+                self._refuse_dead(register, self._state, where)
         if writes is not None:
             if writes.number == isa.FRAME_POINTER:
                 raise AssembleError("r10 is the frame pointer and cannot be written", where)
-            self._state.write(writes.number)
+            live[writes.number] = held
         object.__setattr__(instruction, "where", where)  # ours alone; a copy would cost more than all else
         self._code.append(instruction)
 
     def _emit_jump(self, instruction: Instruction, reads: Sequence[Register] = ()) -> None:
         """Append a jump to the label `instruction.goto`."""
         self.emit(instruction, reads)
-        label = str(instruction.goto)
-        if label not in self._labels and self._state is not None:
+        label, there = str(instruction.goto), self._state
+        if there is None:
+            return
+        if instruction.op in _NULL_CHECKS and instruction.imm == 0:
+            there = self._check_for_null(instruction, there)
+        if label not in self._labels:
             known = self._incoming.get(label)
-            self._incoming[label] = self._state.meet(known) if known else self._state.copy()
+            self._incoming[label] = there.meet(known) if known else there.copy()
         if instruction.op == isa.JMP | isa.JA:
             self._state = None
 
-    def _emit_call(self, instruction: Instruction, returns: bool) -> None:
-        """Append a call, after which r1 to r5 have no value."""
+    def _check_for_null(self, jump: Instruction, here: Liveness) -> Liveness:
+        """What holds where a comparison with 0 jumps to; what holds behind it is noted in `here`."""
+        found = here.held.get(jump.dst)
+        if not isinstance(found, Found):
+            return here
+        there, equal = here.copy(), jump.op == isa.JMP | isa.JEQ
+        there.compared_with_zero(found, is_zero=equal)
+        here.compared_with_zero(found, is_zero=not equal)
+        return there
+
+    def _emit_call(self, instruction: Instruction, result: Optional[Held], *, writes_memory: bool) -> None:
+        """Append a call, after which r1 to r5 have no value, and r0 has none if `result` is None."""
         self.emit(instruction)
-        if self._state is not None:
-            self._state.call(caller(), returns)
+        if self._state is None:
+            return
+        if writes_memory and any(self._state.held.get(register) in (STACK, UNKNOWN) for register in ARGUMENTS):
+            self._state.spilled.clear()
+        self._state.call(instruction.where, result)
+
+    def _held(self, register: Register) -> Held:
+        """What a register holds here."""
+        return UNKNOWN if self._state is None else self._state.held.get(register.number, UNKNOWN)
 
     def _emit_exit(self, note: str) -> None:
         """Append the end of the program or function, whose result is in r0."""
         self.emit(Instruction(isa.JMP | isa.EXIT, note=note), [Register(0)])
         self._state = None
 
-    def _check_live(self, register: Register, where: Where) -> None:
-        if self._state is None or register.number in self._state.live:
-            return
-        call = self._state.lost.get(register.number)
+    def _refuse_dead(self, register: Register, state: Liveness, where: Where) -> None:
+        call = state.lost.get(register.number)
         reason = f"clobbered by the call at {place(call)}" if call else "not every path here writes it"
         raise AssembleError(f"{register!r} has no value ({reason})", where)
 
@@ -101,7 +132,9 @@ class Emitter:
         incoming = self._incoming.pop(name, None)
         if self._state is None:
             # Only a jump from further on can get here, and what it brings is not known yet: the verifier will say.
-            self._state = incoming or Liveness(range(isa.REGISTERS))
+            self._state = incoming or Liveness(
+                {**dict.fromkeys(range(isa.REGISTERS), UNKNOWN), isa.FRAME_POINTER: STACK}
+            )
         elif incoming:
             self._state = self._state.meet(incoming)
         self._labels[name] = _Label(len(self._code), len(self._functions), where)
@@ -119,7 +152,7 @@ class Emitter:
             raise AssembleError(f"the code before the function {name} runs into it: it needs an exit", where)
         self._functions.append((len(self._code), name))
         self._slots = {}
-        self._state = Liveness([isa.FRAME_POINTER, *ARGUMENTS[:args]])
+        self._state = Liveness({**dict.fromkeys(ARGUMENTS[:args], UNKNOWN), isa.FRAME_POINTER: STACK})
         if name in self._labels:
             raise AssembleError(f"the label {name} is already at {place(self._labels[name].where)}", where)
         self._labels[name] = _Label(len(self._code), len(self._functions), where)
@@ -176,7 +209,7 @@ class Emitter:
         starts, slot = [], 0
         for instruction in self._code:
             starts.append(slot)
-            slot += instruction.width
+            slot += 2 if instruction.op == isa.LD_IMM64 else 1
         for index, instruction in enumerate(self._code):
             if instruction.goto is not None or instruction.call is not None:
                 self._link(index, instruction, starts)
@@ -215,8 +248,9 @@ class Emitter:
             while not seen[index]:
                 seen[index] = True
                 instruction = code[index]
-                if instruction.goto is not None or instruction.takes_function:
-                    todo.append(self._labels[str(instruction.goto or instruction.call)].index)
+                name = instruction.goto or instruction.call
+                if name is not None and (instruction.goto or instruction.takes_function):
+                    todo.append(self._labels[name].index)
                 if instruction.op in _ENDS:
                     break
                 index += 1

@@ -7,16 +7,16 @@ listing or the verifier's message can be traced back to the Python that emitted 
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
-from typing import Optional, Tuple
+from typing import Dict, Optional, Tuple
 
 Where = Tuple[str, int]
 """A line: the file, as the name of its folder and its own, and the number."""
 
 _PACKAGE = __name__.rpartition(".")[0]
 _WITHIN = _PACKAGE + "."
+_files: Dict[str, str] = {}  # source files and how they are shown; nothing for those of this package
 
 
 class AsmError(ValueError):
@@ -46,15 +46,18 @@ class AssembleError(AsmError):
 def caller() -> Where:
     """The line outside this package that made the call: the innermost such frame on the stack."""
     frame = sys._getframe(2)  # whoever asks is in this package
-    while frame.f_back is not None:
-        name = frame.f_globals.get("__name__", "")
-        if name != _PACKAGE and not name.startswith(_WITHIN):
-            break
+    while True:
+        path = frame.f_code.co_filename
+        short = _files.get(path)
+        if short is None:
+            module = frame.f_globals.get("__name__", "")
+            ours = module == _PACKAGE or module.startswith(_WITHIN)
+            short = _files[path] = "" if ours else _short(path)
+        if short or frame.f_back is None:
+            return short or _short(path), frame.f_lineno
         frame = frame.f_back
-    return _short(frame.f_code.co_filename), frame.f_lineno
 
 
-@functools.lru_cache(maxsize=None)
 def _short(path: str) -> str:
     """The folder and the name instead of the whole path: listings must not depend on where a checkout lies."""
     folder, name = os.path.split(path)

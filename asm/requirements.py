@@ -107,6 +107,16 @@ VOID_HELPERS = frozenset(
 )
 """The helpers whose prototype says RET_VOID: r0 has no value after the call."""
 
+_POINTERS = (
+    "map_lookup_elem get_local_storage sk_lookup_tcp sk_lookup_udp sk_fullsock tcp_sock get_listener_sock "
+    "skc_lookup_tcp sk_storage_get ringbuf_reserve skc_to_tcp6_sock skc_to_tcp_sock skc_to_tcp_timewait_sock "
+    "skc_to_tcp_request_sock skc_to_udp6_sock inode_storage_get per_cpu_ptr this_cpu_ptr task_storage_get "
+    "get_current_task_btf sock_from_file task_pt_regs skc_to_unix_sock kptr_xchg map_lookup_percpu_elem "
+    "skc_to_mptcp_sock dynptr_data cgrp_storage_get"
+)
+POINTER_HELPERS = frozenset(_POINTERS.split())
+"""The helpers that return a pointer; the others return a number, or nothing."""
+
 # Helpers that came to tracing programs later than to the kind of programs that they were made for.
 _TRACING = frozenset(
     {
@@ -317,6 +327,14 @@ def _alu(i: Instruction, kind: int, operation: int) -> Tuple[Version, str]:
     if i.off and operation == isa.MOV:
         # 8100928c8814 ("bpf: Support new sign-extension mov insns")
         return (6, 6), "a sign-extending move"
+    if kind == isa.ALU and operation in (isa.DIV, isa.MOD) and i.op & isa.X:
+        # 68fda450a7df ("bpf: fix 32-bit divide by zero"): before, the divisor was compared with 0 as one of 64 bits,
+        # and the machine divided by 0 where only the upper half was not.
+        return (4, 15), "a division of 32 bits by a register"
+    if kind == isa.ALU and operation == isa.ARSH:
+        # Allowed since 5.0 ("bpf: verifier remove the rejection on BPF_ALU | BPF_ARSH"), refused since 4.15 ("bpf: arsh
+        # is not supported in 32 bit alu thus reject it"); before that the interpreter stopped the kernel on it.
+        return (5, 0), "an arithmetic shift of 32 bits"
     if kind == isa.ALU64 and operation == isa.END:
         # 0845c3db7bf5 ("bpf: Support new unconditional bswap instruction")
         return (6, 6), "an unconditional byte swap"

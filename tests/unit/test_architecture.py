@@ -34,9 +34,10 @@ ROOMS: Dict[str, Dict[str, str]] = {
         "listing": "disassembly instruction isa operands",
         "program": "errors instruction kinds listing maps requirements",
         "emitter": "errors instruction isa kinds layout liveness operands program",
-        "arithmetic": "emitter errors instruction isa operands",
-        "memory": "emitter errors instruction isa maps operands",
-        "control": "emitter errors instruction isa operands requirements",
+        "hazards": "errors isa liveness",
+        "arithmetic": "emitter errors hazards instruction isa liveness operands",
+        "memory": "emitter errors hazards instruction isa kinds liveness maps operands",
+        "control": "emitter errors hazards instruction isa liveness operands requirements",
         "assembler": "arithmetic control errors isa maps memory operands",
     },
     "programs": {

@@ -79,7 +79,7 @@ def test_a_register_that_nothing_wrote_is_refused(a: Assembler) -> None:
     refused(a, lambda a: a.stx(r1[0], r7), f"r7 {never}")
     refused(a, lambda a: a.jeq(r1, r5, "x"), f"r5 {never}")
     refused(a, lambda a: a.exit(), f"r0 {never}")
-    refused(a, lambda a: a.cmpxchg(r1[0], r1), f"r0 {never}")
+    refused(a, lambda a: a.cmpxchg(r10[-8], r1), f"r0 {never}")
     refused(a, lambda a: a.be16(r2), f"r2 {never}")
 
 
@@ -373,7 +373,7 @@ def test_operands_that_do_not_fit_are_refused(a: Assembler, mistake: Mistake, me
 def test_32_bit_immediates_may_be_written_unsigned(a: Assembler) -> None:
     a.mov32(r6, 0xFFFFFFFF)
     a.and32(r6, 0x80000000)
-    a.st(r1.u32(0), 0xFFFFFFFF)
+    a.st(r10.u32(-8), 0xFFFFFFFF)
     a.ld_imm64(r7, -1)
     a.ret(0)
     assert [i.encode().hex()[8:] for i in a.program().instructions[:3]] == ["ffffffff", "00000080", "ffffffff"]

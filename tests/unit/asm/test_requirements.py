@@ -9,7 +9,7 @@ from typing import Callable, Dict, Tuple, Type
 
 import pytest
 
-from asm import HELPERS, U32, U64, Assembler, MapSpec, MapType, ProgramType, r0, r1, r2, r6
+from asm import HELPERS, U32, U64, Assembler, MapSpec, MapType, ProgramType, r0, r1, r2, r6, r10
 from tests import needs
 
 HEADER = pathlib.Path("/usr/include/linux/bpf.h")
@@ -93,8 +93,10 @@ CASES: Dict[str, Tuple[Tuple[int, int], Callable[[Assembler], None]]] = {
     "map flag BPF_F_MMAPABLE": ((5, 5), lambda a: a.ld_map(r1, MMAPPED)),
     "helper bpf_probe_read_kernel": ((5, 5), lambda a: a.call("probe_read_kernel")),
     "map type RINGBUF": ((5, 8), lambda a: a.ld_map(r1, RING)),
-    "an atomic other than add": ((5, 12), lambda a: a.fetch_add(r1[8], r1)),
-    "a signed division": ((6, 6), lambda a: a.sdiv(r1, 3)),
+    "a division of 32 bits by a register": ((4, 15), lambda a: a.mod32(r1, r1)),
+    "an arithmetic shift of 32 bits": ((5, 0), lambda a: a.arsh32(r1, 3)),
+    "an atomic other than add": ((5, 12), lambda a: a.fetch_add(r10[-8], r1)),
+    "a signed division": ((6, 6), lambda a: a.sdiv(r0, 3)),
     "a sign-extending move": ((6, 6), lambda a: a.movsx(r2, r1, 8)),
     "a sign-extending load": ((6, 6), lambda a: a.ldsx(r2, r1.u8(0))),
     "an unconditional byte swap": ((6, 6), lambda a: a.bswap16(r1)),
@@ -105,6 +107,7 @@ CASES: Dict[str, Tuple[Tuple[int, int], Callable[[Assembler], None]]] = {
 def test_the_newest_thing_decides(what: str) -> None:
     since, emit = CASES[what]
     a = Assembler("one", ProgramType.TRACEPOINT)
+    a.mov(r0, 0)
     emit(a)
     a.label("end")
     a.ret(0)
