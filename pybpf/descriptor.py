@@ -39,6 +39,7 @@ class Descriptor:
 
     @property
     def closed(self) -> bool:
+        """Whether the descriptor has been closed."""
         return self._fd < 0
 
     def close(self) -> None:
@@ -55,6 +56,7 @@ class Descriptor:
 
     @staticmethod
     def open_count() -> int:
+        """How many of these descriptors are open in this process."""
         return len(Descriptor.opened())
 
     def __enter__(self: Self) -> Self:

@@ -69,6 +69,7 @@ class Array(Map[bytes]):
         return self._view
 
     def close(self) -> None:
+        """Close the descriptor and unmap the memory. Closing it again does nothing."""
         if self._view is not None:
             self._view.close()
             self._view = None
