@@ -7,6 +7,7 @@ from typing import Dict, Tuple
 
 import pytest
 
+from pybpf.attributes import BpfProgInfo
 from pybpf.types.btf import Btf, MissingMember
 from tests import needs
 
@@ -104,3 +105,13 @@ def test_missing_members_are_named(btf: Btf) -> None:
     ]
     with pytest.raises(MissingMember, match="func no_such_function"):
         btf.type_id("func", "no_such_function")
+
+
+def test_what_the_kernel_says_of_programs_lies_where_we_read_it(btf: Btf) -> None:
+    """Every field of `struct bpf_prog_info` but our padding."""
+    fields = [name for name, *_ in BpfProgInfo._fields_ if name != "pad"]
+    found = btf.offsets(f"bpf_prog_info.{name}" for name in fields)
+    for name in fields:
+        ours, theirs = getattr(BpfProgInfo, name), found[f"bpf_prog_info.{name}"]
+        assert (ours.offset, ours.size) == (theirs.offset, theirs.size), name
+    assert len(fields) > 30
