@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from iotrace.errors import IotraceError
 from iotrace.globs import Selection
 from iotrace.profile import reader
-from iotrace.profile.metrics import FileStats, Header
+from iotrace.profile.metrics import FIRST_VERSION, SCHEMA_VERSION, FileStats, Header
 from iotrace.profile.writer import write
 from tests.unit.iotrace.profile.samples import TOP, files, headers, maybe, sample
 
@@ -136,8 +136,13 @@ def altered(target: Path, *statements: str) -> Path:
 
 
 def test_a_newer_schema_asks_for_an_upgrade(target: Path) -> None:
-    assert "newer iotrace (schema 3" in refused(altered(target, "PRAGMA user_version = 3"))
-    assert "older iotrace (schema 1" in refused(altered(target, "PRAGMA user_version = 1"))
+    newer, older = SCHEMA_VERSION + 1, FIRST_VERSION - 1
+    assert f"newer iotrace (schema {newer}, this one reads" in refused(
+        altered(target, f"PRAGMA user_version = {newer}")
+    )
+    assert f"older iotrace (schema {older}, this one reads" in refused(
+        altered(target, f"PRAGMA user_version = {older}")
+    )
 
 
 @pytest.mark.parametrize(

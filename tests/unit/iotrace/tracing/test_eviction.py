@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 import pytest
 
 from iotrace.profile.parts import Part
+from iotrace.profile.rows import file_of
 from iotrace.tracing import eviction
 from iotrace.tracing.collector import Collector
 from iotrace.tracing.decoding import Clock
@@ -85,7 +86,7 @@ class Tables:
         """Until there is nothing to do; which files have been moved, by what was written to them."""
         while self.eviction.step():
             pass
-        return sorted(part.columns[12] for part in self.kept)
+        return sorted(file_of(part).bytes_written for part in self.kept)
 
     def known(self) -> List[int]:
         """The files that one can find by name."""
@@ -102,8 +103,9 @@ def test_the_oldest_go_until_a_quarter_is_left() -> None:
     assert tables.run() == [1, 2, 3, 4, 5, 6]
     assert tables.known() == sorted(tables.names.first) == [7, 8, 9, 10]
     assert [len(tables.maps[name]) for name in ("states", "operations", "tallies")] == [4, 4, 4]
-    columns = tables.kept[0].columns
-    assert (columns[0], columns[1], columns[9], columns[12], columns[26]) == (7, b"/1", 1, 1, '{"4":1}')
+    file = file_of(tables.kept[0])
+    assert (file.mnt_ns, file.path, file.opens, file.bytes_written) == (7, b"/1", 1, 1)
+    assert file.sequential_write == {4: 1}
     assert tables.kept[0].by_syscall.startswith('{"open":[1],"write":[3,1,')
 
 
