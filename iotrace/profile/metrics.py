@@ -128,12 +128,12 @@ def _explained(record: Type[Record]) -> Type[Record]:
 class SyscallStats:
     """One system call on one file."""
 
-    calls: int = _total("calls", NUMBER, "every return, good or bad")
-    bytes: int = _total("bytes", BYTES, "bytes moved by successful calls", of_transfers=True)
-    first_ns: Optional[int] = _least("first", MOMENT, "entry of the first call", in_document=False)
-    last_ok_ns: Optional[int] = _greatest("last", MOMENT, "return of the last successful call", in_document=False)
+    calls: int = _total("", NUMBER, "every return, good or bad")
+    bytes: int = _total("", BYTES, "bytes moved by successful calls", of_transfers=True)
+    first_ns: Optional[int] = _least("first call", MOMENT, "entry of the first call", in_document=False)
+    last_ok_ns: Optional[int] = _greatest("last call", MOMENT, "return of the last successful call", in_document=False)
     errors: Counts = _metric(
-        dict, values.COUNTS, values.add_tables, "errors", NUMBER, "errno -> number of calls that failed with it"
+        dict, values.COUNTS, values.add_tables, "", NUMBER, "errno -> number of calls that failed with it"
     )
     requested: Histogram = _histogram("requested", BYTES, "bytes asked for, failed calls too", of_transfers=True)
     completed: Histogram = _histogram(
@@ -158,13 +158,13 @@ class FileStats:
     mapped: bool = _metric(
         False, values.FLAG, values.either, "", NUMBER, "was mapped: what goes through mapped memory is in no count"
     )
-    opens: int = _total("opens", NUMBER, "successful opens of every kind, by every process")
-    closes: int = _total("closes", NUMBER, "successful closes, by every process")
+    opens: int = _total("opens", NUMBER, "successful opens of every kind")
+    closes: int = _total("closes", NUMBER, "successful closes")
     bytes_read: int = _total("read", BYTES, "bytes read, over all system calls")
     bytes_written: int = _total("written", BYTES, "bytes written, over all system calls")
     bytes_synced: int = _total("synced", BYTES, "bytes covered by a successful sync")
     bytes_unsynced: int = _total("unsynced", BYTES, "bytes written since the last successful sync")
-    rewrites: int = _total("rewrites", NUMBER, "writes that start where the write before them did")
+    rewrites: int = _total("rewrites", NUMBER, "writes that start where the last one did")
     lowest_offset: Optional[int] = _least("lowest offset", BYTES, "first byte that a transfer touched")
     highest_offset: Optional[int] = _greatest("highest offset", BYTES, "last byte that a transfer touched")
     direct_calls: int = _total("direct calls", NUMBER, "data calls on an O_DIRECT descriptor")

@@ -56,12 +56,12 @@ def _value(metric: Metric, value: Optional[int], start: int) -> str:
     return "none" if value is None else f"{value:,}"
 
 
-def _show_facts(screen: Screen, file: FileStats, start: int) -> None:
+def _show_facts(screen: Screen, metrics: Sequence[Metric], record: object, start: int, indent: str = "") -> None:
     """Caption, value and definition of all that has a caption and is not a histogram."""
-    for metric in FILE:
+    for metric in metrics:
         if metric.caption and metric.kind != HISTOGRAM:
-            value = _value(metric, getattr(file, metric.name), start)
-            screen.beside(f"{metric.caption:<15} {value:>22}  ", metric.doc)
+            value = _value(metric, getattr(record, metric.name), start)
+            screen.beside(f"{indent}{metric.caption:<15} {value:>{18 - len(indent)}}  ", metric.doc)
 
 
 def _show_histograms(screen: Screen, metrics: Sequence[Metric], record: object) -> None:
@@ -70,12 +70,14 @@ def _show_histograms(screen: Screen, metrics: Sequence[Metric], record: object) 
             _show_histogram(screen, metric, getattr(record, metric.name))
 
 
-def _show_syscall(screen: Screen, name: str, call: SyscallStats) -> None:
+def _show_syscall(screen: Screen, name: str, call: SyscallStats, start: int) -> None:
     errors = ", ".join(f"{errno} {count:,}" for errno, count in sorted(call.errors.items()))
     moved = f", {call.bytes:,} bytes" if call.bytes else ""
     line = f"{name}: {text.counted(call.calls, 'call')}{moved}{', errors: ' + errors if errors else ''}"
     screen.wrapped(screen.words(line))
-    _show_histograms(screen, SYSCALL, call)
+    known = [metric for metric in SYSCALL if getattr(call, metric.name)]
+    _show_facts(screen, known, call, start, indent="  ")
+    _show_histograms(screen, known, call)
 
 
 def _show_heading(screen: Screen, file: FileStats) -> None:
@@ -97,11 +99,11 @@ def show_file(screen: Screen, file: FileStats, start: int) -> None:
     """All that is known of a file; moments are shown by how long after `start` they were."""
     _show_heading(screen, file)
     screen.line()
-    _show_facts(screen, file, start)
+    _show_facts(screen, FILE, file, start)
     screen.line()
     _show_histograms(screen, FILE, file)
     for name, call in sorted(file.syscalls.items()):
-        _show_syscall(screen, name, call)
+        _show_syscall(screen, name, call, start)
 
 
 def _only_match(profiles: Sequence[Profile], glob: str) -> bytes:

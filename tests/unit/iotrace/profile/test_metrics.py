@@ -84,10 +84,11 @@ def test_a_metric_that_is_counted_or_drawn_has_a_caption() -> None:
     """The others stand in the heading of `iotrace report --file`, whose tests look for each."""
     heading = ["mnt_ns", "path", "renamed_to", "device", "inode", "fstype", "incarnations", "deleted", "mapped"]
     assert [metric.name for metric in FILE if not metric.caption] == heading
+    assert [metric.name for metric in SYSCALL if not metric.caption] == ["calls", "bytes", "errors"]
 
 
 def test_the_documentation_of_a_record_explains_its_metrics() -> None:
-    assert FileStats.__doc__ and "\nrewrites: writes that start where" in FileStats.__doc__
+    assert FileStats.__doc__ and "\nrewrites: writes that start where the last one did" in FileStats.__doc__
     for record, table in ((FileStats, FILE), (SyscallStats, SYSCALL), (Header, HEADER)):
         for metric in table:
             assert f"\n{metric.name}: {metric.doc}" in str(record.__doc__)

@@ -104,6 +104,9 @@ def test_every_metric_of_a_file_is_shown() -> None:
     for metric in SYSCALL:
         if metric.kind == HISTOGRAM:
             assert f"  {plain(metric.doc)}\n" in drawn
+        elif metric.caption:
+            line = rf"^  {metric.caption} .*  {re.escape(plain(metric.doc))}$"
+            assert re.search(line, drawn, re.MULTILINE), metric.name
     assert f"read: {call.calls} calls {call.bytes} bytes errors: EIO {call.errors['EIO']}\n" in drawn
 
 
