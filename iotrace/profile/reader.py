@@ -195,7 +195,7 @@ class Profile:
         query = f"SELECT count(*), {columns} FROM file WHERE {self._where(selection)}"
         with self._honest():
             ((files, *values),) = self._database.execute(query)
-            check_counts(values)  # a sum over anything but whole numbers is not one itself
+            check_counts(tuple(values))  # a sum over anything but whole numbers is not one itself
             return Totals(files, Marks(*values[: len(marks)]), Sums(*values[len(marks) : -1]))
 
     def syscalls(self, selection: Selection = EVERYTHING) -> Iterator[Tuple[str, SyscallStats]]:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+from operator import itemgetter
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 from iotrace.profile.metrics import FILE, SYSCALL, TOTALS, FileStats, Metric, SyscallStats
 from iotrace.profile.parts import ABSENT, COLUMNS, Part
-from iotrace.profile.values import COUNT, FLAG, MAYBE, PATH, Kind, check_counts, check_text, latest
+from iotrace.profile.values import COUNT, FLAG, MAYBE, Kind, check_counts, check_path, check_range, check_text, latest
 
 _LONGEST_CALLS = 1 << 20  # characters of JSON: of all system calls of a file together
+
+
+def _picker(kinds: Sequence[Kind], wanted: Sequence[Kind]) -> Callable[[Sequence[Any]], Tuple[Any, ...]]:
+    """A function that takes the values of the wanted kinds out of a row."""
+    places = [index for index, kind in enumerate(kinds) if kind in wanted]
+    if len(places) < 2:  # itemgetter would not make a tuple
+        return lambda row: tuple(row[index] for index in places)
+    return itemgetter(*places)
 
 
 class _Checked:
@@ -18,8 +27,7 @@ class _Checked:
     def __init__(self, metrics: Sequence[Metric], convert: Callable[[Kind], Callable[[Any], Any]]) -> None:
         """`convert` chooses the function for values of a kind. Numbers, which most values are, are checked together."""
         kinds = [metric.kind for metric in metrics]
-        self._counts = [index for index, kind in enumerate(kinds) if kind in (COUNT, FLAG)]
-        self._maybes = [index for index, kind in enumerate(kinds) if kind == MAYBE]
+        self._counts, self._maybes = _picker(kinds, (COUNT, FLAG)), _picker(kinds, (MAYBE,))
         self._others = [
             (index, bool if kind == FLAG else convert(kind))
             for index, kind in enumerate(kinds)
@@ -28,7 +36,7 @@ class _Checked:
 
     def __call__(self, values: List[Any]) -> List[Any]:
         """The same list, converted. Raises ValueError."""
-        check_counts([values[index] for index in self._counts], [values[index] for index in self._maybes])
+        check_counts(self._counts(values), self._maybes(values))
         for index, convert in self._others:
             values[index] = convert(values[index])
         return values
@@ -46,13 +54,18 @@ class FileDecoder:
         return FileStats(**dict(zip(self._names, self._checked(list(row)))))
 
 
-_checked_call = _Checked(SYSCALL, lambda kind: kind.parsed)
+_checked_call = _Checked(SYSCALL, lambda kind: kind.parse or kind.load)
+
+
+_numbers = _picker([metric.kind for metric in SYSCALL], (COUNT, MAYBE))
 
 
 def _call(values: object) -> SyscallStats:
     if type(values) is not list or not 1 <= len(values) <= len(ABSENT):
         raise ValueError("not a system call")
-    return SyscallStats(*_checked_call([*values, *ABSENT[len(values) :]]))
+    checked = _checked_call([*values, *ABSENT[len(values) :]])
+    check_range(_numbers(checked))
+    return SyscallStats(*checked)
 
 
 def read_calls(text: object) -> Dict[str, SyscallStats]:
@@ -124,10 +137,10 @@ SQL = {"renamed": "(renamed_to IS NOT NULL)"}
 
 def read_row(row: Tuple[Any, ...]) -> FileRow:
     """A row of `ROW_COLUMNS`. Raises ValueError."""
-    path = PATH.load(row[0])
+    check_path(row[0])
     check_text(row[2], row[3])
-    check_counts([row[1], *row[4:]])
-    return FileRow(path, row[1], row[2], row[3], Marks._make(row[4:_SUMS_AT]), Sums._make(row[_SUMS_AT:]))
+    check_counts((row[1], *row[4:]))
+    return FileRow(row[0], row[1], row[2], row[3], Marks._make(row[4:_SUMS_AT]), Sums._make(row[_SUMS_AT:]))
 
 
 _MERGES: Dict[str, Callable[[Any, Any], Any]] = {

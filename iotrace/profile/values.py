@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
-from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, TypeVar
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, TypeVar
 
 Histogram = Dict[int, int]
 """Lower bound of a bucket -> count. Bucket 0 holds zeros, bucket 2^k holds [2^k, 2^(k+1)); empty buckets are absent."""
@@ -34,15 +34,18 @@ _INTEGERS = {int}
 _OPTIONAL_INTEGERS = {int, type(None)}
 
 
-def check_counts(counts: List[Any], maybes: Iterable[Any] = ()) -> None:
-    """Counts (one at least) must be whole numbers from 0 to `MAX_COUNTER`, the others may also be None."""
-    known = [value for value in maybes if value is not None]
-    numbers = counts + known if known else counts
+def check_counts(counts: Tuple[Any, ...], maybes: Iterable[Any] = ()) -> None:
+    """Counts (one at least) must be whole numbers from 0 on, the others may also be None."""
+    numbers = (*counts, *[value for value in maybes if value is not None]) if maybes else counts
     if not _INTEGERS.issuperset(map(type, numbers)):
         raise ValueError("a count is not a whole number")
     if min(numbers) < 0:
         raise ValueError("a count is negative")
-    if max(numbers) > MAX_COUNTER:
+
+
+def check_range(numbers: Iterable[Any]) -> None:
+    """What comes out of JSON, where numbers have no end, must not be larger than `MAX_COUNTER`; None is not."""
+    if max(filter(None, numbers), default=0) > MAX_COUNTER:
         raise ValueError("a count is out of range")
 
 
@@ -52,13 +55,20 @@ def check_text(*values: object) -> None:
         raise ValueError("a text value is not text")
 
 
+def check_path(value: object) -> None:
+    """A path is bytes, and no path has a NUL."""
+    if type(value) is not bytes or b"\0" in value:
+        raise ValueError("a path is not a path")
+
+
 def _text(value: Any) -> str:
     check_text(value)
     return str(value)
 
 
 def _count(value: Any) -> int:
-    check_counts([value])
+    check_counts((value,))
+    check_range((value,))
     return int(value)
 
 
@@ -67,8 +77,7 @@ def _maybe(value: Any) -> Optional[int]:
 
 
 def _path(value: Any) -> bytes:
-    if type(value) is not bytes or b"\0" in value:
-        raise ValueError("a path is not a path")
+    check_path(value)
     return bytes(value)
 
 
@@ -99,6 +108,8 @@ def _counts(value: Any) -> Counts:
 
 
 def _histogram(value: Any) -> Histogram:
+    if value is None:
+        return {}
     counts = _counts(value)
     histogram = {int(key): count for key, count in counts.items() if key.isdecimal()}
     if len(histogram) != len(counts) or not all(key < 1 << 64 and key & (key - 1) == 0 for key in histogram if key):

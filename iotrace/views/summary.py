@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 import os
 from dataclasses import dataclass, field
+from operator import add
 from typing import Any, Callable, Dict, Generic, Iterable, Iterator, List, NamedTuple, Optional, Tuple, TypeVar
 
 from iotrace.globs import EVERYTHING, Selection
@@ -77,17 +78,13 @@ def extension(path: bytes) -> bytes:
 
 def grouped(rows: Iterable[FileRow], key: Callable[[FileRow], Key]) -> List[Group[Key]]:
     """The groups of files with the same key, in the order of their first files."""
-    groups: Dict[Key, Tuple[List[int], List[int]]] = {}
+    groups: Dict[Key, List[int]] = {}  # the number of files, and their sums
     for row in rows:
         name = key(row)
         found = groups.get(name)
-        if found is None:
-            groups[name] = [1], list(row.sums)
-        else:
-            files, sums = found
-            files[0] += 1
-            sums[:] = [x + y for x, y in zip(sums, row.sums)]
-    return [Group(name, files[0], Sums(*sums)) for name, (files, sums) in groups.items()]
+        one = (1, *row.sums)
+        groups[name] = list(one) if found is None else list(map(add, found, one))
+    return [Group(name, files, Sums(*sums)) for name, (files, *sums) in groups.items()]
 
 
 def by_directory(rows: Iterable[FileRow], depth: int = 0) -> List[Group[bytes]]:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Dict
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
-from iotrace.profile.metrics import FILE, HEADER, SYSCALL, FileStats, Header, SyscallStats
+from iotrace.profile.metrics import FILE, HEADER, SYSCALL, FileStats, Header, Metric, SyscallStats
 from programs.facts.catalogue import WITHOUT_DATA
 
 SCHEMA = "iotrace/1"
 
-_OF_CALLS = [metric for metric in SYSCALL if metric.in_document]
-_WITHOUT_DATA = [metric for metric in _OF_CALLS if not metric.of_transfers]
-_KINDS = {metric.name: metric.kind for metric in FILE}
+Dump = Callable[[Any], Any]
+
+
+def _converted(metrics: Sequence[Metric]) -> List[Tuple[str, Dump]]:
+    """The metrics whose values JSON does not have as they are, and what turns them into such."""
+    return [(metric.name, metric.kind.dump) for metric in metrics if metric.kind.dump is not None]
+
+
+_IN_DOCUMENT = [metric for metric in SYSCALL if metric.in_document]
+_OF_CALL, _OF_CALL_WITHOUT_DATA = (
+    ([metric.name for metric in metrics], _converted(metrics))
+    for metrics in (_IN_DOCUMENT, [metric for metric in _IN_DOCUMENT if not metric.of_transfers])
+)
+_OF_FILE = _converted(FILE)
 
 
 def header_object(header: Header) -> Dict[str, object]:
@@ -19,16 +30,20 @@ def header_object(header: Header) -> Dict[str, object]:
     return {"schema": SCHEMA, **{metric.name: metric.kind.dumped(getattr(header, metric.name)) for metric in HEADER}}
 
 
-def syscall_object(name: str, call: SyscallStats) -> Dict[str, object]:
+def syscall_object(syscall: str, call: SyscallStats) -> Dict[str, object]:
     """One system call; those that move no data have neither bytes nor sizes."""
-    metrics = _WITHOUT_DATA if name in WITHOUT_DATA else _OF_CALLS
-    return {metric.name: metric.kind.dumped(getattr(call, metric.name)) for metric in metrics}
+    names, converted = _OF_CALL_WITHOUT_DATA if syscall in WITHOUT_DATA else _OF_CALL
+    values = vars(call)
+    found = {name: values[name] for name in names}
+    for name, dump in converted:
+        found[name] = dump(found[name])
+    return found
 
 
 def file_object(file: FileStats) -> Dict[str, object]:
     """One element of the document's `files`."""
-    found: Dict[str, object] = {}
-    for name, value in vars(file).items():  # in the order of the fields
-        found[name] = _KINDS[name].dumped(value) if name in _KINDS else value
+    found = dict(vars(file))  # in the order of the fields
+    for name, dump in _OF_FILE:
+        found[name] = dump(found[name])
     found["syscalls"] = {name: syscall_object(name, call) for name, call in sorted(file.syscalls.items())}
     return found
