@@ -1,19 +1,20 @@
-"""From a file descriptor to the file behind it, as fs/file.c: files_lookup_fd_raw() does it."""
+"""From a task to what it sees: the file behind a descriptor, and the mount namespace of its paths."""
 
 from __future__ import annotations
 
 from typing import Optional
 
 from asm import U32, Slot, r0, r1, r2
+from programs.facts.records import Call
 from programs.way.body import Body, low
-from programs.way.registers import DESCRIPTOR, FILE, POINTER
+from programs.way.registers import CALL, DESCRIPTOR, FILE, POINTER
 
 
 def resolve(b: Body, argument: Optional[int] = None, task: Optional[Slot] = None) -> None:
     """FILE = the `struct file *` behind a descriptor of this task, 0 if it has none. Clobbers r0 to r5.
 
-    The descriptor is the system call's argument of that number, or else what DESCRIPTOR holds, the same register as
-    FILE. `task` may hold the `struct task_struct *`.
+    It is found as fs/file.c: files_lookup_fd_raw() does it. The descriptor is the system call's argument of that
+    number, or else what DESCRIPTOR holds, the same register as FILE. `task` may hold the `struct task_struct *`.
     """
     a, o = b.a, b.kernel.offsets
     fd = a.slot("fd", U32)
@@ -42,3 +43,11 @@ def resolve(b: Body, argument: Optional[int] = None, task: Optional[Slot] = None
     a.label(none)
     a.mov(FILE, 0)
     a.label(end)
+
+
+def read_namespace(b: Body) -> None:
+    """Call.mnt_ns = the mount namespace of the task at POINTER, which is overwritten. Clobbers r0 to r5."""
+    a, o = b.a, b.kernel.offsets
+    b.load(POINTER, POINTER, o["task.nsproxy"], of="task_struct")
+    b.load(POINTER, POINTER, o["nsproxy.mnt_ns"], of="nsproxy")
+    a.stx(CALL[Call.mnt_ns], POINTER)

@@ -15,7 +15,7 @@ from programs.facts.records import Call, OpenFile, OpenKey, Signature
 from programs.facts.signatures import KIND_MASK
 from programs.way.admit import admit, reject
 from programs.way.body import Body, begin, spare_name
-from programs.way.descriptors import resolve
+from programs.way.descriptors import read_namespace, resolve
 from programs.way.registers import CALL, CTX, FILE, KIND, NUMBER, POINTER, SIGNATURE
 
 RESOLVED = runs()[0][1]  # of the kinds whose descriptor is the first argument, the last one
@@ -91,7 +91,7 @@ def _read_arguments(b: Body) -> None:
 
 def _note(b: Body) -> None:
     """Notes the call, whose SIGNATURE and arguments are known, and goes on by its route. Ends the program."""
-    a, kernel = b.a, b.kernel
+    a = b.a
     b.signature(KIND, Signature.kind)
     a.jeq(KIND, Kind.AIO_REAP, "untimed", "each of its requests has a time of its own")
     a.call("ktime_get_ns")
@@ -104,9 +104,7 @@ def _note(b: Body) -> None:
     a.ldx(r1, CALL[Call.mnt_ns])
     a.jne(r1, 0, "placed")
     a.ldx(POINTER, a.slot("task", U64))
-    b.load(POINTER, POINTER, kernel.offsets["task.nsproxy"], of="task_struct")
-    b.load(POINTER, POINTER, kernel.offsets["nsproxy.mnt_ns"], of="nsproxy")
-    a.stx(CALL[Call.mnt_ns], POINTER)
+    read_namespace(b)
     a.label("placed")
     b.signature(KIND, Signature.kind)
     a.jgt(KIND, RESOLVED, "other")

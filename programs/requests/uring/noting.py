@@ -13,6 +13,7 @@ from programs.requests.uring.request import Request
 from programs.requests.uring.ring_table import note_last
 from programs.requests.uring.shapes import CLOSING, PLAIN, SHAPE_SHIFT, Opcode, Shape, View
 from programs.way.body import Body
+from programs.way.descriptors import read_namespace
 from programs.way.registers import CALL, CTX, ENTRY, FILE, POINTER
 
 
@@ -41,7 +42,9 @@ def note(b: Body, key: Slot, request: Request, *, absent: str = "out", after: in
     a = b.a
     borrow_call(b, "out")
     describe(b, request)
-    _find_namespace(b)
+    a.call("get_current_task")
+    a.mov(POINTER, r0)
+    read_namespace(b)
     if request.view is PLAIN:
         a.ldx(r1, CALL[Call.opcode])
         a.rsh(r1, SHAPE_SHIFT)
@@ -69,13 +72,3 @@ def note(b: Body, key: Slot, request: Request, *, absent: str = "out", after: in
     b.lost(Lost.calls)
     a.label("out")
     go_on(b, after)
-
-
-def _find_namespace(b: Body) -> None:
-    """Call.mnt_ns = the mount namespace of this task, in which the ring's files are seen."""
-    a, o = b.a, b.kernel.offsets
-    a.call("get_current_task")
-    a.mov(POINTER, r0)
-    b.load(POINTER, POINTER, o["task.nsproxy"], of="task_struct")
-    b.load(POINTER, POINTER, o["nsproxy.mnt_ns"], of="nsproxy")
-    a.stx(CALL[Call.mnt_ns], POINTER)

@@ -27,28 +27,31 @@ REFUSED_BY = {Shape.SPLICE: Jump.URING_BAD_INTO, Shape.CLOSE: Jump.URING_BAD_CLO
 def taken(kernel: Kernel, options: Options, maps: Maps, copy: int = 0) -> ProgramSpec:
     """io_uring_submit_req: the kernel has taken a request from the ring and prepared it."""
     b = begin(spare_name("uring_taken", copy), kernel, options, maps)
-    request, key = Request(b), event_key(b, "taken")
-    if not copy:
-        settle_silent(b, key, Jump.URING_UNSEEN)
-    _admit(b, request)
-    _unless_noted(b, key, Jump.URING_UNSEEN, copy)
-    _hand_on(b, NOTED_BY)
-    note(b, key, request)
+    _begin_request(b, Request(b), event_key(b, "taken"), copy)
     return b.program()
 
 
 def refused(kernel: Kernel, options: Options, maps: Maps, copy: int = 0) -> ProgramSpec:
     """io_uring_req_failed (const struct io_uring_sqe *, ...): it could not be prepared, and completes with an error."""
     b = begin(spare_name("uring_refused", copy), kernel, options, maps)
-    request, key = Request(b, refused=True), event_key(b, "refused")
-    if not copy:
-        settle_silent(b, key, Jump.URING_BAD_UNSEEN)
-    b.a.ldx(ENTRY, CTX[0], "the entry")
-    _admit(b, request)
-    _unless_noted(b, key, Jump.URING_BAD_UNSEEN, copy)
-    _hand_on(b, REFUSED_BY)
-    note(b, key, request)
+    _begin_request(b, Request(b, refused=True), event_key(b, "refused"), copy)
     return b.program()
+
+
+def _begin_request(b: Body, request: Request, key: Slot, copy: int) -> None:
+    """Notes the request under `key`, or goes on with the program that does so. Ends this one.
+
+    If a request before it is noted there still, that one is settled first.
+    """
+    unseen = Jump.URING_BAD_UNSEEN if request.refused else Jump.URING_UNSEEN
+    if not copy:
+        settle_silent(b, key, unseen)
+    if request.refused:
+        b.a.ldx(ENTRY, CTX[0], "the entry")
+    _admit(b, request)
+    _unless_noted(b, key, unseen, copy)
+    _hand_on(b, REFUSED_BY if request.refused else NOTED_BY)
+    note(b, key, request)
 
 
 def _admit(b: Body, request: Request) -> None:
