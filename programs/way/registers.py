@@ -42,7 +42,7 @@ TID = r7
 SIGNATURE = r7
 """The word that says what the system call is: `Signature`."""
 CALL_KIND = r7
-"""The `Kind` alone, where SIGNATURE is needed no more."""
+"""The `Kind` alone, where SIGNATURE is no longer needed."""
 OPEN_FILE = r7
 """The `OpenFile`: the state of an open file description."""
 WALK = r7
@@ -59,7 +59,7 @@ FLAGS = r7
 """Flags of a clone."""
 AIO_CONTEXT = r7
 """The `AioContext`: how far the ring of a context has been looked at."""
-NOTED = r7
+NOTED_SO_FAR = r7
 """How many of the requests of an io_submit were noted."""
 REQUEST = r7
 """A `struct io_kiocb *`: a request of io_uring."""
@@ -81,7 +81,7 @@ ROW = r8
 KIND = r8
 """The `Kind`, while SIGNATURE is kept."""
 LENGTH = r8
-"""Bytes of a path."""
+"""Bytes: of a path so far, or of a request."""
 INDEX = r8
 """In a callback: the number of its round, from 0."""
 DENTRY = r8

@@ -19,7 +19,7 @@ from programs.requests.aio.repeat import repeat
 from programs.requests.lifecycle import complete, take_back
 from programs.way.body import Body
 from programs.way.exit import begin_exit, load_result
-from programs.way.registers import CALL, CTX, NOTED, RESULT
+from programs.way.registers import CALL, CTX, NOTED_SO_FAR, RESULT
 from programs.way.threads import begin_part
 
 UNDONE_AT_ONCE = 8  # as many as 4,096 instructions hold
@@ -43,9 +43,9 @@ def exit_submit(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     b = begin_exit("exit_aio_submit", kernel, options, maps)
     a, zero = b.a, b.a.slot("zero", U32)
     a.jslt(RESULT, 0, "refused")
-    a.ldx(NOTED, CALL[Call.next], "how many were noted")
-    a.jlt(RESULT, NOTED, "refused")
-    a.sub(RESULT, NOTED)
+    a.ldx(NOTED_SO_FAR, CALL[Call.next], "how many were noted")
+    a.jlt(RESULT, NOTED_SO_FAR, "refused")
+    a.sub(RESULT, NOTED_SO_FAR)
     a.st(zero, 0)
     a.lookup(maps.lost, zero)
     a.jeq(r0, 0, "out")

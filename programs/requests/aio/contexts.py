@@ -17,7 +17,7 @@ from asm import U64, Field, ProgramSpec, Slot, r0, r1, r3
 from programs.facts.catalogue import Kind
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
-from programs.facts.records import AioContext, AioKey, Call
+from programs.facts.records import AioContext, AioKey, Call, Signature
 from programs.way.body import Body
 from programs.way.exit import begin_exit
 from programs.way.registers import CALL, CALL_KIND, RESULT
@@ -31,7 +31,7 @@ def exit_context(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     key = context_key(b)
     a.ldx(r1, b.argument(0))
     a.stx(key[AioKey.context], r1)
-    a.and_(CALL_KIND, 0xFF, "kind")
+    b.signature(CALL_KIND, Signature.kind)
     a.jeq(CALL_KIND, Kind.AIO_DESTROY, "destroyed")
     a.jne(CALL_KIND, Kind.AIO_SETUP, "out")
     a.ldx(r3, b.argument(1))
