@@ -19,7 +19,9 @@ from programs.way.descriptors import read_namespace, resolve
 from programs.way.registers import CALL, CTX, FILE, KIND, NUMBER, POINTER, SIGNATURE
 
 RESOLVED = runs()[0][1]  # of the kinds whose descriptor is the first argument, the last one
-assert {kind for kind in Kind if kind <= RESOLVED} == {kind for kind in Kind if kind.route is Route.RESOLVE}
+assert {kind for kind in Kind if kind <= RESOLVED} == {kind for kind in Kind if kind.route is Route.RESOLVE}, (
+    "kinds whose route is RESOLVE come first in programs.facts.catalogue.Kind"
+)
 
 
 def raw_enter(kernel: Kernel, options: Options, maps: Maps, copy: int = 0) -> ProgramSpec:
