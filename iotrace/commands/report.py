@@ -16,14 +16,14 @@ Show one profile, or several added up, as tables
 iotrace report run.iotrace                          the 20 files that moved most bytes
 iotrace report run.iotrace --by directory --depth 2 --sort syncs
 iotrace report run.iotrace --by syscall --path '/var/lib/*' --exclude '*.log'
-iotrace report run.iotrace --file /var/lib/db/wal   all about one file, with histograms
+iotrace report run.iotrace --file /var/lib/db/wal   everything about one file, with histograms
 iotrace report monday.iotrace tuesday.iotrace --limit 0
 """
 
 _EPILOG = """\
-READ and WRITTEN are bytes over all system calls; CALLS counts every return, ERRS those below 0;
-SYNCS counts fsync, fdatasync and their kin; TIME is the least time that the calls took: their
-number times the lower bound of their latency's bucket, added up. P50 and P99 are such bounds too.
+READ and WRITTEN are bytes over all system calls. CALLS counts every return, ERRS those below 0.
+SYNCS counts fsync, fdatasync and the like. TIME is the least time that the calls took: the sum of
+the lower bounds of their latency buckets. P50 and P99 are such lower bounds, too.
 """
 
 

@@ -1,1 +1,1 @@
-"""What a run amounts to, in memory and in a file; it knows neither the kernel nor the terminal."""
+"""The result of a run, in memory and in a file. Nothing here knows the kernel or the terminal."""

@@ -1,4 +1,4 @@
-"""Several profiles as one: the records of one file, that is of one path in one mount namespace, are added up."""
+"""Several profiles read as one: records of the same file (a path in a mount namespace) are added up."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def _same_file(row: Union[FileRow, FileStats]) -> Tuple[bytes, int]:
 
 
 def combined_header(profiles: Sequence[Profile]) -> Header:
-    """What the headers of profiles, of which there is at least one, have in common and come to."""
+    """The merged header of one or more profiles."""
     return functools.reduce(add_headers, (profile.header for profile in profiles))
 
 
 def combined_rows(profiles: Sequence[Profile], selection: Selection = EVERYTHING) -> Iterator[FileRow]:
-    """The rows of all profiles, those of one file added up, in order of path. Memory stays flat."""
+    """One row per file of all profiles, in order of path. Memory use does not depend on the number of files."""
     merged = heapq.merge(*(profile.rows("path", selection=selection) for profile in profiles), key=_same_file)
     for _, group in itertools.groupby(merged, _same_file):
         yield functools.reduce(add_rows, group)
 
 
 def combined_files(profiles: Sequence[Profile], path: bytes) -> List[FileStats]:
-    """All that the profiles know of one path: a record for each mount namespace."""
+    """Everything the profiles know about one path: a record for each mount namespace."""
     found = sorted((file for profile in profiles for file in profile.find(path)), key=_same_file)
     return [functools.reduce(add_files, group) for _, group in itertools.groupby(found, _same_file)]

@@ -1,7 +1,7 @@
-"""Sums of records: of two system calls, files or headers, and of the parts that a file came in.
+"""Adding up records: two system calls, two files, two headers, and the parts that a file was stored in.
 
-How the values of each metric are merged is told by the table (`metrics`). What spans two parts is added here: a write
-at the start of a part may rewrite what the part before wrote last, a sync covers what it left unsynced.
+The table (`metrics`) says how the values of each metric are merged. This module adds what spans two parts: the first
+write of a part may rewrite what the part before wrote last, and its first sync covers what that part left unsynced.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ Record = TypeVar("Record", FileStats, SyscallStats, Header)
 
 
 def _merged(table: Sequence[Metric], a: Record, b: Record) -> Record:
-    """A record of which every metric in its table is merged; `b` is the later one."""
+    """A record with every metric of its table merged; `b` is the later record."""
     return type(a)(**{metric.name: metric.merge(getattr(a, metric.name), getattr(b, metric.name)) for metric in table})
 
 
 def add_syscalls(a: SyscallStats, b: SyscallStats) -> SyscallStats:
-    """The sum of two records of one system call."""
+    """The sum of two records of the same system call."""
     return _merged(SYSCALL, a, b)
 
 
 def _in_order(a: FileStats, b: FileStats) -> FileStats:
-    """The sum of two records of one file, of which `b` is the later one."""
+    """The sum of two records of the same file, of which `b` is the later one."""
     total = _merged(FILE, a, b)
     for name in sorted(a.syscalls.keys() | b.syscalls.keys()):
         total.syscalls[name] = add_syscalls(a.syscalls.get(name, SyscallStats()), b.syscalls.get(name, SyscallStats()))
@@ -41,16 +41,16 @@ def _last_seen(file: FileStats) -> int:
 
 
 def add_files(a: FileStats, b: FileStats) -> FileStats:
-    """The sum of two records of one file, `b`'s the later one where neither has a time to say so.
+    """The sum of two records of the same file. If neither has a time, `b` counts as the later one.
 
-    Facts about what is there now, such as the inode, are those of the record whose I/O is the later. Incarnations are
-    the larger number: from two sums alone nobody can tell which inodes they share.
+    Facts about the present, such as the inode, are taken from the record with the later I/O. The number of incarnations
+    is the larger of the two, since the sums do not tell which inodes they have in common.
     """
     return _in_order(b, a) if _last_seen(a) > _last_seen(b) else _in_order(a, b)
 
 
 def add_headers(a: Header, b: Header) -> Header:
-    """The header of two runs taken together: losses add up, what differs is named twice, a common command stays."""
+    """The header of two runs together: losses add up, values that differ are both named, a shared command is kept."""
     return _merged(HEADER, a, b)
 
 
@@ -59,11 +59,11 @@ def add_headers(a: Header, b: Header) -> Header:
 
 @dataclass
 class _Sum:
-    """Parts of one file, added up so far."""
+    """The parts of a file that have been added up so far."""
 
     file: FileStats
     edges: Edges
-    unsynced: int  # of the inode that is there now: those of one before it are never synced any more
+    unsynced: int  # of the current inode: what an earlier one left unsynced is never synced any more
 
     def add(self, file: FileStats, edges: Edges) -> None:
         before, same = self.edges, _inode(self.file, self.edges) == _inode(file, edges)
@@ -87,7 +87,7 @@ def _inode(file: FileStats, edges: Edges) -> Tuple[str, int, int]:
 
 
 def _lengthen(histogram: Histogram, value: int, more: int) -> None:
-    """One of the values was larger than it seemed."""
+    """Move one value to the bucket that it belongs to now that it turns out to be `more` larger."""
     short, whole = bucket(value), bucket(value + more)
     if short != whole and histogram.get(short):
         histogram[short] -= 1
@@ -97,7 +97,7 @@ def _lengthen(histogram: Histogram, value: int, more: int) -> None:
 
 
 def add_parts(parts: Iterable[Tuple[FileStats, Edges]]) -> FileStats:
-    """One file out of its parts (one at least), which come in order."""
+    """A file from its parts, of which there is at least one, in order."""
     ordered = iter(parts)
     first, edges = next(ordered)
     total, inodes = _Sum(replace(first), edges, first.bytes_unsynced), {_inode(first, edges)}

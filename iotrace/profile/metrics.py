@@ -1,13 +1,13 @@
-"""The table of metrics: what is known of a file, of a system call on it, and of a run, each metric declared once.
+"""The table of metrics: everything that is known about a file, a system call on it, and a run. Each metric stands once.
 
-A metric is a field of one of the records below. Its declaration says all that the rest of the tool must know of it: how
-it is stored and checked (`values.Kind`), how the values of two parts of a file or of two runs are merged, its caption
-and unit in reports, what it means, and since which version of the schema a profile has it. The SQL tables (`schema`),
-both ways between records and rows (`parts`, `rows`), merging (`merge`), the JSON document and CSV, and what
-`iotrace report --file` shows are made from it, so that a metric cannot be missing from one of them.
+A metric is a field of one of the records below. Its declaration says all that the rest of the tool needs to know: how
+the metric is stored and checked (`values.Kind`), how its values in two parts of a file or in two runs are merged, its
+caption and unit in reports, what it means, and which version of the schema introduced it. The SQL tables (`schema`),
+the conversion between records and rows (`parts`, `rows`), merging (`merge`), the JSON document and CSV, and the output
+of `iotrace report --file` are all derived from it, so no metric can be missing from one of them.
 
-To add a metric, add a field with `since` one more than `SCHEMA_VERSION` is now, and give the collector what it is made
-of. Profiles that were written before have its default.
+To add a metric, add a field with `since=SCHEMA_VERSION + 1` as a number, and compute it in `iotrace.tracing.decoding`.
+Profiles written before then are read with its default.
 
 Times are nanoseconds of the unix epoch, latencies nanoseconds, sizes and offsets bytes. Paths are bytes, as the kernel
 has them. A counter never exceeds 2^63-1, which is what a profile (SQLite) can hold.
@@ -24,11 +24,11 @@ from iotrace.profile.values import MAX_COUNTER, Counts, Histogram, Kind
 from programs.facts.catalogue import BY_NAME
 
 FIRST_VERSION = 2
-"""The oldest schema that is read. Metrics which do not say since when they are there are as old."""
+"""The oldest schema that can be read, and the one that introduced every metric without a `since`."""
 
 
 class Unit(Enum):
-    """What a metric's numbers count."""
+    """What the numbers of a metric count."""
 
     NUMBER = "number"
     BYTES = "bytes"
@@ -43,45 +43,45 @@ class Metric(NamedTuple):
     """One row of the table."""
 
     kind: Kind
-    merge: Callable[[Any, Any], Any]  # of the values of two parts, the second of which is the later
-    caption: str  # in a report; "" for what stands in its heading
+    merge: Callable[[Any, Any], Any]  # combines the values of two parts, the second of which is the later
+    caption: str  # in reports; "" if the metric appears in the heading
     unit: Unit
     doc: str
-    since: int = FIRST_VERSION  # of the schema
-    of_transfers: bool = False  # of a system call: only those that move data have it
-    in_document: bool = True  # whether the JSON document has it
-    name: str = ""  # of the field, the column, the key of the JSON document
-    default: Callable[[], Any] = lambda: None  # makes the value of a record that does not know better
+    since: int = FIRST_VERSION  # the version of the schema that introduced it
+    of_transfers: bool = False  # for system calls: only those that move data have it
+    in_document: bool = True  # whether it is part of the JSON document
+    name: str = ""  # of the field, the column and the JSON key
+    default: Callable[[], Any] = lambda: None  # returns the value of a record in which it is not known
 
 
 def _metric(default: Any, *declared: Any, **more: Any) -> Any:
-    """A field of a record. `default` is a value, or makes one if it can be called."""
+    """A field of a record. `default` is a value, or a function that returns one."""
     made = {"default_factory": default} if callable(default) else {"default": default}
     return field(**made, metadata={"metric": Metric(*declared, **more)})
 
 
 def _total(caption: str, unit: Unit, doc: str, **more: Any) -> Any:
-    """A count of which a whole has as much as its parts together."""
+    """A count; the parts of a file add up to the whole."""
     return _metric(0, values.COUNT, values.added, caption, unit, doc, **more)
 
 
 def _least(caption: str, unit: Unit, doc: str, **more: Any) -> Any:
-    """A number that may be unknown, of which the smallest counts."""
+    """A number that may be unknown; the smallest of several wins."""
     return _metric(None, values.MAYBE, values.least, caption, unit, doc, **more)
 
 
 def _greatest(caption: str, unit: Unit, doc: str, **more: Any) -> Any:
-    """A number that may be unknown, of which the largest counts."""
+    """A number that may be unknown; the largest of several wins."""
     return _metric(None, values.MAYBE, values.greatest, caption, unit, doc, **more)
 
 
 def _histogram(caption: str, unit: Unit, doc: str, **more: Any) -> Any:
-    """A distribution; the whole has the values of all parts."""
+    """A distribution; the parts of a file add up to the whole."""
     return _metric(dict, values.HISTOGRAM, values.add_tables, caption, unit, doc, **more)
 
 
 def _latest(default: Any, kind: Kind, doc: str, **more: Any) -> Any:
-    """A fact about what is there now, which the last part knows."""
+    """A fact about the present; the latest part wins."""
     return _metric(default, kind, values.latest, "", NUMBER, doc, **more)
 
 
@@ -91,18 +91,18 @@ def _told(default: Any, kind: Kind, merge: Callable[[Any, Any], Any], doc: str, 
 
 
 def _key(kind: Kind, doc: str) -> Dict[str, object]:
-    """The metadata of a field that has no default: what makes two records those of one file."""
+    """The metadata of a field without a default, which identifies the file."""
     return {"metric": Metric(kind, values.same, "", NUMBER, doc)}
 
 
 def table_of(record: Type[Any]) -> Tuple[Metric, ...]:
-    """The metrics that the fields of a record declare, in order: TypeError for one that declares nothing."""
+    """The metrics that the fields of a record declare, in order. Raises TypeError for a field that declares none."""
     found = []
     for each in fields(record):
         if "records" in each.metadata:
             continue
         if "metric" not in each.metadata:
-            raise TypeError(f"{record.__name__}.{each.name} does not say how it is stored and merged")
+            raise TypeError(f"{record.__name__}.{each.name} does not declare a metric")
         declared: Metric = each.metadata["metric"]
         factory: Any = each.default_factory
         default = factory if callable(factory) else lambda value=each.default: value
@@ -114,7 +114,7 @@ Record = TypeVar("Record")
 
 
 def _explained(record: Type[Record]) -> Type[Record]:
-    """Ends a record's docstring with what its metrics mean."""
+    """Append the meaning of each metric to the docstring of a record."""
     lines = [f"{metric.name}: {metric.doc}" for metric in table_of(record)]
     record.__doc__ = "\n".join([record.__doc__ or "", "", *lines])
     return record
@@ -145,7 +145,7 @@ class SyscallStats:
 @_explained
 @dataclass
 class FileStats:
-    """One file: a path in a mount namespace, however many opens, processes and inodes stood behind it."""
+    """One file: a path in a mount namespace, whatever number of opens, processes and inodes it stands for."""
 
     mnt_ns: int = field(metadata=_key(values.COUNT, "inode number of the mount namespace, as in `/proc/PID/ns/mnt`"))
     path: bytes = field(metadata=_key(values.PATH, "absolute, as of the first traced I/O"))
@@ -181,19 +181,19 @@ class FileStats:
 
     @property
     def calls(self) -> int:
-        """Every system call on the file."""
+        """The number of system calls on the file, of every kind."""
         return sum(call.calls for call in self.syscalls.values())
 
 
 def _required(unit: Unit, doc: str) -> Any:
-    """A count that has no default: whoever makes the record must know it."""
+    """A count without a default, so that no record can be made without it."""
     return field(metadata={"metric": Metric(values.COUNT, values.added, "", unit, doc)})
 
 
 @_explained
 @dataclass
 class CallTotals:
-    """What the system calls on a file come to: columns to sort and add up by, without a look at each call."""
+    """Totals over the system calls on a file, kept in columns so that files can be sorted and summed by them."""
 
     calls: int = _required(NUMBER, "system calls of every kind")
     errors: int = _required(NUMBER, "calls that failed")
@@ -202,7 +202,7 @@ class CallTotals:
 
     @classmethod
     def of(cls, syscalls: Dict[str, SyscallStats]) -> CallTotals:
-        """The sums, each no larger than a profile has room for."""
+        """The totals, each limited to the largest number that a profile can hold."""
         calls = errors = syncs = busy = 0
         for name, call in syscalls.items():
             calls += call.calls
@@ -221,7 +221,7 @@ def _nothing_lost() -> Counts:
 @_explained
 @dataclass
 class Header:
-    """What a profile says once, about the whole run."""
+    """What a profile says about the run as a whole."""
 
     version: str = _told("", values.TEXT, values.both_named, "version of iotrace")
     host: str = _told("", values.TEXT, values.both_named, "name of the host, as `uname -n` gives it")
@@ -247,10 +247,10 @@ class Header:
 FILE, SYSCALL, TOTALS, HEADER = map(table_of, (FileStats, SyscallStats, CallTotals, Header))
 SCHEMA_VERSION = max(metric.since for metric in (*FILE, *SYSCALL, *TOTALS, *HEADER))
 if [metric.since for metric in SYSCALL] != sorted(metric.since for metric in SYSCALL):
-    raise TypeError("what is stored of a system call is an array, so new metrics go to the end of SyscallStats")
+    raise TypeError("system calls are stored as arrays, so new metrics go to the end of SyscallStats")
 
 
 def is_sync(name: str) -> bool:
-    """Whether a system call is one of those that make data durable. A profile may hold names that nobody knows."""
+    """Whether a system call makes data durable. Unknown names, which a profile may contain, do not."""
     operation = BY_NAME.get(name)
     return operation is not None and operation.syncs

@@ -1,7 +1,7 @@
-"""A file, or a part of one, as the rows of a profile: what the collector makes and the writer adds up.
+"""A file, or a part of one, in the form of rows: what the collector makes and the writer stores.
 
-The order of the columns, and of what is stored of a system call, is the table's (`metrics`). Whoever makes a row has
-the values by name.
+The table of metrics determines the order of columns and of the values stored for a system call. Callers of this module
+pass values by name.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from iotrace.profile.values import COUNT, MAX_COUNTER, MAYBE
 
 
 class Edges(NamedTuple):
-    """What is at the ends of a part, needed to add it to the parts before and after it."""
+    """The state at both ends of a part, which is needed to join it to the parts before and after it."""
 
-    order: int  # parts of a file are added up in this order
+    order: int  # the parts of a file are added up in this order
     generation: int = 0  # of its inode, whose number may have been used before
     first_write: int = 0  # offset of the first write, plus one; 0: none
     last_write: int = 0
     first_sync: int = 0  # bytes that the first sync covered, plus one; 0: none
-    changes: int = 0  # of names, which the part had seen already: see `Writer.change`
+    changes: int = 0  # changes of names that the part had seen already: see `Writer.change`
 
 
 class Part(NamedTuple):
-    """A file, or a part of one, as its rows."""
+    """The rows of a file, or of a part of one."""
 
     columns: Tuple[Any, ...]  # of `file`, without the id
     by_syscall: str
@@ -34,13 +34,13 @@ class Part(NamedTuple):
 
     @property
     def path(self) -> bytes:
-        """The file's, as of its first traced I/O."""
+        """The path of the file, as of its first traced I/O."""
         path: bytes = self.columns[_PATH]
         return path
 
 
 COLUMNS: Tuple[Metric, ...] = tuple(metric for metric in FILE if metric.kind.column)
-"""Of a file, in the order of the table `file`; the columns of `metrics.TOTALS` follow."""
+"""The columns of the table `file` in their order, after the id; those of `metrics.TOTALS` follow."""
 
 _PATH = [metric.name for metric in COLUMNS].index("path")
 
@@ -50,7 +50,7 @@ _STORED = [(index, metric.kind.store) for index, metric in enumerate(COLUMNS) if
 
 
 def columns(file: object, totals: object) -> Tuple[Any, ...]:
-    """The row of `file`, without the id, of what has each metric of a file, and each total, as an attribute."""
+    """A row of the table `file` without its id. The arguments have every metric, and every total, as an attribute."""
     row = list(_file_values(file))
     for index, store in _STORED:
         row[index] = store(row[index])
@@ -61,7 +61,7 @@ _NAMES = [metric.name for metric in SYSCALL]
 
 
 def _make_call_text() -> Callable[..., str]:
-    """A function with a parameter for each metric of a system call, as `namedtuple` makes one for each field."""
+    """Make a function with a parameter for each metric of a system call, in the way that `namedtuple` does."""
     array = "[" + ",".join("{" + name + "}" for name in _NAMES) + "]"
     made: Dict[str, Any] = {}
     exec(f"def call_text(*, {', '.join(_NAMES)}): return f'{array}'", made)
@@ -69,16 +69,16 @@ def _make_call_text() -> Callable[..., str]:
 
 
 call_text = _make_call_text()
-"""What is stored of a system call, of a number or JSON text for each of its metrics: TypeError if one is missing."""
+"""What is stored for a system call: takes a number or JSON text for each metric. TypeError if one is missing."""
 
 ABSENT: Tuple[Any, ...] = tuple(0 if metric.kind == COUNT else None for metric in SYSCALL)
-"""What is stored of a system call of which nothing is known."""
+"""The values stored for a system call about which nothing is known."""
 
 
 def call_json(values: Mapping[str, object]) -> str:
-    """The same out of values as `json.dumps` takes them, as few as there are: what is missing is as in `ABSENT`.
+    """What is stored for a system call: takes values that `json.dumps` accepts; missing ones are as in `ABSENT`.
 
-    What would be so anyway is left out at the end. Raises KeyError for a name that is not in the table.
+    Values at the end that equal those of `ABSENT` are left out. Raises KeyError for a name that is not in the table.
     """
     unknown = values.keys() - _NAMES
     if unknown:
@@ -100,7 +100,7 @@ _NUMBERS = [metric.name for metric in SYSCALL if metric.kind in (COUNT, MAYBE)]
 
 
 def as_part(file: FileStats, edges: Edges) -> Part:
-    """The rows of a file. Raises OverflowError for a number that SQLite has no room for."""
+    """The rows of a file. Raises OverflowError if a number is too large for SQLite."""
     calls = [f"{json.dumps(name)}:{call_json(_call_values(call))}" for name, call in sorted(file.syscalls.items())]
     row = columns(file, CallTotals.of(file.syscalls))
     return Part(row, "{" + ",".join(calls) + "}", edges)

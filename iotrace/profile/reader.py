@@ -1,11 +1,11 @@
-"""Reading a profile, which `SCHEMA.md` documents for other tools and `writer` writes.
+"""Reading a profile. `SCHEMA.md` documents the file for other tools.
 
-The file is hostile input: it is opened immutable (no lock, no journal beside it is replayed), its tables must be
-declared exactly as `schema` says (so no view, virtual table or generated column runs in their stead), and every value
-is checked before it becomes a `FileStats`.
+A profile is hostile input. It is opened immutable, so nothing is locked and no journal beside it is replayed. Tables
+must be declared exactly as `schema` says, so that no view, virtual table or generated column can take their place.
+Every value is checked before it becomes part of a record.
 
-Sorting, limits and sums are SQLite's work, and everything is read as it is asked for: memory does not grow with the
-number of files.
+SQLite does the sorting, limiting and summing, and rows are read as they are asked for, so memory use does not depend on
+the number of files.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SORTS: Dict[str, Tuple[str, ...]] = {
     "latency": ("busy_ns",),
     "path": (),
 }
-"""What files can be sorted by -> the fields of `Sums` whose total comes first when it is largest.
+"""The orders of files: name -> the fields of `Sums` by whose total files are sorted, the largest first.
 
 Ties are in order of path and mount namespace.
 """
@@ -53,30 +53,30 @@ class ProfileError(UserError):
 
 
 class Totals(NamedTuple):
-    """What the files of a profile come to."""
+    """Totals over the files of a profile."""
 
     files: int
-    marks: Marks  # 1 if any file has it
+    marks: Marks  # 1 if any file has the mark
     sums: Sums
 
 
 class Profile:
-    """A profile on disk, read as it is asked for; a context manager. `open` makes it.
+    """A profile on disk, opened by `open`; a context manager. It is read as it is asked for.
 
         with iotrace.open("run.iotrace") as profile:
             for file in profile.files(sort="bytes", limit=10):
                 print(file.path, file.bytes_read, file.syscalls["read"].calls)
 
-    Every method may raise `ProfileError`, and those that return an iterator also while it is walked.
+    Every method may raise `ProfileError`, and so may the iterators that some of them return.
     """
 
     name: str
-    """What the file was called when it was opened."""
+    """The path that was opened."""
     header: Header
-    """What there is to say about the whole run."""
+    """What the profile says about the run as a whole."""
 
     def __init__(self, name: str, database: sqlite3.Connection, version: int) -> None:
-        """`version` is that of the schema; the database is the profile's from now on."""
+        """`version` is that of the schema. The profile takes over the database and closes it."""
         self.name = name
         self._database = database
         self._schema = schema(version)
@@ -95,16 +95,16 @@ class Profile:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file. Nothing can be read any more."""
+        """Close the file. Nothing can be read after that."""
         self._database.close()
 
     @contextlib.contextmanager
     def _honest(self) -> Iterator[None]:
-        """Whatever SQLite or a value in the file complains about is the file's fault."""
+        """Within the block, errors from SQLite and from checking values mean that the file is damaged."""
         try:
             yield
         except (sqlite3.Error, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-            reason = " ".join(str(error).split())[:200]  # SQLite quotes the file
+            reason = " ".join(str(error).split())[:200]  # SQLite quotes the file's contents
             raise ProfileError(f"{self.name}: damaged profile: {reason}") from error
 
     def _check_schema(self) -> None:
@@ -133,14 +133,14 @@ class Profile:
         return Header(**told)
 
     def _column(self, name: str) -> str:
-        """The SQL for one of `ROW_COLUMNS`: 0 where the profile is older than the metric.
+        """The SQL for one of `ROW_COLUMNS`; it yields 0 if the profile is older than the metric.
 
-        It is not written as a number, since ORDER BY takes one for the position of a column.
+        The zero is an expression, since ORDER BY takes a plain number for the position of a column.
         """
         return SQL.get(name) or (name if self._schema.has(name) else "(0 + 0)")
 
     def _where(self, selection: Selection) -> str:
-        """The condition that selects; SQLite calls back into Python once a row, and only if there is a choice."""
+        """The SQL condition for a selection. Unless it selects everything, SQLite calls into Python once per row."""
         if selection == EVERYTHING:
             return "1"
         name = f"selected_{abs(hash(selection))}"
@@ -148,7 +148,7 @@ class Profile:
         return f"{name}(path)"
 
     def _select(self, columns: str, sort: Optional[str], selection: Selection) -> str:
-        """The query for files in `SORTS` order or as they were written; its parameter is the limit, -1 for none."""
+        """The query for files, sorted or as they were written. Its parameter is the limit, -1 for none."""
         if sort is not None and sort not in SORTS:
             raise ValueError(f"files cannot be sorted by {sort!r}, but by {', '.join(SORTS)}")
         largest = " + ".join(map(self._column, SORTS[sort])) if sort else ""
@@ -158,10 +158,10 @@ class Profile:
     def files(
         self, sort: Optional[str] = None, limit: int = 0, selection: Selection = EVERYTHING
     ) -> Iterator[FileStats]:
-        """The files that match `selection`, with all that is known of them; `limit` is how many at most, 0 for all.
+        """The files that match `selection`, with everything that is known about them; at most `limit`, 0 for all.
 
-        They come in the order in which they were first seen, or in that of `sort`: with "bytes", "read", "written",
-        "calls", "errors", "syncs" and "latency" the largest first, with "path" by path. ValueError for any other.
+        Without `sort` they come in the order in which they were first seen. "bytes", "read", "written", "calls",
+        "errors", "syncs" and "latency" put the largest first, "path" sorts by path. Raises ValueError for any other.
         """
         query = self._select(self._whole_file, sort, selection)
         with self._honest():
@@ -175,31 +175,31 @@ class Profile:
             yield file
 
     def find(self, path: bytes) -> Iterator[FileStats]:
-        """The files of exactly that path (or name since), one for each mount namespace."""
+        """The files with exactly that path, or that were renamed to it; there may be one in each mount namespace."""
         named = f"SELECT {self._whole_file} FROM file WHERE path = ?1 OR renamed_to = ?1 ORDER BY path, mnt_ns"
         with self._honest():
             yield from self._files(named, (path,))
 
     def rows(self, sort: Optional[str] = None, limit: int = 0, selection: Selection = EVERYTHING) -> Iterator[FileRow]:
-        """As `files`, but only what tables need, about ten times as fast."""
+        """Like `files`, but with only what tables need, and about six times as fast."""
         query = self._select(", ".join(map(self._column, ROW_COLUMNS)), sort, selection)
         with self._honest():
             yield from map(read_row, self._database.execute(query, (limit or -1,)))
 
     def totals(self, selection: Selection = EVERYTHING) -> Totals:
-        """The sums over all files, which SQLite adds up a million of in a second."""
+        """The totals over all selected files. SQLite adds up a million of them in a second."""
         marks, sums = ([self._column(name) for name in kind._fields] for kind in (Marks, Sums))
         wanted = [f"max({column})" for column in marks] + [f"sum({column})" for column in sums]
-        smallest = f"min(min({', '.join(marks + sums)}))"  # a sum of several may hide that one is negative
+        smallest = f"min(min({', '.join(marks + sums)}))"  # the sum of several may hide that one is negative
         columns = ", ".join(f"coalesce({column}, 0)" for column in (*wanted, smallest))
         query = f"SELECT count(*), {columns} FROM file WHERE {self._where(selection)}"
         with self._honest():
             ((files, *values),) = self._database.execute(query)
-            check_counts(tuple(values))  # a sum over anything but whole numbers is not one itself
+            check_counts(tuple(values))  # the sum of anything but whole numbers is not a whole number
             return Totals(files, Marks(*values[: len(marks)]), Sums(*values[len(marks) : -1]))
 
     def syscalls(self, selection: Selection = EVERYTHING) -> Iterator[Tuple[str, SyscallStats]]:
-        """Every (system call, its statistics on one file), in no order."""
+        """Each system call of each selected file, as (name, record), in no particular order."""
         chosen = "" if selection == EVERYTHING else " JOIN file ON file_id = id WHERE " + self._where(selection)
         with self._honest():
             for row in self._database.execute(f"SELECT by_syscall FROM calls{chosen}"):
@@ -207,10 +207,10 @@ class Profile:
 
 
 def _version(name: str, path: bytes) -> int:
-    """The schema of a profile. Tells what a file is from its first bytes, before SQLite sees it."""
+    """The version of the schema, read from the first bytes of the file before SQLite sees it."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # looked at first: opening a FIFO would wait
-            raise ProfileError(f"{name}: not a regular file, so not a profile")
+            raise ProfileError(f"{name}: not a regular file, so it cannot be a profile")
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             start = os.read(descriptor, 100)
@@ -222,7 +222,7 @@ def _version(name: str, path: bytes) -> int:
         raise ProfileError(f"{name}: not a profile of iotrace")
     (version,), (application,) = struct.unpack_from(">I", start, 60), struct.unpack_from(">I", start, 68)
     if application != APPLICATION_ID:
-        raise ProfileError(f"{name}: a database, but not a profile of iotrace")
+        raise ProfileError(f"{name}: an SQLite database, but not a profile of iotrace")
     reads = f"{FIRST_VERSION} to {SCHEMA_VERSION}" if FIRST_VERSION < SCHEMA_VERSION else str(SCHEMA_VERSION)
     if version > SCHEMA_VERSION:
         raise ProfileError(
@@ -234,7 +234,7 @@ def _version(name: str, path: bytes) -> int:
 
 
 def open(path: PathLike) -> Profile:
-    """Open a profile for reading. Raises `ProfileError` if it is not one, is damaged, or of a newer schema."""
+    """Open a profile for reading. Raises `ProfileError` if it is not a profile, is damaged, or has a newer schema."""
     name, where = os.fsdecode(path), os.path.abspath(os.fsencode(path))
     version = _version(name, where)
     uri = "file:" + urllib.parse.quote(where) + "?mode=ro&immutable=1"

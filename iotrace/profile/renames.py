@@ -1,6 +1,6 @@
-"""What changed names mean for the rows of a profile that is being written, whose files the tracer has forgotten.
+"""Applying renames and unlinks to rows of a profile that is being written, for files that the tracer has forgotten.
 
-A change is told by the text of two paths. All of them are done to the rows at the end, in the order of their happening.
+A change is given by the text of two paths. All changes are applied at the end, in the order in which they happened.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sqlite3
 TABLE = "CREATE TEMP TABLE change (number INTEGER PRIMARY KEY, mnt_ns, old, new)"
 INSERT = "INSERT INTO change VALUES (NULL, ?, ?, ?)"
 
-# What a change means for the files that it found in the profile already.
+# What a change means for the files that were in the profile already when it happened.
 _CONCERNED = "mnt_ns = :mnt_ns AND NOT deleted AND (SELECT changes FROM edges WHERE file_id = file.id) <= :number"
 _BELOW = "CAST(:new || substr({0}, length(:old) + 1) AS BLOB)"
 _UNLINKED = (
@@ -41,7 +41,7 @@ _LATER_PARTS = (
 
 
 def apply(database: sqlite3.Connection) -> None:
-    """Does to the rows what the table of changes tells."""
+    """Apply the table of changes to the rows."""
     for number, mnt_ns, old, new in database.execute("SELECT number - 1, mnt_ns, old, new FROM change"):
         names = {"number": number, "mnt_ns": mnt_ns, "old": old, "new": new, "below": old + b"/", "beyond": old + b"0"}
         for statement in _UNLINKED if new is None else _RENAMED:
@@ -49,7 +49,7 @@ def apply(database: sqlite3.Connection) -> None:
 
 
 def reunite(database: sqlite3.Connection) -> None:
-    """Parts of a file that was renamed between them have its first name in common from now on."""
+    """Give all parts of a file that was renamed between them its first name."""
     database.execute(
         "CREATE TEMP TABLE renamed AS SELECT id FROM file JOIN edges ON file_id = id"
         " WHERE renamed_to IS NOT NULL ORDER BY position"

@@ -1,4 +1,4 @@
-"""From the rows of a profile to what they mean. A profile is hostile input: every value is checked (ValueError)."""
+"""From the rows of a profile to records. A profile is hostile input: a value that is not valid is a ValueError."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from iotrace.profile.metrics import FILE, SYSCALL, TOTALS, FileStats, Metric, Sy
 from iotrace.profile.parts import ABSENT, COLUMNS, Part
 from iotrace.profile.values import COUNT, FLAG, MAYBE, Kind, check_counts, check_path, check_range, check_text, latest
 
-_LONGEST_CALLS = 1 << 20  # characters of JSON: of all system calls of a file together
+_LONGEST_CALLS = 1 << 20  # characters of JSON, for all system calls of a file together
 
 
 def _picker(kinds: Sequence[Kind], wanted: Sequence[Kind]) -> Callable[[Sequence[Any]], Tuple[Any, ...]]:
-    """A function that takes the values of the wanted kinds out of a row."""
+    """A function that picks the values of the wanted kinds out of a row."""
     places = [index for index, kind in enumerate(kinds) if kind in wanted]
-    if len(places) < 2:  # itemgetter would not make a tuple
+    if len(places) < 2:  # itemgetter returns a tuple only for two and more
         return lambda row: tuple(row[index] for index in places)
     return itemgetter(*places)
 
 
 class _Checked:
-    """Turns the values of some metrics, in order, into those that a record takes."""
+    """Checks the values of some metrics, given in their order, and converts them to those of a record."""
 
     def __init__(self, metrics: Sequence[Metric], convert: Callable[[Kind], Callable[[Any], Any]]) -> None:
-        """`convert` chooses the function for values of a kind. Numbers, which most values are, are checked together."""
+        """`convert` returns the conversion for a kind. Numbers, which most values are, are checked all at once."""
         kinds = [metric.kind for metric in metrics]
         self._counts, self._maybes = _picker(kinds, (COUNT, FLAG)), _picker(kinds, (MAYBE,))
         self._others = [
@@ -35,7 +35,7 @@ class _Checked:
         ]
 
     def __call__(self, values: List[Any]) -> List[Any]:
-        """The same list, converted. Raises ValueError."""
+        """Convert the list in place and return it. Raises ValueError."""
         check_counts(self._counts(values), self._maybes(values))
         for index, convert in self._others:
             values[index] = convert(values[index])
@@ -43,14 +43,14 @@ class _Checked:
 
 
 class FileDecoder:
-    """Makes files of rows that have these columns; metrics that have none get their defaults."""
+    """Makes files from rows with these columns. Metrics without a column keep their defaults."""
 
     def __init__(self, columns: Sequence[Metric]) -> None:
         self._names = [metric.name for metric in columns]
         self._checked = _Checked(columns, lambda kind: kind.load)
 
     def __call__(self, row: Sequence[Any]) -> FileStats:
-        """The file, without its system calls. Raises ValueError."""
+        """A file without its system calls. Raises ValueError."""
         return FileStats(**dict(zip(self._names, self._checked(list(row)))))
 
 
@@ -62,21 +62,21 @@ _numbers = _picker([metric.kind for metric in SYSCALL], (COUNT, MAYBE))
 
 def _call(values: object) -> SyscallStats:
     if type(values) is not list or not 1 <= len(values) <= len(ABSENT):
-        raise ValueError("not a system call")
+        raise ValueError("a system call is not an array of values")
     checked = _checked_call([*values, *ABSENT[len(values) :]])
     check_range(_numbers(checked))
     return SyscallStats(*checked)
 
 
 def read_calls(text: object) -> Dict[str, SyscallStats]:
-    """What `calls.by_syscall` holds; None if a file has no row there. Raises ValueError."""
+    """The system calls in a value of `calls.by_syscall`; none for None, a file without a row. Raises ValueError."""
     if text is None:
         return {}
     if type(text) is not str or len(text) > _LONGEST_CALLS:
-        raise ValueError("not a table of system calls")
+        raise ValueError("the system calls of a file are not an object, or too long")
     table = json.loads(text)
     if type(table) is not dict:
-        raise ValueError("not a table of system calls")
+        raise ValueError("the system calls of a file are not an object, or too long")
     return {name: _call(values) for name, values in table.items()}
 
 
@@ -84,7 +84,7 @@ _decoded = FileDecoder(COLUMNS)
 
 
 def file_of(part: Part) -> FileStats:
-    """The file that the rows of a part are of."""
+    """The file whose rows a part consists of."""
     file = _decoded(part.columns[: len(COLUMNS)])
     file.syscalls = read_calls(part.by_syscall)
     return file
@@ -94,26 +94,26 @@ def file_of(part: Part) -> FileStats:
 
 
 class Sums(NamedTuple):
-    """What is added up over files."""
+    """What tables add up over files."""
 
     bytes_read: int = 0
     bytes_written: int = 0
     calls: int = 0
     errors: int = 0
     syncs: int = 0
-    busy_ns: int = 0  # at least so long the calls took: the sum of the lower bounds of their latencies
+    busy_ns: int = 0  # the least time the calls took: the sum of the lower bounds of their latency buckets
 
 
 class Marks(NamedTuple):
-    """What is said of a file, 0 or 1; of several, the largest."""
+    """Properties of a file, 0 or 1; for several files, 1 if any has it."""
 
     deleted: int = 0
     mapped: int = 0
-    renamed: int = 0  # it has another name by now
+    renamed: int = 0  # it has another name now
 
 
 class FileRow(NamedTuple):
-    """What tables need to know of a file, without its system calls."""
+    """What tables need to know about a file."""
 
     path: bytes
     mnt_ns: int
@@ -124,19 +124,19 @@ class FileRow(NamedTuple):
 
 
 def add_sums(a: Sums, b: Sums) -> Sums:
-    """The sums over the files of both."""
+    """The sums over two groups of files together."""
     return Sums(*[x + y for x, y in zip(a, b)])
 
 
 _SUMS_AT = 4 + len(Marks._fields)
 ROW_COLUMNS: Tuple[str, ...] = (*FileRow._fields[:4], *Marks._fields, *Sums._fields)
-"""The columns that `read_row` takes; `SQL` has the expression for those that the table `file` lacks."""
+"""The columns that `read_row` expects. `SQL` has expressions for those that are not columns of `file`."""
 
 SQL = {"renamed": "(renamed_to IS NOT NULL)"}
 
 
 def read_row(row: Tuple[Any, ...]) -> FileRow:
-    """A row of `ROW_COLUMNS`. Raises ValueError."""
+    """A file from a row of `ROW_COLUMNS`. Raises ValueError."""
     check_path(row[0])
     check_text(row[2], row[3])
     check_counts((row[1], *row[4:]))
@@ -151,6 +151,6 @@ _MARKS = [_MERGES[name] for name in Marks._fields]
 
 
 def add_rows(a: FileRow, b: FileRow) -> FileRow:
-    """One file in two profiles, of which `b` is the later one."""
+    """The sum of the rows of one file in two profiles, of which `b` is the later one."""
     marks = Marks(*[merge(x, y) for merge, x, y in zip(_MARKS, a.marks, b.marks)])
     return b._replace(marks=marks, sums=add_sums(a.sums, b.sums))

@@ -1,8 +1,8 @@
-"""The tables of a profile, as SQLite sees them. `SCHEMA.md` documents them for other tools.
+"""The SQL tables of a profile, in each version of the schema. `SCHEMA.md` documents them for other tools.
 
-Histograms, errors and what is known of each system call are JSON text: as rows of their own they would be nine tenths
-of all rows, several times slower to write and to read back. Views show them as rows. What tables need lies in `file`,
-apart from the calls, so that a pass over a million files reads little.
+Histograms, errors and the values of system calls are stored as JSON text. As rows of their own they would make up nine
+tenths of all rows, and take several times as long to write and to read. Views show them as rows. What reports need most
+is in the table `file`, apart from the calls, so that a pass over a million files reads little.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ APPLICATION_ID = 0x696F7472  # "iotr"
 class Schema(NamedTuple):
     """The tables of one version."""
 
-    tables: Dict[str, str]  # name -> how it is declared
-    columns: Tuple[Metric, ...]  # of the table `file`, after its id and before the totals
+    tables: Dict[str, str]  # name -> declaration
+    columns: Tuple[Metric, ...]  # of the table `file`, between its id and the totals
     totals: Tuple[Metric, ...]
 
     def has(self, column: str) -> bool:
-        """Whether the table `file` has that column."""
+        """Whether the table `file` has this column."""
         return any(metric.name == column for metric in (*self.columns, *self.totals))
 
 
@@ -36,7 +36,7 @@ def _file_table(metrics: Sequence[Metric]) -> str:
 
 @functools.lru_cache(maxsize=None)
 def schema(version: int) -> Schema:
-    """The tables as that version has them; it is one from `FIRST_VERSION` to `SCHEMA_VERSION`."""
+    """The tables of a version from `FIRST_VERSION` to `SCHEMA_VERSION`; ValueError for any other."""
     if not FIRST_VERSION <= version <= SCHEMA_VERSION:
         raise ValueError(f"there is no schema {version}")
     columns, totals = (tuple(metric for metric in metrics if metric.since <= version) for metrics in (COLUMNS, TOTALS))
@@ -61,17 +61,17 @@ CREATE TABLE calls (
 
 
 CURRENT = schema(SCHEMA_VERSION)
-"""What is written."""
+"""The schema of new profiles."""
 
 INDEXES: Dict[str, str] = {
     "file_path": "CREATE INDEX file_path ON file (path, mnt_ns)",
     "file_renamed_to": "CREATE INDEX file_renamed_to ON file (renamed_to) WHERE renamed_to IS NOT NULL",
 }
-"""Made once all files are in."""
+"""Created once all files have been inserted."""
 
 
 def _syscall_view() -> str:
-    """Every entry of `by_syscall` as a row; a count that is missing at the end is 0."""
+    """The view that shows every entry of `by_syscall` as a row. A count that is missing at the end is 0."""
     columns: List[str] = []
     for number, metric in enumerate(SYSCALL):
         value = f"json_extract(call.value, '$[{number}]')"

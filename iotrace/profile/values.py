@@ -1,7 +1,7 @@
-"""The kinds of values that metrics have: how they are stored in a profile, checked on reading, put into JSON, merged.
+"""The kinds of values that metrics have: how they are stored, checked when read, converted to JSON, and merged.
 
-A profile is hostile input: whatever comes out of one passes a `load` or a `parse` here, which raise ValueError. Most
-files have a few histograms in common, so what was decoded is kept for a while.
+A profile is hostile input: everything read from one goes through a `load` or a `parse` of this module, which raise
+ValueError. Many files have the same histograms, so decoded ones are kept for a while.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_COUNTER = (1 << 63) - 1
 """The largest number that SQLite has room for."""
 
 Value = TypeVar("Value")
-_LONGEST_TABLE = 16384  # characters of JSON: 65 buckets, or every errno there is, with 19 digits each, fit twice
+_LONGEST_TABLE = 16384  # characters of JSON: twice what 65 buckets, or all errnos, take with counts of 19 digits
 
 
 def bucket(value: int) -> int:
@@ -35,7 +35,7 @@ _OPTIONAL_INTEGERS = {int, type(None)}
 
 
 def check_counts(counts: Tuple[Any, ...], maybes: Iterable[Any] = ()) -> None:
-    """Counts (one at least) must be whole numbers from 0 on, the others may also be None."""
+    """Check that counts, of which there is at least one, are whole numbers from 0 on; `maybes` may also be None."""
     numbers = (*counts, *[value for value in maybes if value is not None]) if maybes else counts
     if not _INTEGERS.issuperset(map(type, numbers)):
         raise ValueError("a count is not a whole number")
@@ -44,21 +44,21 @@ def check_counts(counts: Tuple[Any, ...], maybes: Iterable[Any] = ()) -> None:
 
 
 def check_range(numbers: Iterable[Any]) -> None:
-    """What comes out of JSON, where numbers have no end, must not be larger than `MAX_COUNTER`; None is not."""
+    """Check that numbers from JSON, which has no limit, do not exceed `MAX_COUNTER`. They may be None."""
     if max(filter(None, numbers), default=0) > MAX_COUNTER:
         raise ValueError("a count is out of range")
 
 
 def check_text(*values: object) -> None:
-    """Only text can be shown as text."""
+    """Check that values are text."""
     if not all(type(value) is str for value in values):
-        raise ValueError("a text value is not text")
+        raise ValueError("a value that should be text is not")
 
 
 def check_path(value: object) -> None:
-    """A path is bytes, and no path has a NUL."""
+    """Check that a value can be a path: bytes without a NUL."""
     if type(value) is not bytes or b"\0" in value:
-        raise ValueError("a path is not a path")
+        raise ValueError("a value that should be a path is not")
 
 
 def _text(value: Any) -> str:
@@ -103,8 +103,8 @@ def _counts(value: Any) -> Counts:
     if value is None:
         return {}
     if type(value) is not dict or not all(type(n) is int and 0 <= n <= MAX_COUNTER for n in value.values()):
-        raise ValueError("not a table of counts")
-    return value  # JSON has no other keys than text
+        raise ValueError("a table of counts is not valid")
+    return value  # keys from JSON are always text
 
 
 def _histogram(value: Any) -> Histogram:
@@ -113,7 +113,7 @@ def _histogram(value: Any) -> Histogram:
     counts = _counts(value)
     histogram = {int(key): count for key, count in counts.items() if key.isdecimal()}
     if len(histogram) != len(counts) or not all(key < 1 << 64 and key & (key - 1) == 0 for key in histogram if key):
-        raise ValueError("not a histogram")
+        raise ValueError("a histogram is not valid")
     return histogram
 
 
@@ -126,7 +126,7 @@ def _histogram_column(value: Any) -> Histogram:
     if value is None:
         return {}
     if type(value) is not str:
-        raise ValueError("not a histogram")
+        raise ValueError("a histogram is not valid")
     return _decoded(value).copy()
 
 
@@ -145,7 +145,7 @@ def _words(value: Any) -> List[bytes]:
 
 def _object(value: Any) -> Dict[str, object]:
     if type(value) is not dict:
-        raise ValueError("not an object")
+        raise ValueError("a value that should be an object is not")
     return value
 
 
@@ -162,7 +162,7 @@ def _nested_counts(value: Any) -> Dict[str, Counts]:
 
 
 def encode(table: Mapping[Any, int]) -> Optional[str]:
-    """A table of counts as JSON text, None if it is empty: as `json.dumps` has it, in a third of the time."""
+    """A table of counts as JSON text, None if it is empty. It takes a third of the time of `json.dumps`."""
     if not table:
         return None
     if len(table) == 1:
@@ -172,12 +172,12 @@ def encode(table: Mapping[Any, int]) -> Optional[str]:
 
 
 def signed(number: int) -> int:
-    """A number of 64 bits as SQLite's signed integer: NFS and FUSE use the upper half of inode numbers too."""
+    """An unsigned 64-bit number as SQLite's signed integer. NFS and FUSE use large inode numbers, too."""
     return number if number <= MAX_COUNTER else number - (1 << 64)
 
 
 def text_of(path: bytes) -> str:
-    """A path as JSON has it: each byte that is not UTF-8 is a lone surrogate U+DC80 to U+DCFF."""
+    """A path as text for JSON: each byte that is not UTF-8 becomes a lone surrogate, U+DC80 to U+DCFF."""
     return path.decode("utf-8", "surrogateescape")
 
 
@@ -193,7 +193,7 @@ def _in_order(table: Mapping[Any, int]) -> Dict[Any, int]:
     return dict(sorted(table.items()))
 
 
-# --- merging: two values of one metric, of which `b` is the later ----------------------------------------------------
+# --- merging two values of a metric, of which `b` is the later -------------------------------------------------------
 
 
 def added(a: int, b: int) -> int:
@@ -217,34 +217,34 @@ def most(a: int, b: int) -> int:
 
 
 def either(a: bool, b: bool) -> bool:
-    """Whether it is true of any part."""
+    """Whether it is true of at least one part."""
     return a or b
 
 
 def latest(a: Value, b: Value) -> Value:
-    """What the later part says."""
+    """The value of the later part."""
     del a
     return b
 
 
 def same(a: Value, b: Value) -> Value:
-    """What both parts say: it makes them parts of one thing."""
+    """The value that both parts share, since it identifies what they are parts of."""
     del b
     return a
 
 
 def add_tables(a: Dict[Any, int], b: Dict[Any, int]) -> Dict[Any, int]:
-    """The sum of two histograms or tables of counts, in order."""
+    """The sum of two histograms or tables of counts, sorted."""
     return {key: a.get(key, 0) + b.get(key, 0) for key in sorted(a.keys() | b.keys())}
 
 
 def both_named(a: str, b: str) -> str:
-    """What two descriptions share, or both of them."""
+    """The description that two runs share, or both of them separated by a slash."""
     return a if not b or b in a.split(" / ") else f"{a} / {b}" if a else b
 
 
 def common(a: Value, b: Value) -> Value:
-    """What two runs have in common: the value that both have, else an empty one."""
+    """The value that two runs share, or else an empty one."""
     return a if a == b else type(a)()
 
 
@@ -262,20 +262,20 @@ def add_nested(a: Dict[str, Counts], b: Dict[str, Counts]) -> Dict[str, Counts]:
 
 
 class Kind(NamedTuple):
-    """What the values of a metric are, in each form that they take. Where a conversion is None, the value stays."""
+    """How the values of a metric look in each of their forms. A conversion that is None leaves them as they are."""
 
-    column: str  # type of its column in SQL, "" for kinds that no column has
-    load: Callable[[Any], Any]  # from the column, or from JSON where that is the same; ValueError
-    store: Optional[Callable[[Any], Any]] = None  # into the column
-    parse: Optional[Callable[[Any], Any]] = None  # from JSON, where that is not as the column has it; ValueError
-    dump: Optional[Callable[[Any], Any]] = None  # into what `json.dumps` takes
+    column: str  # SQL type of the column; "" for kinds that are not stored in columns
+    load: Callable[[Any], Any]  # from the column, or from JSON if that is the same; raises ValueError
+    store: Optional[Callable[[Any], Any]] = None  # to the column
+    parse: Optional[Callable[[Any], Any]] = None  # from JSON, if that differs from the column; raises ValueError
+    dump: Optional[Callable[[Any], Any]] = None  # to a value for `json.dumps`
 
     def parsed(self, value: Any) -> Any:
-        """The value that stands in JSON; raises ValueError if there is none."""
+        """The value from its form in JSON. Raises ValueError if it is not valid."""
         return (self.parse or self.load)(value)
 
     def dumped(self, value: Any) -> Any:
-        """The value for `json.dumps`."""
+        """The value in its form for `json.dumps`."""
         return value if self.dump is None else self.dump(value)
 
 

@@ -1,8 +1,8 @@
 """Writing a profile: rows go as they come into a temporary file beside the target, which takes its place at the end.
 
-So a profile is complete or absent, memory does not grow with the number of files, and a full disk never costs the
-profile that was there. A file may come in several parts, one for each time that the programs held a record of it;
-they are added up at the end, in the order in which they were made.
+So a profile is complete or absent, memory use does not depend on the number of files, and a full disk never destroys an
+older profile. A file may come in several parts, one for each time that the programs held a record of it. They are added
+up at the end, in the order in which they were made.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _TEMPORARY = (
     f"CREATE TEMP TABLE edges (file_id INTEGER PRIMARY KEY, {', '.join(_EDGES)})",
     renames.TABLE,
 )
-_TABLES_OF_THEIR_OWN = ("lost", "unattributed")  # of what the header says; the rest is in `meta`
+_TABLES_OF_THEIR_OWN = ("lost", "unattributed")  # for these parts of the header; the rest is in `meta`
 
 _read_file = FileDecoder(CURRENT.columns)
 
 
 def _part(row: Tuple[Any, ...]) -> Tuple[FileStats, Edges]:
-    """A row of `_SAME_FILE`."""
+    """The part in a row of `_SAME_FILE`."""
     *columns, calls = row[1 : -len(_EDGES)]
     file = _read_file(columns)
     file.syscalls = read_calls(calls)
@@ -58,16 +58,15 @@ def _header_rows(header: Header) -> Iterator[Tuple[str, str]]:
 
 
 class _Abandoned(Exception):
-    """Unwinds what a profile that will never be finished has opened."""
+    """Unwinds what has been opened for a profile that will not be finished."""
 
 
 class Writer:
-    """A profile in the making; a context manager. Nothing is on disk before the first `add`.
+    """A profile that is being written; a context manager. Nothing is on disk before the first `add`.
 
-    What was at `path` stays until `finish` has put the new profile there; without it nothing is left. Every method
-    raises `Failure` when the file cannot be written, or a number is too large for it (2^63 and more), and `UserError`
-    if something other than a file is at `path`. A writer that has failed once stays failed: what it holds is no longer
-    whole, so it never becomes a profile.
+    What is at `path` stays until `finish` replaces it; without `finish` nothing is left behind. Every method raises
+    `Failure` if the file cannot be written or a number is too large for it (2^63 and more), and `UserError` if
+    something other than a file is at `path`. After a failure all further calls fail: the rows are no longer complete.
     """
 
     def __init__(self, path: PathLike) -> None:
@@ -84,7 +83,7 @@ class Writer:
     def __exit__(
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        with contextlib.suppress(_Abandoned), self._stack:  # nothing is left in it once `finish` has succeeded
+        with contextlib.suppress(_Abandoned), self._stack:  # it is empty once `finish` has succeeded
             raise _Abandoned
 
     @contextlib.contextmanager
@@ -100,11 +99,11 @@ class Writer:
     @property
     def _database(self) -> sqlite3.Connection:
         if self._opened is None:
-            with contextlib.ExitStack() as stack:  # if anything in here fails, the temporary file goes at once
+            with contextlib.ExitStack() as stack:  # if anything in here fails, the temporary file is removed at once
                 temporary = stack.enter_context(replacing(self._path))
                 database = sqlite3.connect(temporary, isolation_level=None)
                 stack.callback(database.close)
-                database.execute("PRAGMA journal_mode = OFF")  # the temporary file is thrown away whole
+                database.execute("PRAGMA journal_mode = OFF")  # after an error the whole file is thrown away
                 database.execute("PRAGMA synchronous = OFF")
                 database.execute("PRAGMA locking_mode = EXCLUSIVE")
                 database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -116,19 +115,19 @@ class Writer:
         return self._opened
 
     def add(self, part: Part) -> None:
-        """A file, or a part of one."""
+        """Add a file, or a part of one."""
         self._parts.append(part)
         if len(self._parts) == _BATCH:
             self._flush()
 
     def add_file(self, file: FileStats) -> None:
-        """A whole file, or one of several parts that come in the order in which they were made."""
+        """Add a whole file, or one of its parts; parts are added in the order in which they were made."""
         with self._refusing():
             part = as_part(file, Edges(self.added + len(self._parts)))
         self.add(part)
 
     def _flush(self) -> None:
-        """Each part becomes a row of three tables, which number their rows alike."""
+        """Insert each part into three tables, which number their rows alike."""
         parts = self._parts
         with self._refusing():
             database = self._database
@@ -139,7 +138,7 @@ class Writer:
         self._parts = []
 
     def finish(self, header: Header) -> int:
-        """Add up the parts and put the profile in its place; how many files it has."""
+        """Add up the parts and put the profile in its place. Returns the number of files."""
         self._flush()
         with self._stack, self._refusing():
             database = self._database
@@ -154,16 +153,16 @@ class Writer:
         return files
 
     def change(self, changes: Iterable[Tuple[int, bytes, Optional[bytes]]]) -> None:
-        """Names that have changed: mount namespace, old path, new path or None if it was unlinked.
+        """Record changes of names: mount namespace, old path, and new path or None if it was unlinked.
 
-        In the order in which it happened. The n-th, counted from 0, concerns the files that were at the old path or
-        below it, and those that the new path was taken from, in parts whose `Edges.changes` is n at most.
+        They come in the order in which they happened. The n-th, counted from 0, concerns the files at the old path or
+        below it, and those that the new path is taken away from, in parts whose `Edges.changes` is at most n.
         """
         with self._refusing():
             self._database.executemany(renames.INSERT, changes)
 
     def _add_up(self) -> int:
-        """Makes one file of all that have the same path in the same mount namespace; how many rows that saved."""
+        """Merge all rows with the same path and mount namespace. Returns the number of rows that this saved."""
         database, saved = self._database, 0
         database.execute(
             "CREATE TEMP TABLE repeated AS SELECT path, mnt_ns FROM file GROUP BY path, mnt_ns HAVING count(*) > 1"
@@ -184,15 +183,14 @@ class Writer:
         database = self._database
         database.executemany("INSERT INTO meta VALUES (?, ?)", _header_rows(header))
         database.executemany("INSERT INTO lost VALUES (?, ?)", header.lost.items())
-        homeless = ((call, errno, n) for call, errors in header.unattributed.items() for errno, n in errors.items())
-        database.executemany("INSERT INTO unattributed VALUES (?, ?, ?)", homeless)
+        unattributed = ((call, errno, n) for call, errors in header.unattributed.items() for errno, n in errors.items())
+        database.executemany("INSERT INTO unattributed VALUES (?, ?, ?)", unattributed)
 
 
 def write(path: PathLike, header: Header, files: Iterable[FileStats]) -> None:
-    """Write a profile to `path`, whole or not at all; see `iotrace.atomic.replacing` for what that means.
+    """Write a profile to `path`, completely or not at all: see `iotrace.atomic.replacing`.
 
-    `files` is consumed once and need not fit in memory; `header` may be a `Profile`, whose own files are not looked at.
-    Raises what `Writer` does.
+    `files` is consumed once and need not fit in memory. Raises what `Writer` does.
     """
     with Writer(path) as writer:
         for file in files:

@@ -1,7 +1,7 @@
-"""Reads the maps of the programs, and makes the parts of the profile out of what it finds there.
+"""Reads the programs' maps and makes parts of the profile from them.
 
-Names arrive as events while tracing; counters are read when a file's record is not going to change any more, one file
-after the other, so that memory does not grow with what they hold.
+Names arrive as events while tracing. Counters are read once a file's record cannot change any more, one file after the
+other, so that memory use does not depend on the number of files.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ _TALLY = struct.Struct("<IIQQ")  # TallyKey without the file, and the count
 
 
 class Rest:
-    """What belongs to a file but is found under other keys than its own: sparse counters, runs in progress."""
+    """What belongs to files but is stored under other keys: sparse counters and runs in progress."""
 
     def __init__(self) -> None:
         self.tallies: Dict[int, bytes] = {}
         self.runs: Dict[int, List[Tuple[int, int]]] = {}  # (0 for reads or 1 for writes, bytes)
 
     def add_tally(self, key: bytes, count: bytes) -> None:
-        """A record of `tallies`."""
+        """Add a record of `tallies`."""
         file_id = _ID.unpack_from(key)[0]
         self.tallies[file_id] = self.tallies.get(file_id, b"") + key[_ID.size :] + count
 
     def add_run(self, file_id: int, direction: int, run: int) -> None:
-        """A run that was in progress, if it had any bytes."""
+        """Add a run in progress, if it has any bytes."""
         if run:
             self.runs.setdefault(file_id, []).append((direction, run))
 
     def of(self, file_id: int) -> Tuple[List[Tally], List[Tuple[int, int]]]:
-        """What there is of one file."""
+        """The sparse counters and the runs of a file."""
         raw = self.tallies.get(file_id, b"")
         return (list(_TALLY.iter_unpack(raw)) if raw else []), self.runs.get(file_id, [])
 
 
 class Collector:
-    """Reads the maps, and makes a part of the profile of each file's records."""
+    """Reads the maps, and makes a part of the profile from the records of each file."""
 
     def __init__(self, maps: Mapping[str, Map[Any]], names: Names, clock: Clock, big_values: bool) -> None:
         self._maps = maps
@@ -58,7 +58,7 @@ class Collector:
         self._operation = maps["operations"].finder() if big_values else self._joined()
 
     def _joined(self) -> Callable[[bytes], Optional[bytes]]:
-        """Finds an OpStats that the programs keep in parts."""
+        """A function that finds an OpStats of which the programs keep the parts in separate maps."""
         head = self._maps["operations"].finder()
         parts = [
             (self._maps[name].finder(), bytes(record.size))
@@ -72,7 +72,7 @@ class Collector:
         return find
 
     def finish(self) -> Iterator[Part]:
-        """What is left in the maps when tracing has ended: every file, in the order of first sight."""
+        """Every file that is in the maps when tracing has ended, in the order in which files were first seen."""
         rest = self.rest()
         unnamed = self._unnamed()
         for file_id, name in list(unnamed.items()):
@@ -104,7 +104,7 @@ class Collector:
         return rest
 
     def _unnamed(self) -> Dict[int, Name]:
-        """Files whose name has never arrived, under one that no file can have."""
+        """The files whose names have never arrived, with made-up names that no file can have."""
         found: Dict[int, Name] = {}
         for key, raw in self._maps["files"].items():
             file_id = FileId.struct.unpack(raw)[0]
@@ -117,10 +117,10 @@ class Collector:
     # -- one file ---------------------------------------------------------------------------------------------------
 
     def part(self, file_id: int, rest: Rest, read: Optional[List[bytes]] = None) -> Optional[Part]:
-        """All that is known of a file now; None if the programs have no record of it.
+        """What is known about a file at present; None if the programs have no record of it.
 
-        Nothing is forgotten or deleted, so a file that goes on can be read as often as one likes. The keys of the
-        operations' records that were read go to `read`.
+        Nothing is forgotten or deleted, so a file that is still being traced can be read any number of times. The keys
+        of the operations' records are appended to `read`.
         """
         state = self._state(_ID.pack(file_id))
         if state is None:

@@ -1,6 +1,6 @@
-"""From what the programs counted for one file to its metrics, by the names that the table of metrics gives them.
+"""Decoding the programs' records of a file into its metrics, under the names that the table of metrics gives them.
 
-Histograms recur in most files, so the bytes of each are turned into JSON once.
+Many files have the same histograms, so the JSON text of each is kept.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ assert OpHead.requested.offset == _HEAD.size
 
 
 def lower_bound(number: int) -> int:
-    """The smallest value in bucket `number` of the kernel's histograms."""
+    """The smallest value in bucket `number` of the programs' histograms."""
     return 1 << (number - 1) if number else 0
 
 
 def errno_name(number: int) -> str:
-    """EIO for 5: by the kernel's names, where libc has two for a number, or none."""
+    """The name of an error, such as EIO for 5. Where libc has two names, or none, it is the kernel's."""
     return _KERNEL.get(number, errno.errorcode.get(number, str(number)))
 
 
@@ -74,7 +74,7 @@ _KERNEL = {
 
 
 class Clock:
-    """Turns the programs' time, CLOCK_MONOTONIC, into unix time. Both are read at once, in nanoseconds."""
+    """Converts the programs' time, CLOCK_MONOTONIC, to unix time. Both are in nanoseconds."""
 
     def __init__(self) -> None:
         tries = []
@@ -86,7 +86,7 @@ class Clock:
         self._offset = min(tries)[1]
 
     def unix(self, monotonic: int) -> Optional[int]:
-        """Nanoseconds since 1970, None for a time that never was."""
+        """The time in nanoseconds since 1970; None for 0, which means never."""
         return monotonic + self._offset if monotonic else None
 
 
@@ -114,14 +114,14 @@ def _sizes(raw: bytes) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _latencies(raw: bytes) -> Tuple[str, int]:
-    """A histogram of latencies as JSON, and the least time that it stands for."""
+    """A histogram of latencies as JSON, and the sum of the lower bounds of all its values."""
     cells = _cells(raw, _LATENCIES)
     return encode(cells) or "null", sum(lower * count for lower, count in cells.items())
 
 
 @functools.lru_cache(maxsize=256)
 def _counted(name: str, calls: int) -> str:
-    """A system call of which nothing but the number is known, as JSON."""
+    """The JSON entry of a system call of which only the number is known."""
     return f'"{name}":{call_json({"calls": calls})}'
 
 
@@ -134,7 +134,7 @@ Tally = Tuple[int, int, int, int]
 
 
 class Decoder:
-    """The metrics of one file, each an attribute of that name, out of its records as they are added."""
+    """The metrics of a file, as attributes of their names. They are built up from its records."""
 
     __slots__ = (
         *(metric.name for metric in (*COLUMNS, *TOTALS)),
@@ -156,7 +156,7 @@ class Decoder:
         """`state` is the file's FileState, `tallies` are its sparse counters."""
         self._unix = clock.unix
         self._json: List[str] = []  # by system call
-        self._errors: Dict[str, Counts] = {}  # of system calls that have not been added yet
+        self._errors: Dict[str, Counts] = {}  # of operations that have not been added yet
         self._large: Dict[str, Histogram] = {}  # their requests that the dense histogram has no room for
         self.sequential_read: Histogram = {}
         self.sequential_write: Histogram = {}
@@ -186,7 +186,7 @@ class Decoder:
             self._flags,
             operations,
         ) = FileState.struct.unpack(state)
-        self.operations = _operations(operations)  # those of which there is a record, to be added
+        self.operations = _operations(operations)  # those that have a record, which is to be added
         self.mapped = self._flags & FILE_MAPPED != 0
         self._add_lifetime("open", self.opens)
         self._add_lifetime("close", self.closes)
@@ -205,7 +205,7 @@ class Decoder:
             _count(self.bytes_between_syncs, lower_bound(item), count)
 
     def _add_lifetime(self, name: str, calls: int) -> None:
-        """The opens or closes that succeeded, to which those that failed are added: nothing more is known of them."""
+        """Add opens or closes: `calls` succeeded, those that failed are in the sparse counters."""
         errors = self._errors.pop(name, None) if self._errors else None
         if errors:
             calls += sum(errors.values())
@@ -215,11 +215,11 @@ class Decoder:
         self.calls += calls
 
     def add_run(self, direction: int, run: int) -> None:
-        """A run in progress, in bytes."""
+        """Add a run in progress, given in bytes."""
         _count(self.sequential_write if direction == WRITE else self.sequential_read, bucket(run), 1)
 
     def add_operation(self, operation: Operation, raw: bytes) -> None:
-        """An operation's OpStats."""
+        """Add the OpStats of an operation."""
         calls, moved, first, last, lowest, highest, direct, durable = _HEAD.unpack_from(raw)
         self.calls += calls
         start, end = self._unix(first), self._unix(last)
@@ -272,8 +272,8 @@ class Decoder:
         return encode({**_cells(raw, _SIZES), **large}) or "null" if large else _sizes(raw)
 
     def part(self, renamed_to: Optional[bytes], deleted: bool, order: int, changes: int) -> Part:
-        """All that was added, as a part of the profile: see `Edges` for `order` and `changes`."""
-        for name in {**self._errors, **self._large}:  # there was no room for a record of these operations
+        """Everything that was added, as a part of the profile. See `Edges` for `order` and `changes`."""
+        for name in {**self._errors, **self._large}:  # operations for whose records there was no room
             values = {"errors": self._errors.get(name), "requested": self._large.get(name)}
             self._json.append(f'"{name}":{call_json(values)}')
         self.renamed_to, self.deleted = renamed_to, deleted or self._flags & FILE_DELETED != 0

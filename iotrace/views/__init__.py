@@ -1,1 +1,1 @@
-"""What people and programs see of a profile."""
+"""Views of a profile, for people and for other programs."""

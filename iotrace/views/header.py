@@ -1,4 +1,4 @@
-"""What a profile says of the whole run: whom, where, when and how it traced, what that cost, and what was lost."""
+"""The head of a report: what was traced, where, when and how, what that cost, and what was lost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from iotrace.views.screen import Screen
 
 
 def show_header(screen: Screen, header: Header) -> None:
-    """A field for each, and an empty line. What was lost stands last, above the numbers that it spoils."""
+    """Show one field for each, and an empty line. What was lost comes last, next to the numbers that it spoils."""
     if header.command:
         screen.field("command", " ".join(shlex.quote(text_of(word)) for word in header.command))
     if header.filters:
@@ -42,7 +42,7 @@ def show_header(screen: Screen, header: Header) -> None:
 
 
 def _lost(header: Header) -> Optional[str]:
-    """What tracing missed, as a sentence; None if nothing."""
+    """What tracing missed, as a sentence; None if it missed nothing."""
     parts = [f"{count:,} {what}" for what, count in sorted(header.lost.items()) if count]
     if not parts:
         return None
@@ -60,7 +60,7 @@ _PROGRAM_COST = ("program_runs", "program_ns", "program_share", "sampled_ns")
 
 
 def _overhead(told: Dict[str, object]) -> str:
-    """What tracing cost. A profile that has other words for it, or impossible numbers, is quoted."""
+    """What tracing cost, in words. Keys or numbers that are not as expected are quoted as they are."""
     numbers = {name: value for name, value in told.items() if isinstance(value, (int, float)) and 0 <= value < 1 << 63}
     measured = "not_measured" not in told
     if told.keys() != {*_COST, *(_PROGRAM_COST if measured else ("not_measured",))} or not numbers.keys() >= {

@@ -1,4 +1,4 @@
-"""All that is known of one file: its facts, and its histograms drawn as bars."""
+"""Everything that is known about one file: its facts, and its histograms as bars."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from iotrace.views.screen import Screen
 
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 _UNITS: Dict[Unit, Callable[[int], str]] = {Unit.BYTES: text.size, Unit.DURATION: text.duration}
-"""How the bounds of a histogram's buckets are written."""
+"""How to write the bounds of a histogram's buckets."""
 
 
 def bar(part: int, whole: int, columns: int, unicode: bool) -> str:
@@ -32,7 +32,7 @@ def bar(part: int, whole: int, columns: int, unicode: bool) -> str:
 
 
 def _show_histogram(screen: Screen, metric: Metric, histogram: Histogram) -> None:
-    """Every bucket between the smallest and the largest that occur, empty ones too, so that gaps are seen."""
+    """Show every bucket between the smallest and the largest that occur; empty ones show the gaps."""
     if not histogram:
         return
     unit = _UNITS.get(metric.unit, text.number)
@@ -50,14 +50,14 @@ def _show_histogram(screen: Screen, metric: Metric, histogram: Histogram) -> Non
 
 
 def _value(metric: Metric, value: Optional[int], start: int) -> str:
-    """A fact as a number; of a moment, how long after `start` it was."""
+    """The value of a fact; for a moment, the time since `start`."""
     if metric.unit == Unit.MOMENT:
         return "never" if value is None else f"{(value - start) / 1e9:+.6f} s"
     return "none" if value is None else f"{value:,}"
 
 
 def _show_facts(screen: Screen, metrics: Sequence[Metric], record: object, start: int, indent: str = "") -> None:
-    """Caption, value and definition of all that has a caption and is not a histogram."""
+    """Show caption, value and definition of every metric that has a caption and is not a histogram."""
     for metric in metrics:
         if metric.caption and metric.kind != HISTOGRAM:
             value = _value(metric, getattr(record, metric.name), start)
@@ -81,7 +81,7 @@ def _show_syscall(screen: Screen, name: str, call: SyscallStats, start: int) -> 
 
 
 def _show_heading(screen: Screen, file: FileStats) -> None:
-    """Which file it is, and what became of it."""
+    """Show which file it is, and what became of it."""
     screen.wrapped(screen.name(file.path))
     if file.renamed_to is not None:
         screen.wrapped("renamed to " + screen.name(file.renamed_to))
@@ -96,7 +96,7 @@ def _show_heading(screen: Screen, file: FileStats) -> None:
 
 
 def show_file(screen: Screen, file: FileStats, start: int) -> None:
-    """All that is known of a file; moments are shown by how long after `start` they were."""
+    """Show everything that is known about a file; moments are given as the time since `start`."""
     _show_heading(screen, file)
     screen.line()
     _show_facts(screen, FILE, file, start)
@@ -107,23 +107,23 @@ def show_file(screen: Screen, file: FileStats, start: int) -> None:
 
 
 def _only_match(profiles: Sequence[Profile], glob: str) -> bytes:
-    """The path that a glob matches. Raises `UserError` if there is none, or more than one."""
+    """The path that a glob matches. Raises `UserError` if it matches none, or more than one."""
     rows = combined_rows(profiles, Selection(path=(os.fsencode(glob),)))
     paths = itertools.groupby(rows, lambda row: row.path)
     matches: List[bytes] = [path for path, _ in itertools.islice(paths, 4)]
     if not matches:
-        raise UserError(f"{glob}: no such file in the profile; `iotrace report PROFILE --limit 0` lists those it has")
+        raise UserError(f"{glob}: no such file in the profile; `iotrace report PROFILE --limit 0` lists all files")
     if len(matches) > 1:
         names = ", ".join(text.safe(path) for path in matches[:3])
-        raise UserError(f"{glob}: more than one file matches: {names}{', ...' if len(matches) > 3 else ''}")
+        raise UserError(f"{glob}: matches more than one file: {names}{', ...' if len(matches) > 3 else ''}")
     return matches[0]
 
 
 def show(out: TextIO, profiles: Sequence[Profile], path: str, columns: Optional[int] = None) -> None:
-    """The header and all that the profiles (one at least) know of one file, for each mount namespace that has it.
+    """Show the header, and everything that one or more profiles know about a file in each mount namespace.
 
-    `path` is its name, or how the tables write it, or a glob that it alone matches. Raises `UserError` if no profile
-    has it.
+    `path` is its path, or its path as tables write it, or a glob that matches no other. Raises `UserError` if there is
+    no such file.
     """
     files = combined_files(profiles, os.fsencode(path)) or combined_files(profiles, text.unescape(path))
     if not files:

@@ -1,6 +1,6 @@
-"""What files come to: grouping, adding up, sorting and quantiles, as functions of what a profile holds.
+"""Grouping files, adding them up, sorting groups, and quantiles: pure functions of the contents of profiles.
 
-Nothing is drawn here: every view that shows groups takes its numbers from these functions.
+Every view that shows groups takes its numbers from here. Nothing in this module draws.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Key = TypeVar("Key")
 
 @dataclass
 class Group(Generic[Key]):
-    """What some files, or the calls of one kind on them, come to. Keys of groups that are compared can be ordered."""
+    """The sums over a group of files, or over one system call on them. Keys of the same grouping can be ordered."""
 
     key: Key
     files: int
@@ -32,13 +32,13 @@ class Group(Generic[Key]):
 
 @dataclass
 class FileGroup(Group[Tuple[bytes, int]]):
-    """One file, known by path and mount namespace."""
+    """A single file, identified by path and mount namespace."""
 
     marks: Marks
 
 
 class Mount(NamedTuple):
-    """A file system as a mount namespace shows it, by the deepest directory that holds all of its files."""
+    """A file system in a mount namespace, and the deepest directory that contains all of its files."""
 
     mnt_ns: int
     fstype: str
@@ -48,7 +48,7 @@ class Mount(NamedTuple):
 
 @dataclass
 class SyscallGroup(Group[str]):
-    """One system call, on however many files."""
+    """One system call, on any number of files."""
 
     latency_ns: Histogram
 
@@ -60,24 +60,24 @@ AnyGroup = TypeVar("AnyGroup", bound=Group[Any])
 
 
 def by_file(rows: Iterable[FileRow]) -> Iterator[FileGroup]:
-    """Each file by itself, as it comes."""
+    """Each file as a group of its own, one after the other."""
     for row in rows:
         yield FileGroup((row.path, row.mnt_ns), 1, row.sums, row.marks)
 
 
 def directory(path: bytes, depth: int = 0) -> bytes:
-    """The directory of a path, or that of its ancestors which is `depth` (0: no limit) names deep."""
+    """The directory of a path, cut to at most `depth` names; 0 for no limit."""
     found = os.path.dirname(path)
     return (b"/".join(found.split(b"/")[: depth + 1]) if depth else found) or b"/"
 
 
 def extension(path: bytes) -> bytes:
-    """What a file's name ends with, from the last dot on; "(none)" if it has none."""
+    """The end of a file's name from the last dot on, or "(none)"."""
     return os.path.splitext(path)[1] or b"(none)"
 
 
 def grouped(rows: Iterable[FileRow], key: Callable[[FileRow], Key]) -> List[Group[Key]]:
-    """The groups of files with the same key, in the order of their first files."""
+    """Group files by a key. The groups are in the order of their first files."""
     groups: Dict[Key, List[int]] = {}  # the number of files, and their sums
     for row in rows:
         name = key(row)
@@ -88,18 +88,18 @@ def grouped(rows: Iterable[FileRow], key: Callable[[FileRow], Key]) -> List[Grou
 
 
 def by_directory(rows: Iterable[FileRow], depth: int = 0) -> List[Group[bytes]]:
-    """By `directory`."""
+    """Group files by `directory`."""
     return grouped(rows, lambda row: directory(row.path, depth))
 
 
 def by_extension(rows: Iterable[FileRow]) -> List[Group[bytes]]:
-    """By `extension`."""
+    """Group files by `extension`."""
     return grouped(rows, lambda row: extension(row.path))
 
 
 def by_mount(rows: Iterable[FileRow]) -> List[Group[Mount]]:
-    """By file system and mount namespace."""
-    shared: Dict[Tuple[int, str, str], List[bytes]] = {}  # the names that the directories of all files begin with
+    """Group files by file system and mount namespace."""
+    shared: Dict[Tuple[int, str, str], List[bytes]] = {}  # the names that all directories start with
 
     def key(row: FileRow) -> Tuple[int, str, str]:
         mount = row.mnt_ns, row.fstype, row.device
@@ -114,7 +114,7 @@ def by_mount(rows: Iterable[FileRow]) -> List[Group[Mount]]:
 
 
 def by_syscall(profiles: Iterable[Profile], selection: Selection = EVERYTHING) -> List[SyscallGroup]:
-    """By system call: what the calls on the selected files of all profiles come to."""
+    """Group the calls on the selected files of all profiles by system call."""
     found: Dict[str, _Calls] = {}
     for profile in profiles:
         for name, call in profile.syscalls(selection):
@@ -126,7 +126,7 @@ def by_syscall(profiles: Iterable[Profile], selection: Selection = EVERYTHING) -
 
 
 class _Calls:
-    """The sum of one system call's records."""
+    """The sums over the records of one system call."""
 
     def __init__(self) -> None:
         self.files = self._calls = self._bytes = self._errors = 0
@@ -141,7 +141,7 @@ class _Calls:
             self.latency_ns[lower] = self.latency_ns.get(lower, 0) + count
 
     def sums(self, name: str) -> Sums:
-        operation = BY_NAME.get(name)  # none: a profile may hold any name
+        operation = BY_NAME.get(name)  # None for unknown names, which a profile may contain
         writes = operation is not None and operation.direction == WRITE
         return Sums(
             bytes_read=0 if writes else self._bytes,
@@ -158,14 +158,14 @@ class _Calls:
 
 @dataclass
 class Whole:
-    """What all groups that passed come to."""
+    """The sums over all groups that were counted by `watching`."""
 
     groups: int = 0
     files: int = 0
     sums: Sums = field(default_factory=Sums)
 
     def watching(self, groups: Iterable[AnyGroup]) -> Iterator[AnyGroup]:
-        """The same groups, added up as they pass."""
+        """Pass groups on, and add them up on the way."""
         for group in groups:
             self.groups += 1
             self.files += group.files
@@ -174,7 +174,7 @@ class Whole:
 
 
 def in_order(groups: Iterable[AnyGroup], sort: str, limit: int = 0) -> List[AnyGroup]:
-    """The first `limit` (0: all) groups by what `sort` stands for in `SORTS`; ties in order of their keys."""
+    """The first `limit` groups (0: all) in the order that `sort` has in `SORTS`; ties are in order of their keys."""
 
     def key(group: AnyGroup) -> Tuple[int, Any]:
         return -sum(getattr(group.sums, name) for name in SORTS[sort]), group.key
@@ -183,7 +183,7 @@ def in_order(groups: Iterable[AnyGroup], sort: str, limit: int = 0) -> List[AnyG
 
 
 def quantile(histogram: Histogram, share: float) -> Optional[int]:
-    """The lower bound of the bucket with the value that `share` of all values do not exceed; None of no values."""
+    """The lower bound of the bucket that contains the quantile: 0.5 for the median. None if there are no values."""
     rank, seen = share * sum(histogram.values()), 0
     for bucket, count in sorted(histogram.items()):
         seen += count

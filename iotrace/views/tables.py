@@ -1,4 +1,4 @@
-"""Profiles as tables: totals by file, directory, mount, extension or system call. They fit the width of the screen."""
+"""Tables: totals by file, directory, mount, extension or system call, as wide as the screen."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GROUPS = ("file", "directory", "mount", "extension", "syscall")
 
 
 class Column(NamedTuple):
-    """How a column is drawn."""
+    """A column of a table."""
 
     title: str
     width: int
@@ -73,7 +73,7 @@ def _flags(marks: Marks) -> str:
 
 
 class Line(NamedTuple):
-    """A line of a table: a group, what it is called, and the letters of what is said of it."""
+    """A line of a table: a group, its name, and the letters of its marks."""
 
     group: Group[Any]
     name: str
@@ -81,7 +81,7 @@ class Line(NamedTuple):
 
 
 def _show_table(screen: Screen, title: str, columns: Sequence[Column], lines: Iterable[Line], flags: str = "") -> None:
-    """Each line is written as it comes; `flags` are those that any of them may have."""
+    """Write each line as it comes; `flags` are all letters that may occur."""
     wide = max(2, len(flags))
     used = sum(column.width + 1 for column in columns) + (wide + 1 if flags else 0)
     titles = " ".join(f"{column.title:>{column.width}}" for column in columns)
@@ -95,7 +95,7 @@ def _show_table(screen: Screen, title: str, columns: Sequence[Column], lines: It
 
 
 def _present(lines: Sequence[Line]) -> str:
-    """The flags that any of these lines has."""
+    """The letters that occur in these lines."""
     return "".join(flag for flag in _MEANINGS if any(flag in line.flags for line in lines))
 
 
@@ -119,7 +119,7 @@ def _more(screen: Screen, lines: int) -> None:
 
 
 def _show_files(screen: Screen, profile: Profile, selection: Selection, sort: str, limit: int) -> None:
-    """One line per file of one profile: SQLite sorts them and adds them up."""
+    """Show one line per file of a single profile, sorted and added up by SQLite."""
     totals = profile.totals(selection)
     files = summary.by_file(profile.rows(sort, limit, selection))
     lines: Iterable[Line] = (_file_line(screen, file) for file in files)
@@ -134,7 +134,7 @@ def _show_files(screen: Screen, profile: Profile, selection: Selection, sort: st
 def _show_groups(
     screen: Screen, profiles: Sequence[Profile], selection: Selection, *, by: str, depth: int, sort: str, limit: int
 ) -> None:
-    """One line per group, or per file of several profiles."""
+    """Show one line per group, or per file of several profiles."""
     rows = combined_rows(profiles, selection) if len(profiles) > 1 else profiles[0].rows(selection=selection)
     whole = Whole()
     if by == "file":
@@ -153,7 +153,7 @@ def _show_groups(
 
 
 def _show_syscalls(screen: Screen, profiles: Sequence[Profile], selection: Selection, sort: str, limit: int) -> None:
-    """One line per system call, with the latency (lower bound of the bucket) that half and 99 % of the calls meet."""
+    """Show one line per system call, with the median and the 99th percentile of its latency."""
     groups = summary.in_order(summary.by_syscall(profiles, selection), sort, limit)
     _show_table(screen, "SYSTEM CALL", _OF_SYSCALLS, [Line(group, screen.words(group.key)) for group in groups])
 
@@ -169,13 +169,14 @@ def show(
     selection: Selection = EVERYTHING,
     columns: Optional[int] = None,
 ) -> None:
-    """The header and one table of all profiles (one at least) together.
+    """Show the header and one table of one or more profiles together.
 
-    `by` is one of `GROUPS`, `sort` of `SORTS`; `depth` is that of directories, 0 for any; a `limit` of 0 is none.
+    `by` is one of `GROUPS`, `sort` one of `SORTS`. `depth` limits the depth of directories and `limit` the number of
+    lines; 0 is no limit.
     """
     screen = Screen(out, columns)
     show_header(screen, combined_header(profiles))
-    screen.flush()  # a million files take their time
+    screen.flush()  # a million files take a while
     if by == "syscall":
         _show_syscalls(screen, profiles, selection, sort, limit)
     elif by == "file" and len(profiles) == 1:

@@ -1,4 +1,4 @@
-"""The objects of the JSON document, schema iotrace/1: a contract, so keys are added and never renamed."""
+"""The objects of the JSON document, schema iotrace/1. It is a contract: keys are added, never renamed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Dump = Callable[[Any], Any]
 
 
 def _converted(metrics: Sequence[Metric]) -> List[Tuple[str, Dump]]:
-    """The metrics whose values JSON does not have as they are, and what turns them into such."""
+    """The metrics whose values have to be converted for JSON, and the conversions."""
     return [(metric.name, metric.kind.dump) for metric in metrics if metric.kind.dump is not None]
 
 
@@ -26,12 +26,12 @@ _OF_FILE = _converted(FILE)
 
 
 def header_object(header: Header) -> Dict[str, object]:
-    """The document's keys before `files`."""
+    """The keys of the document before `files`."""
     return {"schema": SCHEMA, **{metric.name: metric.kind.dumped(getattr(header, metric.name)) for metric in HEADER}}
 
 
 def syscall_object(syscall: str, call: SyscallStats) -> Dict[str, object]:
-    """One system call; those that move no data have neither bytes nor sizes."""
+    """An entry of `syscalls`. System calls that move no data have neither bytes nor sizes."""
     names, converted = _OF_CALL_WITHOUT_DATA if syscall in WITHOUT_DATA else _OF_CALL
     values = vars(call)
     found = {name: values[name] for name in names}
@@ -41,7 +41,7 @@ def syscall_object(syscall: str, call: SyscallStats) -> Dict[str, object]:
 
 
 def file_object(file: FileStats) -> Dict[str, object]:
-    """One element of the document's `files`."""
+    """An element of `files`."""
     found = dict(vars(file))  # in the order of the fields
     for name, dump in _OF_FILE:
         found[name] = dump(found[name])

@@ -1,10 +1,10 @@
-"""CSV: RFC 4180 in UTF-8, a line per file and system call (a file without any has one line too) under column names.
+"""CSV (RFC 4180, UTF-8): a line of column names, then one line per file and system call.
 
-The file's own columns are repeated on each of its lines; the header of the profile has no place in it. Paths are
-escaped as on the terminal: what is not printable, is not UTF-8, or is a backslash stands as \\xNN, byte by byte
-(`iotrace.text.unescape` reverses it). A cell that starts with one of = + - @ or a single quote gets a single quote
-before it, so that no spreadsheet takes it for a formula. Histograms and errors are `bucket:count` pairs joined by
-semicolons; what is unknown is empty.
+A file without system calls has one line. The columns of a file are repeated on each of its lines; the header of the
+profile is left out. Paths are escaped as on the terminal: bytes that are not printable or not UTF-8, and backslashes,
+are written as \\xNN, which `iotrace.text.unescape` reverses. A cell that starts with = + - @ or a single quote gets a
+single quote in front, so that spreadsheets do not take it for a formula. Histograms and errors are `bucket:count` pairs
+joined by semicolons; unknown values are empty.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from iotrace.profile.metrics import FILE, SYSCALL, FileStats, Header
 from iotrace.profile.values import HISTOGRAM
 from iotrace.text import safe, safe_text
 
-_FILE = [metric.name for metric in sorted(FILE, key=lambda metric: metric.kind == HISTOGRAM)]  # those come last
+_FILE = [metric.name for metric in sorted(FILE, key=lambda metric: metric.kind == HISTOGRAM)]  # histograms come last
 _CALL = [metric.name for metric in sorted(SYSCALL, key=lambda metric: not metric.in_document)]
 
 
@@ -43,7 +43,7 @@ def _guard(cell: str) -> str:
 
 
 def write(header: Header, files: Iterable[FileStats], out: IO[str]) -> None:
-    """Write the lines, each ended by CR LF."""
+    """Write the lines, which end with CR LF."""
     del header
     rows = csv.writer(out, lineterminator="\r\n")
     rows.writerow((*_FILE, "syscall", *_CALL))

@@ -1,4 +1,4 @@
-"""The JSON document of schema iotrace/1: one object, a line for the header and a line for each file.
+"""JSON: the document of schema iotrace/1, one object with a line for the header and a line for each file.
 
 It is pure ASCII. A path is decoded from UTF-8 with each byte that is not UTF-8 as a lone surrogate U+DC80..U+DCFF
 (Python's surrogateescape), so `json.loads(...)["path"].encode("utf-8", "surrogateescape")` is the path.

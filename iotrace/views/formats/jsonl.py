@@ -1,4 +1,4 @@
-"""JSON lines: the objects of the JSON document without its brackets, one a line. That of the header comes first."""
+"""JSON lines: the header of the JSON document on the first line, then each of its files on a line of its own."""
 
 from __future__ import annotations
 
