@@ -123,7 +123,11 @@ def test_ctrl_c_leaves_a_profile(tmp_path: Path) -> None:
     assert files(tmp_path / "p") is not None
 
 
-SHOWN = re.findall(r"```python\n(.*?)```", (ROOT / "iotrace" / "README.md").read_text(), re.DOTALL)
+SHOWN = [
+    block
+    for document in ("README.md", "iotrace/README.md")
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
+]
 
 
 @pytest.mark.parametrize("block", SHOWN)

@@ -5,7 +5,7 @@
     tools/bench calls --rounds 15 --only iotrace-raw,clang
     tools/bench start stop many
     tools/bench --stats calls                        and the run time of every BPF program, by the kernel's account
-    tools/bench --readme README.md                   and put the result into that document, between its marks
+    tools/bench --readme tools/benchmark/README.md   and put the result into that document, between its marks
 
 What can be measured:
 
@@ -104,7 +104,7 @@ def measure_whole(arguments: argparse.Namespace, directory: Path) -> Iterator[Ro
 
 
 def document(matrix: Optional[calls.Matrix], lines: List[Row]) -> Iterator[str]:
-    """What goes into a README."""
+    """What goes into the document."""
     yield from rows.markdown(lines)
     if matrix is not None:
         yield ""
