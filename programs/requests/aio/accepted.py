@@ -65,6 +65,7 @@ def undo(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """
     b = begin_part("aio_undo", kernel, options, maps)
     a = b.a
+    b.fill_stack()
     load_result(b)
     a.mov(r1, RESULT)
     a.jsge(r1, 0, "accepted")

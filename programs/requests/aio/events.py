@@ -40,6 +40,7 @@ def rare_events(kernel: Kernel, options: Options, maps: Maps, *, entering: bool)
     """Accounts for the next events, whatever they are, and goes back to `events`."""
     b = begin_part("aio_rare_ring" if entering else "aio_rare_events", kernel, options, maps)
     a = b.a
+    b.fill_stack()
     _take_time(b)
     repeat(b, "event", EVENTS_AT_ONCE, lambda over: _event(b, over))
     a.tail_call(CTX, maps.jumps, Jump.AIO_RING if entering else Jump.AIO_EVENTS)

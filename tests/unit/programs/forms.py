@@ -7,8 +7,6 @@ import itertools
 from dataclasses import replace
 from typing import Any, Dict, NamedTuple
 
-import pytest
-
 from asm import ProgramSpec
 from asm.requirements import Version
 from programs import build
@@ -184,15 +182,6 @@ FORMS = [
     if (form.threads == "direct" or (form.who == "named" and form.attach != "fentry"))
     and (form.threads != "shared" or form.kernel >= (5, 12))  # claiming a shared record takes compare-and-exchange
 ]
-QUICK = [("x86_64", "named", (6, 2)), ("aarch64", "all", (4, 14))]  # of each attachment, both ends of the product
-every_form = pytest.mark.parametrize(
-    "form",
-    [
-        form if (form.machine, form.who, form.kernel) in QUICK else pytest.param(form, marks=pytest.mark.slow)
-        for form in FORMS
-    ],
-    ids=str,
-)
 
 
 @functools.lru_cache(maxsize=None)

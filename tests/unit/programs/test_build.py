@@ -16,6 +16,7 @@ from programs.facts.catalogue import SYSTEM_CALLS, Kind
 from programs.facts.jumps import JUMPS, WALKS, Jump
 from programs.facts.kernel import Options, Uring
 from programs.facts.members import FIELDS, MEMBERS, TYPED_MEMBERS, URING_MEMBERS
+from tests.unit.programs.every import every_form
 from tests.unit.programs.forms import (
     GOLDEN_SETS,
     NEWEST,
@@ -30,7 +31,6 @@ from tests.unit.programs.forms import (
     built,
     built_as,
     encoded,
-    every_form,
     rings,
 )
 

@@ -14,7 +14,8 @@ import pytest
 
 from asm import U64, Assembler, Layout, ProgramSpec, ProgramType, field, r0, r1
 from tests.unit.programs import table
-from tests.unit.programs.forms import FORMS, GOLDEN_SETS, NEWEST, OLDEST, Form, built_as, every_form
+from tests.unit.programs.every import every_form
+from tests.unit.programs.forms import FORMS, GOLDEN_SETS, NEWEST, OLDEST, Form, built_as
 from tests.unit.programs.idioms import IDIOMS, listing_of
 
 GOLDEN = Path(__file__).parent / "golden"
