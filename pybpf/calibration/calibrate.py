@@ -21,7 +21,7 @@ from typing import Dict, List, NamedTuple, Optional
 
 from pybpf.calibration import specimens
 from pybpf.calibration.compat import find_compat
-from pybpf.calibration.files import OpenFiles
+from pybpf.calibration.files import CONFUSED, OpenFiles
 from pybpf.calibration.mounts import Mounts
 from pybpf.calibration.peek import Peek, PeekError
 from pybpf.calibration.search import CalibrationError, Search
@@ -53,7 +53,9 @@ def calibrate(tracefs: Optional[Tracefs] = None) -> Calibration:
     """
     for attempt in range(_ATTEMPTS):
         try:
-            return _calibrate(tracefs)
+            found = _calibrate(tracefs)
+            if CONFUSED not in found.missing.values() or attempt + 1 == _ATTEMPTS:
+                return found
         except (CalibrationError, SpecimenError, PeekError) as error:
             # Something else of this process may have changed meanwhile, such as how many threads it has.
             if attempt + 1 == _ATTEMPTS:

@@ -14,7 +14,7 @@ from pybpf.calibration.specimens import Laboratory
 if TYPE_CHECKING:
     from pybpf.calibration.tasks import Tasks
 
-__all__ = ["INODE_BYTES", "OpenFiles"]
+__all__ = ["CONFUSED", "INODE_BYTES", "OpenFiles"]
 
 INODE_BYTES = 1024  # as much of an inode as is looked at
 _FILES_BYTES, _TABLE_BYTES, _FILE_BYTES = 1024, 64, 320
@@ -172,11 +172,17 @@ class OpenFiles:
                         if block.data[at : at + 4] in words and not _is_time(block, at, stat)
                     }
                 )
-        common = set.intersection(*samples) if samples else set()
-        if len(common) != 1:
+        if not samples:
             return {"inode.i_generation": "the file systems at hand do not tell it"}
+        common = set.intersection(*samples)
+        if len(common) != 1:
+            return {"inode.i_generation": CONFUSED}
         self.search.found("inode.i_generation", common)
         return {}
+
+
+CONFUSED = "it cannot be told from a time stamp"
+"""Of a generation: another time it can, unless time stamps always are whole seconds."""
 
 
 def _is_time(block: Block, at: int, stat: os.stat_result) -> bool:

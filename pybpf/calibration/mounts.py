@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Dict, List, Sequence, Tuple
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Dict, Iterator, List, Sequence, Tuple
 
 from pybpf import syscalls
 from pybpf.calibration.files import INODE_BYTES, OpenFiles
@@ -137,17 +138,21 @@ class Mounts:
         """The root and the working directory of a thread: ours goes from one to another."""
         search = self.search
         states: Dict[int, Dict[str, List[Tuple[Block, int]]]] = {at: {} for at in tasks.may_be_fs}
-        for directory, task in (("", tasks.others[0]), ("a", tasks.mine), ("two", tasks.mine)):
-            known = {"fs_struct.root": self.anchors[0]}
-            if directory:
-                os.chdir(f"{self.laboratory.base}/{directory}")
-                known = {f"fs_struct.{what}": os.open(where, os.O_RDONLY) for what, where in _DIRECTORIES.items()}
+
+        def compare(task: Block, known: Dict[str, int]) -> None:
             for at, samples in states.items():
                 block = search.read(task.word(at), _FS_BYTES)
                 for what, fd in known.items():
                     for part in ("mnt", "dentry"):
                         value = self.files.pointer(fd, f"file.f_path.{part}")
-                        samples.setdefault(f"{what}.{part}", []).append((block, value))
+                        samples.setdefault(f"fs_struct.{what}.{part}", []).append((block, value))
+
+        compare(tasks.others[0], {"root": self.anchors[0]})
+        for directory in ("a", "two"):
+            os.chdir(f"{self.laboratory.base}/{directory}")
+            compare(tasks.mine, {what: os.open(where, os.O_RDONLY) for what, where in _DIRECTORIES.items()})
+        with _another_root():
+            compare(tasks.mine, {what: os.open(where, os.O_RDONLY) for what, where in _DIRECTORIES.items()})
         found = {at: {member: places(pairs, 8) for member, pairs in samples.items()} for at, samples in states.items()}
         passed = [at for at, members in found.items() if all(members.values())]
         # Newer kernels (7.3) have a `real_fs` too, which differs only while the kernel opens files on its own behalf.
@@ -156,6 +161,25 @@ class Mounts:
         offset = search.found("task_struct.fs", passed[-1:] if alike else passed)
         for member, offsets in found[offset].items():
             search.found(member, offsets)
+
+
+@contextmanager
+def _another_root() -> Iterator[None]:
+    """Make the working directory this thread's root for a while, if it may: CAP_SYS_CHROOT.
+
+    Behind our fs_struct there often is another one, of a task whose root is the same directory as ours was.
+    """
+    root = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(PermissionError):
+            os.chroot(".")
+        yield
+    finally:
+        here = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
+        os.fchdir(root)
+        with suppress(PermissionError):
+            os.chroot(".")
+        os.fchdir(here)
 
 
 def _kernel_device(device: int) -> int:
