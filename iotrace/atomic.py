@@ -31,7 +31,7 @@ def replacing(path: PathLike) -> Iterator[str]:
     if os.path.exists(target) and not os.path.isfile(target):
         raise UserError(f"{name}: not a regular file, so it cannot be replaced; choose another name")
     directory = os.path.dirname(target)
-    # Short, so that a base name of 255 bytes is no obstacle; in the same directory, so that a rename can do it.
+    # Short, so that a base name of 255 bytes still works; in the same directory, so that a rename suffices.
     temporary = os.path.join(directory, b".iotrace-" + os.urandom(8).hex().encode())
     try:
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
@@ -50,7 +50,7 @@ def replacing(path: PathLike) -> Iterator[str]:
 
 @contextlib.contextmanager
 def standard_output() -> Iterator[None]:
-    """Name what could not be written when standard output refuses; a reader that has gone is no failure."""
+    """Turn a failure of standard output into a Failure that names it; a reader that has gone is not a failure."""
     try:
         yield
     except BrokenPipeError:

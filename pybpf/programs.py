@@ -49,7 +49,7 @@ _FRAME = 64  # bytes; the kernel takes no test run with less than an Ethernet he
 
 
 class ProgramStatus(NamedTuple):
-    """What the kernel says of a loaded program. Lengths are bytes, and what the kernel is too old to tell is 0.
+    """What the kernel says about a loaded program. Lengths are bytes; what the kernel is too old to say is 0.
 
     `run_time_ns` and `run_cnt` count only while statistics are on (`enable_stats`). `recursion_misses` is how often the
     program was skipped because it, or for some kinds any program, was running on that CPU already.
@@ -76,7 +76,7 @@ class Program(Descriptor):
         self.name = name
 
     def info(self) -> ProgramStatus:
-        """What the kernel says of it now (BPF_OBJ_GET_INFO_BY_FD: 4.13, 1e2709769086). Raises BpfError."""
+        """What the kernel says about it now (BPF_OBJ_GET_INFO_BY_FD: 4.13, 1e2709769086). Raises BpfError."""
         raw = BpfProgInfo()
         attr = InfoAttr(bpf_fd=self.fileno(), info_len=ctypes.sizeof(raw), info=ctypes.addressof(raw))
         bpf(Command.OBJ_GET_INFO_BY_FD, attr, subject=f"program {self.name}")

@@ -288,7 +288,7 @@ def rename_thread(name: bytes) -> None:
 
 
 def exit_thread() -> None:
-    """exit(2): end the calling thread, and it alone. Python is not told, and never sees it again."""
+    """exit(2): end the calling thread alone. Python does not learn of it, and never sees the thread again."""
     _libc.syscall(_numbers().exit, 0, 0, 0, 0, 0, 0)
 
 

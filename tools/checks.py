@@ -4,7 +4,7 @@
     tools/test unit kernel       some groups
     tools/test --quick           what takes no kernel and little time, for every change
     tools/test --install         first install what the tests use: Debian packages and other kernels (root, apt)
-    tools/test --ci              fail if a test is skipped for want of something that can be installed
+    tools/test --ci              fail if a test was skipped because something that can be installed is missing
     tools/test -- ARG...         pytest with these arguments, and nothing else
 
 What cannot run here is skipped, and said at the end.

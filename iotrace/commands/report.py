@@ -23,7 +23,7 @@ iotrace report monday.iotrace tuesday.iotrace --limit 0
 _EPILOG = """\
 READ and WRITTEN are bytes over all system calls. CALLS counts every return, ERRS those below 0.
 SYNCS counts fsync, fdatasync and the like. TIME is the least time that the calls took: the sum of
-the lower bounds of their latency buckets. P50 and P99 are such lower bounds, too.
+the lower bounds of their latency buckets. P50 and P99 are lower bounds too.
 """
 
 
@@ -32,7 +32,7 @@ def setup(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("profiles", metavar="PROFILE", nargs="+", help="what `iotrace run` wrote; several are added up")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--by", choices=tables.GROUPS, default="file", help="what a line stands for; default: file")
-    what.add_argument("--file", metavar="PATH", help="everything about one file (a glob will do that only one matches)")
+    what.add_argument("--file", metavar="PATH", help="everything about one file (or a glob that matches only one)")
     parser.add_argument(
         "--depth",
         metavar="N",

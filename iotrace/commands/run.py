@@ -21,7 +21,7 @@ from iotrace.tracing.status import StatusLine
 
 HELP = """\
 Trace the file I/O of a command or of running processes
-iotrace run -- tar cf /tmp/etc.tar /etc        a command and all that it starts
+iotrace run -- tar cf /tmp/etc.tar /etc        a command and everything that it starts
 iotrace run --comm nginx --duration 60         every process called nginx, now or later
 iotrace run --pid 1234,1240 -o db.iotrace      processes by number, until they end or Ctrl-C
 iotrace run --all --path '/srv/*'              everything on the host, below one directory
@@ -80,8 +80,8 @@ def _add_how(how: argparse._ArgumentGroup) -> None:
         "--offsets",
         metavar="auto|btf|calibrate|FILE",
         default="auto",
-        help="where kernel structures are known from: btf, calibrate (search them), or a file that "
-        "tools/offsets made; default: what there is, in this order",
+        help="where the offsets in kernel structures come from: btf, calibrate (search the kernel's memory), or a "
+        "file that tools/offsets made; default: the first of these that works",
     )
     how.add_argument("--vmlinux", metavar="FILE", help="take them from this kernel's image with debug information")
     how.add_argument(
@@ -89,7 +89,7 @@ def _add_how(how: argparse._ArgumentGroup) -> None:
         metavar="N",
         type=_entries,
         default=0,
-        help="bounds kernel memory: files that are counted for at once; idle ones move to the profile "
+        help="bounds kernel memory: how many files the tables hold at once; idle ones move to the profile "
         "(default: as suits the kernel)",
     )
     how.add_argument("-q", "--quiet", action="store_true", help="no status line and no summary")

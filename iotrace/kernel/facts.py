@@ -1,4 +1,4 @@
-"""What the programs must be told about the running kernel, found by asking it.
+"""What the programs must know about the running kernel, found by probing it.
 
 Nothing here compares version numbers: offsets come from where `kernel.offsets` finds them, tracepoint fields from
 tracefs, abilities from the probes that `kernel.quirks` names.

@@ -1,8 +1,8 @@
-"""Where the programs find what they read in the kernel's structs, and who says so.
+"""Where the programs find what they read in the kernel's structs, and from which source that is known.
 
-The kernel's own type information (BTF) where it has any; else the kernel's memory, searched for what is known of our
-own objects (`pybpf.calibrate`); or, if the user gives one, a kernel image with debug information, or a file that
-`tools/offsets` made of any of these on a host that could.
+The sources are the kernel's own type information (BTF) where it has any; else the kernel's memory, searched for objects
+of our own whose contents are known (`pybpf.calibration`); or, if the user gives one, a kernel image with debug
+information, or a file that `tools/offsets` made from any of these.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def find(
     """The running kernel's, from one of SOURCES, from the file that `source` names, or from the image `vmlinux`.
 
     Calibration goes through perf tracepoints with a `tracefs`. `btf` is the kernel's own, if it was read already.
-    Raises UserError for a file that is of no use, Failure.
+    Raises UserError for a file that cannot be used, and Failure.
     """
     if vmlinux is not None:
         return from_image(vmlinux, machine)
@@ -118,7 +118,7 @@ def from_calibration(machine: str, tracefs: Optional[Tracefs] = None) -> Offsets
         raise Failure(f"this kernel's structures could not be looked at: {error}") from error
     members = dict(found.members)
     compat, bit = COMPAT[machine]
-    # What could not be known matters to nobody here; something else that is right enough stands in for it.
+    # What could not be found is not needed on this kernel; a member that is close enough stands in for it.
     if "inode.i_generation" in found.missing:
         members["inode.i_generation"] = members["inode.i_ino"]  # constant, and tells no inode from its successor
     if compat in found.missing:  # no 32-bit tasks: the bit is looked for in the last byte of a name, which is 0
@@ -156,7 +156,7 @@ def read(path: str) -> Offsets:
     except OSError as error:
         raise UserError(f"--offsets {path}: {error.strerror}; it is {', '.join(SOURCES)} or a file") from error
     except (ValueError, RecursionError):
-        raise UserError(f"{path}: not a file of offsets: no JSON") from None
+        raise UserError(f"{path}: not a file of offsets: not JSON") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise UserError(f"{path}: not a file of offsets: its format is not {FORMAT}")
     system = os.uname()
@@ -174,7 +174,7 @@ def _is_offset(value: object) -> bool:
 
 
 class Comparison(NamedTuple):
-    """A member as BTF and as calibration have it; None is what the latter could not, and need not, know."""
+    """The offset of a member in BTF and by calibration; None if calibration could not find it and need not."""
 
     member: str
     btf: int
@@ -182,7 +182,7 @@ class Comparison(NamedTuple):
 
 
 def compare(machine: str, tracefs: Optional[Tracefs] = None) -> List[Comparison]:
-    """What calibration finds, beside what the kernel's BTF says. Raises Failure."""
+    """What calibration finds, next to what the kernel's BTF says. Raises Failure."""
     known = from_btf(machine).members
     try:
         found = calibrate(tracefs).members

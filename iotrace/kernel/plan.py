@@ -1,7 +1,7 @@
 """What a run loads: the programs for this kernel and these options, assembled, and the facts that they were made from.
 
 Making it takes most of the time that a start takes: reading the kernel's types, probing what it can do, assembling.
-None of that changes while the kernel and iotrace stay the same, so that it is kept (`iotrace.cache`).
+None of that changes while the kernel and iotrace stay the same, so it is kept (`iotrace.kernel.cache`).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Plan:
 
 
 def unpacked(raw: bytes) -> Plan:
-    """The plan that was packed, whose answers to probes this process takes over. Raises ValueError for what is none."""
+    """The plan that was packed; this process takes over its answers to probes. Raises ValueError for other bytes."""
     try:
         kernel, options, preallocate, form, rings, answers = marshal.loads(raw)
         if kernel["uring"] is not None:
@@ -106,9 +106,9 @@ def _from_tuple(raw: Tuple[Any, ...]) -> Form:
 
 
 def identity(options: Options, source: str) -> Optional[Tuple[str, ...]]:
-    """What a plan depends on, as far as it may change: the kernel, what it was told at run time, and what is wanted.
+    """What a plan depends on, as far as it may change: the kernel, its settings at run time, and what is wanted.
 
-    None where the kernel cannot be told from another one.
+    None where nothing tells this kernel from another one.
     """
     words = [repr(features.pretended())]
     for path in ("/sys/kernel/notes", "/proc/version", "/proc/sys/kernel/pid_max", "/proc/sys/net/core/bpf_jit_enable"):

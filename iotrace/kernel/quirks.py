@@ -1,9 +1,9 @@
-"""In what kernels differ, and what a run makes of it: the one table of it.
+"""How kernels differ, and what a run does about it: the only table of these differences.
 
-Each row names the features whose probes decide (`pybpf.features`, where each has the kernel that brought it and its
-commit), the fact that the programs are told, and what a run does on a kernel on the wrong side of it. Facts are
-gathered from this table, and doctor shows it. What ended with some kernel is a feature that began with it: "charged to
-RLIMIT_MEMLOCK until 5.11" is the row of `memcg`, which came with 5.11.
+Each row names the features whose probes decide (`pybpf.features` has the version and commit that brought each), the
+fact that is passed to the programs, and what a run does on a kernel that is on the wrong side of it. Facts are
+gathered from this table, and doctor shows it. What ended with a kernel version is a feature that began with it:
+"charged to RLIMIT_MEMLOCK until 5.11" is the row of `memcg`, which came with 5.11.
 
 To add a quirk, add its row here. One that no feature decides yet gets a probe of its own in this module:
 
@@ -28,14 +28,14 @@ SPARES = 3  # copies of each program that can be preempted
 
 @dataclass(frozen=True)
 class Quirk:
-    """One difference between kernels. `otherwise` is what a run does where the kernel is not as one would wish."""
+    """One difference between kernels. `otherwise` is what a run does on the less welcome side."""
 
     name: str
-    decided_by: str  # names of FEATURES; a kernel has it that has all of these
+    decided_by: str  # names of FEATURES: a kernel has the quirk if it has all of them
     otherwise: str
     fact: str = ""  # the field of `programs.facts.kernel.Kernel` that it decides; none where others ask the feature
     values: Tuple[Any, Any] = (False, True)  # of that fact: where the kernel lacks it, where it has it
-    welcome: bool = True  # False for what one would rather do without
+    welcome: bool = True  # False for a feature that makes things harder
 
     @property
     def features(self) -> Tuple[Feature, ...]:
@@ -49,7 +49,7 @@ class Quirk:
 
     @property
     def description(self) -> str:
-        """What the kernel has that has it, as a noun phrase."""
+        """What a kernel with it has, as a noun phrase."""
         return ", ".join(feature.description for feature in self.features)
 
     @property
@@ -62,26 +62,26 @@ class Quirk:
 
     @property
     def error(self) -> Optional[OSError]:
-        """Why it could not be told, after a `state` that is UNKNOWN."""
+        """Why the probe had no answer, after a `state` that is UNKNOWN."""
         return next((feature.error for feature in self.features if feature.error is not None), None)
 
     @property
     def good(self) -> bool:
-        """Whether this kernel is as one would wish."""
+        """Whether this kernel is on the welcome side."""
         return (self.state is State.SUPPORTED) == self.welcome
 
     @property
     def value(self) -> Any:
-        """The value of its fact on this kernel; where nothing can be told, that of a kernel that lacks it."""
+        """The value of its fact on this kernel; where the probe has no answer, that of a kernel that lacks it."""
         return self.values[self.state is State.SUPPORTED]
 
 
 QUIRKS: Tuple[Quirk, ...] = (
-    Quirk("raw tracepoints", "raw_tracepoints", "perf tracepoints are used, which cost a call more"),
+    Quirk("raw tracepoints", "raw_tracepoints", "perf tracepoints are used, which make every call slower"),
     Quirk(
         "map value arguments",
         "map_value_arguments",
-        "counters are kept in three records a file and operation instead of one",
+        "counters are kept in three records per file and operation instead of one",
         fact="big_values",
     ),
     Quirk("line info", "line_info", "bpftool shows the programs without notes"),
@@ -105,7 +105,7 @@ QUIRKS: Tuple[Quirk, ...] = (
     Quirk("loops", "loops", "loops are followed round by round or written out, within narrower bounds", fact="loops"),
     Quirk("io_uring requests", "uring_requests", "the requests of io_uring are not traced"),
     Quirk("atomic allocation", "atomic_allocation", "maps take all their memory at the start, for fewer files"),
-    Quirk("typed reads", "typed_reads", "kernel memory is read by calls of a helper, which cost a call more"),
+    Quirk("typed reads", "typed_reads", "kernel memory is read by a helper, which makes every call slower"),
     Quirk(
         "preempted programs",
         "preempted_programs",

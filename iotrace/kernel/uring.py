@@ -18,9 +18,9 @@ _REQUEST = "io_kiocb"
 
 
 def find(btf: Btf) -> Optional[Uring]:
-    """None where something that is needed is missing.
+    """How it shows them; None where something that is needed is missing.
 
-    Both ends of a request must show its address, which io_uring_complete does not on 5.10, but on 6.1.
+    Both ends of a request must show its address. io_uring_complete does on 6.1, but not on 5.10.
     """
     if not features.FEATURES["uring_requests"].supported():
         return None

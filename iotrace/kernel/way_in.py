@@ -16,8 +16,8 @@ NAMES = {"raw": "raw_tracepoint", "perf": "tracepoint", "fentry": "fentry"}
 def choose(wanted: str) -> str:
     """The way in: `wanted`, a key of NAMES, or the best that this kernel has for "auto". Raises Failure.
 
-    fentry is never chosen by itself: it loads two programs for each system call, and a task that preempts another
-    within a program is not traced meanwhile.
+    fentry is used only on request: it loads two programs for each system call, and a task that preempts another one
+    inside a program is not traced meanwhile.
     """
     if wanted == "auto":
         return "raw" if features.FEATURES["raw_tracepoints"].supported() else "perf"

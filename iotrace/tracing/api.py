@@ -46,12 +46,13 @@ def trace(
     What: `paths` and `excludes` are globs of the files that are wanted and of those that are not; `include_pseudo`
     has files of proc, sysfs and the like too.
 
-    How: `output` is by default a name in the current directory, which `Run.output` tells. `duration` is in seconds.
+    How: `output` is by default a name in the current directory, which `Run.output` gives. `duration` is in seconds.
     `max_files` bounds the kernel memory: so many files are counted for at once; 0 is what suits the kernel. `attach` is
     "raw", "perf", "fentry", or the best of them.
 
-    All that is done once it has returned is counted; where this process traces itself, its work for the profile too.
-    Raises UserError for what makes no sense, and Failure for what the kernel refuses: without privileges, everything.
+    Everything that happens after it has returned is counted; where this process traces itself, that includes its work
+    for the profile. Raises UserError for a request that makes no sense, and Failure for what the kernel refuses:
+    without privileges, everything.
     """
     settings = Settings(
         pids=sorted(set(pids)),
@@ -65,9 +66,9 @@ def trace(
         excludes=[os.fsencode(glob) for glob in excludes],
     )
     if not (command or settings.pids or settings.comms or everything):
-        raise UserError("nothing to trace: give a command, pids, comms or everything")
+        raise UserError("nothing to trace: give a command, pids, comms or everything=True")
     if user is not None and not command:
-        raise UserError("a user is for a command to run")
+        raise UserError("user needs a command to run")
     processes.check(settings.pids)
     place = places.default_name(settings, command) if output is None else os.fsdecode(output)
     places.check(place)
@@ -176,7 +177,7 @@ class Run:
         look = _Look()
         with self._lock:
             if not self._served:
-                raise ValueError("the run has ended: its profile has everything")
+                raise ValueError("the run has ended: open its profile instead")
             self._looks.append(look)
             self._wakeup.wake()
         return look.result()
@@ -192,7 +193,7 @@ class Run:
         with self._lock:
             looks, self._looks, self._served = self._looks, [], False
         for look in looks:
-            look.refuse(ValueError("the run has ended before it was looked at"))
+            look.refuse(ValueError("the run ended before the snapshot was taken"))
 
     def __enter__(self) -> Run:
         return self

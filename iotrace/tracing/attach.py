@@ -18,7 +18,7 @@ _ATTACH_TYPE = {"fentry": 24, "fexit": 25}  # BPF_TRACE_FENTRY, BPF_TRACE_FEXIT 
 
 
 class Attachment:
-    """The loaded programs of a form, and what they are attached to; `missing` names calls that cannot be traced."""
+    """The loaded programs of a form, and their links; `missing` names the system calls that cannot be traced."""
 
     def __init__(self, form: Form, machine: str, maps: Mapping[str, Map[Any]], tracefs: Optional[Tracefs]) -> None:
         """Load everything. Raises BpfError and Failure."""
@@ -75,7 +75,7 @@ class Attachment:
             try:
                 self._load_group(prototype, min(ids[name] for name in alike), shared, ids)
             except VerifierError:
-                # Of a call that can be configured out, 5.10 knows only the stand-in, whose argument has no known type.
+                # Of a call that can be configured out, 5.10's BTF has only the stub, whose argument has no known type.
                 if "read" in alike:
                     raise
                 self.missing += sorted(alike)
@@ -99,7 +99,7 @@ class Attachment:
 
     @property
     def entered(self) -> List[Program]:
-        """The programs that something is attached to: a run counts as theirs, whatever it goes on to by tail call."""
+        """The programs that are attached: the kernel counts a run as theirs, whatever tail calls follow."""
         attached = {name for name, _ in self.form.hooks}
         return [program for (name, _), program in self._by_name.items() if name in attached]
 

@@ -58,7 +58,7 @@ class Collector:
         self._operation = maps["operations"].finder() if big_values else self._joined()
 
     def _joined(self) -> Callable[[bytes], Optional[bytes]]:
-        """A function that finds an OpStats of which the programs keep the parts in separate maps."""
+        """A function that finds an OpStats whose parts the programs keep in separate maps."""
         head = self._maps["operations"].finder()
         parts = [
             (self._maps[name].finder(), bytes(record.size))

@@ -1,4 +1,4 @@
-"""The command that a run starts: forked at once, and let go when everything is ready to trace it."""
+"""The command that a run starts: forked at once, and released when everything is ready to trace it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ERROR = struct.Struct("<i")
 
 
 class Command:
-    """A command that waits, once started, until it is told to go: its first system call is the exec."""
+    """A command that is forked at once and waits until `release`: its first system call is the exec."""
 
     def __init__(self, argv: List[str], user: Optional[str] = None) -> None:
         """Fork the process that will become the command. Raises UserError for a user that does not exist."""

@@ -1,8 +1,8 @@
 """Idle files move to the profile while tracing, so that any number of files passes through tables of a fixed size.
 
-Only a file that nobody has open can go, as then its runs are complete. A file's counters are found by its id, and its
-id by whoever is to count for it: in `files`, by its name; in `opens`, by its open file description; in `ring_files`,
-the notes of requests in flight and a close's `Call` record, by a request. An id is handed on in this order only. So
+Only a file that nobody has open can go, as only then are its runs complete. A file's counters are found by its id, and
+its id in `files`, by its name; in `opens`, by its open file description; in `ring_files`, the notes of requests in
+flight and a close's `Call` record, by a request. An id is passed on in this order only. So
 
 1. the name is taken out of `files`: nobody who opens the file from now on finds the id, but makes another;
 2. one after the other, those tables are searched for the id, and before each of them every program that was running
@@ -11,7 +11,7 @@ the notes of requests in flight and a close's `Call` record, by a request. An id
 
 Where it was found somewhere, the name is put back, and the file waits for another time.
 
-Then the file may come again with another id: its parts are added up at the end (`writing`).
+When the file is opened again it has another id; its parts are added up at the end (`iotrace.profile.writer`).
 """
 
 from __future__ import annotations
@@ -83,10 +83,10 @@ class Eviction:
         return True
 
     def _hurry(self, wanted: bool) -> None:
-        """Come before those who make files faster than they can be moved, where there are not CPUs enough for both."""
+        """Take precedence over processes that create files faster than they can be moved, where CPUs are short."""
         if wanted != self._hurrying:
             self._hurrying = wanted
-            with contextlib.suppress(OSError):  # one may have to be root to be in a hurry
+            with contextlib.suppress(OSError):  # raising the priority may take root
                 os.setpriority(os.PRIO_PROCESS, 0, self._nice - _HURRY * wanted)
 
     def _filling(self) -> bool:
@@ -100,7 +100,7 @@ class Eviction:
         )
 
     def _round(self) -> Iterator[None]:
-        """Moves the files away that were seen first, down to a quarter of the room."""
+        """Moves away the files that were seen first, until a quarter of the room is in use."""
         first = self._names.first
         held = self._search(self._opened, set(first))
         idle = (file_id for file_id in first if file_id not in held)
@@ -118,7 +118,7 @@ class Eviction:
         yield from self._move([file_id for file_id in keys if file_id in left])
         if len(left) >= self._max_files // 16:
             self._next_look = self._max_files // 4
-        else:  # nearly all are open: that may change
+        else:  # nearly all are open, which may change
             self._look_at = time.monotonic() + _PAUSE
 
     # -- who holds an id --------------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ class Eviction:
                 yield from zip(*(words[offset // 8 :: step].tolist() for offset in offsets))
 
     def _search(self, holders: Callable[[], Set[int]], otherwise: Set[int]) -> Set[int]:
-        """Who is held in a table, or all if it changes faster than it can be read, key by key before 5.6."""
+        """The ids that a table holds; all if it changes faster than it can be read, key by key before 5.6."""
         try:
             return holders()
         except BpfError:

@@ -51,8 +51,8 @@ def _taken(maps: Mapping[str, Map[Any]]) -> List[bytes]:
 
 
 def settle(noted: Iterable[Tuple[bytes, bytes]], programs: Sequence[Program]) -> Left:
-    """Account for the silent requests of io_uring, of which the kernel shows failures alone: one that has not failed
-    by now has done all that it should. Returns how many others are left.
+    """Account for the silent requests of io_uring, of which the kernel shows only failures: one that has not failed by
+    now has done everything that was asked. Returns how many others are left.
 
     `noted` is what `requests` finds; `programs` are those of the run. Call it once, when nothing is traced any more.
     """

@@ -77,7 +77,7 @@ class Loaded:
     def _load_rings(self, form: plan.Form, jumps: asm.MapSpec) -> Optional[Attachment]:
         """The programs for io_uring, loaded if the kernel takes them, as what they read changes often.
 
-        They have a tail-call table of their own: all that such a table holds are of one kind.
+        They have a tail-call table of their own, since all programs in such a table must be of one type.
         """
         table = self._stack.enter_context(create(jumps))
         try:
@@ -136,7 +136,7 @@ def load(settings: Settings, found: Optional[facts.Facts] = None) -> Loaded:
 
     Raises BpfError, Failure, UserError.
     """
-    # Where this is refused so is all else, and no feature can be told: the reason is what the user has to hear.
+    # Where this is refused, everything else is too, and probes tell nothing: give the user the reason.
     create(asm.MapSpec("trial", asm.MapType.ARRAY, asm.U32, asm.U32, 1), name=False, btf=False).close()
     options = settings.options()
     identity = _identity(options, settings) if found is None else None
@@ -145,14 +145,14 @@ def load(settings: Settings, found: Optional[facts.Facts] = None) -> Loaded:
 
 
 def _identity(options: Options, settings: Settings) -> Optional[Tuple[str, ...]]:
-    """What a plan is kept under; None if what it is made from cannot be told to be the same another time."""
+    """The key under which a plan is kept; None if it cannot be known whether what it is made from will be the same."""
     if settings.vmlinux is not None or settings.offsets not in plan.SOURCES:
         return None
     return plan.identity(options, settings.offsets)
 
 
 def _load_kept(identity: Tuple[str, ...], settings: Settings) -> Optional[Loaded]:
-    """What an earlier run has left, if there is something and the kernel takes it."""
+    """What an earlier run has kept, if there is anything and the kernel accepts it."""
     raw = cache.load(identity)
     if raw is None:
         return None

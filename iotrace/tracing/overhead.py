@@ -1,14 +1,14 @@
 """What a run costs, measured while it goes on: time in the programs, and iotrace's own.
 
 The kernel can time every run of a program, but that alone takes about as long as the run: two readings of a clock that
-is slower than the programs' own (on a virtual machine 145 ns a run, where both programs of a pread64 take 220). So it
-does only in windows, short and ever rarer. What lies between two windows is told by what they have in common: so much
-a data call, which the programs count anyhow; or so much a second, where few data calls are made. By calls is better
-where there are some, since the measured process is slower within a window than without.
+is slower than the programs' own (on a virtual machine 145 ns a run, where both programs of a pread64 take 220). So the
+kernel is asked to do it only in windows, which are short and become rarer. The time between two windows is estimated
+from them: so much for each data call, which the programs count anyway, or so much a second, where few data calls are
+made. The estimate by calls is better where there are some, since a measured process is slower inside a window.
 
-Of the kernel's account the readings of its clock are taken off, as a program that does nothing shows them. Time in
-programs is not all, as an event also costs where no program wants it: how long, iotrace's own system calls tell, with
-the programs and without.
+The kernel's figures include the readings of its clock. How long these take is measured with an empty program, and
+subtracted. Time in programs is not the whole cost, since an event costs something even where no program wants it:
+that is measured with system calls of iotrace's own, with the programs attached and without.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def thread_group(pid: int) -> Optional[int]:
 
 
 def check(pids: Iterable[int]) -> None:
-    """Raise UserError for a number that is no process's: one that there is not, or that of a thread."""
+    """Raise UserError unless the number is that of a process: nothing has it, or a thread has."""
     for pid in pids:
         group = thread_group(pid)
         if group is None:

@@ -27,7 +27,7 @@ class Settings:
     vmlinux: Optional[str] = None  # a kernel image with debug information
 
     def options(self) -> Options:
-        """What the programs must be told of this."""
+        """The part of this that the programs must know."""
         return Options(
             attach=self.attach,
             everything=self.everything,

@@ -1,8 +1,8 @@
 """Sequential runs of an open file description: transfers of one direction, each where the last one ended.
 
-A run is told by the gap between the end of the last transfer and the file position (`OpenFile.gap`), its bytes so far
-are in `OpenFile.run`. When another transfer begins elsewhere, or the description is closed, the run has ended and goes
-into a histogram: that of the operation that ended it, or the tallies of its file.
+A run goes on if there is no gap between the end of the last transfer and the file position (`OpenFile.gap`); its bytes
+so far are in `OpenFile.run`. When another transfer begins elsewhere, or the description is closed, the run has ended
+and goes into a histogram: that of the operation that ended it, or the tallies of its file.
 """
 
 from __future__ import annotations

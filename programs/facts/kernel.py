@@ -1,4 +1,4 @@
-"""What the programs must be told: facts of the running kernel, and what the user wants.
+"""What the programs must know: facts of the running kernel, and what the user wants.
 
 Both are plain data. The same values give the same instructions, byte for byte, on every machine.
 """

@@ -116,7 +116,7 @@ COMPAT: Dict[str, Tuple[str, int]] = {
     "x86_64": ("task_struct.thread_info.status", 0x2),  # TS_COMPAT, arch/x86/include/asm/thread_info.h
     "aarch64": ("task_struct.thread_info.flags", 1 << 22),  # TIF_32BIT, arch/arm64/include/asm/thread_info.h
 }
-"""Where a 32-bit task is told from a 64-bit one, and by which bit."""
+"""Where the kernel marks a 32-bit task, and by which bit."""
 
 URING_EVENTS: Dict[str, Tuple[str, ...]] = {
     # Renamed in 6.4: 2ad57931db64 ("io_uring: rename trace_io_uring_submit_sqe() tracepoint")

@@ -1,4 +1,4 @@
-"""The bit by which a 32-bit task is told: in one program built for both widths, whatever else these have in common."""
+"""The bit that marks a 32-bit task: the difference between two tasks that run one program, built for both widths."""
 
 from __future__ import annotations
 

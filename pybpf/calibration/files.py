@@ -1,4 +1,4 @@
-"""Open files: the table of descriptors that leads to them, and what they and their inodes say of themselves."""
+"""Open files: the table of descriptors that leads to them, and what they and their inodes hold."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["CONFUSED", "INODE_BYTES", "OpenFiles"]
 INODE_BYTES = 1024  # as much of an inode as is looked at
 _FILES_BYTES, _TABLE_BYTES, _FILE_BYTES = 1024, 64, 320
 
-# Members that hold what a system call says of a file, and their size in bytes.
+# Members that hold what a system call returns about a file, and their size in bytes.
 _KNOWN = {
     "file.f_pos": 8,
     "file.f_flags": 4,
@@ -100,7 +100,7 @@ class OpenFiles:
         )
 
     def find_members(self) -> Dict[str, str]:
-        """Find what an open file and its inode say of themselves, before and after all of that has changed.
+        """Find the members of an open file and its inode by their values, before and after all of these have changed.
 
         What cannot be found here, with the reason. Raises CalibrationError.
         """

@@ -1,9 +1,9 @@
 """What the running kernel can do, found out by trying and never by its version: distributions port features back.
 
-A probe has three answers: the kernel has the feature, it has not, or that could not be told (then `error` says why, a
-missing privilege for instance). Only conclusive answers are kept. Every feature names the kernel that brought it. That
-version never decides anything on this kernel: it is for messages, for tests, and for `pretend`, which hides what a
-given kernel would not have had.
+A probe has three answers: the kernel has the feature, it has not, or the probe could not decide (then `error` says why:
+a missing privilege, for instance). Only conclusive answers are kept. Every feature names the kernel that brought it.
+That version never decides anything on this kernel: it is for messages, for tests, and for `pretend`, which hides what
+a given kernel would not have had.
 
     if FEATURES["ring_buffer"].supported(): ...
     map_type(MapType.LRU_HASH).state

@@ -40,7 +40,7 @@ def pretended() -> Optional[Version]:
 class Feature:
     """Something that kernels have from `since` on.
 
-    `probe` returns whether this kernel has it, or raises OSError if that cannot be told.
+    `probe` returns whether this kernel has it, or raises OSError if it cannot decide.
     """
 
     def __init__(self, name: str, since: Version, description: str, probe: Probe) -> None:

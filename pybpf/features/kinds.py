@@ -50,7 +50,7 @@ def map_type(kind: MapType) -> Feature:
 
 
 def _map_of_maps(kind: MapType) -> bool:
-    # A pattern that is no descriptor is EBADF where the kind is known, and the kind itself EINVAL where it is not.
+    # A number that is not a descriptor gives EBADF where the kind is known; where it is not, the kind gives EINVAL.
     attr = MapCreateAttr(map_type=kind, key_size=4, value_size=4, max_entries=1, inner_map_fd=NO_FD)
     return knows(Command.MAP_CREATE, attr)
 

@@ -31,7 +31,7 @@ _SUBJECT = "feature probe"
 def attempt(action: Callable[[], int], refused: Tuple[int, ...] = REFUSED) -> bool:
     """Whether the kernel does `action`, which returns a descriptor; that is closed.
 
-    Any error not in `refused` is passed on: the answer cannot be told.
+    Any error not in `refused` is passed on: it does not decide the question.
     """
     try:
         fd = action()

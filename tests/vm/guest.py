@@ -5,7 +5,7 @@
     python3 tests/vm/guest.py --work CASE                                the workload itself, in the current directory
 
 A result is {"attach", "offsets", "case", "status", "reason", "coverage", "release", "machine"}; coverage is what
-iotrace says of the case, if that is a family of calls of its own; status is
+iotrace says about the case, if that is a family of calls of its own; status is
 
     ok           everything is as it was done
     failed       something is not

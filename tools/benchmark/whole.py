@@ -133,7 +133,7 @@ def _counting(count: int) -> str:
 
 
 class Accounted(NamedTuple):
-    """What a profile says of files of BYTES bytes."""
+    """What a profile says about files of BYTES bytes."""
 
     files: int
     bytes: int

@@ -1,4 +1,4 @@
-"""What the kernel's ABI says of Linux AIO: the kinds of requests, and what marks a ring.
+"""Linux AIO in the kernel's ABI: the kinds of requests, and what marks a ring.
 
 Sources: include/uapi/linux/aio_abi.h; fs/aio.c, whose ring libaio reads in user space, so that it cannot change either.
 The records `Iocb`, `AioEvent` and `AioRing` are with the others in `programs.facts.records`.

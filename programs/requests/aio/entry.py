@@ -62,7 +62,7 @@ def enter_aio(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
 
 
 def _enter_exit(b: Body, key: Slot) -> None:
-    """exit_group: Call.older = the process's first context to look at, whose list then is no more."""
+    """exit_group: Call.older = the process's first context to look at; the list itself is deleted."""
     a = b.a
     a.st(key[AioKey.context], 0)
     a.lookup(b.maps.contexts, key)

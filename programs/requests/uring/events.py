@@ -37,7 +37,8 @@ def only_traced(b: Body) -> None:
 def borrow_call(b: Body, missing: str) -> None:
     """CALL = the record that this CPU lends. Clobbers r0 to r5.
 
-    Where programs are preempted, another thread's may run in the midst of this one: there are several then, by thread.
+    Where programs are preempted, one may run on behalf of another thread in the middle of this one: then there are
+    several records, chosen by thread.
     """
     a, which = b.a, b.a.slot("zero", U32)
     if b.kernel.spares:

@@ -14,9 +14,9 @@ import iotrace
 @pytest.mark.parametrize(
     ("asked", "text"),
     [
-        ({}, "nothing to trace: give a command, pids, comms or everything"),
+        ({}, "nothing to trace: give a command, pids, comms or everything=True"),
         ({"duration": 5}, "nothing to trace"),
-        ({"user": "root", "everything": True}, "a user is for a command to run"),
+        ({"user": "root", "everything": True}, "user needs a command to run"),
         ({"pids": [4194305]}, "process 4194305: there is no such process"),
         ({"command": ["true"], "output": "/no/such/directory/p"}, "there is no directory /no/such/directory"),
         ({"command": ["true"], "user": "no such user", "output": "/tmp/p"}, "no such user: there is no such user"),
