@@ -74,7 +74,7 @@ def _top_parser(summaries: bool) -> argparse.ArgumentParser:
 
 
 def _complain(message: str) -> None:
-    """One safe line on standard error; where even that is gone, the exit status has to do."""
+    """One safe line on standard error; where even that is closed, the exit status must do."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         print("iotrace:", safe_text(" ".join(message.split("\n"))), file=sys.stderr, flush=True)
 

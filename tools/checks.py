@@ -7,7 +7,7 @@
     tools/test --ci              fail if a test was skipped because something that can be installed is missing
     tools/test -- ARG...         pytest with these arguments, and nothing else
 
-What cannot run here is skipped, and said at the end.
+What cannot run here is skipped, and named at the end.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ installed is said first. The exit status is 1 if a check failed, 2 if the comman
 
 
 class Failed(Exception):
-    """What has been tried cannot go on; the message says why."""
+    """A step cannot go on; the message says why."""
 
 
 # -- what is needed ------------------------------------------------------------------------------------------------

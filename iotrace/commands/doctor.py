@@ -151,7 +151,7 @@ def _tracefs() -> Finding:
 
 
 def _quirks() -> Iterator[Finding]:
-    """In what this kernel differs from others, and what that means for a run."""
+    """How this kernel differs from others, and what that means for a run."""
     for quirk in QUIRKS:
         what = f"{quirk.description} ({'.'.join(map(str, quirk.since))})"
         if quirk.state is State.UNKNOWN:
@@ -163,7 +163,7 @@ def _quirks() -> Iterator[Finding]:
 
 
 def _trial() -> Finding:
-    """Whether the kernel takes the programs, which says more than any probe."""
+    """Whether the kernel accepts the programs, which says more than any probe."""
     try:
         with Session(Settings(max_files=16)) as session:
             programs = session.loaded.programs

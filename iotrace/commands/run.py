@@ -133,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _settings(args: argparse.Namespace) -> Settings:
-    """Checked for sense.  Raises UserError."""
+    """The settings that the options ask for. Raises UserError if they make no sense."""
     pids = sorted({pid for group in args.pid for pid in group})
     if not (args.command or pids or args.comm or args.all):
         raise UserError("nothing to trace: give a command after --, or --pid, --comm or --all (see iotrace run --help)")
@@ -157,7 +157,7 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 
 def _waits_for_a_name(args: argparse.Namespace) -> bool:
-    """Whether all that is to be traced are processes by name: one mistyped would otherwise look like one at rest."""
+    """Whether only names choose what is traced: a mistyped one would otherwise look like an idle process."""
     return bool(args.comm) and not (args.command or args.pid or args.all or args.quiet)
 
 
@@ -177,7 +177,7 @@ class _Run:
         with Signals() as signals, Loop(self._session, signals, command=self._command, duration=duration) as loop:
             if not loop.begin() and _waits_for_a_name(self._args):
                 print("iotrace: no process matches --comm yet: waiting for one", file=sys.stderr)
-            # While the command runs there is time for what only its end needs.
+            # Imported while the command runs, since only its end needs them.
             from iotrace.profile import reader, writer  # noqa: PLC0415
             from iotrace.views import tables  # noqa: PLC0415
 

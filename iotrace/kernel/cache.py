@@ -1,8 +1,8 @@
-"""What one run leaves for the next, so that it need not be found out again: files, by what their content depends on.
+"""What one run keeps for the next, which need not find it out again: files named by what their content depends on.
 
 Whatever is kept here is executed in the kernel later on. A directory or a file that anybody but root and this user
-could have written is therefore not looked at, and one that is incomplete, or of other sources than these, counts as
-missing. Nothing here fails: without a cache a run starts later, that is all.
+could have written is therefore ignored, and one that is incomplete, or was made by other sources, counts as missing.
+Nothing here fails: without a cache a run just takes longer to start.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The loop of a run: begins to trace, waits for whatever may end it, and ends it in order.
+"""The loop of a run: begins to trace, waits for whatever may end the run, and ends it in an orderly way.
 
 A run ends with its command, with the last process that was chosen by number, after its duration, or when a signal or
 another thread asks for it. Neither the command line nor a terminal is needed: `commands.run` and the Python interface
@@ -103,7 +103,7 @@ class Loop:
         return command is None and bool(self._session.settings.pids) and not self._others_left()
 
     def _others_left(self) -> bool:
-        """Whether something but the command is still to be traced."""
+        """Whether anything other than the command is still to be traced."""
         settings = self._session.settings
         if self.signals:
             return False
@@ -124,7 +124,7 @@ class Loop:
 
 
 def wait(session: Session, wakeup: Wakeup, most: float) -> None:
-    """Until names have arrived or somebody wakes us, `most` seconds at most."""
+    """Wait until names have arrived or somebody wakes us, for `most` seconds at most."""
     woken = wakeup.fileno()
     if woken in select.select([session.fileno(), woken], [], [], most)[0]:
         wakeup.clear()

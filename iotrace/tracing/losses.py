@@ -21,7 +21,7 @@ def read(maps: Mapping[str, Map[Any]]) -> Dict[str, int]:
 
 
 def so_far(account: Mapping[str, int]) -> int:
-    """One number out of the programs' account, for the status line."""
+    """The programs' account in one number, for the status line."""
     return account["calls"] + account["tallies"] + account["iovecs"]
 
 

@@ -1,4 +1,4 @@
-"""Where a profile goes: the name that it gets where the user gives none, and whether it can be written there."""
+"""Where a profile goes: its name if the user gives none, and whether it can be written there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def default_name(settings: Settings, command: Sequence[str] = ()) -> str:
 
 
 def check(output: str) -> None:
-    """Find out before a run what would only show after it. Raises UserError."""
+    """Check before a run whether the profile can be written after it. Raises UserError."""
     directory = os.path.dirname(output) or "."
     if not os.path.isdir(directory):
         raise UserError(f"{output}: there is no directory {directory}")

@@ -49,7 +49,7 @@ class Look(NamedTuple):
 
 
 def system_call_ns() -> float:
-    """What a system call of this process takes that iotrace never traces."""
+    """How long a system call of this process takes that iotrace never traces."""
     best, call = float("inf"), os.getppid
     for _ in range(_BLOCKS):
         start = time.perf_counter_ns()
@@ -60,7 +60,7 @@ def system_call_ns() -> float:
 
 
 def reading_ns() -> float:
-    """What the kernel makes of a run that takes no time. Raises BpfError."""
+    """The run time that the kernel reports for an empty program. Raises BpfError."""
     with programs.load(NOTHING, {}) as nothing, programs.enable_stats():
         nothing.repeat(_RUNS)
         status = nothing.info()
@@ -89,7 +89,7 @@ class Along:
 
 
 class Sampler:
-    """Has the kernel keep time in windows, and tells what the whole run came to.
+    """Has the kernel time programs in windows, and estimates the whole run from them.
 
     `enable` has it do so until the result is closed; `look` tells what was counted.
     """
@@ -142,7 +142,7 @@ class Sampler:
             self._window = None
 
     def totals(self) -> Tuple[float, float]:
-        """Runs of the whole run, and the nanoseconds in them, as far as can be told."""
+        """How often programs ran in the whole run, and the nanoseconds in them, as estimated."""
         if self._calls * FEW >= self._runs:
             return self._by_calls.totals(self.ended.calls - self._closed.calls)
         return self._by_time.totals(self.ended.ns - self._closed.ns)
@@ -208,7 +208,7 @@ class Meter:
         self._own = time.thread_time_ns() - self._began
 
     def close(self) -> None:
-        """Have the kernel keep no time any more, wherever the run has been broken off."""
+        """Have the kernel stop timing programs, wherever the run was broken off."""
         self.sampler.close()
 
     def result(self) -> Dict[str, object]:

@@ -104,7 +104,7 @@ class Session:
         self._targets.add(pid, follow=follow)
 
     def trace_running(self) -> int:
-        """Make those targets that run already and match; how many. Call it after `attach`, so that none slips by."""
+        """Make targets of running processes that match; how many. Call it after `attach`, so that none is missed."""
         return self._targets.add_running()
 
     def step(self, timeout: float) -> bool:
@@ -160,7 +160,7 @@ class Session:
     # -- the result -------------------------------------------------------------------------------------------------
 
     def finish(self, command: Optional[List[str]] = None, overhead: Optional[Dict[str, object]] = None) -> int:
-        """Stop, and put the profile in its place; how many files it has. `write_to` has said where that is."""
+        """Stop, and put the profile in its place, which `write_to` was given; returns how many files it has."""
         self.stop()
         left = inflight.settle(inflight.requests(self.loaded.maps), self.loaded.programs)
         self._take_names()

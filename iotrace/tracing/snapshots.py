@@ -42,12 +42,12 @@ class Snapshot(NamedTuple):
 
 
 class Snapshots:
-    """Takes snapshots of a run. For the thread that steps the session alone."""
+    """Takes snapshots of a run. Only for the thread that steps the session."""
 
     def __init__(
         self, maps: Mapping[str, Map[Any]], collector: Collector, names: Names, selected: Callable[[bytes], bool]
     ) -> None:
-        """`selected` tells which paths are wanted."""
+        """`selected` says which paths are wanted."""
         self._maps = maps
         self._collector = collector
         self._names = names

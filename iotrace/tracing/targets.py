@@ -1,7 +1,7 @@
 """Whom a run traces: the map of targets as this side fills it.
 
-The programs keep that map right from then on: children, changes of name and ends of processes are theirs. Here
-processes become targets that were chosen by number, that run already, or that are the command of the run.
+From then on the programs keep that map up to date: they see children, changes of name and the ends of processes.
+Here processes become targets that were chosen by number, that run already, or that are the command of the run.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Targets:
     def add_running(self) -> int:
         """Make those targets that run already and match by name, and the descendants of all that were chosen.
 
-        Returns how many matched. Call it once the programs are attached, so that none slips by.
+        Returns how many matched. Call it once the programs are attached, so that none is missed.
         """
         settings, found = self._settings, 0
         follow = TARGET_FOLLOW if settings.follow else 0
@@ -123,8 +123,8 @@ class Targets:
                 yield tid, Call.pack(owner=tid, process=pid, call=descriptor, args=words)
 
     def _mark_stacks(self) -> None:
-        """Have no exit turned away by its stack. /proc does not tell on which stack a call is that was noted here, so
-        every stack is marked."""
+        """Have no exit turned away by its stack: calls that were noted from /proc have no known stack, so all are
+        marked."""
         stacks = self._maps.get("stacks")
         if stacks is not None and not self._all_stacks:
             for row in range(maps.STACKS):

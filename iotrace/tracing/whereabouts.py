@@ -1,11 +1,11 @@
-"""What a path leads to now, in a mount namespace that need not be ours, without ever being kept waiting for it.
+"""What a path leads to now, in a mount namespace that need not be ours, without ever waiting for it indefinitely.
 
 Whoever is traced chooses the paths. One may lead through a file system that never answers (an NFS server that has
 gone, a FUSE process that sleeps), and whoever opens it may then wait for ever in a state that only SIGKILL ends. So
 iotrace opens no such path itself: a child process does, in the path's own mount namespace, with O_PATH (nothing is
 read, no driver hears of it), and passes the descriptors back over a socket. A child that does not answer in time is
-killed and left behind, the path that it was at counts as one that nobody can tell anything about, and after a few of
-those the rest of that namespace does too.
+killed and left behind: what the path that it was at leads to is unknown, and after a few of those so it is for the
+rest of that namespace.
 
 The descriptors identify the files: the kernel's own numbers can be asked of them, where stat(2) may show others.
 """
@@ -118,7 +118,7 @@ class Whereabouts:
             self._child = None
 
     def _child_in(self, mnt_ns: int) -> Optional[_Child]:
-        """A child that is in that namespace, None if there is none to be had any more."""
+        """A child that is in that namespace; None if no more may be started."""
         if self._stuck.get(mnt_ns, 0) >= _STUCK or time.monotonic() >= self._deadline:
             return None
         if self._child is not None and self._child.mnt_ns != mnt_ns:

@@ -53,7 +53,7 @@ def perf_enter(kernel: Kernel, options: Options, maps: Maps, arity: int, copy: i
 
 
 def function_enter(kernel: Kernel, options: Options, maps: Maps, call: SystemCall) -> ProgramSpec:
-    """fentry on the kernel's function of one system call (struct pt_regs *regs). 5.5, aarch64 6.0.
+    """fentry on the kernel's function of one system call (struct pt_regs *regs). 5.5, aarch64 6.4.
 
     Nothing is attached to any other call. A 32-bit task enters by other functions.
     """

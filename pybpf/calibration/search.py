@@ -1,4 +1,4 @@
-"""Finding members of structs in the kernel's memory: where objects of one kind hold what is known of each of them."""
+"""Finding members of structs in the kernel's memory: where each object of a kind holds what is known about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kernel objects of our own, about which everything is known: what the search for offsets compares with.
+"""Kernel objects of our own, about which everything is known: the search for offsets compares memory with them.
 
 They are threads that do nothing, a process whose first thread has ended, and file systems, mounts and open files in a
 mount namespace and a table of descriptors that belong to one thread alone. All of that goes when this thread ends, even

@@ -11,7 +11,7 @@ What can be measured:
 
     calls       ns added to a system call: traced, not traced, of the traced process, of another
     requests    ns added to a request of Linux AIO and io_uring
-    processes   what a process's life is slowed down by
+    processes   how much slower fork, exec, read and exit become
     start       the whole of `iotrace run -- true`
     stop        from the last event to the profile, with 100,000 files
     many        1,000,000 files, 12,000 a second, with room for 65,536 in the kernel
