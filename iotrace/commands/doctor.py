@@ -6,7 +6,7 @@ import argparse
 import os
 import platform
 from resource import RLIM_INFINITY
-from typing import Iterator, NamedTuple, Optional
+from typing import Iterator, NamedTuple, Optional, Union
 
 from iotrace import text
 from iotrace.errors import Failure
@@ -14,9 +14,12 @@ from iotrace.kernel import facts, offsets, uring, way_in
 from iotrace.kernel.quirks import QUIRKS
 from iotrace.release import __version__
 from iotrace.tracing.coverage import coverage
+from iotrace.tracing.loader import default_files
 from iotrace.tracing.session import Session, Settings
+from programs.facts import maps
 from programs.facts.kernel import Uring
 from pybpf.features import FEATURES, State, lockdown
+from pybpf.maps import footprint
 from pybpf.privileges import Capability, capabilities, memlock
 from pybpf.types.tracefs import Tracefs, TracefsError
 
@@ -43,10 +46,11 @@ def setup(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     system = os.uname()
     print(f"iotrace {__version__}, Python {platform.python_version()}, Linux {system.release}, {system.machine}\n")
-    findings = [*_privileges(), *_structures(), *_ways_in(), *_coverage(), *_quirks()]
+    found = _facts()
+    findings = [*_privileges(), *_memory(found), *_structures(found), *_ways_in(), *_coverage(), *_quirks()]
     failed = None
     if not args.no_load:
-        trial = _trial()
+        trial = _trial(found)
         findings.append(trial)
         failed = trial if trial.state == "!" else None
     width = max(len(finding.subject) for finding in findings)
@@ -68,13 +72,6 @@ def _privileges() -> Iterator[Finding]:
         yield Finding("privileges", "ok", "CAP_BPF and CAP_PERFMON (enough from 5.8 on)")
     else:
         yield Finding("privileges", "!", "run as root, or with CAP_BPF and CAP_PERFMON (5.8), CAP_SYS_ADMIN before")
-    soft, hard = memlock()
-    if FEATURES["memcg"].state is not State.SUPPORTED and Capability.SYS_RESOURCE not in held:
-        yield Finding(
-            "RLIMIT_MEMLOCK",
-            "no",
-            f"{_limit(soft)}, which this user can raise to {_limit(hard)}: use a small --max-files",
-        )
     locked = lockdown()
     if locked == "confidentiality":
         yield Finding("lockdown", "!", "confidentiality: programs may not read kernel memory, so nothing can be traced")
@@ -82,20 +79,56 @@ def _privileges() -> Iterator[Finding]:
         yield Finding("lockdown", "ok", locked or "none")
 
 
+def _facts() -> Union[facts.Facts, Failure]:
+    """This kernel as a run would find it, or why it would not."""
+    try:
+        with way_in.tracefs_for(way_in.choose("auto")) as tracefs:
+            return facts.gather(tracefs)
+    except Failure as error:
+        return error
+
+
+def _memory(found: Union[facts.Facts, Failure]) -> Iterator[Finding]:
+    """How many files a run has room for where locked memory is limited: before 5.11, without CAP_SYS_RESOURCE."""
+    soft, hard = memlock()
+    bounded = FEATURES["memcg"].state is not State.SUPPORTED and Capability.SYS_RESOURCE not in capabilities()
+    if not bounded or isinstance(found, Failure):
+        return
+    usual = default_files(preallocate=found.preallocate)
+    limit = text.size(soft) if soft == hard else f"{_limit(soft)}, which a run raises to {_limit(hard)}"
+    files = usual
+    while files and hard != RLIM_INFINITY and _tables(found, files) > hard:
+        files //= 2
+    if files == usual:
+        yield Finding("RLIMIT_MEMLOCK", "ok", f"{limit}: enough for the tables of a run")
+    elif files:
+        yield Finding("RLIMIT_MEMLOCK", "no", f"{limit}: it takes --max-files {files} for the tables to fit")
+    else:
+        least = text.size(_tables(found, 1))
+        yield Finding(
+            "RLIMIT_MEMLOCK",
+            "!",
+            f"{limit}, but even with --max-files 1 the tables take {least}: raise it (ulimit -l, LimitMEMLOCK= of "
+            "systemd), or keep CAP_SYS_RESOURCE",
+        )
+
+
+def _tables(found: facts.Facts, files: int) -> int:
+    """Bytes of kernel memory that the tables of a run with `--max-files files` take."""
+    specs = maps.declare(found.kernel, files, preallocate=found.preallocate)
+    return sum(footprint(spec) for spec in specs.all().values())
+
+
 def _limit(size: int) -> str:
     return "no limit" if size == RLIM_INFINITY else text.size(size)
 
 
-def _structures() -> Iterator[Finding]:
-    """Where programs find what they read in the kernel's memory, as a run would find it."""
-    try:
-        machine = facts.machine()
-        with way_in.tracefs_for(way_in.choose("auto")) as tracefs:
-            found = offsets.find(machine, tracefs=tracefs)
-        found.for_programs(machine)
-        yield Finding("kernel structures", "ok", f"offsets from {found.source}")
-    except Failure as error:
-        yield Finding("kernel structures", "!", str(error))
+def _structures(found: Union[facts.Facts, Failure]) -> Iterator[Finding]:
+    """Where programs find what they read in the kernel's memory."""
+    if isinstance(found, Failure):
+        yield Finding("kernel structures", "!", str(found))
+    else:
+        yield Finding("kernel structures", "ok", f"offsets from {found.offsets_from}")
     if FEATURES["kernel_btf"].supported():
         yield _calibration()
 
@@ -162,10 +195,12 @@ def _quirks() -> Iterator[Finding]:
             yield Finding(quirk.name, "no", f"{what}: {'not here, so ' if quirk.welcome else ''}{quirk.otherwise}")
 
 
-def _trial() -> Finding:
+def _trial(found: Union[facts.Facts, Failure]) -> Finding:
     """Whether the kernel accepts the programs, which says more than any probe."""
+    if isinstance(found, Failure):
+        return Finding("programs", "!", str(found))
     try:
-        with Session(Settings(max_files=16)) as session:
+        with Session(Settings(max_files=16), found) as session:
             programs = session.loaded.programs
             total = sum(program.info().xlated_len for program in programs)
             bound = text.size(session.loaded.memory_bound(session.loaded.default_files))

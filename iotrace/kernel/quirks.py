@@ -95,7 +95,9 @@ QUIRKS: Tuple[Quirk, ...] = (
     Quirk("batch", "batch", "maps are read one entry at a time at the end of a run"),
     Quirk("ring buffer", "ring_buffer", "a perf buffer is used on each CPU", fact="ring_buffer"),
     Quirk("run time", "stats", "a profile does not say what tracing has cost"),
-    Quirk("memcg", "memcg", "RLIMIT_MEMLOCK bounds the maps: raise it (ulimit -l unlimited)"),
+    Quirk(
+        "memcg", "memcg", "maps count against RLIMIT_MEMLOCK, which a run raises as far as it may (CAP_SYS_RESOURCE)"
+    ),
     Quirk(
         "fetch atomics",
         "fetch_atomics",

@@ -29,7 +29,13 @@ if TYPE_CHECKING:
     from iotrace.kernel import facts
 
 DEFAULT_FILES, DEFAULT_FILES_AT_ONCE = 131072, 16384
+"""`--max-files` unless it is given; the second where tables take all their memory at once."""
 PERF_PAGES = 128  # of a CPU's buffer for events
+
+
+def default_files(*, preallocate: bool) -> int:
+    """How many files there is room for unless the user says it."""
+    return DEFAULT_FILES_AT_ONCE if preallocate else DEFAULT_FILES
 
 
 class Loaded:
@@ -43,7 +49,7 @@ class Loaded:
         """Load everything. Raises BpfError, Failure, UserError."""
         self.plan = made
         self.kernel = made.kernel
-        self.default_files = DEFAULT_FILES_AT_ONCE if made.preallocate else DEFAULT_FILES
+        self.default_files = default_files(preallocate=made.preallocate)
         self.max_files = settings.max_files or self.default_files
         self._stack = ExitStack()
         try:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import errno
+from resource import RLIM_INFINITY
 from typing import Dict, List
 
 import pytest
 
 from iotrace.commands import doctor
+from iotrace.kernel.facts import Facts
 from iotrace.kernel.quirks import QUIRKS
+from programs.facts import maps
 from pybpf.features import FEATURES, Feature, State
+from pybpf.maps import footprint
 from pybpf.privileges import Capability
+from tests.unit.programs.forms import OLDEST
 
 
 @pytest.fixture
@@ -57,29 +62,59 @@ def test_what_could_not_be_told_is_told_with_the_reason(
 
 
 @pytest.mark.parametrize(
-    ("held", "memlock", "expected"),
+    ("held", "state"),
     [
-        ([Capability.SYS_ADMIN, Capability.SYS_RESOURCE], (65536, 65536), ["privileges ok"]),
-        ([Capability.SYS_ADMIN], (65536, 131072), ["privileges ok", "RLIMIT_MEMLOCK no 64.0 KiB 128 KiB"]),
-        ([Capability.BPF], (65536, -1), ["privileges !", "RLIMIT_MEMLOCK no 64.0 KiB no limit"]),
+        ([Capability.SYS_ADMIN, Capability.SYS_RESOURCE], "ok"),
+        ([Capability.SYS_ADMIN], "ok"),
+        ([Capability.BPF, Capability.PERFMON], "ok"),
+        ([Capability.BPF], "!"),
+        ([], "!"),
     ],
 )
-def test_privileges(
-    held: List[Capability],
-    memlock: List[int],
-    expected: List[str],
-    states: Dict[str, State],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_privileges(held: List[Capability], state: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "capabilities", lambda: frozenset(held))
-    monkeypatch.setattr(doctor, "memlock", lambda: memlock)
-    monkeypatch.setattr(doctor, "lockdown", lambda: None)
-    told = list(doctor._privileges())
-    assert [finding.subject for finding in told] == [*(words.split()[0] for words in expected), "lockdown"]
-    for finding, words in zip(told, expected):
-        subject, state, *_ = words.split()
-        assert (finding.subject, finding.state) == (subject, state)
-        assert all(word in finding.meaning for word in words.split()[2:])
+    assert next(doctor._privileges())[:2] == ("privileges", state)
+
+
+MIB = 1 << 20
+FACTS = Facts(OLDEST, preallocate=True, offsets_from="a test")
+
+
+def memory(monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, *held: Capability) -> List[doctor.Finding]:
+    monkeypatch.setattr(doctor, "capabilities", lambda: frozenset(held))
+    monkeypatch.setattr(doctor, "memlock", lambda: (soft, hard))
+    return list(doctor._memory(FACTS))
+
+
+@pytest.mark.usefixtures("states")
+def test_locked_memory_that_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    (told,) = memory(monkeypatch, 65536, RLIM_INFINITY)
+    assert told.state == "ok" and told.meaning.startswith("64.0 KiB, which a run raises to no limit: enough")
+    assert memory(monkeypatch, 65536, 65536, Capability.SYS_RESOURCE) == []
+
+
+@pytest.mark.usefixtures("states")
+def test_locked_memory_for_fewer_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Advice that can be taken: with so many files the tables fit, with twice as many they would not."""
+    (told,) = memory(monkeypatch, 40 * MIB, 40 * MIB)
+    assert told.state == "no" and told.meaning.startswith("40.0 MiB: it takes --max-files ")
+    files = int(told.meaning.split()[5])
+    for count, fits in ((files, True), (2 * files, False)):
+        tables = maps.declare(OLDEST, count).all().values()
+        assert (sum(footprint(spec) for spec in tables) <= 40 * MIB) is fits
+
+
+@pytest.mark.usefixtures("states")
+def test_no_number_of_files_helps_where_other_tables_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    (told,) = memory(monkeypatch, 65536, 65536)
+    assert told.state == "!" and "even with --max-files 1" in told.meaning and "ulimit -l" in told.meaning
+
+
+def test_locked_memory_does_not_matter_where_the_cgroup_is_charged(
+    states: Dict[str, State], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states["memcg"] = State.SUPPORTED
+    assert memory(monkeypatch, 65536, 65536) == []
 
 
 @pytest.mark.parametrize(
