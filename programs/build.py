@@ -19,7 +19,7 @@ from programs.facts.jumps import WALKS, Jump
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
 from programs.facts.signatures import signature
-from programs.files import path
+from programs.files import ask, path
 from programs.files.identify import SCRATCH_EXIT
 from programs.requests.aio import parts as aio
 from programs.requests.aio.accepted import unless_all_accepted
@@ -95,6 +95,17 @@ def io_uring(kernel: Kernel, options: Options, maps: Maps) -> Optional[ProgramSe
         WALKS[SCRATCH_EXIT]: path.walk(*facts, SCRATCH_EXIT),
     }
     return _together(attached, parts)
+
+
+def fates(kernel: Kernel, options: Options, maps: Maps, *, raw: bool) -> ProgramSet:
+    """The programs that tell what has become of files, with a table of tail calls of their own.
+
+    `raw`: this kernel has raw tracepoints. They are run, or attached, when they are needed.
+    """
+    form, kind = ("raw", "raw_tracepoint") if raw else ("perf", "tracepoint")
+    facts = (kernel, replace(options, attach=form), maps)
+    asking = Attached(ask.ask(*facts), [Hook(kind, "task", "task_rename")])
+    return _together([asking], {WALKS[SCRATCH_EXIT]: path.walk(*facts, SCRATCH_EXIT)})
 
 
 def _together(

@@ -88,6 +88,7 @@ def gather(tracefs: Optional[Tracefs], source: str = "auto", vmlinux: Optional[s
         tid_slots=MAX_DIRECT_SLOTS if direct else SHARED_SLOTS if abilities["fetch_atomics"] else 0,
         tid_direct=direct,
         types=types,
+        shows_created=found.shows_created,
         uring=uring.find(btf) if btf is not None else None,
         **abilities,
     )

@@ -16,6 +16,7 @@ from iotrace.atomic import replacing
 from iotrace.errors import Failure, UserError
 from programs.facts.members import COMPAT, MEMBERS
 from pybpf.calibration.calibrate import CalibrationError, calibrate
+from pybpf.calibration.links import CREATED
 from pybpf.features import FEATURES
 from pybpf.types import image
 from pybpf.types.btf import Btf, BtfError
@@ -39,6 +40,7 @@ class Offsets:
 
     members: Dict[str, int]
     source: str
+    shows_created: bool = True  # file.f_mode tells files that their open has created (4.19)
 
     def for_programs(self, machine: str) -> Tuple[Dict[str, int], int]:
         """The offset of everything in MEMBERS and of "compat"; and what `file.ref` holds for one reference.
@@ -123,7 +125,7 @@ def from_calibration(machine: str, tracefs: Optional[Tracefs] = None) -> Offsets
         members["inode.i_generation"] = members["inode.i_ino"]  # constant, and tells no inode from its successor
     if compat in found.missing:  # no 32-bit tasks: the bit is looked for in the last byte of a name, which is 0
         members[compat] = members["task_struct.comm"] + _COMM_BYTES - 1 - (bit.bit_length() - 1) // 8
-    return Offsets(members, "calibration")
+    return Offsets(members, "calibration", CREATED not in found.missing)
 
 
 def from_image(path: str, machine: str) -> Offsets:

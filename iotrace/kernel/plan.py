@@ -37,14 +37,24 @@ class Form(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a run needs to know of its kernel, and what it loads; `rings` are the programs for io_uring."""
+    """All that a run needs to know of its kernel, and what it loads.
+
+    `rings` are the programs for io_uring, `fates` those that tell in the end what has become of files.
+    """
 
     kernel: Kernel
     options: Options
     preallocate: bool  # maps must take all their memory at once
     form: Form
     rings: Optional[Form]
+    fates: Form
     kept: bool = False  # made by an earlier run
+
+    @property
+    def map_names(self) -> FrozenSet[str]:
+        """The maps that any of its programs uses."""
+        forms = [self.form, self.fates, *([] if self.rings is None else [self.rings])]
+        return frozenset(name for form in forms for name in form.map_names)
 
     def packed(self) -> bytes:
         """As bytes that `unpacked` takes, in the same version of Python."""
@@ -55,6 +65,7 @@ class Plan:
                 self.preallocate,
                 _as_tuple(self.form),
                 self.rings and _as_tuple(self.rings),
+                _as_tuple(self.fates),
                 {name: feature.known for name, feature in features.FEATURES.items() if feature.known is not None},
             )
         )
@@ -63,7 +74,7 @@ class Plan:
 def unpacked(raw: bytes) -> Plan:
     """The plan that was packed; this process takes over its answers to probes. Raises ValueError for other bytes."""
     try:
-        kernel, options, preallocate, form, rings, answers = marshal.loads(raw)
+        kernel, options, preallocate, form, rings, fates, answers = marshal.loads(raw)
         if kernel["uring"] is not None:
             kernel["uring"] = Uring(**kernel["uring"])
         plan = Plan(
@@ -72,6 +83,7 @@ def unpacked(raw: bytes) -> Plan:
             preallocate,
             _from_tuple(form),
             rings and _from_tuple(rings),
+            _from_tuple(fates),
             kept=True,
         )
         known: Mapping[str, bool] = dict(answers)

@@ -10,6 +10,7 @@ from iotrace.kernel.plan import Form, Plan
 from programs import build
 from programs.facts import maps
 from programs.facts.kernel import Options
+from pybpf import features
 from pybpf.types.binary import binary
 from pybpf.types.tracefs import Tracefs
 
@@ -35,6 +36,7 @@ def make(
         preallocate=found.preallocate,
         form=_form(build.build(found.kernel, options, specs)),
         rings=None if rings is None else _form(rings),
+        fates=_form(build.fates(found.kernel, options, specs, raw=features.FEATURES["raw_tracepoints"].supported())),
     )
 
 

@@ -66,7 +66,8 @@ class _Sum:
     unsynced: int  # of the current inode: what an earlier one left unsynced is never synced any more
 
     def add(self, file: FileStats, edges: Edges) -> None:
-        before, same = self.edges, _inode(self.file, self.edges) == _inode(file, edges)
+        before = self.edges
+        same = not edges.born and _inode(self.file, before) == _inode(file, edges)
         total = _in_order(self.file, file)
         if not same:
             self.unsynced = file.bytes_unsynced
@@ -100,9 +101,11 @@ def add_parts(parts: Iterable[Tuple[FileStats, Edges]]) -> FileStats:
     """A file from its parts, of which there is at least one, in order."""
     ordered = iter(parts)
     first, edges = next(ordered)
-    total, inodes = _Sum(replace(first), edges, first.bytes_unsynced), {_inode(first, edges)}
+    total, seen, births = _Sum(replace(first), edges, first.bytes_unsynced), {_inode(first, edges)}, 0
     for file, edges in ordered:
         total.add(file, edges)
-        inodes.add(_inode(file, edges))
-    total.file.incarnations = max(total.file.incarnations, len(inodes))
+        inode = _inode(file, edges)
+        births += edges.born and inode in seen  # an inode's number is used again where there are no generations
+        seen.add(inode)
+    total.file.incarnations = max(total.file.incarnations, len(seen) + births)
     return total.file

@@ -148,13 +148,27 @@ class FileStats:
     """One file: a path in a mount namespace, whatever number of opens, processes and inodes it stands for."""
 
     mnt_ns: int = field(metadata=_key(values.COUNT, "inode number of the mount namespace, as in `/proc/PID/ns/mnt`"))
-    path: bytes = field(metadata=_key(values.PATH, "absolute, as of the first traced I/O"))
-    renamed_to: Optional[bytes] = _latest(None, values.MAYBE_PATH, "the last path, if the file was renamed")
+    path: bytes = field(metadata=_key(values.PATH, "absolute, as of the open that the I/O went through"))
+    renamed_to: Optional[bytes] = _latest(
+        None, values.MAYBE_PATH, "the path that the last incarnation has now, or had last, where that is another one"
+    )
     device: str = _latest("0:0", values.TEXT, "`major:minor`, as in `/proc/PID/mountinfo`")
     inode: int = _latest(0, values.UNSIGNED, "inode number of the last file under that path")
     fstype: str = _latest("", values.TEXT, "name of the file system")
-    incarnations: int = _metric(1, values.COUNT, values.most, "", NUMBER, "distinct inodes seen under the path")
-    deleted: bool = _latest(False, values.FLAG, "the last file under that path has been deleted")
+    incarnations: int = _metric(
+        1, values.COUNT, values.most, "", NUMBER, "distinct files that were opened under the path"
+    )
+    state: Optional[str] = _latest(
+        None,
+        values.STATE,
+        "what the path leads to now: `present` (the last incarnation), `replaced` (another file), `deleted` (nothing), "
+        "null (nobody can tell)",
+        since=3,
+    )
+    deleted: bool = _latest(False, values.FLAG, "the last incarnation has no name any more that is known")
+    unreachable: bool = _latest(
+        False, values.FLAG, "no path leads to the file: what `path` says is what could be known", since=3
+    )
     mapped: bool = _metric(
         False, values.FLAG, values.either, "", NUMBER, "was mapped: what goes through mapped memory is in no count"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from operator import attrgetter
-from typing import Any, Callable, Dict, Mapping, NamedTuple, Tuple
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from iotrace.profile.metrics import FILE, SYSCALL, TOTALS, CallTotals, FileStats, Metric, SyscallStats
 from iotrace.profile.values import COUNT, MAX_COUNTER, MAYBE
@@ -22,7 +22,7 @@ class Edges(NamedTuple):
     first_write: int = 0  # offset of the first write, plus one; 0: none
     last_write: int = 0
     first_sync: int = 0  # bytes that the first sync covered, plus one; 0: none
-    changes: int = 0  # changes of names that the part had seen already: see `Writer.change`
+    born: int = 0  # 1: the open that the part begins with has created the file
 
 
 class Part(NamedTuple):
@@ -38,11 +38,17 @@ class Part(NamedTuple):
         path: bytes = self.columns[_PATH]
         return path
 
+    @property
+    def renamed_to(self) -> Optional[bytes]:
+        """The path that the file has now, where that is another one."""
+        path: Optional[bytes] = self.columns[_RENAMED_TO]
+        return path
+
 
 COLUMNS: Tuple[Metric, ...] = tuple(metric for metric in FILE if metric.kind.column)
 """The columns of the table `file` in their order, after the id; those of `metrics.TOTALS` follow."""
 
-_PATH = [metric.name for metric in COLUMNS].index("path")
+_PATH, _RENAMED_TO = ([metric.name for metric in COLUMNS].index(name) for name in ("path", "renamed_to"))
 
 
 _file_values, _total_values = (attrgetter(*(metric.name for metric in metrics)) for metrics in (COLUMNS, TOTALS))

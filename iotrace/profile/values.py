@@ -261,6 +261,16 @@ def add_nested(a: Dict[str, Counts], b: Dict[str, Counts]) -> Dict[str, Counts]:
 # --- the kinds -------------------------------------------------------------------------------------------------------
 
 
+PRESENT, REPLACED, DELETED = "present", "replaced", "deleted"
+
+
+def _state(value: object) -> Optional[str]:
+    """What a path leads to: one of the three words, or None where nobody can tell."""
+    if value is not None and value not in (PRESENT, REPLACED, DELETED):
+        raise ValueError("not the state of a path")
+    return value
+
+
 class Kind(NamedTuple):
     """How the values of a metric look in each of their forms. A conversion that is None leaves them as they are."""
 
@@ -283,6 +293,7 @@ COUNT = Kind("INTEGER NOT NULL", _count)
 MAYBE = Kind("INTEGER", _maybe)  # a number that may be unknown
 FLAG = Kind("INTEGER NOT NULL", lambda value: bool(_count(value)), store=int, parse=_flag)
 TEXT = Kind("TEXT NOT NULL", _text)
+STATE = Kind("TEXT", _state)
 PATH = Kind("BLOB NOT NULL", _path, parse=_path_of, dump=text_of)
 MAYBE_PATH = Kind("BLOB", _maybe_path, parse=_maybe_path_of, dump=_maybe_text_of)
 UNSIGNED = Kind("INTEGER NOT NULL", _unsigned, store=signed)

@@ -16,7 +16,6 @@ from typing import Any, Iterable, Iterator, List, Optional, Tuple, Type
 
 from iotrace.atomic import PathLike, replacing
 from iotrace.errors import Failure
-from iotrace.profile import renames
 from iotrace.profile.merge import add_parts
 from iotrace.profile.metrics import HEADER, SCHEMA_VERSION, FileStats, Header
 from iotrace.profile.parts import Edges, Part, as_part
@@ -32,11 +31,8 @@ _NEXT_EDGES = f"INSERT INTO edges VALUES (NULL, {', '.join('?' * len(_EDGES))})"
 _SAME_FILE = f"""\
 SELECT id, {", ".join(metric.name for metric in CURRENT.columns)}, by_syscall, {", ".join(_EDGES)}
 FROM file JOIN calls ON calls.file_id = id JOIN edges ON edges.file_id = id
-WHERE path = ? AND mnt_ns = ? ORDER BY position"""
-_TEMPORARY = (
-    f"CREATE TEMP TABLE edges (file_id INTEGER PRIMARY KEY, {', '.join(_EDGES)})",
-    renames.TABLE,
-)
+WHERE path = ? AND mnt_ns = ? AND NOT unreachable ORDER BY position"""
+_TEMPORARY = f"CREATE TEMP TABLE edges (file_id INTEGER PRIMARY KEY, {', '.join(_EDGES)})"
 _TABLES_OF_THEIR_OWN = ("lost", "unattributed")  # for these parts of the header; the rest is in `meta`
 
 _read_file = FileDecoder(CURRENT.columns)
@@ -109,7 +105,7 @@ class Writer:
                 database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
                 database.execute("BEGIN")
-                for statement in (*CURRENT.tables.values(), *VIEWS.values(), *_TEMPORARY):
+                for statement in (*CURRENT.tables.values(), *VIEWS.values(), _TEMPORARY):
                     database.execute(statement)
                 self._opened, self._stack = database, stack.pop_all()
         return self._opened
@@ -144,28 +140,18 @@ class Writer:
             database = self._database
             for statement in INDEXES.values():
                 database.execute(statement)
-            renames.apply(database)
-            renames.reunite(database)
             files = self.added - self._add_up()
             self._write_header(header)
             database.execute("COMMIT")
             self._opened = None
         return files
 
-    def change(self, changes: Iterable[Tuple[int, bytes, Optional[bytes]]]) -> None:
-        """Record changes of names: mount namespace, old path, and new path or None if it was unlinked.
-
-        They come in the order in which they happened. The n-th, counted from 0, concerns the files at the old path or
-        below it, and those that the new path is taken away from, in parts whose `Edges.changes` is at most n.
-        """
-        with self._refusing():
-            self._database.executemany(renames.INSERT, changes)
-
     def _add_up(self) -> int:
-        """Merge all rows with the same path and mount namespace. Returns the number of rows that this saved."""
+        """Merge all rows that one path led to in one mount namespace. Returns the number of rows that this saved."""
         database, saved = self._database, 0
         database.execute(
-            "CREATE TEMP TABLE repeated AS SELECT path, mnt_ns FROM file GROUP BY path, mnt_ns HAVING count(*) > 1"
+            "CREATE TEMP TABLE repeated AS SELECT path, mnt_ns FROM file WHERE NOT unreachable"
+            " GROUP BY path, mnt_ns HAVING count(*) > 1"
         )
         for place in database.execute("SELECT path, mnt_ns FROM repeated"):
             rows = database.execute(_SAME_FILE, place).fetchall()

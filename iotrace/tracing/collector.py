@@ -109,7 +109,7 @@ class Collector:
         for key, raw in self._maps["files"].items():
             file_id = FileId.struct.unpack(raw)[0]
             if file_id not in self._names.first:
-                _dentry, _mnt, inode, device, *_ = FileKey.struct.unpack(key)
+                _dentry, _chain, inode, device, *_ = FileKey.struct.unpack(key)
                 path = b"/.../unresolved:%s:%d" % (device_name(device).encode(), inode)
                 found[file_id] = Name(path, "", key)
         return dict(sorted(found.items()))
@@ -137,5 +137,4 @@ class Collector:
                 decoder.add_operation(operation, raw)
                 if read is not None:
                     read.append(key)
-        renamed_to, deleted = names.renamed.get(file_id), file_id in names.deleted
-        return decoder.part(renamed_to, deleted, order=file_id - (1 << 63), changes=names.changed)
+        return decoder.part(names.fate(file_id), order=file_id - (1 << 63))

@@ -8,14 +8,15 @@ from __future__ import annotations
 import errno
 import functools
 import json
+import os
 import struct
 import time
 from typing import Dict, Iterable, List, Optional, Tuple
 
 from iotrace.profile.metrics import TOTALS
 from iotrace.profile.parts import COLUMNS, Edges, Part, call_json, call_text, columns
-from iotrace.profile.values import Counts, Histogram, bucket, encode, greatest, least
-from iotrace.tracing.names import Name
+from iotrace.profile.values import DELETED, Counts, Histogram, bucket, encode, greatest, least
+from iotrace.tracing.names import Fate, Name
 from programs.facts.catalogue import BY_CODE, OPERATIONS, READ, WRITE, Operation
 from programs.facts.records import (
     FILE_DELETED,
@@ -145,6 +146,7 @@ class Decoder:
             "_errors",
             "_large",
             "_generation",
+            "_born",
             "_first_write",
             "_last_write",
             "_first_sync",
@@ -172,8 +174,9 @@ class Decoder:
         self.last_sync_ns: Optional[int] = None
         for op, kind, item, count in tallies:
             self._add_tally(op, kind, item, count)
-        _dentry, _mnt, self.inode, device, self._generation, self.mnt_ns, _pad = FileKey.struct.unpack(name.key)
+        _dentry, _chain, self.inode, device, self._generation, self.mnt_ns, _pad = FileKey.struct.unpack(name.key)
         self.path, self.fstype, self.device, self.incarnations = name.path, name.fstype, device_name(device), 1
+        self.unreachable, self._born = name.unreachable, name.born
         (
             self.opens,
             self.closes,
@@ -271,11 +274,19 @@ class Decoder:
         large = self._large.pop(name, None) if self._large else None
         return encode({**_cells(raw, _SIZES), **large}) or "null" if large else _sizes(raw)
 
-    def part(self, renamed_to: Optional[bytes], deleted: bool, order: int, changes: int) -> Part:
-        """Everything that was added, as a part of the profile. See `Edges` for `order` and `changes`."""
+    def _set_fate(self, fate: Fate) -> None:
+        self.renamed_to, self.state = fate.renamed_to, fate.state
+        if fate.device is not None:
+            self.device = f"{os.major(fate.device)}:{os.minor(fate.device)}"
+        if fate.state is None and self._flags & FILE_DELETED:
+            self.state = DELETED
+        self.deleted = self.state == DELETED and fate.renamed_to is None
+
+    def part(self, fate: Fate, order: int) -> Part:
+        """Everything that was added, as a part of the profile. See `Edges` for `order`."""
         for name in {**self._errors, **self._large}:  # operations for whose records there was no room
             values = {"errors": self._errors.get(name), "requested": self._large.get(name)}
             self._json.append(f'"{name}":{call_json(values)}')
-        self.renamed_to, self.deleted = renamed_to, deleted or self._flags & FILE_DELETED != 0
-        edges = Edges(order, self._generation, self._first_write, self._last_write, self._first_sync, changes)
+        self._set_fate(fate)
+        edges = Edges(order, self._generation, self._first_write, self._last_write, self._first_sync, int(self._born))
         return Part(columns(self, self), "{" + ",".join(self._json) + "}", edges)

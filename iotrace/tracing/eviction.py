@@ -29,7 +29,7 @@ from iotrace.tracing import inflight
 from iotrace.tracing.collector import Collector, Rest
 from iotrace.tracing.names import Names
 from programs.facts.catalogue import Kind
-from programs.facts.records import Call, FileId, FileState, OpenFile, Pending, RingFile, TallyKey
+from programs.facts.records import ID_NAMED, Call, FileId, FileState, OpenFile, Pending, RingFile, TallyKey
 from pybpf.maps import NOEXIST, Map
 from pybpf.syscalls import BpfError
 
@@ -52,8 +52,13 @@ class Eviction:
         *,
         keep: Callable[[Part], None],
         wait: Callable[[], None],
+        ask: Callable[[List[int]], None],
     ) -> None:
-        """Parts go to `keep`; `wait` returns when every program that is running has ended."""
+        """Parts go to `keep`; `wait` returns when every program that is running has ended.
+
+        `ask` finds out what has become of the names of files before they are forgotten.
+        """
+        self._ask = ask
         self._wait = wait
         self._maps = maps
         self._collector = collector
@@ -156,8 +161,9 @@ class Eviction:
     def _put_back(self, keys: Dict[int, bytes]) -> None:
         """If the file has another id by now, it has two until the end."""
         for file_id, key in keys.items():
+            record = FileId.pack(id=file_id, marks=ID_NAMED, inode=self._names.first[file_id].inode)
             try:
-                self._maps["files"].update(key, FileId.pack(id=file_id, named=1), NOEXIST)
+                self._maps["files"].update(key, record, NOEXIST)
             except BpfError:  # it is there already, or there is no room
                 continue
 
@@ -169,7 +175,9 @@ class Eviction:
             states: List[bytes] = []
             operations: List[bytes] = []
             gone: List[bytes] = []
-            for file_id in chosen[start : start + _SLICE]:
+            some = chosen[start : start + _SLICE]
+            self._ask(some)
+            for file_id in some:
                 part = self._collector.part(file_id, rest, operations)
                 self._names.forget(file_id)
                 if part is not None:

@@ -23,7 +23,7 @@ from pybpf.events.perf import PerfBuffer
 from pybpf.events.ring import RingBuffer
 from pybpf.maps import Map, PerfEventArray, RingBuf, create, create_all, footprint
 from pybpf.programs import Program, VerifierError
-from pybpf.syscalls import BpfError
+from pybpf.syscalls import BpfError, rename_thread
 
 if TYPE_CHECKING:
     from iotrace.kernel import facts
@@ -52,6 +52,8 @@ class Loaded:
         self.default_files = default_files(preallocate=made.preallocate)
         self.max_files = settings.max_files or self.default_files
         self._stack = ExitStack()
+        self._fates: Optional[Attachment] = None
+        self._fates_attached = False
         try:
             self._load(made, settings)
         except BaseException:
@@ -60,8 +62,9 @@ class Loaded:
 
     def _load(self, made: plan.Plan, settings: Settings) -> None:
         specs = maps.declare(self.kernel, self.max_files, preallocate=made.preallocate)
-        used = made.form.map_names | (made.rings.map_names if made.rings is not None else frozenset())
+        used = made.map_names
         self.maps: Dict[str, Map[Any]] = create_all({name: spec for name, spec in specs.all().items() if name in used})
+        self._jumps = specs.jumps
         for made_map in self.maps.values():
             self._stack.enter_context(made_map)
         self._fill_names(settings.comms)
@@ -121,6 +124,26 @@ class Loaded:
         for number, descriptor in self.plan.form.syscalls.items():
             row = descriptor | on << SWITCH
             self.maps["syscalls"].update(number.to_bytes(4, "little"), row.to_bytes(8, "little"))
+
+    def ask(self) -> None:
+        """Run the program that tells what has become of files, which is loaded when it is first needed.
+
+        Raises BpfError.
+        """
+        if self._fates is None:
+            table = self._stack.enter_context(create(self._jumps))
+            tracefs = self._stack.enter_context(way_in.tracefs_for(self.plan.options.attach))
+            maps_of_its_own = {**self.maps, "jumps": table}
+            self._fates = Attachment(self.plan.fates, self.kernel.machine, maps_of_its_own, tracefs)
+            self._stack.callback(self._fates.close)
+        if not self._fates_attached:
+            try:
+                self._fates.entered[0].run()
+                return
+            except BpfError:  # this kernel runs such a program at its event alone
+                self._fates.attach()
+                self._fates_attached = True
+        rename_thread(b"iotrace")
 
     def hooks(self) -> int:
         """How many programs are attached to something."""

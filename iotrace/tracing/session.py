@@ -25,10 +25,12 @@ from iotrace.tracing import eviction, inflight, losses
 from iotrace.tracing.collector import Collector
 from iotrace.tracing.coverage import coverage
 from iotrace.tracing.decoding import Clock
+from iotrace.tracing.fates import Fates
 from iotrace.tracing.loader import load
 from iotrace.tracing.names import Names
 from iotrace.tracing.settings import Settings
 from iotrace.tracing.targets import Targets
+from programs.facts.maps import ASKED_ROWS
 from programs.facts.records import Activity
 from pybpf.grace import GracePeriods
 from pybpf.maps import PerCpuArray
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from iotrace.kernel import facts
     from iotrace.profile.writer import Writer
     from iotrace.tracing.snapshots import Snapshot, Snapshots
+    from iotrace.tracing.whereabouts import Whereabouts
 
 __all__ = ["Session", "Settings"]
 
@@ -59,6 +62,14 @@ class Session:
             self._selected = settings.selection().matcher()
             self._targets = Targets(self.loaded, settings)
             self._names = Names()
+            self._fates = Fates(
+                self._names,
+                self.loaded.maps,
+                self.loaded.ask,
+                self._take_names,
+                self._whereabouts,
+                at_once=ASKED_ROWS if self.loaded.kernel.loops else 1,
+            )
             self._collector = Collector(self.loaded.maps, self._names, Clock(), self.loaded.kernel.big_values)
             self._snapshots: Optional[Snapshots] = None  # where somebody takes any
             self._eviction: Optional[eviction.Eviction] = None
@@ -83,6 +94,7 @@ class Session:
                 self._names,
                 self.loaded.max_files,
                 keep=self._move,
+                ask=self._fates.ask,
                 wait=grace.wait,
             )
 
@@ -118,11 +130,7 @@ class Session:
         return self.loaded.events.fileno()
 
     def _take_names(self) -> None:
-        self._names.begin()
         self.loaded.events.read(self._names.take)
-        if self._names.changes:
-            self.writer.change(self._names.changes)
-            self._names.changes = []
 
     def snapshot(self) -> Snapshot:
         """What changed since the last snapshot, the first time everything: see `snapshots`.
@@ -164,9 +172,15 @@ class Session:
         self.stop()
         left = inflight.settle(inflight.requests(self.loaded.maps), self.loaded.programs)
         self._take_names()
+        self._fates.ask(list(self._names.first))
         for part in self._collector.finish():
             self._keep(part)
         return self.writer.finish(self._header(command, left, overhead or {}))
+
+    def _whereabouts(self) -> Whereabouts:
+        from iotrace.tracing.whereabouts import Whereabouts  # noqa: PLC0415 - most files need not be asked for by path
+
+        return Whereabouts(exempt=self._targets.exempt)
 
     def _move(self, part: Part) -> None:
         """Keep a file that leaves the tables while tracing goes on."""
@@ -174,8 +188,8 @@ class Session:
             self._snapshots.leaves(part)
 
     def _keep(self, part: Part) -> bool:
-        """Put a file into the profile if it is wanted; whether it is."""
-        if not self._selected(part.path):
+        """Put a file into the profile if it is wanted, under the path that it has had or has; whether it is."""
+        if not any(self._selected(path) for path in (part.path, part.renamed_to) if path is not None):
             return False
         self.writer.add(part)
         return True

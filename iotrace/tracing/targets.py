@@ -47,6 +47,11 @@ class Targets:
         if self._settings.everything:
             self._set(os.getpid(), TARGET_PID)
 
+    def exempt(self, pid: int) -> None:
+        """Leave a process out where everything is traced: one of ours, that asks what has become of files."""
+        if self._settings.everything:
+            self._set(pid, TARGET_PID)
+
     def begin(self) -> None:
         """Once the programs are attached, and before they count: where everything is traced, note who waits."""
         for pid in processes.names() if self._settings.everything else ():

@@ -12,7 +12,7 @@ from iotrace.globs import Selection
 from iotrace.profile.combined import combined_files, combined_header, combined_rows
 from iotrace.profile.metrics import FILE, SYSCALL, FileStats, Metric, SyscallStats, Unit
 from iotrace.profile.reader import Profile
-from iotrace.profile.values import HISTOGRAM, Histogram
+from iotrace.profile.values import DELETED, HISTOGRAM, PRESENT, REPLACED, Histogram
 from iotrace.views.header import show_header
 from iotrace.views.screen import Screen
 
@@ -80,6 +80,13 @@ def _show_syscall(screen: Screen, name: str, call: SyscallStats, start: int) -> 
     _show_histograms(screen, known, call)
 
 
+_STATES = {
+    PRESENT: "present: the path leads to it now",
+    REPLACED: "replaced: the path leads to another file now",
+    DELETED: "deleted: the path leads to nothing now",
+}
+
+
 def _show_heading(screen: Screen, file: FileStats) -> None:
     """Show which file it is, and what became of it."""
     screen.wrapped(screen.name(file.path))
@@ -89,8 +96,12 @@ def _show_heading(screen: Screen, file: FileStats) -> None:
     screen.wrapped(screen.words(where))
     if file.incarnations > 1:
         screen.line(f"deleted and created again: {file.incarnations:,} inodes, this is the last")
-    if file.deleted:
+    if file.state is not None:
+        screen.line(_STATES[file.state])
+    elif file.deleted:
         screen.line("deleted")
+    if file.unreachable:
+        screen.line("unreachable: no path leads to this file")
     if file.mapped:
         screen.loud("MAPPED: what was read or written through memory is not in these numbers.")
 

@@ -6,18 +6,33 @@ from asm import U64, ProgramSpec, r0, r1, r3
 from programs.calls.copies import enter_copy
 from programs.counting import counters
 from programs.counting.runs import end_runs
-from programs.facts.catalogue import BY_NAME, Kind
+from programs.counting.state import set_flag
+from programs.facts.catalogue import BY_NAME, Flags, Kind
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
-from programs.facts.records import FILE_DELETED, FILE_MAPPED, Call, FileState, Lost, OpenFile, OpenKey, Signature
-from programs.files.identify import SCRATCH_ENTER, SCRATCH_EXIT, find_or_identify, identify, send_name
+from programs.facts.records import (
+    FILE_DELETED,
+    FILE_MAPPED,
+    ID_BORN,
+    OPEN_CLOSED,
+    Call,
+    FileState,
+    Lost,
+    OpenFile,
+    OpenKey,
+    Signature,
+)
+from programs.files.identify import SCRATCH_ENTER, SCRATCH_EXIT, closer, find_or_identify, identify, send_name
+from programs.files.recent import remember
 from programs.way.body import Body, low
 from programs.way.descriptors import resolve
 from programs.way.exit import begin_exit
-from programs.way.registers import CALL, CALL_KIND, FILE, OPEN_FILE, RESULT
+from programs.way.registers import CALL, CALL_KIND, FILE, OPEN_FILE, RESULT, SIGNATURE
 from programs.way.threads import begin_part
 
 MAP_ANONYMOUS = 0x20
+O_CREAT, O_EXCL = 0o100, 0o200  # include/uapi/asm-generic/fcntl.h
+FMODE_CREATED = 0x100000  # include/linux/fs.h
 
 
 def enter_other(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
@@ -62,7 +77,15 @@ def _enter_close(b: Body) -> None:
     end_runs(b)
     key = a.slot("open", OpenKey)
     a.delete(b.maps.opens, key)
+    a.ja("forgotten")
     a.label("still_open")
+    closer(b, 0)
+    a.stx(OPEN_FILE[OpenFile.closer], r1)
+    a.ldx(r1, OPEN_FILE[OpenFile.flags])
+    a.or_(r1, OPEN_CLOSED)
+    a.stx(OPEN_FILE[OpenFile.flags], r1)
+    a.label("forgotten")
+    remember(b)
     send_name(b, SCRATCH_ENTER)
 
 
@@ -72,21 +95,8 @@ def mark_deleted(b: Body) -> None:
     a.ldx(r3, CALL[Call.inode])
     b.load(r1, r3, b.kernel.offsets["inode.nlink"], "links", size=4, of="inode")
     a.jne(r1, 0, done)
-    _set_flag(b, FILE_DELETED)
+    set_flag(b, OPEN_FILE[OpenFile.id], FILE_DELETED)
     a.label(done)
-
-
-def _set_flag(b: Body, flag: int) -> None:
-    """Sets a FILE_* in the state of the file of OPEN_FILE."""
-    a, file_id, none = b.a, b.a.slot("id", U64), b.a.unique("no_state")
-    a.ldx(r1, OPEN_FILE[OpenFile.id])
-    a.stx(file_id, r1)
-    a.lookup(b.maps.states, file_id)
-    a.jeq(r0, 0, none)
-    a.ldx(r1, r0[FileState.flags])
-    a.or_(r1, flag)
-    a.stx(r0[FileState.flags], r1)
-    a.label(none)
 
 
 def exit_close(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
@@ -122,8 +132,11 @@ def exit_open(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.st(CALL[Call.op], BY_NAME["open"].code)
     a.st(CALL[Call.moved], 0)
     a.jslt(RESULT, 0, "failed")
+    if not kernel.shows_created:
+        _asked_to_create(b)
     resolve(b)  # RESULT is the DESCRIPTOR, which becomes FILE
     a.jeq(FILE, 0, "gone")
+    _was_created(b)
     identify(b, scratch=SCRATCH_EXIT, skip="out", renew=True)
     a.ldx(r1, OPEN_FILE[OpenFile.id])
     a.stx(file_id, r1)
@@ -142,6 +155,51 @@ def exit_open(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     return b.program()
 
 
+def _asked_to_create(b: Body) -> None:
+    """Call.born = O_CREAT and O_EXCL as the caller gave them; SIGNATURE says where. openat2, which has them in memory,
+    is newer than the kernels that this is for."""
+    a, have = b.a, b.a.unique("have_flags")
+    a.rsh(SIGNATURE, 8)
+    a.and_(SIGNATURE, 0xFF, "where the flags are")
+    a.mov(r1, 0)
+    a.jeq(SIGNATURE, Flags.NOWHERE, have)
+    a.mov(r1, O_CREAT)
+    a.jeq(SIGNATURE, Flags.CREAT, have)
+    for place, argument in ((Flags.SECOND, 1), (Flags.THIRD, 2)):
+        other = a.unique("other_argument")
+        a.jne(SIGNATURE, place, other)
+        a.ldx(r1, low(b.argument(argument)))
+        a.label(other)
+    a.and_(r1, O_CREAT | O_EXCL)
+    a.label(have)
+    a.stx(CALL[Call.born], r1)
+
+
+def _was_created(b: Body) -> None:
+    """Call.born = ID_BORN if the open of the file in FILE has created it, else 0.
+
+    The kernel says so since 4.19 (73a09dd94377, "introduce FMODE_CREATED and switch to it"). Before, O_EXCL does; and
+    a file that was to be created if need be, and is empty, is taken for one that was.
+    """
+    a, none, born, done = b.a, b.a.unique("not_created"), b.a.unique("created"), b.a.unique("asked")
+    if b.kernel.shows_created:
+        b.load(r1, FILE, b.kernel.offsets["file.mode"], size=4, of="file")
+        a.jset(r1, FMODE_CREATED, born)
+    else:
+        a.ldx(r1, CALL[Call.born])
+        a.jset(r1, O_EXCL, born)
+        a.jeq(r1, 0, none)
+        b.load(r1, FILE, b.kernel.offsets["file.inode"], of="file")
+        b.load(r1, r1, b.kernel.offsets["inode.size"], of="inode")
+        a.jeq(r1, 0, born)
+    a.label(none)
+    a.st(CALL[Call.born], 0)
+    a.ja(done)
+    a.label(born)
+    a.st(CALL[Call.born], ID_BORN)
+    a.label(done)
+
+
 def exit_mmap(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The exit of mmap: a file that is mapped is read and written without a system call from then on."""
     b = begin_exit("exit_mmap", kernel, options, maps)
@@ -151,7 +209,7 @@ def exit_mmap(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.ldx(FILE, CALL[Call.file])
     a.st(CALL[Call.walk], 0)
     find_or_identify(b, scratch=SCRATCH_EXIT, skip="out")
-    _set_flag(b, FILE_MAPPED)
+    set_flag(b, OPEN_FILE[OpenFile.id], FILE_MAPPED)
     send_name(b, SCRATCH_EXIT)
     a.label("out")
     a.ret(0)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Dict
 
 from asm import ProgramSpec
-from programs.calls import copies, lifetime, renames, sync, vector
+from programs.calls import copies, lifetime, sync, vector
 from programs.facts.catalogue import Kind
 from programs.facts.jumps import WALKS, Jump
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
 from programs.files.identify import SCRATCH_ENTER, SCRATCH_EXIT
 from programs.files.path import walk
+from programs.files.recent import exit_names
 
 ENTERING = frozenset({Jump.ENTER_OTHER, WALKS[SCRATCH_ENTER]})
 """The rest runs at the exit of a call: a tail call goes from fentry to fentry and from fexit to fexit only."""
@@ -20,7 +21,7 @@ ENTERING = frozenset({Jump.ENTER_OTHER, WALKS[SCRATCH_ENTER]})
 def parts(kernel: Kernel, options: Options, maps: Maps) -> Dict[int, ProgramSpec]:
     """By their indexes in the table of tail calls."""
     facts = (kernel, options, maps)
-    copied, renamed = copies.exit_source(*facts), renames.exit_old_name(*facts)
+    copied = copies.exit_source(*facts)
     return {
         Jump.ENTER_OTHER: lifetime.enter_other(*facts),
         Kind.VECTOR: vector.exit_vector(*facts),
@@ -33,12 +34,7 @@ def parts(kernel: Kernel, options: Options, maps: Maps) -> Dict[int, ProgramSpec
         Jump.COPY_TARGET: copies.exit_target(*facts),
         Kind.NAMESPACE: lifetime.exit_namespace(*facts),
         Kind.RING: lifetime.exit_ring(*facts),
-        Kind.RENAME: renamed,
-        Kind.RENAMEAT: renamed,
-        Kind.RENAMEAT2: renamed,
-        Kind.UNLINK: renamed,
-        Kind.UNLINKAT: renamed,
-        Jump.NEW_NAME: renames.exit_new_name(*facts),
+        Kind.NAMES: exit_names(*facts),
         WALKS[SCRATCH_ENTER]: walk(*facts, SCRATCH_ENTER),
         WALKS[SCRATCH_EXIT]: walk(*facts, SCRATCH_EXIT),
     }

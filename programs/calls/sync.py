@@ -26,7 +26,7 @@ def exit_sync(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.ldx(r1, CALL[Call.file])
     a.jeq(r1, 0, "no_file")
     a.mov(FILE, r1)
-    find_or_identify(b, scratch=SCRATCH_EXIT, skip="out")
+    find_or_identify(b, scratch=SCRATCH_EXIT, skip="out", descriptor=0)
     a.ldx(RESULT, CALL[Call.result])
     a.ldx(r1, OPEN_FILE[OpenFile.id])
     a.stx(CALL[Call.id], r1)

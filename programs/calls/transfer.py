@@ -6,6 +6,8 @@ The system calls that transfer data differ in where their arguments are. A prolo
 
 from __future__ import annotations
 
+from typing import Optional
+
 from asm import Field, r0, r1, r2, r3
 from programs.counting import counters, results
 from programs.counting.runs import extend_at_offset, extend_at_position, unless_appending
@@ -24,7 +26,7 @@ def scalar(b: Body) -> None:
     common_arguments(b)
     b.a.ldx(r1, b.argument(2))
     b.a.stx(CALL[Call.requested], r1)
-    account_transfer(b, after=0)
+    account_transfer(b, after=0, descriptor=0)
 
 
 def common_arguments(b: Body) -> None:
@@ -60,10 +62,11 @@ def set_operation(b: Body, which: Field) -> None:
     a.label(read)
 
 
-def account_transfer(b: Body, *, after: int, file: Field = Call.file) -> None:
+def account_transfer(b: Body, *, after: int, file: Field = Call.file, descriptor: Optional[int] = None) -> None:
     """Accounts for the transfer of RESULT bytes that the Call record describes. Ends the program.
 
-    `file` is the field of the Call record that holds the `struct file *`, `after` the program to go on with, if any.
+    `file` is the field of the Call record that holds the `struct file *`, `descriptor` the number of the argument that
+    was its descriptor, if it is the same for all calls that get here; `after` is the program to go on with, if any.
     """
     a = b.a
     _set_moved(b)
@@ -72,7 +75,7 @@ def account_transfer(b: Body, *, after: int, file: Field = Call.file) -> None:
     a.stx(CALL[Call.result], RESULT)
     a.mov(FILE, r1)
     a.st(CALL[Call.walk], 0)
-    find_or_identify(b, scratch=SCRATCH_EXIT, skip="next")
+    find_or_identify(b, scratch=SCRATCH_EXIT, skip="next", descriptor=descriptor)
     _read_position(b)
     a.ldx(RESULT, CALL[Call.result])
     a.call("ktime_get_ns")

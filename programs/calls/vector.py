@@ -28,7 +28,7 @@ def exit_vector(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a = b.a
     common_arguments(b)
     sum_iovec(b)
-    account_transfer(b, after=0)
+    account_transfer(b, after=0, descriptor=0)
     a.label("out")
     a.ret(0)
     return b.program()

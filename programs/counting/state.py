@@ -6,7 +6,7 @@ latter when they are submitted, as their completions come in any order.
 
 from __future__ import annotations
 
-from asm import U64, Field, r0, r1, r2, r3, r4
+from asm import U64, Field, Mem, r0, r1, r2, r3, r4
 from programs.facts.records import TALLY_BETWEEN_SYNCS, Call, FileState
 from programs.way.body import Body
 from programs.way.registers import CALL, RESULT
@@ -93,3 +93,16 @@ def synced(b: Body, done: str) -> None:
     b.bucket(r1, r2, r3)
     a.mov(r3, r1)
     b.tally(file=CALL[Call.id], op=None, kind=TALLY_BETWEEN_SYNCS, item=r3)
+
+
+def set_flag(b: Body, file: Mem, flag: int) -> None:
+    """Sets one of FILE_* in the state of the file whose id is in `file`. Clobbers r0 to r5."""
+    a, file_id, none = b.a, b.a.slot("id", U64), b.a.unique("no_state")
+    a.ldx(r1, file)
+    a.stx(file_id, r1)
+    a.lookup(b.maps.states, file_id)
+    a.jeq(r0, 0, none)
+    a.ldx(r1, r0[FileState.flags])
+    a.or_(r1, flag)
+    a.stx(r0[FileState.flags], r1)
+    a.label(none)

@@ -9,7 +9,7 @@ calls (`programs.facts.jumps`).
 from __future__ import annotations
 
 from enum import Enum, IntEnum
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple, Union
 
 
 class Route(Enum):
@@ -48,11 +48,7 @@ class Kind(IntEnum):
     SENDFILE = Route.HAND_ON  # out fd, in fd, in offset *, size
     COPY = Route.HAND_ON  # in fd, in offset *, out fd, out offset *, size     (copy_file_range and splice)
     NAMESPACE = Route.NOTE  # may move the thread to another mount namespace
-    RENAME = Route.NOTE  # old path, new path
-    RENAMEAT = Route.NOTE  # old directory, old path, new directory, new path
-    RENAMEAT2 = Route.NOTE  # the same, flags
-    UNLINK = Route.NOTE  # path
-    UNLINKAT = Route.NOTE  # directory, path
+    NAMES = Route.NOTE  # renames or unlinks something
     RING = Route.NOTE  # makes one of io_uring, whose descriptor is the return value
     AIO_SETUP = Route.NOTE  # _, context *
     AIO_REAP = Route.NOTE  # context, _, _, events
@@ -80,6 +76,15 @@ class Position(IntEnum):
     MINUS_ONE = 2  # the same, but -1 means the file position (preadv2, pwritev2)
 
 
+class Flags(IntEnum):
+    """Where an open has its flags, in the place of `Position`."""
+
+    NOWHERE = 0  # in no argument: openat2, open_by_handle_at
+    SECOND = 1
+    THIRD = 2
+    CREAT = 3  # creat has none: it always creates
+
+
 READ, WRITE = 0, 1
 
 
@@ -100,7 +105,7 @@ class SystemCall(NamedTuple):
     kind: Kind
     arity: int
     operations: Tuple[str, ...]
-    position: Position = Position.CURRENT
+    position: Union[Position, Flags] = Position.CURRENT
     tracepoint: str = ""
     returns: bool = True
 
@@ -162,20 +167,20 @@ SYSTEM_CALLS: List[SystemCall] = [
     SystemCall("sendfile", Kind.SENDFILE, 4, ("sendfile_read", "sendfile_write"), tracepoint="sendfile64"),
     SystemCall("copy_file_range", Kind.COPY, 6, ("copy_file_range_read", "copy_file_range_write")),
     SystemCall("splice", Kind.COPY, 6, ("splice_read", "splice_write")),
-    SystemCall("open", Kind.OPEN, 3, ("open",)),
-    SystemCall("creat", Kind.OPEN, 2, ("open",)),
-    SystemCall("openat", Kind.OPEN, 4, ("open",)),
+    SystemCall("open", Kind.OPEN, 3, ("open",), Flags.SECOND),
+    SystemCall("creat", Kind.OPEN, 2, ("open",), Flags.CREAT),
+    SystemCall("openat", Kind.OPEN, 4, ("open",), Flags.THIRD),
     SystemCall("openat2", Kind.OPEN, 4, ("open",)),
     SystemCall("open_by_handle_at", Kind.OPEN, 3, ("open",)),
     SystemCall("close", Kind.CLOSE, 1, ("close",)),
     SystemCall("mmap", Kind.MMAP, 6, ()),
     SystemCall("unshare", Kind.NAMESPACE, 1, ()),
     SystemCall("setns", Kind.NAMESPACE, 2, ()),
-    SystemCall("rename", Kind.RENAME, 2, ()),
-    SystemCall("renameat", Kind.RENAMEAT, 4, ()),
-    SystemCall("renameat2", Kind.RENAMEAT2, 5, ()),
-    SystemCall("unlink", Kind.UNLINK, 1, ()),
-    SystemCall("unlinkat", Kind.UNLINKAT, 3, ()),
+    SystemCall("rename", Kind.NAMES, 2, ()),
+    SystemCall("renameat", Kind.NAMES, 4, ()),
+    SystemCall("renameat2", Kind.NAMES, 5, ()),
+    SystemCall("unlink", Kind.NAMES, 1, ()),
+    SystemCall("unlinkat", Kind.NAMES, 3, ()),
     SystemCall("io_uring_setup", Kind.RING, 2, ()),
     SystemCall("io_setup", Kind.AIO_SETUP, 2, ()),
     SystemCall("io_destroy", Kind.AIO_DESTROY, 1, ()),

@@ -15,7 +15,6 @@ class Jump(IntEnum):
     """What a program goes on with, besides the exit of a kind. Numbered behind `Kind`, in this order."""
 
     COPY_TARGET = max(Kind) + 1  # the target's side of a copy
-    NEW_NAME = auto()  # the second name of a rename
     EXIT = auto()  # the exit of any call, from fexit
     URING_TAKEN = auto()
     URING_UNSEEN = auto()

@@ -13,6 +13,8 @@ from programs.facts.records import (
     Activity,
     AioContext,
     AioKey,
+    AskFile,
+    Asking,
     Call,
     CommWords,
     Completed,
@@ -29,6 +31,7 @@ from programs.facts.records import (
     OpStats,
     Pending,
     PendingKey,
+    Recent,
     RingFile,
     RingKey,
     Runs,
@@ -47,6 +50,8 @@ AIO_CONTEXTS = 4096
 RING_FILES = 4096  # the latest ones
 BORROWED = 64  # Call records a CPU, by thread, where programs are preempted
 RING_BYTES = 8 << 20
+RECENT_ROWS = 512  # a power of two
+ASKED_ROWS = 1024
 BPF_F_NO_PREALLOC, BPF_F_MMAPABLE = 1, 1 << 10
 
 
@@ -83,6 +88,9 @@ class Maps:
     jumps: MapSpec  # the table of tail calls
     scratch: MapSpec  # a CPU's two work spaces
     events: MapSpec  # paths on their way to user space
+    recent: MapSpec  # the files that a process has closed last, by its id modulo RECENT_ROWS
+    asking: MapSpec  # what the program `ask` is to do
+    asked: MapSpec  # questions about files, and the answers
 
     def all(self) -> Dict[str, MapSpec]:
         """By name."""
@@ -139,4 +147,7 @@ def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True)
         jumps=MapSpec("jumps", MapType.PROG_ARRAY, U32, U32, JUMPS),
         scratch=MapSpec("scratch", MapType.PERCPU_ARRAY, U32, Scratch, 2),
         events=events,
+        recent=MapSpec("recent", MapType.ARRAY, U32, Recent, RECENT_ROWS),
+        asking=MapSpec("asking", MapType.ARRAY, U32, Asking, 1),
+        asked=MapSpec("asked", MapType.ARRAY, U32, AskFile, ASKED_ROWS),
     )

@@ -12,9 +12,12 @@ from programs.facts.jumps import WALKS
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
 from programs.facts.records import (
-    EVENT_RENAMED,
+    EVENT_NAMED,
     EVENT_TRUNCATED,
+    EVENT_UNREACHABLE,
+    ID_NAMED,
     NAME_BYTES,
+    OPEN_UNNAMED,
     WALK_BYTES,
     FileId,
     FileKey,
@@ -30,7 +33,7 @@ from programs.way.registers import CTX, DENTRY, ENDED, LENGTH, MOUNT, POINTER, W
 
 LEVELS = 32  # of directories and mounts a program; with 31 tail calls more than 1,000
 LOOP_LEVELS = 4096  # of them in a loop: no path has more names than bytes, but mounts may be stacked
-AT_ROOT, TOO_LONG = 1, 2  # how a walk in a loop ended
+AT_ROOT, TOO_LONG, ADRIFT = 1, 2, 3  # how a walk in a loop ended
 BPF_F_CURRENT_CPU = 0xFFFFFFFF
 
 
@@ -49,6 +52,7 @@ def walk(kernel: Kernel, options: Options, maps: Maps, scratch: int) -> ProgramS
         b.loop(LOOP_LEVELS, "step", lambda: _step(b, scratch), ended)
         a.ldx(r1, ended)
         a.jeq(r1, AT_ROOT, "root")
+        a.jeq(r1, ADRIFT, "adrift")
     else:
         for level in range(LEVELS):
             _level(b, f"level_{level + 1}")
@@ -58,6 +62,11 @@ def walk(kernel: Kernel, options: Options, maps: Maps, scratch: int) -> ProgramS
     b.lost(Lost.depth)
     a.ldx(r1, WALK[Walk.event[PathEvent.kind]])
     a.or_(r1, EVENT_TRUNCATED)
+    a.ja("marked")
+    a.label("adrift")
+    a.ldx(r1, WALK[Walk.event[PathEvent.kind]])
+    a.or_(r1, EVENT_UNREACHABLE)
+    a.label("marked")
     a.stx(WALK[Walk.event[PathEvent.kind]], r1)
     a.label("root")
     _send(b)
@@ -92,11 +101,14 @@ def _step(b: Body, scratch: int) -> None:
     a.lookup(b.maps.scratch, zero)
     a.jeq(r0, 0, "end")
     a.mov(WALK, r0)
-    _level(b, "stepped", root="at_root", truncated="too_long")
+    _level(b, "stepped", root="at_root", truncated="too_long", adrift="lost_its_way")
     a.label("stepped")
     a.ret(0)
     a.label("at_root")
     a.st(ENDED.u64(0), AT_ROOT)
+    a.ja("end")
+    a.label("lost_its_way")
+    a.st(ENDED.u64(0), ADRIFT)
     a.ja("end")
     a.label("too_long")
     a.st(ENDED.u64(0), TOO_LONG)
@@ -104,25 +116,25 @@ def _step(b: Body, scratch: int) -> None:
     a.ret(1)
 
 
-def _level(b: Body, following: str, root: str = "root", truncated: str = "truncated") -> None:
+def _level(b: Body, following: str, root: str = "root", truncated: str = "truncated", adrift: str = "adrift") -> None:
     """One step up: out of a mount at its root, or over one name."""
     a, o = b.a, b.kernel.offsets
     inside = a.unique("inside")
     a.ldx(DENTRY, WALK[Walk.dentry])
     a.ldx(MOUNT, WALK[Walk.mnt])
-    b.load(r1, MOUNT, o["mount.mnt"] + o["vfsmount.root"])
+    b.load(r1, MOUNT, o["mount.mnt"] + o["vfsmount.root"], of="mount")
     a.jne(r1, DENTRY, inside)
-    b.load(DENTRY, MOUNT, o["mount.mountpoint"])
-    b.load(r1, MOUNT, o["mount.parent"])
+    b.load(DENTRY, MOUNT, o["mount.mountpoint"], of="mount")
+    b.load(r1, MOUNT, o["mount.parent"], of="mount")
     a.jeq(r1, MOUNT, root, "the mount that all others are on")
     a.stx(WALK[Walk.dentry], DENTRY, "go on where this is mounted")
     a.stx(WALK[Walk.mnt], r1)
     a.ja(following)
     a.label(inside)
-    b.load(r1, DENTRY, o["dentry.parent"])
-    a.jeq(r1, DENTRY, root, "not connected to anything")
+    b.load(r1, DENTRY, o["dentry.parent"], of="dentry")
+    a.jeq(r1, DENTRY, adrift, "not connected to anything, or moved out of what is mounted")
     a.stx(WALK[Walk.dentry], r1)
-    b.load(r3, DENTRY, o["dentry.name"])
+    b.load(r3, DENTRY, o["dentry.name"], of="dentry")
     a.ldx(LENGTH, WALK[Walk.position])
     a.jgt(LENGTH, WALK_BYTES, truncated)
     a.addr(r1, WALK[Scratch.data])
@@ -160,7 +172,7 @@ def _send(b: Body) -> None:
     a.label("taken")
     a.ldx(r1, WALK[event[PathEvent.kind]])
     a.and_(r1, EVENT_TRUNCATED - 1)
-    a.jgt(r1, EVENT_RENAMED, "after", "no file's own path")
+    a.jne(r1, EVENT_NAMED, "after", "not the path that counts")
     _mark_named(b)
 
 
@@ -176,13 +188,14 @@ def _mark_named(b: Body) -> None:
     a.ldx(r1, r0[FileId.id])
     a.ldx(r2, WALK[Walk.event[PathEvent.id]])
     a.jne(r1, r2, "after", "the file was moved out meanwhile, and this is its next id")
-    for place, value in ((FileId.parent, Walk.parent), (FileId.name, Walk.name)):
-        a.ldx(r1, WALK[value])
-        a.stx(r0[place], r1)
-    a.st(r0[FileId.named], 1)
+    a.ldx(r1, r0[FileId.marks])
+    a.or_(r1, ID_NAMED)
+    a.stx(r0[FileId.marks], r1)
     for place, value in ((OpenKey.file, Walk.file), (OpenKey.mnt_ns, Walk.mnt_ns)):
         a.ldx(r1, WALK[value])
         a.stx(opened[place], r1)
     a.lookup(b.maps.opens, opened)
     a.jeq(r0, 0, "after")
-    a.st(r0[OpenFile.flags], 0)
+    a.ldx(r1, r0[OpenFile.flags])
+    a.and_(r1, ~OPEN_UNNAMED)
+    a.stx(r0[OpenFile.flags], r1)

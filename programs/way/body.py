@@ -37,7 +37,7 @@ from programs.way.registers import CALL, CTX, SIGNATURE
 
 SMALL_BYTES = 128  # no record of a file or a call is larger
 FRESH_BYTES = 352  # the largest record that is made on the stack, where it must be: Latency
-BPF_NOEXIST = 1
+BPF_NOEXIST, BPF_EXIST = 1, 2
 
 
 @dataclass

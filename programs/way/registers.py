@@ -30,6 +30,10 @@ ENDED = r6
 """In a callback: where it says how the loop has ended."""
 SEARCH = r6
 """In a callback: the `Search` for a request."""
+FIRST = r6
+"""In a callback: the `Rows` that the rounds begin with."""
+CLIMB = r6
+"""In a callback: the `Climb` that stands for the way up."""
 ROUNDS = r6
 """In a loop that jumps back: the rounds that are left."""
 PID_TGID = r6
@@ -37,6 +41,12 @@ PID_TGID = r6
 
 NUMBER = r7
 """The number of the system call, at its entry."""
+ASKING = r7
+"""The `Asking` record: what the program `ask` is to do."""
+ASKED = r7
+"""An `AskFile`: a question and its answer."""
+RECENT = r7
+"""The `Recent` files of a process, or one of them."""
 TID = r7
 """The thread's id."""
 SIGNATURE = r7
@@ -76,6 +86,8 @@ DESCRIPTOR = r8
 """A file descriptor, or the index of a file registered with a ring, which becomes FILE."""
 POINTER = r8
 """A pointer of the kernel, followed on the way to something else."""
+PID = r8
+"""The id of this process."""
 ROW = r8
 """The row of the `syscalls` map: a SIGNATURE and the bit SWITCH."""
 KIND = r8

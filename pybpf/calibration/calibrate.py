@@ -9,8 +9,8 @@ that nobody has seen do not matter.
 What is taken for granted is C: alignment, little-endian integers, and that a name's length lies behind its hash
 (struct qstr).
 
-`specimens` are the objects, `search` compares their bytes. `tasks`, `files`, `mounts` and `compat` look at one kind of
-object each; here stands the order in which one leads to the next.
+`specimens` are the objects, `search` compares their bytes. `tasks`, `files`, `links`, `mounts` and `compat` look at
+one kind of object each; here stands the order in which one leads to the next.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Dict, List, NamedTuple, Optional
 from pybpf.calibration import specimens
 from pybpf.calibration.compat import find_compat
 from pybpf.calibration.files import CONFUSED, OpenFiles
+from pybpf.calibration.links import Links
 from pybpf.calibration.mounts import Mounts
 from pybpf.calibration.peek import Peek, PeekError
 from pybpf.calibration.search import CalibrationError, Search
@@ -115,6 +116,7 @@ class _Worker(threading.Thread):
             mounts = Mounts(self.search, laboratory, files, self._anchors)
             mounts.find_file_systems()
             mounts.find_names()
+            self.missing.update(Links(self.search, laboratory, files).find())
             mounts.find_mounts(tasks.spaces)
             mounts.find_directories(tasks)
             tasks.find_counts()

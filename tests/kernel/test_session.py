@@ -411,7 +411,7 @@ def test_bpftool_shows_fields_and_notes(form: Form, tmp_path: Path) -> None:
         assert needs.bpftool("map", "show", "id", session.loaded.maps["states"].id())["name"] == "states"
         shown = [element["formatted"]["value"] for element in states]
         assert [(state["opens"], state["closes"], state["unsynced"]) for state in shown] == [(1, 1, CALLS * BLOCK)]
-        (program,) = [program for program in session.loaded.programs if program.name == "exit"]
+        (program,) = [program for program in session.loaded.programs if program.name == "exit_close"]
         dumped = needs.bpftool("prog", "dump", "xlated", "id", program.info().id, "linum")
         notes = {line.get("src", "") for line in dumped}
         assert any("the result" in note for note in notes)

@@ -60,6 +60,7 @@ class Call(Layout):
     now = field(U64)  # ns
     broken = field(U64)  # bytes of the run that this transfer ended
     walk = field(U64)  # 1: the path must still be sent
+    born = field(U64)  # ID_BORN if the open has created the file, else 0
     inode = field(U64)  # struct inode *
     ended = field(U64)  # where the run before this request ended
     previous = field(U64)  # FileState.last_write before this request
@@ -80,10 +81,6 @@ class Call(Layout):
     signature = overlay(Signature, call)
     # At the exit of a transfer, until it is placed:
     position = overlay(U64, start)  # the file position now
-    # While the name that a rename or an unlink was given is sent:
-    event = overlay(U64, op)  # EVENT_*
-    directory = overlay(U64, direction)  # descriptor of the directory where the path starts: an int, or AT_FDCWD
-    path = overlay(U64, offset)  # address of the path in user memory
     # While the size of a vectored request of Linux AIO is summed:
     iovec = overlay(IovecArgument, moved)
     # While events of Linux AIO are accounted for in straight code:

@@ -27,16 +27,19 @@ class OpenFile(Layout):
     run = field(U64, 2)  # bytes of the run in progress, per direction
     inflight = field(U64)  # transfers at the file position that other threads may overtake
     flags = field(U64)  # OPEN_*
+    closer = field(U64)  # with OPEN_CLOSED: the process (tgid) in the upper half, its descriptor in the lower one
 
 
 OPEN_UNNAMED = 1  # the path has not reached user space yet
+OPEN_CLOSED = 2  # `closer` was closed while others still held the description
 
 
 class FileKey(Layout):
-    """A file: a name (dentry) in a mount, seen from a mount namespace. Hard links are different files."""
+    """A file under one path, seen from a mount namespace: hard links are different files, and so is a file before and
+    after it was renamed."""
 
     dentry = field(U64)  # struct dentry *
-    mnt = field(U64)  # struct vfsmount *
+    chain = field(U64)  # of the names above and the mounts that they are in: programs/files/chain.py
     inode = field(U64)  # number
     device = field(U32)  # kernel's dev_t: major << 20 | minor
     generation = field(U32)  # i_generation: inode numbers are reused at once by some file systems
@@ -47,10 +50,13 @@ class FileKey(Layout):
 class FileId(Layout):
     """What a FileKey leads to."""
 
-    id = field(U64)  # unique within a run
-    named = field(U64)  # 1 once the path was sent
-    parent = field(U64)  # struct dentry * of the directory, and
-    name = field(U64)  # hash and length of the name when the path was sent: both change with a rename
+    id = field(U64)  # unique within a run, and ordered by time: ns << 10 | CPU
+    marks = field(U64)  # ID_*
+    inode = field(U64)  # struct inode *
+
+
+ID_NAMED = 1  # the path was sent
+ID_BORN = 2  # the file was created by the open that made the id: another incarnation begins with it
 
 
 class FileState(Layout):

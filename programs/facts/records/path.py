@@ -6,8 +6,7 @@ from asm import U8, U32, U64, Layout, field
 from programs.facts.records.abi import IOVEC_BYTES, IOVECS
 from programs.facts.records.file import FileKey
 
-PATH_BYTES = 4096  # PATH_MAX: what a caller may give
-WALK_BYTES = 8192  # what a path may have that is made of a directory's and a caller's
+WALK_BYTES = 8192  # of a path: longer than PATH_MAX, as a deep directory can be reached step by step
 NAME_BYTES = 256  # NAME_MAX and the NUL
 IOVEC_CHUNK = 16  # entries summed without a test in between
 
@@ -19,12 +18,17 @@ class PathEvent(Layout):
     length = field(U32)  # bytes of components
     id = field(U64)
     key = field(FileKey)
+    mount = field(U64)  # struct mount *
+    inode = field(U64)  # struct inode *
     fstype = field(U8, 16)
 
 
-EVENT_NAMED, EVENT_RENAMED = 1, 2
-EVENT_OLD_NAME, EVENT_NEW_NAME, EVENT_UNLINKED, EVENT_EXCHANGED = 3, 4, 5, 6  # a path as a caller gave it
-EVENT_TRUNCATED = 0x100  # added to one of the others
+EVENT_NAMED = 1  # the path of a file that is new
+EVENT_RENAMED = 2  # the path that a file has by now, which keeps its id
+# Added to one of the others:
+EVENT_TRUNCATED = 0x100  # the path is too long or too deep
+EVENT_BORN = 0x200  # the file was created just now
+EVENT_UNREACHABLE = 0x400  # no path leads there: the dentry is not connected, or the mount is in no namespace
 
 
 class Walk(Layout):
@@ -32,8 +36,6 @@ class Walk(Layout):
 
     dentry = field(U64)
     mnt = field(U64)  # struct mount * (container of the vfsmount)
-    parent = field(U64)  # of the file itself, for FileId
-    name = field(U64)
     file = field(U64)  # key of the OpenFile that waits for its name
     mnt_ns = field(U64)
     sb = field(U64)  # struct super_block *
@@ -47,3 +49,56 @@ class Scratch(Layout):
 
     walk = field(Walk)  # first, so that a Walk pointer is a Scratch pointer; its event lies before the path
     data = field(U8, IOVECS * IOVEC_BYTES + IOVEC_CHUNK * IOVEC_BYTES)  # a path, or an iovec
+
+
+class RecentFile(Layout):
+    """A file that a process has closed a moment ago: what is needed to notice that its name changes."""
+
+    id = field(U64)  # 0: none
+    dentry = field(U64)
+    mount = field(U64)  # struct mount *
+    inode = field(U64)  # struct inode *
+    mnt_ns = field(U64)  # struct mnt_namespace *
+    parent = field(U64)  # dentry of the directory, and
+    name = field(U64)  # hash and length of the name: one of both changes with a rename
+    sb = field(U64)  # struct super_block *
+
+
+RECENT_FILES = 8  # a power of two
+
+
+class Recent(Layout):
+    """The files that a process has closed last, in a ring. Processes may share one: its entries are checked."""
+
+    files = field(RecentFile, RECENT_FILES)
+    next = field(U64)  # how many there have been
+
+
+class AskFile(Layout):
+    """A question about a file, and the answer: does its name still lead to it?"""
+
+    # -- what is known
+    dentry = field(U64)
+    mount = field(U64)
+    inode = field(U64)  # struct inode *
+    number = field(U64)  # inode number
+    chain = field(U64)  # as in FileKey
+    generation = field(U32)
+    descriptor = field(U32)  # of iotrace's own: to ask what that refers to instead; ASK_NO_DESCRIPTOR: none
+    # -- the answer
+    verdict = field(U32)  # ASK_*
+    device = field(U32)  # of what the descriptor refers to, as are the inode, its number and the generation then
+
+
+ASK_NO_DESCRIPTOR = 0xFFFFFFFF
+ASK_UNKNOWN, ASK_SAME, ASK_MOVED, ASK_UNHASHED, ASK_GONE, ASK_REPLACED, ASK_STALE, ASK_DESCRIPTOR = range(8)
+
+
+class Asking(Layout):
+    """What the program `ask` is to do when it runs next."""
+
+    tgid = field(U32)  # it runs for this process alone, 0: for whoever runs it
+    first = field(U32)  # row of `asked`
+    count = field(U32)  # rows
+    walk = field(U32)  # 1: send the path that the first of them has by now, as EVENT_RENAMED of `id`
+    id = field(U64)

@@ -196,8 +196,8 @@ def test_the_raw_form_attaches_to_two_tracepoints_and_the_others_to_each_call() 
 
 def test_requirement_sees_what_a_form_uses() -> None:
     """The check above would pass on anything if it did not: the newest form calls a function of the kernel."""
-    exits = GOLDEN_SETS["raw"].programs["exit"]
-    assert requirement(exits.kind, exits.instructions).version == (5, 13)
+    enter = GOLDEN_SETS["raw"].programs["enter"]
+    assert requirement(enter.kind, enter.instructions).version == (5, 13)
     assert GOLDEN_SETS["raw"].programs["walk_0"].requires().version == (5, 17)
 
 

@@ -27,6 +27,7 @@ OF_KIND: Dict[values.Kind, st.SearchStrategy[Any]] = {
     values.TEXT: texts.map(lambda text: text.replace("\0", "0")),
     values.PATH: paths,
     values.MAYBE_PATH: st.none() | paths,
+    values.STATE: st.sampled_from([None, values.PRESENT, values.REPLACED, values.DELETED]),
     values.UNSIGNED: st.integers(0, (1 << 64) - 1),
     values.HISTOGRAM: histograms,
     values.COUNTS: errors,

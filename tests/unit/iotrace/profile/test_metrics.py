@@ -34,6 +34,7 @@ TYPES: Dict[Kind, str] = {
     values.TEXT: "str",
     values.PATH: "bytes",
     values.MAYBE_PATH: "Optional[bytes]",
+    values.STATE: "Optional[str]",
     values.UNSIGNED: "int",
     values.HISTOGRAM: "Histogram",
     values.COUNTS: "Counts",
@@ -82,7 +83,8 @@ def test_every_metric_of_a_file_has_a_column(metric: Metric) -> None:
 
 def test_a_metric_that_is_counted_or_drawn_has_a_caption() -> None:
     """The others stand in the heading of `iotrace report --file`, whose tests look for each."""
-    heading = ["mnt_ns", "path", "renamed_to", "device", "inode", "fstype", "incarnations", "deleted", "mapped"]
+    heading = ["mnt_ns", "path", "renamed_to", "device", "inode", "fstype", "incarnations"]
+    heading += ["state", "deleted", "unreachable", "mapped"]
     assert [metric.name for metric in FILE if not metric.caption] == heading
     assert [metric.name for metric in SYSCALL if not metric.caption] == ["calls", "bytes", "errors"]
 
@@ -110,6 +112,7 @@ SOMETHING: Dict[Kind, Any] = {
     values.TEXT: "seven",
     values.PATH: b"/seven",
     values.MAYBE_PATH: b"/seven",
+    values.STATE: values.REPLACED,
     values.UNSIGNED: 7,
     values.HISTOGRAM: {4: 7},
     values.COUNTS: {"EIO": 7},

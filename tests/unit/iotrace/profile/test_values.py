@@ -64,6 +64,8 @@ def test_a_histogram_is_encoded_as_json_has_it(histogram: Dict[int, int]) -> Non
         (values.PATH, "x"),
         (values.PATH, b"a\0b"),
         (values.MAYBE_PATH, 7),
+        (values.STATE, 7),
+        (values.STATE, "elsewhere"),
         (values.UNSIGNED, "1"),
         (values.HISTOGRAM, 7),
         (values.HISTOGRAM, '{"3":1}'),

@@ -15,11 +15,11 @@ import pytest
 from iotrace.profile import reader
 from iotrace.profile.metrics import FileStats, Header
 from iotrace.profile.parts import Part, as_part
-from iotrace.profile.values import bucket
+from iotrace.profile.values import DELETED, bucket
 from iotrace.profile.writer import Writer
 from iotrace.tracing.collector import Collector
 from iotrace.tracing.decoding import Clock, errno_name, lower_bound
-from iotrace.tracing.names import Name, Names
+from iotrace.tracing.names import Fate, Name, Names
 from programs.facts.catalogue import BY_NAME
 from programs.facts.records import (
     FILE_DELETED,
@@ -80,8 +80,8 @@ class Records:
         device: int = 8 << 20 | 1,
         **state: int,
     ) -> None:
-        key = FileKey.pack(dentry=file_id, mnt=1, inode=inode, device=device, generation=generation, mnt_ns=mnt_ns)
-        self.maps["files"][key] = FileId.pack(id=file_id, named=1)
+        key = FileKey.pack(dentry=file_id, chain=1, inode=inode, device=device, generation=generation, mnt_ns=mnt_ns)
+        self.maps["files"][key] = FileId.pack(id=file_id, marks=1)
         self.states[file_id] = {"operations": 0, **state}
         if path:
             self.names.first[file_id] = Name(path, "ext4", key)
@@ -247,8 +247,33 @@ def test_the_last_file_of_a_path_is_the_one_that_is_deleted(records: Records) ->
     records.file(1, b"/data", inode=11)
     records.file(2, b"/data", inode=12, flags=FILE_DELETED)
     records.file(3, b"/other")
-    records.names.deleted.add(3)
-    assert all(file.deleted for file in records.files().values())
+    records.names.fates[3] = Fate(DELETED)
+    assert all(file.deleted and file.state == DELETED for file in records.files().values())
+
+
+def test_a_renamed_file_is_not_a_deleted_one(records: Records) -> None:
+    """What it was written under leads to nothing any more, but it is there."""
+    records.file(1, b"/x.lock", flags=FILE_DELETED)
+    records.names.fates[1] = Fate(DELETED, b"/x")
+    (file,) = records.files().values()
+    assert (file.state, file.renamed_to, file.deleted) == (DELETED, b"/x", False)
+
+
+def test_a_file_that_is_created_again_is_another_one_without_generations(records: Records) -> None:
+    """As on overlayfs, where the inode's number is the same: what was written before is never synced any more."""
+    for file_id in (1, 2):
+        records.file(file_id, b"/r", inode=11, first_write=1, last_write=1, unsynced=100)
+        records.names.first[file_id] = records.names.first[file_id]._replace(born=True)
+    (file,) = records.files().values()
+    assert (file.incarnations, file.rewrites, file.bytes_unsynced) == (2, 0, 200)
+
+
+def test_what_no_path_leads_to_is_no_part_of_what_the_same_path_leads_to(records: Records) -> None:
+    records.file(1, b"/a", opens=1)
+    records.file(2, b"/a", opens=2)
+    records.names.first[2] = records.names.first[2]._replace(unreachable=True)
+    found = written(records.collector())
+    assert sorted((file.opens, file.unreachable) for file in found) == [(1, False), (2, True)]
 
 
 def test_one_path_in_two_mount_namespaces_is_two_files(records: Records) -> None:

@@ -61,7 +61,16 @@ class Tables:
         self.kept: List[Part] = []
         self.waits: List[Callable[[], None]] = []
         collector = Collector(self.maps, self.names, Clock(), big_values=True)
-        self.eviction = eviction.Eviction(self.maps, collector, self.names, ROOM, keep=self.kept.append, wait=self.wait)
+        self.asked: List[int] = []
+        self.eviction = eviction.Eviction(
+            self.maps,
+            collector,
+            self.names,
+            ROOM,
+            keep=self.kept.append,
+            wait=self.wait,
+            ask=self.asked.extend,
+        )
         for file_id in range(1, count + 1):
             self.file(file_id)
 
@@ -71,11 +80,11 @@ class Tables:
             self.waits.pop(0)()
 
     def key(self, file_id: int) -> bytes:
-        return bytes(FileKey.pack(dentry=file_id, mnt=1, inode=file_id, device=1, generation=0, mnt_ns=7))
+        return bytes(FileKey.pack(dentry=file_id, chain=1, inode=file_id, device=1, generation=0, mnt_ns=7))
 
     def file(self, file_id: int) -> None:
         self.names.first[file_id] = Name(b"/%d" % file_id, "ext4", self.key(file_id))
-        self.maps["files"][self.key(file_id)] = FileId.pack(id=file_id, named=1)
+        self.maps["files"][self.key(file_id)] = FileId.pack(id=file_id, marks=1)
         self.maps["states"][number(file_id)] = FileState.pack(opens=1, operations=1 << WRITE)
         head = {"calls": 3, "bytes": file_id, "requested": [0] * 33}
         empty = {part: {"buckets": [0] * cells} for part, cells in (("completed", 33), ("latency", 44), ("runs", 44))}

@@ -49,7 +49,7 @@ class Counted:
         self.snapshots = Snapshots(self.maps, self.collector, self.names, lambda path: path != b"/unwanted")
 
     def name(self, file_id: int, path: bytes = b"") -> None:
-        key = FileKey.pack(dentry=file_id, mnt=1, inode=file_id, device=1, generation=0, mnt_ns=7)
+        key = FileKey.pack(dentry=file_id, chain=1, inode=file_id, device=1, generation=0, mnt_ns=7)
         self.names.first[file_id] = Name(path or b"/%d" % file_id, "ext4", key)
 
     def opened(self, file_id: int, times: int = 1) -> None:

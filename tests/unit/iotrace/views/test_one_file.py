@@ -14,7 +14,7 @@ from iotrace import text
 from iotrace.errors import UserError
 from iotrace.profile import reader
 from iotrace.profile.metrics import FILE, MOMENT, SYSCALL, FileStats, SyscallStats
-from iotrace.profile.values import COUNT, COUNTS, FLAG, HISTOGRAM, MAYBE, MAYBE_PATH, PATH, TEXT, UNSIGNED, Kind
+from iotrace.profile.values import COUNT, COUNTS, FLAG, HISTOGRAM, MAYBE, MAYBE_PATH, PATH, STATE, TEXT, UNSIGNED, Kind
 from iotrace.profile.writer import write
 from iotrace.views import one_file
 from iotrace.views.screen import Screen
@@ -79,6 +79,7 @@ def test_every_metric_of_a_file_is_shown() -> None:
         TEXT: lambda: f"text{next(distinct)}",
         PATH: lambda: b"/path%d" % next(distinct),
         MAYBE_PATH: lambda: b"/path%d" % next(distinct),
+        STATE: lambda: "replaced",
         HISTOGRAM: lambda: {1: next(distinct)},
         COUNTS: lambda: {"EIO": next(distinct)},
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from programs.facts.catalogue import BY_CODE, SYSTEM_CALLS, Kind, Position, SystemCall
+from programs.facts.catalogue import BY_CODE, SYSTEM_CALLS, Kind, SystemCall
 from programs.facts.records import Call, Signature
 from programs.facts.signatures import KIND_MASK, SWITCH, signature
 
@@ -14,7 +14,7 @@ def test_a_signature_holds_all_that_the_programs_take_from_it(call: SystemCall) 
     packed = signature(call)
     assert 0 < packed < 1 << 32
     codes = [packed >> 16 & 0xFF, packed >> 24]
-    assert (Kind(packed & 0xFF), Position(packed >> 8 & 0xFF)) == (call.kind, call.position)
+    assert (Kind(packed & 0xFF), packed >> 8 & 0xFF) == (call.kind, call.position)
     assert [BY_CODE[code].name for code in codes if code] == list(call.operations)
 
 

@@ -1,0 +1,200 @@
+"""What became of files' names: asked when tracing ends, and before a file leaves the tables.
+
+The kernel's own objects are asked first (`programs.files.ask`): the dentry that a file was opened by tells whether it
+still has the file's name, whoever may have renamed or deleted it. Where it has been used for something else since, or
+has another name, the path itself is asked, in its own mount namespace and from a process that may hang
+(`iotrace.tracing.whereabouts`), and what is found there is compared by the kernel's numbers.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from iotrace.profile.values import DELETED, PRESENT, REPLACED
+from iotrace.tracing.names import Fate, Name, Names
+from programs.facts.maps import ASKED_ROWS
+from programs.facts.records import (
+    ASK_DESCRIPTOR,
+    ASK_MOVED,
+    ASK_NO_DESCRIPTOR,
+    ASK_SAME,
+    ASK_UNKNOWN,
+    AskFile,
+    Asking,
+    FileKey,
+)
+from pybpf.maps import Array, Map
+from pybpf.syscalls import BpfError
+
+if TYPE_CHECKING:
+    from iotrace.tracing.whereabouts import Answer, Whereabouts
+
+_OWN_DEVICES = ("btrfs",)  # file systems whose stat(2) shows another device than their super block's
+_WALKS = 32  # paths asked for before events are taken
+
+
+class Identity(NamedTuple):
+    """What tells a file from others, in the kernel's numbers."""
+
+    device: int
+    inode: int
+    generation: int
+
+
+def identity(name: Name) -> Identity:
+    """The file that had this name first."""
+    _dentry, _chain, inode, device, generation, _mnt_ns, _pad = FileKey.struct.unpack(name.key)
+    return Identity(device, inode, generation)
+
+
+class Fates:
+    """Asks for files by their ids; what is found out goes to `Names.fates`."""
+
+    def __init__(
+        self,
+        names: Names,
+        maps: Mapping[str, Map[Any]],
+        run: Optional[Callable[[], None]],
+        take: Callable[[], None],
+        whereabouts: Callable[[], Whereabouts],
+        *,
+        at_once: int = ASKED_ROWS,
+    ) -> None:
+        """`run` runs the program `ask`, which answers `at_once` rows, None where it could not be loaded; `take` takes
+        events."""
+        self._names = names
+        self._run = run
+        self._take = take
+        self._at_once = at_once
+        self._whereabouts = whereabouts
+        if run is not None:
+            self._asked, self._asking = Array.of(maps["asked"]), Array.of(maps["asking"])
+
+    def ask(self, ids: Iterable[int]) -> None:
+        """Find out about these files, all of which have names."""
+        first = self._names.first
+        wanted = [file_id for file_id in ids if not first[file_id].unreachable]
+        verdicts = self._verdicts(wanted)
+        self._follow([file_id for file_id in wanted if verdicts[file_id] == ASK_MOVED])
+        states: Dict[int, Optional[str]] = {file_id: PRESENT for file_id in wanted if verdicts[file_id] == ASK_SAME}
+        # A dentry that was dropped to save memory looks like one whose file is gone: only the path can tell.
+        by_path = [file_id for file_id in wanted if file_id not in states]
+        devices: Dict[int, int] = {}
+        own = [file_id for file_id in wanted if first[file_id].fstype in _OWN_DEVICES]
+        if by_path or own:
+            with self._whereabouts() as whereabouts:
+                states.update(self._by_path(whereabouts, by_path))
+                devices = self._devices(whereabouts, own)
+        for file_id in wanted:
+            self._names.fates[file_id] = Fate(states.get(file_id), self._renamed_to(file_id), devices.get(file_id))
+
+    # -- by the kernel's objects ------------------------------------------------------------------------------------
+
+    def _verdicts(self, ids: Sequence[int]) -> Dict[int, int]:
+        found: Dict[int, int] = {}
+        for start in range(0, len(ids), ASKED_ROWS):
+            batch = ids[start : start + ASKED_ROWS]
+            rows = self._answers([_row(self._names.first[file_id]) for file_id in batch])
+            found.update((file_id, row[AskFile.verdict.index]) for file_id, row in zip(batch, rows))
+        return found
+
+    def _answers(self, rows: Sequence[bytes]) -> List[Tuple[int, ...]]:
+        """The rows as the program has left them."""
+        if self._run is None:
+            return [AskFile.struct.unpack(row) for row in rows]
+        try:
+            for number, row in enumerate(rows):
+                self._asked.set(number, row)
+            for start in range(0, len(rows), self._at_once):
+                self._asking.set(0, Asking.pack(tgid=0, first=start, count=min(self._at_once, len(rows) - start)))
+                self._run()
+            return [AskFile.struct.unpack(self._asked.at(number)) for number in range(len(rows))]
+        except BpfError:  # then nobody can tell
+            self._run = None
+            return [AskFile.struct.unpack(row) for row in rows]
+
+    def _follow(self, ids: Sequence[int]) -> None:
+        """Have the paths sent that files have by now, which go to `Names.renamed`."""
+        for start in range(0, len(ids), _WALKS):
+            for file_id in ids[start : start + _WALKS]:
+                with suppress(BpfError):
+                    self._asked.set(0, _row(self._names.first[file_id]))
+                    self._asking.set(0, Asking.pack(tgid=0, first=0, count=1, walk=1, id=file_id))
+                    if self._run is not None:
+                        self._run()
+            self._take()
+
+    def _renamed_to(self, file_id: int) -> Optional[bytes]:
+        path = self._names.renamed.get(file_id)
+        return None if path == self._names.first[file_id].path else path
+
+    # -- by their paths ---------------------------------------------------------------------------------------------
+
+    def _by_path(self, whereabouts: Whereabouts, ids: Sequence[int]) -> Dict[int, Optional[str]]:
+        found: Dict[int, Optional[str]] = {}
+        for mnt_ns, group in _by_namespace(self._names, ids).items():
+            left = iter(group)
+            for answers in whereabouts.ask(mnt_ns, [self._names.first[file_id].path for file_id in group]):
+                there = iter(self._identities(answers))
+                for answer, file_id in zip(answers, left):
+                    if answer.descriptor >= 0:
+                        found[file_id] = _compared(next(there), identity(self._names.first[file_id]))
+                    else:
+                        found[file_id] = DELETED if answer.absent else None
+        return found
+
+    def _identities(self, answers: Sequence[Answer]) -> List[Optional[Identity]]:
+        """What the descriptors among the answers refer to."""
+        rows = [
+            AskFile.pack(descriptor=answer.descriptor, verdict=ASK_UNKNOWN)
+            for answer in answers
+            if answer.descriptor >= 0
+        ]
+        found: List[Optional[Identity]] = []
+        for row in self._answers(rows):
+            known = row[AskFile.verdict.index] == ASK_DESCRIPTOR
+            words = (row[place.index] for place in (AskFile.device, AskFile.number, AskFile.generation))
+            found.append(Identity(*words) if known else None)
+        return found
+
+    def _devices(self, whereabouts: Whereabouts, ids: Sequence[int]) -> Dict[int, int]:
+        """st_dev of files, or of the directories that they were in: a subvolume begins with a directory."""
+        found: Dict[int, int] = {}
+        for mnt_ns, group in _by_namespace(self._names, ids).items():
+            paths = [os.path.dirname(self._names.first[file_id].path) for file_id in group]
+            left = iter(group)
+            for answers in whereabouts.ask(mnt_ns, paths, devices=True):
+                found.update(
+                    (file_id, answer.device) for answer, file_id in zip(answers, left) if answer.descriptor >= 0
+                )
+        return found
+
+
+def _row(name: Name) -> bytes:
+    dentry, chain, inode, _device, generation, _mnt_ns, _pad = FileKey.struct.unpack(name.key)
+    return AskFile.pack(
+        dentry=dentry,
+        mount=name.mount,
+        inode=name.inode,
+        number=inode,
+        chain=chain,
+        generation=generation,
+        descriptor=ASK_NO_DESCRIPTOR,
+        verdict=ASK_UNKNOWN,
+    )
+
+
+def _compared(there: Optional[Identity], known: Identity) -> Optional[str]:
+    if there is None:
+        return None
+    return PRESENT if there == known else REPLACED
+
+
+def _by_namespace(names: Names, ids: Sequence[int]) -> Dict[int, List[int]]:
+    groups: Dict[int, List[int]] = {}
+    for file_id in ids:
+        mnt_ns = FileKey.struct.unpack(names.first[file_id].key)[FileKey.mnt_ns.index]
+        groups.setdefault(mnt_ns, []).append(file_id)
+    return groups

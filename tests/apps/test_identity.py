@@ -1,0 +1,234 @@
+"""A file is what its path was when it was opened; what became of the name is asked of the kernel in the end.
+
+What is expected is what the script does, by rename(2), unlink(2), link(2) and d_path: no figure comes from iotrace.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, Tuple
+
+import pytest
+
+from tests import needs
+
+from .observe import path_of
+from .traced import Traced, trace
+
+pytestmark = needs.root
+
+FORMS = pytest.mark.parametrize("form", ["raw", "perf"])
+
+
+def names(found: Traced) -> Dict[str, Tuple[str, Any]]:
+    """State and new name, relative to the script's directory, of every file there."""
+    told = {}
+    for name in found.names:
+        file = found[name]
+        renamed = file["renamed_to"]
+        told[name] = (file["state"], renamed and str(Path(renamed).relative_to(found.place)))
+    return told
+
+
+def run(place: Path, form: str, text: str) -> Traced:
+    return trace(place, text, ["--attach", form])
+
+
+@FORMS
+def test_written_under_one_name_and_read_under_another(place: Path, form: str) -> None:
+    """As git does: what is written as X.lock and read as X are two files."""
+    found = run(
+        place,
+        form,
+        """
+        fd = create("X"); os.write(fd, bytes(10)); os.close(fd)
+        fd = create("X.lock"); os.write(fd, bytes(20)); os.close(fd)
+        os.rename("X.lock", "X")
+        fd = os.open("X", os.O_RDONLY); os.read(fd, 100); os.close(fd)
+        """,
+    )
+    assert names(found) == {"X": ("present", None), "X.lock": ("deleted", "X")}
+    assert (found["X.lock"]["bytes_written"], found["X"]["bytes_written"], found["X"]["bytes_read"]) == (20, 10, 20)
+    assert (found["X"]["incarnations"], found["X.lock"]["deleted"], found["X"]["deleted"]) == (2, False, False)
+
+
+@FORMS
+def test_a_description_keeps_the_path_it_was_opened_by(place: Path, form: str) -> None:
+    """As a log that is rotated, whose writer does not reopen it."""
+    found = run(
+        place,
+        form,
+        """
+        fd = create("log"); os.write(fd, bytes(10))
+        os.rename("log", "log.1"); os.write(fd, bytes(20))
+        other = create("log"); os.write(other, bytes(40))
+        os.write(fd, bytes(80))
+        """,
+    )
+    assert found.names == ["log"] and found["log"]["bytes_written"] == 150
+    assert (found["log"]["incarnations"], found["log"]["state"], found["log"]["renamed_to"]) == (2, "present", None)
+
+
+@FORMS
+def test_a_rename_between_two_links_of_one_inode_does_nothing(place: Path, form: str) -> None:
+    found = run(
+        place,
+        form,
+        """
+        fd = create("a"); os.write(fd, bytes(10)); os.close(fd)
+        os.link("a", "b")
+        for name in "ab":
+            fd = os.open(name, os.O_RDONLY); os.read(fd, 5); os.close(fd)
+        os.rename("a", "b")
+        for name in "ab":
+            fd = os.open(name, os.O_RDONLY); os.read(fd, 5); os.close(fd)
+        """,
+    )
+    assert names(found) == {"a": ("present", None), "b": ("present", None)}
+    assert (found["a"]["bytes_read"], found["b"]["bytes_read"]) == (10, 10)
+
+
+@FORMS
+def test_a_renamed_directory(place: Path, form: str) -> None:
+    """The file itself has not been touched, but its path is another one."""
+    found = run(
+        place,
+        form,
+        """
+        os.makedirs("a/b")
+        fd = create("a/b/f"); os.write(fd, bytes(1)); os.close(fd)
+        os.rename("a", "c")
+        fd = create("c/b/f"); os.write(fd, bytes(2)); os.close(fd)
+        os.rename("c", "a")
+        fd = create("a/b/f"); os.write(fd, bytes(4)); os.close(fd)
+        """,
+    )
+    assert names(found) == {"a/b/f": ("present", None), "c/b/f": ("deleted", "a/b/f")}
+    assert (found["a/b/f"]["bytes_written"], found["c/b/f"]["bytes_written"]) == (5, 2)
+    assert found["a/b/f"]["incarnations"] == 1
+
+
+@FORMS
+def test_names_that_are_used_again(place: Path, form: str) -> None:
+    found = run(
+        place,
+        form,
+        """
+        fd = create("b"); os.write(fd, bytes(10)); os.close(fd)
+        for _ in range(2):
+            os.link("b", "a"); fd = os.open("a", os.O_RDONLY); os.read(fd, 10); os.close(fd); os.unlink("a")
+        os.link("b", "a")
+        fd = create("gone"); os.write(fd, bytes(1)); os.close(fd); os.unlink("gone")
+        fd = create("other"); os.write(fd, bytes(1)); os.close(fd); os.unlink("other"); os.mkdir("other")
+        """,
+    )
+    expected = {"a": ("present", None), "b": ("present", None), "gone": ("deleted", None), "other": ("replaced", None)}
+    assert names(found) == expected
+    assert [found[name]["deleted"] for name in ("a", "b", "gone", "other")] == [False, False, True, False]
+
+
+@FORMS
+@pytest.mark.parametrize("overlay", [False, True])
+def test_created_again_under_the_same_name(place: Path, form: str, overlay: bool) -> None:
+    """Neither rewrites nor the bytes between syncs span two files, also where inodes have no generations."""
+    found = run(
+        place,
+        form,
+        f"""
+        if {overlay}:
+            for name in ("lower", "upper", "work", "d"):
+                os.mkdir(name)
+            options = b"lowerdir=lower,upperdir=upper,workdir=work"
+            if libc.mount(b"overlay", b"d", b"overlay", 0, options) != 0:
+                lacks("overlayfs")
+        else:
+            os.mkdir("d")
+        fd = create("d/r"); os.write(fd, bytes(100)); os.close(fd)
+        os.unlink("d/r")
+        fd = create("d/r"); os.write(fd, bytes(50)); os.fsync(fd); os.close(fd)
+        if {overlay}:
+            libc.umount2(b"d", 2)
+        """,
+    )
+    if found.lacks:
+        needs.impossible(found.lacks)
+    file = found["d/r"]
+    assert (file["incarnations"], file["rewrites"], file["bytes_between_syncs"]) == (2, 0, {"32": 1})
+    assert (file["bytes_synced"], file["bytes_unsynced"]) == (50, 100)
+
+
+@FORMS
+def test_in_a_namespace_that_has_gone(place: Path, form: str) -> None:
+    """Through a symbolic link, in a mount namespace that ends with its process: known at once, not in the end."""
+    found = run(
+        place,
+        form,
+        """
+        os.mkdir("real"); os.symlink("real", "link")
+        def container():
+            assert libc.unshare(0x00020000) == 0
+            for name, size in (("x", 1), ("y", 2)):
+                fd = create("link/" + name); os.write(fd, bytes(size)); os.close(fd)
+            os.unlink("link/x"); os.rename("link/y", "link/z")
+        child(container)
+        """,
+    )
+    assert (found["real/x"]["deleted"], found["real/x"]["renamed_to"]) == (True, None)
+    assert found["real/y"]["renamed_to"] == str(found.place / "real/z") and not found["real/y"]["deleted"]
+
+
+@FORMS
+def test_a_temporary_file_counts_from_when_it_has_a_name(place: Path, form: str) -> None:
+    found = run(
+        place,
+        form,
+        """
+        fd = os.open(".", os.O_TMPFILE | os.O_RDWR, 0o644)
+        os.write(fd, bytes(100))
+        assert libc.linkat(fd, b"", -100, b"f", 0x1000) == 0
+        os.write(fd, bytes(200)); os.fsync(fd)
+        other = os.open("f", os.O_RDONLY)
+        assert len(os.read(other, 1000)) == 300
+        """,
+    )
+    assert found.names == ["f"]
+    assert (found["f"]["bytes_written"], found["f"]["bytes_read"], found["f"]["bytes_synced"]) == (200, 300, 200)
+
+
+@FORMS
+def test_a_file_that_no_path_leads_to_is_not_the_one_whose_path_is_the_same(place: Path, form: str) -> None:
+    """A mount that was detached while a file on it is open: its path from the mount's root exists elsewhere."""
+    found = run(
+        place,
+        form,
+        """
+        os.mkdir("m")
+        if libc.mount(b"none", b"m", b"tmpfs", 0, None) != 0:
+            lacks("tmpfs")
+        os.makedirs("m" + os.getcwd())
+        fd = create("m" + os.getcwd() + "/f")
+        assert libc.umount2(b"m", 2) == 0
+        hidden = os.dup(fd)
+        real = create("f"); os.write(real, bytes(3))
+        proxy = os.open(f"/proc/self/fd/{hidden}", os.O_WRONLY)
+        os.write(proxy, bytes(7))
+        """,
+    )
+    files = [file for file in found.document["files"] if path_of(file).endswith(b"/f")]
+    reachable = [file["bytes_written"] for file in files if not file["unreachable"]]
+    assert sorted(reachable) == [0, 3]  # it was opened when a path led to it, and only then written to
+    assert [file["bytes_written"] for file in files if file["unreachable"]] == [7]
+
+
+def test_selected_by_the_name_it_is_given(place: Path) -> None:
+    """`--path` finds what was written under a temporary name."""
+    found = trace(
+        place,
+        """
+        for name in ("a.gz", "b.txt"):
+            fd = create(".tmp"); os.write(fd, bytes(9)); os.close(fd); os.rename(".tmp", name)
+        fd = create("c.gz.part"); os.write(fd, bytes(5)); os.close(fd); os.rename("c.gz.part", "c.gz")
+        """,
+        ["--path", "*.gz"],
+    )
+    assert {name: found[name]["bytes_written"] for name in found.names} == {".tmp": 9, "c.gz.part": 5}
