@@ -55,7 +55,12 @@ class Ring:
     def __init__(self, entries=64, flags=0, completions=0, idle=50):
         words = [0, completions, flags | (CQSIZE if completions else 0), 0, idle] + [0] * 25
         params = ctypes.create_string_buffer(struct.pack("<30I", *words), 120)
-        self.fd = invoke(SETUP, entries, ctypes.addressof(params))
+        try:
+            self.fd = invoke(SETUP, entries, ctypes.addressof(params))
+        except OSError as error:
+            if error.errno != errno.ENOSYS:
+                raise
+            lacks("io_uring")
         words = struct.unpack("<30I", params.raw)
         self.sq, self.cq, self.polled = words[10:20], words[20:30], flags & SQPOLL
         size = max(self.sq[6] + 4 * words[0], self.cq[5] + 16 * words[1])

@@ -33,6 +33,7 @@ from tests.vm.workloads import Document
 
 CASES = {**workloads.CASES, **requests.CASES}
 RESULT = "RESULT "  # what a line with a result starts with
+KERNEL_TYPES = "/sys/kernel/btf"
 TIMEOUT = 600  # seconds that one run of iotrace may take, on a host that has other things to do
 
 
@@ -47,7 +48,7 @@ def choices(iotrace: Sequence[str]) -> Tuple[List[str], List[str]]:
 def impossible(attach: str, offsets: str) -> Optional[str]:
     """Why this kernel cannot do it, by evidence that iotrace does not look at; None if it must be able to."""
     symbols = Path("/proc/kallsyms").read_text()
-    if (offsets == "btf" or attach == "fentry") and not os.path.exists("/sys/kernel/btf/vmlinux"):
+    if (offsets == "btf" or attach == "fentry") and not os.path.exists(f"{KERNEL_TYPES}/vmlinux"):
         return "no BTF"
     if attach == "raw" and " bpf_raw_tp_link_lops" not in symbols and " bpf_trace_run1" not in symbols:
         return "no raw tracepoints"
@@ -171,14 +172,15 @@ def main() -> None:
         return
     iotrace = [sys.executable, os.path.abspath(args.iotrace)]
     ways, sources = choices(iotrace)
+    beside_strace = True  # where offsets come from changes nothing about what strace would see: once is enough
     for offsets in args.offsets or sources:
-        if offsets == "calibrate":  # as on a kernel that was built without type information
-            subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/sys/kernel/btf"], check=True)
-        # Where offsets come from changes nothing about what strace would see.
-        cases = args.case or [name for name in CASES if not CASES[name].strace or offsets == sources[0]]
+        if offsets == "calibrate" and os.path.isdir(KERNEL_TYPES):  # as on a kernel without type information
+            subprocess.run(["mount", "-t", "tmpfs", "tmpfs", KERNEL_TYPES], check=True)
+        cases = args.case or [name for name in CASES if not CASES[name].strace or beside_strace]
         for attach in args.attach or ways:
             if (attach, offsets) != ("fentry", "calibrate"):  # who can attach with BTF need not calibrate without it
                 examine(iotrace, attach, offsets, cases)
+                beside_strace = beside_strace and impossible(attach, offsets) is not None
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from . import compat, machine
-from .kernels import Kernel
+from .kernels import Bootable
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULT = "RESULT "  # what guest.py starts a result with
@@ -59,7 +59,7 @@ def guest_files() -> List[Path]:
 
 
 def examine(
-    kernel: Kernel, pyz: bytes, options: Sequence[str] = (), show: Optional[IO[str]] = None
+    kernel: Bootable, pyz: bytes, options: Sequence[str] = (), show: Optional[IO[str]] = None
 ) -> Tuple[List[Result], str]:
     """Every result of one kernel, and how often it had to be booted if more than once.  Raises machine.GuestError."""
     files: Dict[str, machine.Content] = {

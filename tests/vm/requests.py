@@ -93,6 +93,7 @@ def judge(family: str, place: Path, document: Document) -> Tuple[str, List[str]]
     """What iotrace's account is worth, given what it says of itself.
 
     If that is "none" there must be nothing, else everything but as many requests as are said to be missing or lost.
+    A script that asks for what the kernel lacks counts for nothing; where all of them do the family is not possible.
     """
     covered = document["coverage"][family]
     lines = list(check(family, place, document))
@@ -100,6 +101,9 @@ def judge(family: str, place: Path, document: Document) -> Tuple[str, List[str]]
     made, counted = count(family, place, document)
     if broken:
         return "failed", broken
+    lacking = [Traced(place / name, document, 0, "").lacks for name in _done(family, place)]
+    if lacking and all(lacking):
+        return "impossible", sorted({f"no {what}" for what in lacking})
     if covered.startswith("none"):
         return ("failed", [f"{counted} calls counted"]) if counted else ("ok", [])
     if not lines:
