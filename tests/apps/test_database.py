@@ -79,13 +79,18 @@ def traffic(server: Server, file: Mapping[str, Any]) -> Traffic:
 
 
 def tablespaces(server: Server, document: Document) -> Dict[bytes, Dict[str, Any]]:
-    """The files that hold pages, by their last names: a table that is rebuilt is a new file, renamed in the end."""
+    """The files that hold pages, by their last names: a table that is rebuilt is a new file, renamed in the end.
+
+    The one that it takes the place of has no name any more, and the server has no account of it.
+    """
     found: Dict[bytes, Dict[str, Any]] = {}
     for file in document["files"]:
         path = Path(file["renamed_to"] or file["path"])
         if server.data in path.parents and (path.suffix == ".ibd" or path.name in ("ibdata1", "ibtmp1")):
-            assert bytes(path) not in found
-            found[bytes(path)] = file
+            gone = file["renamed_to"] is None and file["state"] == "replaced"
+            name = bytes(path) + b" (replaced)" * gone
+            assert name not in found
+            found[name] = file
     return found
 
 
