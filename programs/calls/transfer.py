@@ -11,7 +11,7 @@ from typing import Optional
 from asm import Field, r0, r1, r2, r3
 from programs.counting import counters, results
 from programs.counting.runs import extend_at_offset, extend_at_position, unless_appending
-from programs.facts.abi import RWF_APPEND, RWF_DSYNC, RWF_SYNC
+from programs.facts.abi import RWF_COUNTED
 from programs.facts.catalogue import OPERATIONS, READ, WRITE, Position
 from programs.facts.records import Call, Lost, OpenFile, Signature
 from programs.files.identify import SCRATCH_EXIT, find_or_identify, send_name
@@ -43,7 +43,7 @@ def common_arguments(b: Body) -> None:
     a.stx(CALL[Call.offset], r2)
     a.jeq(r1, Position.EXPLICIT, current)
     a.ldx(r3, b.argument(5))
-    a.and_(r3, RWF_DSYNC | RWF_SYNC | RWF_APPEND)
+    a.and_(r3, RWF_COUNTED)
     a.stx(CALL[Call.rw_flags], r3)
     a.jeq(r2, -1, decided, "preadv2, pwritev2: -1 means the file position")
     a.label(current)

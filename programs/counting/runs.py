@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Union
 
 from asm import Mem, r1, r2, r3, r4
-from programs.facts.abi import O_APPEND, RWF_APPEND
+from programs.facts.abi import O_APPEND, RWF_APPEND, RWF_NOAPPEND
 from programs.facts.catalogue import READ, WRITE
 from programs.facts.records import TALLY_READ_RUN, Call, OpenFile
 from programs.way.body import Body
@@ -58,11 +58,17 @@ def extend_at_offset(b: Body, direction: int) -> None:
 
 
 def unless_appending(b: Body, other: str) -> None:
-    """Jumps to `other` unless the transfer goes to the end of its file, whatever its offset. Clobbers r1 and r2."""
+    """Jumps to `other` unless the transfer goes to the end of its file, whatever its offset. Clobbers r1 and r2.
+
+    RWF_NOAPPEND overrides O_APPEND; together with RWF_APPEND it is refused (kiocb_set_rw_flags, include/linux/fs.h).
+    """
     a = b.a
+    a.ldx(r2, CALL[Call.rw_flags])
+    a.mov(r1, r2)
+    a.and_(r1, RWF_NOAPPEND)
+    a.jne(r1, 0, other)
     a.ldx(r1, CALL[Call.flags])
     a.and_(r1, O_APPEND)
-    a.ldx(r2, CALL[Call.rw_flags])
     a.and_(r2, RWF_APPEND)
     a.or_(r1, r2)
     a.jeq(r1, 0, other)

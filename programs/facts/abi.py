@@ -28,7 +28,9 @@ REGISTERS: Dict[str, Registers] = {
 # arch/*/include/uapi/asm/fcntl.h
 O_APPEND, O_DSYNC = 0o2000, 0o10000  # the same everywhere; O_SYNC contains O_DSYNC
 O_DIRECT: Dict[str, int] = {"x86_64": 0o40000, "aarch64": 0o200000}
-RWF_DSYNC, RWF_SYNC, RWF_APPEND = 2, 4, 16  # include/uapi/linux/fs.h
+# include/uapi/linux/fs.h; RWF_NOAPPEND: 6.9, 73fa7547c70b ("vfs: add RWF_NOAPPEND flag for pwritev2")
+RWF_DSYNC, RWF_SYNC, RWF_APPEND, RWF_NOAPPEND = 2, 4, 16, 32
+RWF_COUNTED = RWF_DSYNC | RWF_SYNC | RWF_APPEND | RWF_NOAPPEND  # those that change what is counted
 
 # Super-block magics of file systems that keep no data, include/uapi/linux/magic.h: left out unless asked for.
 PSEUDO_FILE_SYSTEMS: Dict[str, int] = {

@@ -233,6 +233,23 @@ SCENARIOS: Dict[str, Scenario] = {
             more={"lowest_offset": 1000, "highest_offset": 1399, "sequential_write": {256: 1}, "rewrites": 0},
         ),
     ),
+    # RWF_NOAPPEND, new in 6.9.
+    "what does not append": scenario(
+        """
+        fd, context = create("data", 1000, RW | os.O_APPEND), Context()
+        if context.submit(request(PWRITE, fd, 100, rw_flags=0x20)) == -errno.EOPNOTSUPP:
+            lacks("RWF_NOAPPEND")
+        assert context.reap(1) == [100]
+        assert context.one(PWRITE, fd, 50, 100, rw_flags=0x20) == 50
+        assert os.fstat(fd).st_size == 1000
+        assert context.one(PWRITE, fd, 8, 150) == 8
+        assert os.fstat(fd).st_size == 1008
+        """,
+        data=File(
+            {"aio_pwrite": made(3, 158, {64: 1, 32: 1, 8: 1})},
+            more={"lowest_offset": 0, "highest_offset": 1007, "sequential_write": {128: 1, 8: 1}, "rewrites": 0},
+        ),
+    ),
     "requests that are refused": Scenario(
         PRELUDE
         + textwrap.dedent(

@@ -170,6 +170,22 @@ SCENARIOS: Dict[str, Scenario] = {
             more={"sequential_write": {64: 1}, "lowest_offset": 5000, "highest_offset": 5069},
         ),
     ),
+    # RWF_NOAPPEND, new in 6.9.
+    "what does not append": scenario(
+        """
+        fd, ring, at = create("data", 1000, RW | os.O_APPEND), Ring(), memory(4096)
+        if ring.one(WRITE, fd, at, 100, 0, rw_flags=0x20) == -errno.EOPNOTSUPP:
+            lacks("RWF_NOAPPEND")
+        assert ring.one(WRITE, fd, at, 50, 100, rw_flags=0x20) == 50
+        assert os.fstat(fd).st_size == 1000
+        assert ring.one(WRITE, fd, at, 8, 150) == 8
+        assert os.fstat(fd).st_size == 1008
+        """,
+        data=File(
+            {"uring_write": made(3, 158, {64: 1, 32: 1, 8: 1})},
+            more={"lowest_offset": 0, "highest_offset": 1007, "sequential_write": {128: 1, 8: 1}, "rewrites": 0},
+        ),
+    ),
     # What comes after a failure in a chain is cancelled, hard links go on; chains also run in the drained order.
     "chains": scenario(
         """

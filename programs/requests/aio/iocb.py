@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asm import U64, Slot, r0, r1, r3
-from programs.facts.abi import RWF_APPEND, RWF_DSYNC, RWF_SYNC
+from programs.facts.abi import RWF_COUNTED
 from programs.facts.catalogue import BY_NAME
 from programs.facts.records import SYNC, Call, Iocb, PendingKey
 from programs.requests.aio.abi import OPCODES, VECTORED
@@ -66,7 +66,7 @@ def _read_transfer(b: Body, resolved: str, over: str) -> None:
     a.ldx(r1, iocb[Iocb.offset])
     a.stx(CALL[Call.offset], r1)
     a.ldx(r1, iocb[Iocb.rw_flags])
-    a.and_(r1, RWF_DSYNC | RWF_SYNC | RWF_APPEND)
+    a.and_(r1, RWF_COUNTED)
     a.stx(CALL[Call.rw_flags], r1)
     a.ldx(r1, iocb[Iocb.opcode])
     a.jlt(r1, VECTORED, plain)
