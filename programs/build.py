@@ -130,6 +130,7 @@ def _on_tasks(kernel: Kernel, options: Options, maps: Maps) -> Iterable[Attached
     kind = "tracepoint" if options.attach == "perf" else "raw_tracepoint"
     yield Attached(targets.new_task(*facts), [Hook(kind, "task", "task_newtask")])
     yield Attached(targets.exit_task(*facts), [Hook(kind, "sched", "sched_process_exit")])
+    yield Attached(targets.exec_task(*facts), [Hook(kind, "sched", "sched_process_exec")])
     if options.comm:
         yield Attached(targets.rename(*facts), [Hook(kind, "task", "task_rename")])
 

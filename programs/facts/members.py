@@ -138,6 +138,7 @@ FIELDS: Dict[str, Tuple[str, str, str]] = {
     "task_newtask.pid": ("task", "task_newtask", "pid"),
     "task_newtask.comm": ("task", "task_newtask", "comm"),
     "task_newtask.clone_flags": ("task", "task_newtask", "clone_flags"),
+    "sched_process_exec.old_pid": ("sched", "sched_process_exec", "old_pid"),
     "task_rename.pid": ("task", "task_rename", "pid"),
     "task_rename.newcomm": ("task", "task_rename", "newcomm"),
     "sys_enter.nr": ("syscalls", "sys_enter_read", "__syscall_nr"),

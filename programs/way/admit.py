@@ -40,6 +40,7 @@ def admit(b: Body) -> None:
     claim_call(b, "no_room")
     a.ldx(r1, a.slot("generation", U64))
     a.stx(CALL[Call.checked], r1)
+    a.st(CALL[Call.mnt_ns], 0, "it may have changed while the process was not a target")
     a.ldx(r1, a.slot("pid_tgid", U64))
     a.rsh(r1, 32)
     a.stx(CALL[Call.process], r1)

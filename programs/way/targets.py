@@ -20,13 +20,13 @@ from programs.facts.records import (
     TARGET_COMM,
     TARGET_DESCENT,
     TARGET_FOLLOW,
-    Call,
     CommWords,
     Lost,
     Target,
 )
 from programs.way.body import Body, begin
 from programs.way.registers import CTX, FLAGS, PID_TGID, POINTER, TID
+from programs.way.threads import free_call
 
 CLONE_THREAD = 0x10000
 
@@ -155,20 +155,7 @@ def exit_task(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.call("get_current_pid_tgid")
     a.mov(PID_TGID, r0)
     a.mov32(TID, r0, "tid")
-    if kernel.tid_slots:
-        a.mov(r1, TID)
-        a.and_(r1, kernel.tid_slots - 1)
-        a.stx(key, r1)
-        a.lookup(maps.slots, key)
-        a.jeq(r0, 0, "not_mine")
-        a.ldx(r1, r0[Call.owner])
-        a.jne(r1, TID, "not_mine")
-        a.st(r0[Call.call], 0)
-        a.st(r0[Call.owner], 0)
-        a.label("not_mine")
-    if not kernel.tid_direct:
-        a.stx(key, TID)
-        a.delete(maps.calls, key)
+    free_call(b)
     a.call("get_current_task")
     a.mov(POINTER, r0)
     b.load(POINTER, POINTER, kernel.offsets["task.signal"])
@@ -177,6 +164,25 @@ def exit_task(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.rsh(PID_TGID, 32)
     a.stx(key, PID_TGID)
     a.delete(maps.targets, key)
+    a.label("out")
+    a.ret(0)
+    return b.program()
+
+
+def exec_task(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
+    """sched/sched_process_exec: frees the Call record of the id that a thread gives up.
+
+    A thread that is not the leader takes the leader's id when it calls exec (de_thread of the kernel's fs/exec.c), and
+    its own becomes free for any process, without an exit of that id.
+    """
+    b = begin("exec_task", kernel, options, maps, task=True)
+    a = b.a
+    a.ldx(TID, CTX[8] if b.raw else CTX.u32(kernel.fields["sched_process_exec.old_pid"]), "the id before")
+    a.mov32(TID, TID)
+    a.call("get_current_pid_tgid")
+    a.mov32(r1, r0)
+    a.jeq(r1, TID, "out", "the leader")
+    free_call(b)
     a.label("out")
     a.ret(0)
     return b.program()

@@ -1,8 +1,11 @@
 """A thread's Call record: how it is found, and made for the first traced call.
 
-The records are an array. A thread owns the one at its id modulo the array's size, from its first traced call to its
-death. With more thread ids than places, two threads may fall on one; the second has its record in a hash. Claiming a
-place then takes compare-and-exchange, so before 5.12 all records are in the hash.
+The records are an array. A thread owns the one at its id modulo the array's size, from its first traced call until it
+dies or gives up its id. With more thread ids than places, two threads may fall on one; the second has its record in a
+hash. Claiming a place then takes compare-and-exchange, so before 5.12 all records are in the hash.
+
+Where the array had a place for every id when the maps were made, there is no hash. If kernel.pid_max is raised
+afterwards, a thread whose place is taken has no record, and its calls are counted as lost.
 """
 
 from __future__ import annotations
@@ -65,18 +68,22 @@ def claim_call(b: Body, missing: str) -> None:
 
 
 def _claim_slot(b: Body, have: str, missing: str) -> None:
-    """CALL = this thread's record in the array and a jump to `have`; falls through where it is another thread's."""
-    a, other = b.a, b.a.unique("not_mine")
+    """CALL = this thread's record in the array and a jump to `have`.
+
+    Where it is another thread's, falls through, or jumps to `missing` if there is no hash.
+    """
+    a = b.a
+    other = missing if b.kernel.tid_direct else a.unique("not_mine")
     slot(b, missing)
     a.jeq(r1, TID, have)
+    a.jne(r1, 0, other)
     if b.kernel.tid_direct:
-        a.stx(CALL[Call.owner], TID, "no other thread has this remainder")
+        a.stx(CALL[Call.owner], TID, "no other thread has this remainder, unless pid_max was raised")
     else:
-        a.jne(r1, 0, other)
         a.mov(r0, 0)
         a.cmpxchg(CALL[Call.owner], TID)
         a.jne(r0, 0, other)
-    for place in (Call.call, Call.mnt_ns, Call.checked):
+    for place in (Call.call, Call.checked):
         a.st(CALL[place], 0)
     a.ja(have)
     if not b.kernel.tid_direct:
@@ -93,3 +100,22 @@ def slot(b: Body, missing: str) -> None:
     a.jeq(r0, 0, missing)
     a.mov(CALL, r0)
     a.ldx(r1, CALL[Call.owner])
+
+
+def free_call(b: Body) -> None:
+    """Frees the record of the thread TID, if it has one. Clobbers r0 to r5."""
+    a, key, other = b.a, b.a.slot("tid", U32), b.a.unique("not_mine")
+    if b.kernel.tid_slots:
+        a.mov(r1, TID)
+        a.and_(r1, b.kernel.tid_slots - 1)
+        a.stx(key, r1)
+        a.lookup(b.maps.slots, key)
+        a.jeq(r0, 0, other)
+        a.ldx(r1, r0[Call.owner])
+        a.jne(r1, TID, other)
+        a.st(r0[Call.call], 0)
+        a.st(r0[Call.owner], 0)
+        a.label(other)
+    if not b.kernel.tid_direct:
+        a.stx(key, TID)
+        a.delete(b.maps.calls, key)

@@ -71,6 +71,7 @@ TRACEPOINT_FIELDS = {
     "task_newtask.pid": 8,
     "task_newtask.comm": 12,
     "task_newtask.clone_flags": 32,
+    "sched_process_exec.old_pid": 16,
     "task_rename.pid": 8,
     "task_rename.newcomm": 28,
     "sys_enter.nr": 8,

@@ -48,7 +48,7 @@ def test_other_facts_give_other_bytes() -> None:
     moved = built(replace(OLDEST, offsets={**OFFSETS, "file.inode": 40}), Options(attach="perf", comm=True))
     changed = {n for n, p in moved.programs.items() if encoded(p) != encoded(GOLDEN_SETS["perf"].programs[n])}
     assert {"exit", "exit_vector", "exit_sync", "exit_open"} <= changed
-    assert not changed & {"walk_0", "walk_1", "new_task", "rename", "exit_task"}
+    assert not changed & {"walk_0", "walk_1", "new_task", "rename", "exit_task", "exec_task"}
 
 
 # -- what old kernels demand -------------------------------------------------------------------------------------------
@@ -271,4 +271,4 @@ def test_a_program_that_can_be_preempted_runs_on_its_thread_s_own_stack() -> Non
         options = Options(comm=True, attach=attach)
         made = {**build.build(kernel, options, maps.declare(kernel)).programs, **rings(kernel, options).programs}
         without = {name for name, p in made.items() if all(i.call != "tail_call" for i in p.instructions)}
-        assert without == {"new_task", "exit_task", "rename"}, "which are never preempted, nor tail-called"
+        assert without == {"new_task", "exit_task", "exec_task", "rename"}, "which are never preempted, nor tail-called"

@@ -1,0 +1,136 @@
+"""What is known of a thread holds for that thread, and as long as its process is traced: ids and names come again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+
+from tests import needs
+
+from .traced import trace
+
+pytestmark = needs.root
+
+PID_MAX = Path("/proc/sys/kernel/pid_max")
+# A child with an id of our choice, as for CRIU: clone3 and its set_tid, 5.3 and 5.5.
+CLONE = """
+    class CloneArguments(ctypes.Structure):
+        names = "flags pidfd child_tid parent_tid exit_signal stack stack_size tls set_tid set_tid_size cgroup"
+        _fields_ = [(name, ctypes.c_uint64) for name in names.split()]
+
+    def fork_as(tid):
+        wanted = ctypes.c_int(tid)
+        arguments = CloneArguments(exit_signal=signal.SIGCHLD, set_tid=ctypes.addressof(wanted), set_tid_size=1)
+        pid = libc.syscall(435, ctypes.byref(arguments), ctypes.sizeof(arguments))
+        if pid < 0 and ctypes.get_errno() in (errno.ENOSYS, errno.E2BIG):
+            lacks("clone3 with set_tid")
+        return pid
+"""
+
+
+@pytest.fixture
+def pid_max() -> Iterator[int]:
+    """kernel.pid_max as it is, and as it will be again."""
+    before = PID_MAX.read_text()
+    yield int(before)
+    PID_MAX.write_text(before)
+
+
+def test_the_mount_namespace_is_looked_up_again_when_a_name_comes_back(place: Path) -> None:
+    found = trace(
+        place,
+        """
+        def work():
+            def read(name):
+                os.read(create(name, 100), 100)
+                return int(os.readlink("/proc/self/ns/mnt")[5:-1])
+            libc.prctl(15, b"iotr-wanted")
+            first = read("f")
+            libc.prctl(15, b"iotr-other")
+            assert libc.unshare(0x20000) == 0
+            libc.prctl(15, b"iotr-wanted")
+            say([first, read("g")])
+        child(work)
+        """,
+        ["--comm", "iotr-wanted", "--no-follow"],
+    )
+    assert [found["f"]["mnt_ns"], found["g"]["mnt_ns"]] == found.said
+    assert found.said[0] != found.said[1]
+
+
+@pytest.mark.parametrize("attach", ["raw", "perf"])
+def test_who_gets_the_id_that_an_exec_has_freed_is_not_traced(place: Path, attach: str) -> None:
+    """A thread that is not the leader takes the leader's id at its exec, and its own is free for anybody."""
+    if attach == "raw" and os.environ.get("PRETEND_KERNEL") == "4.14":
+        needs.impossible("4.14 has no raw tracepoints")
+    found = trace(
+        place,
+        CLONE
+        + """
+    if len(sys.argv) == 1:
+        told, tell = os.pipe()
+        os.set_inheritable(tell, True)
+        stranger = os.fork()
+        if stranger == 0:
+            os.close(tell)
+            pid = fork_as(int(os.read(told, 20)))
+            if pid == 0:
+                os.write(create("stranger"), bytes(50))
+                os._exit(0)
+            os.waitpid(pid, 0)
+            os._exit(0)
+        def thread():
+            os.write(create("mine"), bytes(7))
+            arguments = [threading.get_native_id(), tell, stranger]
+            os.execv(sys.executable, [sys.executable, "-I", "-S", "-B", "workload.py", *map(str, arguments)])
+        threading.Thread(target=thread).start()
+        time.sleep(60)
+    os.write(create("after"), bytes(5))
+    os.write(int(sys.argv[2]), sys.argv[1].encode())
+    os.waitpid(int(sys.argv[3]), 0)
+    """,
+        ["--no-follow", "--attach", attach],
+    )
+    if found.lacks:
+        needs.impossible(f"this kernel lacks {found.lacks}")
+    assert (place / "stranger").stat().st_size == 50
+    assert found.names == ["after", "mine"]
+    assert [found[name]["bytes_written"] for name in found.names] == [5, 7]
+
+
+def test_two_threads_on_one_place_once_there_are_more_ids_than_places(place: Path, pid_max: int) -> None:
+    if pid_max != 32768:
+        needs.impossible("kernel.pid_max has been raised already")
+    found = trace(
+        place,
+        CLONE
+        + """
+    for number in range(2):
+        os.close(create(f"f{number}", 4096))
+    with open("/proc/sys/kernel/pid_max", "w") as stream:
+        stream.write("4194304")
+    low = next(pid for pid in range(20000, 30000) if not os.path.exists(f"/proc/{pid}"))
+    pids = []
+    for number in range(2):
+        pid = fork_as(low + 32768 * 3 * number)
+        if pid == 0:
+            fd = os.open(f"f{number}", os.O_RDONLY)
+            for _ in range(20000):
+                os.pread(fd, 64, 0)
+            os._exit(0)
+        assert pid > 0, ctypes.get_errno()
+        pids.append(pid)
+    for pid in pids:
+        assert os.waitpid(pid, 0)[1] == 0
+    """,
+        complete=False,
+    )
+    if found.lacks:
+        needs.impossible(f"this kernel lacks {found.lacks}")
+    calls = [found[name]["syscalls"].get("pread64", {}).get("calls", 0) for name in ("f0", "f1")]
+    assert max(calls) == 20000
+    assert sum(calls) + found.document["lost"]["calls"] >= 40000
+    assert min(calls) in (0, 20000), "a thread has a record or it has none"
