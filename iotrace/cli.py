@@ -4,14 +4,16 @@ A command is a module with `HELP` (the first line says what it does, the others 
 text), `setup(parser)`, which adds its arguments, and `run(args)`, which returns the exit status. Only the module of
 the command in use is imported.
 
-Exit status: 0 for success (`run`: the command's own), 1 for a failure, 2 for a request that cannot be served,
-130 after Ctrl-C, 141 if the reader of the output has gone.
+Exit status: 0 for success, 1 for a failure, 2 for a request that cannot be served, 130 after Ctrl-C, 141 if the reader
+of the output has gone. A command that has an exit status of somebody else's to pass on says by `FAILED` what stands for
+both 1 and 2: for `run`, as for env(1) and timeout(1), 125, and 126 or 127 for a command that cannot be executed.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib
 import os
 import re
@@ -19,7 +21,7 @@ import sys
 from types import ModuleType
 from typing import IO, List, NoReturn, Optional
 
-from iotrace.errors import IotraceError, UserError
+from iotrace.errors import CommandError, IotraceError, UserError
 from iotrace.release import version
 from iotrace.text import safe_text
 
@@ -35,13 +37,14 @@ class _Parser(argparse.ArgumentParser):
     """Opens its help with examples, and reports a mistake in one line."""
 
     examples = ""
+    failed = 2  # the exit status
 
     def format_help(self) -> str:
         return self.examples + super().format_help()
 
     def error(self, message: str) -> NoReturn:
         _complain(f"{message} (see {self.prog} --help)")
-        raise SystemExit(2)
+        raise SystemExit(self.failed)
 
 
 def _load(command: str) -> ModuleType:
@@ -53,6 +56,7 @@ def _command_parser(command: str, module: ModuleType) -> argparse.ArgumentParser
     parser = _Parser(
         prog=f"iotrace {command}", description=summary, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.failed = getattr(module, "FAILED", 2)
     parser.examples = examples.strip("\n") + "\n\n" if examples.strip() else ""
     module.setup(parser)
     return parser
@@ -109,10 +113,27 @@ def _dispatch(arguments: List[str]) -> int:
         parser.error("the command comes first")  # `iotrace -- run` is all that gets here
     module = _load(arguments[0])
     args = _command_parser(arguments[0], module).parse_args(arguments[1:])
-    status: int = module.run(args)
-    if sys.stdout is not None:  # it was closed before we began
-        sys.stdout.flush()
+    try:
+        status: int = module.run(args)
+    except (IotraceError, OSError, MemoryError) as error:
+        if not hasattr(module, "FAILED"):
+            raise
+        _complain(_words(error))
+        return error.status if isinstance(error, CommandError) else int(module.FAILED)
+    sys.stdout.flush()
     return status
+
+
+def _words(error: BaseException) -> str:
+    """What happened, on what, and what to do about it."""
+    if isinstance(error, MemoryError):
+        return "out of memory: is there a limit (ulimit -v)?"
+    if not isinstance(error, OSError):
+        return str(error)
+    if error.errno == errno.EMFILE:
+        return "too many files are open: raise the limit (ulimit -n 1024)"
+    name = os.fsdecode(error.filename) + ": " if isinstance(error.filename, (str, bytes)) else ""
+    return f"{name}{error.strerror or error}"
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
@@ -129,6 +150,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
         return 130
     except OSError as error:
         _settle(sys.stdout)
-        name = os.fsdecode(error.filename) + ": " if isinstance(error.filename, (str, bytes)) else ""
-        _complain(f"{name}{error.strerror or error}")
+        _complain(_words(error))
+        return 1
+    except MemoryError as error:
+        _complain(_words(error))
         return 1

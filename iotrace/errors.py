@@ -17,6 +17,14 @@ class Failure(IotraceError):
     """Something went wrong although the request was good: the kernel refused, the disk is full. Exit status 1."""
 
 
+class CommandError(Failure):
+    """The command of a run cannot be executed. Exit status as in a shell: 127 if there is no such program, else 126."""
+
+    def __init__(self, message: str, *, found: bool) -> None:
+        super().__init__(message)
+        self.status = 126 if found else 127
+
+
 class UserError(IotraceError):
     """The request itself cannot be served: a wrong option, a file that is not a profile. Exit status 2."""
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
+import signal
 import sys
 from typing import List, Optional
 
 from iotrace import text
 from iotrace.commands.options import add_selection, seconds
-from iotrace.errors import UserError
+from iotrace.errors import Failure, UserError
 from iotrace.tracing import processes
 from iotrace.tracing.command import Command
 from iotrace.tracing.loop import Loop
 from iotrace.tracing.output import check, default_name
 from iotrace.tracing.session import Session, Settings
-from iotrace.tracing.signals import Signals
+from iotrace.tracing.signals import Interrupted, Signals
 from iotrace.tracing.status import StatusLine
 
 HELP = """\
@@ -26,6 +28,8 @@ iotrace run --comm nginx --duration 60         every process called nginx, now o
 iotrace run --pid 1234,1240 -o db.iotrace      processes by number, until they end or Ctrl-C
 iotrace run --all --path '/srv/*'              everything on the host, below one directory
 """
+
+FAILED = 125  # the exit status when iotrace itself fails: any other is the command's
 
 
 def setup(parser: argparse.ArgumentParser) -> None:
@@ -184,13 +188,28 @@ class _Run:
             self._session.write_to(writer.Writer(self._output))
             status.begin()
             loop.run(status.update)
-        status.end()
-        files = loop.finish()
-        if not self._args.quiet:
-            with reader.open(self._output) as profile:
-                tables.show(sys.stderr, [profile], limit=10)
-            self._last_words(files)
-        return self._exit_status(signals.signals)
+            status.end()
+            files = self._finish(loop, signals)
+            # The profile is there: whoever sends a signal now does not want to read about it.
+            with contextlib.suppress(Interrupted), signals.interruptible():
+                if not self._args.quiet:
+                    with reader.open(self._output) as profile:
+                        tables.show(sys.stderr, [profile], limit=10)
+                    self._last_words(files)
+            return self._exit_status(signals.signals)
+
+    def _finish(self, loop: Loop, signals: Signals) -> int:
+        """Write the profile, unless two more signals say that nobody wants it; how many files it has."""
+
+        def warn() -> None:
+            print("iotrace: writing the profile; the next signal gives it up", file=sys.stderr)
+
+        try:
+            with signals.interruptible(warn):
+                return loop.finish()
+        except Interrupted:
+            name = signal.Signals(signals.signals[-1]).name
+            raise Failure(f"{self._output}: profile not written: given up at {name}") from None
 
     def _exit_status(self, signals: List[int]) -> int:
         if self._command is not None and self._command.poll():

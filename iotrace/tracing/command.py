@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import struct
 from typing import Callable, List, Optional
 
-from iotrace.errors import Failure, UserError
+from iotrace.errors import CommandError, UserError
 
 _ERROR = struct.Struct("<i")
 
@@ -32,7 +33,7 @@ class Command:
         os.close(failed_write)
 
     def release(self) -> None:
-        """Let it exec. Raises UserError if there is no such program, Failure if it cannot be run."""
+        """Let it exec. Raises CommandError."""
         self.released = True
         os.write(self._go, b"!")
         os.close(self._go)
@@ -42,8 +43,7 @@ class Command:
             return
         self.wait()
         number = _ERROR.unpack(problem)[0]
-        kind = UserError if isinstance(OSError(number, ""), FileNotFoundError) else Failure
-        raise kind(f"cannot run {self.argv[0]}: {os.strerror(number)}")
+        raise CommandError(f"cannot run {self.argv[0]}: {os.strerror(number)}", found=number != errno.ENOENT)
 
     def abandon(self) -> None:
         """End it before it has begun."""

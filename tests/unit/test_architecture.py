@@ -79,7 +79,8 @@ ROOMS: Dict[str, Dict[str, str]] = {
         "views": "errors globs profile text",
         "commands": "atomic errors globs kernel profile release text tracing views",
         "cli": "errors release text",
-        "__main__": "cli",
+        "streams": "",
+        "__main__": "cli streams",
     },
 }
 

@@ -11,7 +11,8 @@ from iotrace import cli
 
 @pytest.fixture
 def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """`refused(*arguments)`: what iotrace says when it turns a request down, in one line and with status 2."""
+    """`refused(*arguments)`: what iotrace says when it turns a request down, in one line and with status 2,
+    or 125 where 2 could be the command's own."""
 
     def ask(*arguments: str) -> str:
         try:
@@ -19,7 +20,7 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
         except SystemExit as error:
             status = error.code
         out, err = capsys.readouterr()
-        assert status == 2
+        assert status == (125 if arguments[0] == "run" else 2)
         assert out == "" and err.startswith("iotrace: ") and err.endswith("\n") and err.count("\n") == 1
         return err[len("iotrace: ") : -1]
 

@@ -1,4 +1,4 @@
-"""`iotrace run` before it traces: requests that make no sense are turned down in one line, with exit status 2."""
+"""`iotrace run` before it traces: requests that make no sense are turned down in one line, with exit status 125."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Iterator
 
 import pytest
 
-from iotrace.errors import Failure, UserError
+from iotrace.errors import CommandError, UserError
 from iotrace.tracing.command import Command
 from tests import needs
 
@@ -77,16 +77,17 @@ def _inheritable(fd: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "text"),
+    ("name", "status", "text"),
     [
-        ("absent", UserError, "No such file or directory"),
-        ("plain", Failure, "Permission denied"),
-        ("broken", Failure, "Exec format error"),
-        ("directory", Failure, "Permission denied"),
-        ("orphan", UserError, "No such file or directory"),  # its interpreter is missing
+        ("absent", 127, "No such file or directory"),
+        ("plain", 126, "Permission denied"),
+        ("broken", 126, "Exec format error"),
+        ("directory", 126, "Permission denied"),
+        ("orphan", 127, "No such file or directory"),  # its interpreter is missing
     ],
 )
-def test_a_command_that_cannot_be_run(name: str, kind: type, text: str, tmp_path: Path) -> None:
+def test_a_command_that_cannot_be_run(name: str, status: int, text: str, tmp_path: Path) -> None:
+    """The exit statuses are those of env(1), which lets a shell try what has no format that the kernel knows."""
     (tmp_path / "plain").write_text("no program\n")
     (tmp_path / "broken").write_bytes(b"\x7fELF")
     (tmp_path / "orphan").write_text("#!/no/such/interpreter\n")
@@ -96,9 +97,11 @@ def test_a_command_that_cannot_be_run(name: str, kind: type, text: str, tmp_path
     path = str(tmp_path / name)
     before = os.listdir("/proc/self/fd")
     command = Command([path, "argument"])
-    with pytest.raises(kind) as caught:
+    with pytest.raises(CommandError) as caught:
         command.release()
-    assert type(caught.value) is kind and str(caught.value) == f"cannot run {path}: {text}"
+    assert (caught.value.status, str(caught.value)) == (status, f"cannot run {path}: {text}")
+    if name != "broken":
+        assert subprocess.run(["env", path, "argument"], stderr=subprocess.DEVNULL).returncode == status
     assert command.status is not None
     assert os.listdir("/proc/self/fd") == before
 

@@ -243,3 +243,41 @@ def test_a_pipe_that_is_full_still_wakes(wakeup: Wakeup) -> None:
     for _ in range(70000):
         wakeup.stop()
     assert select.select([wakeup], [], [], 0)[0] == [wakeup]
+
+
+def signal_at(caught: Signals, clock: List[float], seconds: float) -> None:
+    clock[0] = seconds
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_signals_in_a_burst_are_one_request() -> None:
+    clock = [0.0]
+    with Signals(lambda: clock[0]) as caught:
+        for number in range(20):
+            signal_at(caught, clock, number * 0.1)
+        assert len(caught.signals) == 1
+        signal_at(caught, clock, 3)
+        assert len(caught.signals) == 2
+
+
+def test_the_second_signal_after_the_tracing_interrupts_and_no_third() -> None:
+    clock, warned = [0.0], []
+    with Signals(lambda: clock[0]) as caught:
+        signal_at(caught, clock, 0)
+        with pytest.raises(signals.Interrupted), caught.interruptible(lambda: warned.append(clock[0])):
+            signal_at(caught, clock, 0.1)
+            signal_at(caught, clock, 1)
+            assert warned == [1]
+            signal_at(caught, clock, 2)
+        signal_at(caught, clock, 3)
+        assert warned == [1] and len(caught.signals) == 4
+
+
+def test_what_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Signals():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
