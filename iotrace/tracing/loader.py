@@ -67,7 +67,7 @@ class Loaded:
         self._jumps = specs.jumps
         for made_map in self.maps.values():
             self._stack.enter_context(made_map)
-        self._fill_names(settings.comms)
+        self._fill_names(settings.comms if made.options.comm else [])
         tracefs = self._stack.enter_context(way_in.tracefs_for(made.options.attach))
         calls = Attachment(made.form, self.kernel.machine, self.maps, tracefs)
         self._stack.callback(calls.close)

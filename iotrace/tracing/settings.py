@@ -31,7 +31,7 @@ class Settings:
         return Options(
             attach=self.attach,
             everything=self.everything,
-            comm=bool(self.comms),
+            comm=bool(self.comms) and not self.everything,  # which has them all
             follow=self.follow,
             include_pseudo=self.include_pseudo,
         )

@@ -58,7 +58,12 @@ class Targets:
             self._note_reapers(pid)
 
     def add(self, pid: int, *, follow: bool) -> None:
-        """Make a process a target, with its descendants from now on if `follow`."""
+        """Make a process a target, with its descendants from now on if `follow`.
+
+        Where everything is traced it is one already: what the map lists then is left out.
+        """
+        if self._settings.everything:
+            return
         self._add(pid, TARGET_PID | (TARGET_FOLLOW if follow else 0))
         self._new_generation()
 
@@ -68,6 +73,8 @@ class Targets:
         Returns how many matched. Call it once the programs are attached, so that none is missed.
         """
         settings, found = self._settings, 0
+        if settings.everything:
+            return found
         follow = TARGET_FOLLOW if settings.follow else 0
         roots = list(settings.pids)
         for pid in processes.names() if settings.comms else ():

@@ -6,6 +6,9 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Sequence
+
+import pytest
 
 from tests import needs
 
@@ -213,3 +216,22 @@ def test_a_little_of_everything_agrees_with_strace(place: Path) -> None:
     found = observe.both(Command(command, place))
     assert disagreements(found.strace, found.document) == []
     assert found.status == 0, found.stderr
+
+
+@pytest.mark.parametrize("more", [(), ("--comm", "python*"), ("--comm", "no-such-name"), ("--pid", "1", "--follow")])
+@pytest.mark.parametrize("attach", ["raw", "perf"])
+def test_all_is_everything_whatever_else_is_chosen(place: Path, attach: str, more: Sequence[str]) -> None:
+    """Selectors add up: a command, a name or a number besides leaves nothing out."""
+    found = trace(
+        place,
+        """
+        os.write(create("data"), bytes(10))
+        if not os.fork():
+            os.write(create("of_a_child"), bytes(10))
+            os._exit(0)
+        os.wait()
+        """,
+        ["--all", "--attach", attach, *more],
+        complete=False,
+    )
+    assert found["data"]["bytes_written"] == found["of_a_child"]["bytes_written"] == 10
