@@ -21,6 +21,7 @@ from iotrace.tracing.session import Session, Settings
 from iotrace.tracing.signals import Interrupted, Signals
 from iotrace.tracing.status import StatusLine
 
+SURVIVORS = 5  # processes that are named at the end
 HELP = """\
 Trace the file I/O of a command or of running processes
 iotrace run -- tar cf /tmp/etc.tar /etc        a command and everything that it starts
@@ -68,6 +69,7 @@ def _add_whom(whom: argparse._ArgumentGroup) -> None:
         help="trace descendants too, whatever their name (the default for COMMAND)",
     )
     follow.add_argument("--no-follow", action="store_true", help="trace COMMAND alone")
+    whom.add_argument("--wait", action="store_true", help="go on until all that COMMAND started has ended too")
     whom.add_argument("--user", metavar="NAME", help="run COMMAND as this user")
 
 
@@ -143,6 +145,8 @@ def _settings(args: argparse.Namespace) -> Settings:
         raise UserError("nothing to trace: give a command after --, or --pid, --comm or --all (see iotrace run --help)")
     if args.user and not args.command:
         raise UserError("--user needs a command to run")
+    if args.wait and (not args.command or args.no_follow or args.all):
+        raise UserError("--wait needs a command whose descendants are followed: no --no-follow, no --all")
     processes.check(pids)
     follow = not args.no_follow if args.command else bool(args.follow)
     return Settings(
@@ -177,8 +181,7 @@ class _Run:
     def run(self) -> int:
         """Trace until the end; the exit status."""
         status = StatusLine(self._session, enabled=not self._args.quiet and sys.stderr.isatty())
-        duration = self._args.duration
-        with Signals() as signals, Loop(self._session, signals, command=self._command, duration=duration) as loop:
+        with Signals() as signals, self._loop(signals) as loop:
             if not loop.begin() and _waits_for_a_name(self._args):
                 print("iotrace: no process matches --comm yet: waiting for one", file=sys.stderr)
             # Imported while the command runs, since only its end needs them.
@@ -197,6 +200,10 @@ class _Run:
                         tables.show(sys.stderr, [profile], limit=10)
                     self._last_words(files)
             return self._exit_status(signals.signals)
+
+    def _loop(self, signals: Signals) -> Loop:
+        args = self._args
+        return Loop(self._session, signals, command=self._command, duration=args.duration, wait=args.wait)
 
     def _finish(self, loop: Loop, signals: Signals) -> int:
         """Write the profile, unless two more signals say that nobody wants it; how many files it has."""
@@ -221,4 +228,16 @@ class _Run:
     def _last_words(self, files: int) -> None:
         if self._command is not None and self._command.status is None:
             print(f"{text.safe_text(self._command.argv[0])} goes on without being traced", file=sys.stderr)
+        elif self._command is not None:
+            self._name_survivors()
         print(f"profile: {text.safe_text(self._output)} ({text.counted(files, 'file')})", file=sys.stderr)
+
+    def _name_survivors(self) -> None:
+        """Say which processes that the command has started go on: what they do from now on is in no profile."""
+        names = [(pid, processes.comm(pid)) for pid in self._session.descendants()]
+        left = [f"{text.safe_text(os.fsdecode(name))} ({pid})" for pid, name in names if name is not None]
+        if not left:
+            return
+        shown = ", ".join(left[:SURVIVORS]) + (", ..." if len(left) > SURVIVORS else "")
+        whose = "a process that it started goes" if len(left) == 1 else f"{len(left)} processes that it started go"
+        print(f"{whose} on without being traced (--wait waits for them): {shown}", file=sys.stderr)

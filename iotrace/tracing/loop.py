@@ -1,8 +1,8 @@
 """The loop of a run: begins to trace, waits for whatever may end the run, and ends it in an orderly way.
 
-A run ends with its command, with the last process that was chosen by number, after its duration, or when a signal or
-another thread asks for it. Neither the command line nor a terminal is needed: `commands.run` and the Python interface
-use the same loop.
+A run ends with its command (or with the last process that it started), with the last process that was chosen by
+number, after its duration, or when a signal or another thread asks for it. Neither the command line nor a terminal is
+needed: `commands.run` and the Python interface use the same loop.
 """
 
 from __future__ import annotations
@@ -33,14 +33,17 @@ class Loop:
         *,
         command: Optional[Command] = None,
         duration: Optional[float] = None,
+        wait: bool = False,
         before: int = 0,
     ) -> None:
-        """`duration` is in seconds, counted from `run`; `wakeup` brings the signals that end the run; `before` is the
-        CPU time that this process used for other things, in nanoseconds."""
+        """`duration` is in seconds, counted from `run`; `wait` says to wait for descendants that outlive the command;
+        `wakeup` brings the signals that end the run; `before` is the CPU time that this process used for other things,
+        in nanoseconds."""
         self._session = session
         self._wakeup = wakeup
         self._command = command
         self._duration = duration
+        self._wait = wait
         self._deadline: Optional[float] = None
         self._give_up: Optional[float] = None
         self._meter = Meter(session.loaded.entered, lambda: session.activity()[0], before)
@@ -94,8 +97,8 @@ class Loop:
         command, now = self._command, time.monotonic()
         if self._wakeup.stopped:
             return True
-        if command is not None and command.poll():
-            return not self._others_left()
+        if command is not None and command.poll() and not self._others_left():
+            return True
         if self._deadline is not None and now >= self._deadline:
             return True
         if self.signals:
@@ -107,6 +110,8 @@ class Loop:
         settings = self._session.settings
         if self.signals:
             return False
+        if self._wait and self._session.descendants():
+            return True
         if settings.everything or settings.comms:
             return self._command is None
         return any(processes.alive(pid) for pid in settings.pids)

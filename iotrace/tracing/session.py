@@ -144,10 +144,14 @@ class Session:
         self._take_names()
         return self._snapshots.take()
 
-    def activity(self) -> Tuple[int, int]:
-        """Data calls and bytes so far."""
-        shares = [Activity.struct.unpack(raw) for raw in PerCpuArray.of(self.loaded.maps["activity"]).at(0)]
-        return sum(share[0] for share in shares), sum(share[1] for share in shares)
+    def activity(self) -> Tuple[int, int, int]:
+        """Data calls, their bytes, and opens, closes and syncs, all so far."""
+        calls, moved, others = zip(*map(Activity.struct.unpack, PerCpuArray.of(self.loaded.maps["activity"]).at(0)))
+        return sum(calls), sum(moved), sum(others)
+
+    def descendants(self) -> List[int]:
+        """The processes that are traced because of who started them, and go on; none where everything is traced."""
+        return self._targets.descendants()
 
     def lost(self) -> int:
         """How much was lost so far, in one number."""

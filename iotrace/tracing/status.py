@@ -13,20 +13,24 @@ EVERY = 1.0  # seconds between two updates
 
 
 class Rates:
-    """Data calls and bytes a second, between one look at a session and the next."""
+    """Calls on files and bytes a second, between one look at a session and the next."""
 
     def __init__(self, session: Session, now: float) -> None:
         """`now` is a reading of the clock that `since` will be given."""
         self._session = session
-        self._then, (self._calls, self._bytes) = now, session.activity()
+        self._then, (self._calls, self._bytes) = now, self._look()
 
     def since(self, now: float) -> Tuple[float, float]:
-        """Data calls and bytes a second since the last time."""
+        """Calls and bytes a second since the last time."""
         span = max(now - self._then, 1e-3)
-        calls, moved = self._session.activity()
+        calls, moved = self._look()
         rates = (calls - self._calls) / span, (moved - self._bytes) / span
         self._then, self._calls, self._bytes = now, calls, moved
         return rates
+
+    def _look(self) -> Tuple[int, int]:
+        data, moved, others = self._session.activity()
+        return data + others, moved
 
 
 class StatusLine:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Iterator, Tuple
+from typing import Iterator, List, Tuple
 
 from iotrace.errors import Failure
 from iotrace.tracing import processes
@@ -88,6 +88,15 @@ class Targets:
                 self._add(pid, TARGET_DESCENT | TARGET_FOLLOW)
         self._new_generation()
         return found
+
+    def descendants(self) -> List[int]:
+        """The targets by descent that live: programs take out whoever ends."""
+        if self._settings.everything:
+            return []
+        found = self._maps["targets"].items()
+        return sorted(
+            int.from_bytes(key, "little") for key, value in found if Target.unpack(value)["flags"] & TARGET_DESCENT
+        )
 
     def _add(self, pid: int, flags: int) -> None:
         """Make a process that may run already a target. What its threads note is their own once it is one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asm import U64, ProgramSpec, r0, r1, r3
 from programs.calls.copies import enter_copy
-from programs.counting import counters
+from programs.counting import counters, results
 from programs.counting.runs import end_runs
 from programs.counting.state import set_flag
 from programs.facts.catalogue import BY_NAME, Flags, Kind
@@ -103,6 +103,7 @@ def exit_close(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The exit of close: counts it for the file that `enter_other` found, or as unattributed."""
     b = begin_exit("exit_close", kernel, options, maps)
     a, file_id = b.a, b.a.slot("id", U64)
+    results.show_other(b)
     a.st(CALL[Call.op], BY_NAME["close"].code)
     a.ldx(r1, CALL[Call.file])
     a.jeq(r1, 0, "no_file")
@@ -129,6 +130,7 @@ def exit_open(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The exit of every kind of open. A failed one belongs to no file."""
     b = begin_exit("exit_open", kernel, options, maps)
     a, file_id = b.a, b.a.slot("id", U64)
+    results.show_other(b)
     a.st(CALL[Call.op], BY_NAME["open"].code)
     a.st(CALL[Call.moved], 0)
     a.jslt(RESULT, 0, "failed")

@@ -17,6 +17,7 @@ def exit_sync(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The exit of a sync. A successful fsync or fdatasync covers every byte written to the file before."""
     b = begin_exit("exit_sync", kernel, options, maps)
     a = b.a
+    results.show_other(b)
     set_operation(b, Signature.first)
     a.stx(CALL[Call.result], RESULT)
     a.call("ktime_get_ns")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,7 +15,7 @@ from tests import needs
 
 from . import observe
 from .compare import disagreements
-from .observe import Command
+from .observe import Command, iotrace
 from .traced import Traced, data_calls, made, script, trace
 
 pytestmark = needs.root
@@ -149,6 +150,39 @@ def test_descendants_are_followed(place: Path) -> None:
 def test_no_follow_is_the_command_alone(place: Path) -> None:
     found = trace(place, FAMILY, ["--no-follow"])
     assert {name: found[name]["bytes_written"] for name in found.names} == {"own": 10, "thread": 40}
+
+
+DAEMON = """
+    os.write(create("own"), bytes(10))
+    ready, go = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        libc.prctl(15, b"iotr-daemon")
+        os.write(go, b"!")
+        time.sleep(1.5)
+        os.write(create("later"), bytes(20))
+        os._exit(0)
+    os.read(ready, 1)
+"""
+
+
+def said_of(place: Path, *options: str) -> str:
+    """What a run says at its end; its profile is p in `place`."""
+    words = iotrace("run", *options, "-o", str(place / "p"), "--", *script(place, DAEMON))
+    done = subprocess.run(words, cwd=place, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=True)
+    return done.stderr
+
+
+def test_who_outlives_the_command_is_named(place: Path) -> None:
+    said = said_of(place)
+    assert re.search(r"^a process that it started goes on without being traced .*: iotr-daemon \(\d+\)$", said, re.M)
+    assert [observe.path_of(file) for file in observe.export(place / "p")["files"]].count(bytes(place / "later")) == 0
+
+
+def test_a_run_can_wait_for_who_outlives_the_command(place: Path) -> None:
+    assert "goes on without" not in said_of(place, "--wait")
+    found = Traced(place, observe.export(place / "p"), 0, "")
+    assert [found[name]["bytes_written"] for name in ("own", "later")] == [10, 20]
 
 
 I386 = r"""

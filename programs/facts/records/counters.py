@@ -90,3 +90,4 @@ class Activity(Layout):
 
     calls = field(U64)  # data calls
     bytes = field(U64)
+    others = field(U64)  # opens, closes and syncs

@@ -30,6 +30,7 @@ class Session:
         self.settings = Settings(**wanted)
         self.loaded = SimpleNamespace(entered=[])
         self.did: List[str] = []
+        self.left: List[int] = []
 
     def fileno(self) -> int:
         return NEVER[0]
@@ -55,7 +56,10 @@ class Session:
         return 3
 
     def activity(self) -> Any:
-        return 0, 0
+        return 0, 0, 0
+
+    def descendants(self) -> List[int]:
+        return self.left
 
 
 class Meter:
@@ -163,6 +167,23 @@ def test_it_goes_on_with_processes_that_were_chosen_besides(wakeup: Wakeup, star
     other = subprocess.Popen(["sleep", "0.5"])
     took = run(Session(pids=[other.pid]), wakeup, command=started("true"))
     assert other.wait() == 0 and took > 0.2
+
+
+def test_it_waits_for_descendants_if_told_to(wakeup: Wakeup, started: Callable[..., Command]) -> None:
+    session = Session()
+    session.left = [12345]
+    soon(session.left.clear, 0.5)
+    assert run(session, wakeup, command=started("true"), wait=True) > 0.4
+    session.left = [12345]
+    assert run(session, wakeup, command=started("true")) < 0.4
+
+
+def test_the_time_of_a_wait_can_be_over(wakeup: Wakeup, started: Callable[..., Command]) -> None:
+    session = Session()
+    session.left = [12345]
+    command = started("true")
+    assert 0.2 < run(session, wakeup, command=command, wait=True, duration=0.3) < 5
+    assert command.poll()
 
 
 def test_it_ends_with_the_last_process(wakeup: Wakeup) -> None:

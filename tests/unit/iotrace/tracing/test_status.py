@@ -19,9 +19,9 @@ class Session:
         self.loaded: Any = SimpleNamespace(
             plan=SimpleNamespace(options=options), max_files=131072, memory_bound=lambda: 3 << 20
         )
-        self.moved: Tuple[int, int] = (0, 0)
+        self.moved: Tuple[int, int, int] = (0, 0, 0)
 
-    def activity(self) -> Tuple[int, int]:
+    def activity(self) -> Tuple[int, int, int]:
         return self.moved
 
     def files(self) -> int:
@@ -42,10 +42,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> List[float]:
 def test_rates_are_those_since_the_last_look() -> None:
     session = Session()
     rates = Rates(session, 10.0)  # type: ignore[arg-type]  # a stand-in
-    session.moved = (200, 8192)
+    session.moved = (200, 8192, 0)
     assert rates.since(12.0) == (100.0, 4096.0)
-    session.moved = (210, 8192)
+    session.moved = (210, 8192, 0)
     assert rates.since(12.5) == (20.0, 0.0)
+
+
+def test_calls_that_move_no_data_are_calls_too() -> None:
+    session = Session()
+    rates = Rates(session, 10.0)  # type: ignore[arg-type]  # a stand-in
+    session.moved = (20, 8192, 300)
+    assert rates.since(12.0) == (160.0, 4096.0)
 
 
 def test_it_is_rewritten_every_second(clock: List[float], capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,7 +65,7 @@ def test_it_is_rewritten_every_second(clock: List[float], capsys: pytest.Capture
     clock[0] += 0.5
     line.update()
     assert capsys.readouterr().err.count("\r") == 1
-    session.moved = (300, 3 << 20)
+    session.moved = (300, 3 << 20, 0)
     clock[0] += 2.5
     line.update()
     assert capsys.readouterr().err == "\r\x1b[K     3 s  1,234 files  100 calls/s  1.00 MiB/s  5 lost"
