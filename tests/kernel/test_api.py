@@ -92,7 +92,7 @@ def test_snapshots_from_the_thread_that_asks(tmp_path: Path) -> None:
 
 
 def test_a_command_that_does_not_exist(tmp_path: Path) -> None:
-    with pytest.raises(iotrace.UserError, match="cannot run /no/such/program"):
+    with pytest.raises(iotrace.Failure, match="cannot run /no/such/program"):
         iotrace.trace(["/no/such/program"], output=tmp_path / "p")
     assert list(tmp_path.iterdir()) == []
 

@@ -221,5 +221,5 @@ def test_a_file_of_no_use_is_one_line(option: str, tmp_path: Path) -> None:
     path.write_bytes(b"\x1b[31mjunk")
     run = [sys.executable, "-m", "iotrace", "run", "-o", str(tmp_path / "p"), option, str(path), "--", "true"]
     done = subprocess.run(run, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 2
+    assert done.returncode == 125
     assert done.stderr.count("\n") == 1 and str(path) in done.stderr and "\x1b" not in done.stderr

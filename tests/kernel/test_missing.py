@@ -42,6 +42,6 @@ def test_one_line_names_the_option(call: str, options: List[str], named: str, tm
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT, str(number), *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True
     )
-    assert done.returncode == 1
+    assert done.returncode == 125
     assert named in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr

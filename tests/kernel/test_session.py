@@ -443,18 +443,3 @@ def test_two_sessions_do_not_disturb_each_other(form: Form, tmp_path: Path) -> N
     assert paths(one, tmp_path) == ["early"]
     assert data(two, tmp_path / "early") == {"pwrite64": made([BLOCK] * 6)}
     assert data(two, tmp_path / "late") == {"pwrite64": made([BLOCK] * 10)}
-
-
-@both_ways
-def test_calls_that_move_no_data_are_activity_too(form: Form, tmp_path: Path) -> None:
-    def work() -> None:
-        fd = os.open(tmp_path / "data", os.O_RDWR | os.O_CREAT, 0o600)
-        os.write(fd, bytes(BLOCK))
-        for _ in range(3):
-            os.fsync(fd)
-        os.close(fd)
-
-    with Child(lambda _pause: work()) as child, form.session() as session:
-        session.trace_process(child.pid, follow=False)
-        child.end()
-        assert session.activity() == (1, BLOCK, 5)

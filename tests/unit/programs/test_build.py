@@ -238,6 +238,7 @@ def test_io_uring_is_followed_where_it_is_shown(shown: Uring, types: Dict[str, i
     assert all(len(encoded(p)) <= 4096 * 8 for p in made.programs.values())
 
 
+@pytest.mark.slow
 def test_io_uring_is_followed_alike_in_every_form() -> None:
     """A table of tail calls holds programs of one kind."""
     kernel = replace(NEWEST, types=URING_TYPES, uring=URING)

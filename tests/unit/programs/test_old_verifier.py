@@ -63,12 +63,14 @@ def test_the_model_comes_to_the_kernel_s_figures_of_programs_that_have_not_chang
                     assert str(steps(program.tag(), program)) == known[name, program.tag()], f"{form} {name}"
 
 
+@pytest.mark.slow
 @every_straight_form
 def test_an_old_verifier_walks_to_the_end(form: Form) -> None:
     too_many = {name: steps(program.tag(), program) for name, program in built_as(form).programs.items()}
     assert {name: count for name, count in too_many.items() if count > MAY_TAKE} == {}
 
 
+@pytest.mark.slow
 def test_it_would_not_if_ways_differed_in_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two events of Linux AIO, each of any kind, once were more than 4.14 takes, though only 2,964 slots."""
     monkeypatch.setattr(Body, "fill_stack", lambda _body: None)
