@@ -4,13 +4,14 @@ import os
 import sys
 from typing import NoReturn
 
-from iotrace import streams
+from iotrace import environment, streams
 from iotrace.cli import main
 
 
 def command() -> NoReturn:
     """Run the command line and leave: without taking the interpreter apart, which takes 30 ms."""
     streams.prepare()
+    environment.restore()
     status = main()
     try:
         for stream in (sys.stdout, sys.stderr):

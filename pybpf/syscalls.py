@@ -27,6 +27,7 @@ __all__ = [
     "file_handle",
     "file_system_magic",
     "kernel_version_code",
+    "lower_ambient",
     "mount",
     "mount_detached",
     "perf_event_open",
@@ -285,6 +286,14 @@ def rename_thread(name: bytes) -> None:
     text = ctypes.create_string_buffer(name)
     if _libc.prctl(15, ctypes.addressof(text), 0, 0, 0) < 0:
         raise BpfError(ctypes.get_errno(), "prctl(PR_SET_NAME)")
+
+
+def lower_ambient(capability: int) -> None:
+    """Have no program that this thread executes get a capability that is ambient, whether it is or not: prctl(2), 4.3.
+
+    What a kernel does not know, it does not pass on either.
+    """
+    _libc.prctl(47, 3, capability, 0, 0)  # PR_CAP_AMBIENT, PR_CAP_AMBIENT_LOWER
 
 
 def exit_thread() -> None:

@@ -1,16 +1,28 @@
-"""The command that a run starts: forked at once, and released when everything is ready to trace it."""
+"""The command that a run starts: forked at once, and released when everything is ready to trace it.
+
+It begins with what it would have had without iotrace: descriptors, limits, umask, priority, signals that are blocked or
+ignored. It is forked before iotrace changes any of that for itself. Two things cannot be handed on as they came, since
+the interpreter has replaced them by then: whether SIGPIPE and SIGXFSZ were ignored. Both are at their default for the
+command. And the ambient capabilities that only tracing is for stay here.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
 import struct
 from typing import Callable, List, Optional
 
-from iotrace.errors import CommandError, UserError
+from iotrace.errors import CommandError, Failure, UserError
+from pybpf.privileges import Capability
+from pybpf.syscalls import lower_ambient
 
-_ERROR = struct.Struct("<i")
+_PROBLEM = struct.Struct("<ii")  # which step failed, and its errno
+_BECOMING, _EXECUTING = range(2)
+_REPLACED = (signal.SIGPIPE, signal.SIGXFSZ)  # that the interpreter ignores, whatever was before
+_OURS = (Capability.BPF, Capability.PERFMON)  # who has them for another purpose does not use iotrace for it
 
 
 class Command:
@@ -22,6 +34,7 @@ class Command:
         go_read, self._go = os.pipe()
         self._failed, failed_write = os.pipe()
         self.argv = argv
+        self._user = user
         self.status: Optional[int] = None
         self.released = False
         self.pid = os.fork()
@@ -33,16 +46,20 @@ class Command:
         os.close(failed_write)
 
     def release(self) -> None:
-        """Let it exec. Raises CommandError."""
+        """Let it exec. Raises CommandError if that fails, and Failure if it could not become its user."""
         self.released = True
-        os.write(self._go, b"!")
+        with contextlib.suppress(BrokenPipeError):  # it has ended already: by a signal, or it says why
+            os.write(self._go, b"!")
         os.close(self._go)
-        problem = os.read(self._failed, _ERROR.size)
+        problem = os.read(self._failed, _PROBLEM.size)
         os.close(self._failed)
         if not problem:
             return
         self.wait()
-        number = _ERROR.unpack(problem)[0]
+        step, number = _PROBLEM.unpack(problem)
+        if step == _BECOMING:
+            hint = "; it takes root, or CAP_SETUID and CAP_SETGID" if number == errno.EPERM else ""
+            raise Failure(f"--user {self._user}: cannot become that user: {os.strerror(number)}{hint}")
         raise CommandError(f"cannot run {self.argv[0]}: {os.strerror(number)}", found=number != errno.ENOENT)
 
     def abandon(self) -> None:
@@ -95,13 +112,19 @@ def _become(name: Optional[str]) -> Callable[[], None]:
 
 def _child(argv: List[str], become: Callable[[], None], go: int, failed: int) -> None:
     """In the child: wait, then exec. Nothing between the two may touch a file, as it would be counted."""
+    step = _BECOMING
     try:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
-            signal.signal(number, signal.SIG_DFL)
+        for number in signal.valid_signals():
+            # An exec does so too with what is not ignored, but our handlers are not to run here until then.
+            if number in _REPLACED or callable(signal.getsignal(number)):
+                signal.signal(number, signal.SIG_DFL)
         become()
+        for capability in _OURS if os.geteuid() != 0 else ():
+            lower_ambient(capability)
+        step = _EXECUTING
         if os.read(go, 1):
             os.execvp(argv[0], argv)
     except OSError as error:
-        os.write(failed, _ERROR.pack(error.errno or 0))
+        os.write(failed, _PROBLEM.pack(step, error.errno or 0))
     finally:
         os._exit(127)

@@ -79,8 +79,9 @@ ROOMS: Dict[str, Dict[str, str]] = {
         "views": "errors globs profile text",
         "commands": "atomic errors globs kernel profile release text tracing views",
         "cli": "errors release text",
+        "environment": "",
         "streams": "",
-        "__main__": "cli streams",
+        "__main__": "cli environment streams",
     },
 }
 
