@@ -32,6 +32,8 @@ COMMANDS = {
     "doctor": "iotrace.commands.doctor",
 }
 
+_NO_MEMORY = "out of memory: raise the limit, if there is one (ulimit -v, or the cgroup's)"
+
 
 class _Parser(argparse.ArgumentParser):
     """Opens its help with examples, and reports a mistake in one line."""
@@ -115,7 +117,7 @@ def _dispatch(arguments: List[str]) -> int:
     args = _command_parser(arguments[0], module).parse_args(arguments[1:])
     try:
         status: int = module.run(args)
-    except (IotraceError, OSError, MemoryError) as error:
+    except (IotraceError, OSError, MemoryError, ImportError) as error:
         if not hasattr(module, "FAILED"):
             raise
         _complain(_words(error))
@@ -126,12 +128,16 @@ def _dispatch(arguments: List[str]) -> int:
 
 def _words(error: BaseException) -> str:
     """What happened, on what, and what to do about it."""
-    if isinstance(error, MemoryError):
-        return "out of memory: is there a limit (ulimit -v)?"
-    if not isinstance(error, OSError):
+    if isinstance(error, MemoryError) or (isinstance(error, ImportError) and "failed to map segment" in str(error)):
+        return _NO_MEMORY
+    if isinstance(error, ImportError):  # Debian, say, has a part of the standard library in a package of its own
+        return f"this Python is not complete: {error}"
+    if not isinstance(error, OSError) or type(error).__str__ is not OSError.__str__:
         return str(error)
     if error.errno == errno.EMFILE:
         return "too many files are open: raise the limit (ulimit -n 1024)"
+    if error.errno == errno.ENOMEM and error.filename is None:
+        return _NO_MEMORY
     name = os.fsdecode(error.filename) + ": " if isinstance(error.filename, (str, bytes)) else ""
     return f"{name}{error.strerror or error}"
 
@@ -152,6 +158,6 @@ def main(arguments: Optional[List[str]] = None) -> int:
         _settle(sys.stdout)
         _complain(_words(error))
         return 1
-    except MemoryError as error:
+    except (MemoryError, ImportError) as error:
         _complain(_words(error))
         return 1

@@ -34,10 +34,15 @@ def make_all(makers: Dict[str, Callable[[], Made]]) -> Dict[str, Made]:
                 errors.append(error)
 
     helpers = [threading.Thread(target=work) for _ in range(min(len(os.sched_getaffinity(0)), _AT_ONCE) - 1)]
+    started = []
     for helper in helpers:
-        helper.start()
+        try:
+            helper.start()
+        except RuntimeError:
+            break  # no room for its stack (RLIMIT_AS), or no more threads (RLIMIT_NPROC): it goes on without
+        started.append(helper)
     work()
-    for helper in helpers:
+    for helper in started:
         helper.join()
     if errors:
         for done in made.values():

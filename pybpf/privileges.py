@@ -1,13 +1,15 @@
-"""What this process may do: its capabilities, its limit of locked memory, and the words for what is missing."""
+"""What this process may do: its capabilities, its limits, and the words for what is missing."""
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
 import threading
 from enum import IntEnum
-from typing import FrozenSet, Tuple
+from typing import FrozenSet, List, Tuple
 
-__all__ = ["Capability", "capabilities", "explain_eperm", "memlock", "raise_memlock"]
+__all__ = ["Capability", "capabilities", "explain_eperm", "make_room", "memlock", "raise_memlock"]
 
 _RAISING = threading.Lock()  # several threads may be refused at once, and the limit is the process's
 
@@ -59,6 +61,30 @@ def raise_memlock(seen: Tuple[int, int]) -> bool:
                 except (OSError, ValueError):
                     continue  # going beyond the hard limit takes CAP_SYS_RESOURCE
         return memlock() != seen
+
+
+def make_room(files: int) -> bool:
+    """Whether so many more files can be opened. RLIMIT_NOFILE is raised if it takes that, and the hard limit allows it.
+
+    Raises OSError where the whole system has too many.
+    """
+    opened: List[int] = []
+    try:
+        while len(opened) < files:
+            try:
+                opened.append(os.open("/", os.O_PATH | os.O_CLOEXEC))
+            except OSError as error:
+                soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+                more = min(soft + files - len(opened), hard)
+                if error.errno != errno.EMFILE:
+                    raise
+                if more <= soft:
+                    return False
+                resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+    return True
 
 
 def explain_eperm() -> str:

@@ -6,12 +6,14 @@ is taken. What is loaded is attached to nothing yet.
 
 from __future__ import annotations
 
+import os
+import resource
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, Union
 
 import asm
-from iotrace.errors import UserError
+from iotrace.errors import Failure, UserError
 from iotrace.kernel import cache, plan, way_in
 from iotrace.tracing.attach import Attachment
 from iotrace.tracing.settings import Settings
@@ -22,6 +24,7 @@ from programs.way import patterns
 from pybpf.events.perf import PerfBuffer
 from pybpf.events.ring import RingBuffer
 from pybpf.maps import Map, PerfEventArray, RingBuf, create, create_all, footprint
+from pybpf.privileges import make_room
 from pybpf.programs import Program, VerifierError
 from pybpf.syscalls import BpfError, rename_thread
 
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 DEFAULT_FILES, DEFAULT_FILES_AT_ONCE = 131072, 16384
 """`--max-files` unless it is given; the second where tables take all their memory at once."""
 PERF_PAGES = 128  # of a CPU's buffer for events
+_OPENED = {"raw": 112, "perf": 192, "fentry": 448}  # files at most, besides one for each CPU, by the way in
 
 
 def default_files(*, preallocate: bool) -> int:
@@ -51,6 +55,7 @@ class Loaded:
         self.kernel = made.kernel
         self.default_files = default_files(preallocate=made.preallocate)
         self.max_files = settings.max_files or self.default_files
+        _make_room(made.options.attach)
         self._stack = ExitStack()
         self._fates: Optional[Attachment] = None
         self._fates_attached = False
@@ -160,11 +165,25 @@ class Loaded:
         self.close()
 
 
+def _make_room(method: str) -> None:
+    """See that a run by this way in can open its files. Raises Failure.
+
+    Halfway through, what cannot be opened would look like what the kernel does not have.
+    """
+    files = _OPENED[method] + (os.cpu_count() or 1)
+    if not make_room(files):
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        raise Failure(
+            f"a run opens up to {files} files, and only {limit} may be open: raise the limit (ulimit -n 1024)"
+        )
+
+
 def load(settings: Settings, found: Optional[facts.Facts] = None) -> Loaded:
     """The programs for `settings`, for this kernel as `found` describes it, or as it turns out to be.
 
     Raises BpfError, Failure, UserError.
     """
+    _make_room("raw")
     # Where this is refused, everything else is too, and probes tell nothing: give the user the reason.
     create(asm.MapSpec("trial", asm.MapType.ARRAY, asm.U32, asm.U32, 1), name=False, btf=False).close()
     options = settings.options()
