@@ -1,51 +1,214 @@
-"""Files that appear whole or not at all: written beside their target, forced to disk, renamed over it."""
+"""Files that appear whole or not at all, and in the place of nothing that anybody could miss.
+
+What is being written has no name, so that nothing is left behind, however this process ends. At the end it is forced to
+disk and given its name, unless there is something of that name already. Only a file of iotrace's own making is
+replaced, and only for those who ask for it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import os
-from typing import Iterator, Union
+import stat
+from typing import BinaryIO, Callable, Iterator, NamedTuple, Optional
 
 from iotrace.errors import Failure, UserError
+from iotrace.places import PathLike, Place, Spot
 
-PathLike = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
+PRIVATE = 0o600  # what a profile says is for its owner
+_HEAD = 4096  # bytes in which a file must be recognised
+_NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS)
+_RENAMEAT2 = {"x86_64": 316, "aarch64": 276}
+_RENAME_NOREPLACE = 1  # Linux 3.15
 
 
-def _sync(path: bytes, flags: int) -> None:
-    descriptor = os.open(path, flags | os.O_CLOEXEC)
+class Kind(NamedTuple):
+    """A kind of file that may be replaced by another one of its kind."""
+
+    name: str  # as a message has it: "a profile"
+    begins: Callable[[bytes], bool]  # whether a file that begins with these bytes is one
+
+
+class Fresh:
+    """A file in a directory that has no name yet; a context manager, at whose end it is gone unless it was published.
+
+    Where the file system cannot have that (O_TMPFILE: Linux 3.11, not NFS nor FAT), it has a hidden name until then.
+    """
+
+    def __init__(self, directory: int, mode: Optional[int] = PRIVATE) -> None:
+        """Without `mode` it is the umask's. Raises OSError."""
+        self.directory = directory
+        self._hidden: Optional[bytes] = None
+        flags = os.O_RDWR | os.O_CLOEXEC
+        try:
+            self.descriptor = os.open(b".", flags | os.O_TMPFILE, 0o666, dir_fd=directory)
+        except OSError as error:
+            if error.errno not in _NO_TMPFILE:
+                raise
+            self._hidden = hidden_name()
+            flags |= os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            self.descriptor = os.open(self._hidden, flags, 0o666, dir_fd=directory)
+        if mode is not None:
+            with contextlib.suppress(PermissionError):  # FAT has no modes
+                os.fchmod(self.descriptor, mode)
+
+    def __enter__(self) -> Fresh:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let it go; twice does nothing."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+        if self._hidden is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._hidden, dir_fd=self.directory)
+            self._hidden = None
+
+    def vanish(self) -> None:
+        """Give up the hidden name too: it can still be written and read, but not be published."""
+        if self._hidden is not None:
+            os.unlink(self._hidden, dir_fd=self.directory)
+            self._hidden = None
+
+    def publish(self, name: bytes, allowed: Callable[[], bool] = lambda: False) -> None:
+        """Give it its name, once it is on disk. Raises OSError, FileExistsError if the name is taken.
+
+        `allowed` is asked at the last moment whether there is something that may be replaced.
+        """
+        os.fsync(self.descriptor)
+        if allowed():
+            self._replace(name)
+        else:
+            self._link(name)
+        _sync(self.directory)
+
+    def _link(self, name: bytes) -> None:
+        try:
+            os.link(f"/proc/self/fd/{self.descriptor}", name, dst_dir_fd=self.directory, follow_symlinks=True)
+        except FileExistsError:
+            raise
+        except OSError:
+            if self._hidden is None:
+                raise
+            _rename_to_nothing(self.directory, self._hidden, name)  # a file system without hard links
+            self._hidden = None
+
+    def _replace(self, name: bytes) -> None:
+        if self._hidden is None:
+            hidden = hidden_name()
+            self._link(hidden)
+            self._hidden = hidden
+        os.rename(self._hidden, name, src_dir_fd=self.directory, dst_dir_fd=self.directory)
+        self._hidden = None
+
+
+def hidden_name() -> bytes:
+    """A name that nobody can guess, for what must have one for a moment."""
+    return b".iotrace-" + os.urandom(8).hex().encode()
+
+
+def _rename_to_nothing(directory: int, old: bytes, new: bytes) -> None:
+    """Rename, but replace nothing."""
+    number = _RENAMEAT2.get(os.uname().machine, -1)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(number, directory, old, directory, new, _RENAME_NOREPLACE) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def _sync(directory: int) -> None:
+    """Force a directory to disk, if it can be read at all."""
+    with contextlib.suppress(PermissionError):
+        descriptor = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def replaceable(spot: Spot, kind: Kind, shown: str, *, force: bool) -> bool:
+    """Whether something is at a spot that may be replaced. Raises UserError if it may not, OSError."""
     try:
-        os.fsync(descriptor)
+        found = os.open(spot.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=spot.directory)
+    except FileNotFoundError:
+        return False
+    try:
+        mode = os.fstat(found).st_mode
+        if stat.S_ISDIR(mode):
+            raise UserError(f"{shown}: that is a directory")
+        if not stat.S_ISREG(mode):
+            raise UserError(f"{shown}: not a regular file, so it cannot be replaced; choose another name")
+        try:
+            recognised = kind.begins(_head(found))
+        except OSError:
+            recognised = False
+    finally:
+        os.close(found)
+    if not recognised:
+        raise UserError(f"{shown}: there is a file already that is not {kind.name}: choose another name")
+    if not force:
+        raise UserError(f"{shown}: there is {kind.name} already: choose another name, or replace it with --force")
+    return True
+
+
+def _head(found: int) -> bytes:
+    """The beginning of a regular file that was opened by O_PATH."""
+    descriptor = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _HEAD)
     finally:
         os.close(descriptor)
 
 
-@contextlib.contextmanager
-def replacing(path: PathLike) -> Iterator[str]:
-    """The name of an empty temporary file that becomes `path` when the block ends well, and goes when it does not.
+def check(place: Place, kind: Optional[Kind], *, force: bool = False) -> None:
+    """Check whether a file can be written there, before work is done for it. Raises UserError.
 
-    What was at `path` stays until the new file is on disk. A symbolic link is followed. The mode is the umask's.
-    Raises `UserError` if something other than a regular file is there, `Failure` for what the system refuses; an
-    `OSError` from the block counts as such.
+    Without `kind` only whether the directory can be written to.
     """
-    name, target = os.fsdecode(path), os.path.realpath(os.fsencode(path))
-    if os.path.exists(target) and not os.path.isfile(target):
-        raise UserError(f"{name}: not a regular file, so it cannot be replaced; choose another name")
-    directory = os.path.dirname(target)
-    # Short, so that a base name of 255 bytes still works; in the same directory, so that a rename suffices.
-    temporary = os.path.join(directory, b".iotrace-" + os.urandom(8).hex().encode())
-    try:
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+    with _refusing(place), place.opened() as spot:
+        if kind is not None:
+            replaceable(spot, kind, place.shown, force=force)
         try:
-            yield os.fsdecode(temporary)
-            _sync(temporary, os.O_RDONLY)
-            os.rename(temporary, target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-        _sync(directory, os.O_RDONLY | os.O_DIRECTORY)
+            Fresh(spot.directory).close()
+        except OSError as error:
+            directory = os.path.dirname(place.shown) or "."
+            raise UserError(f"{place.shown}: {directory} cannot be written to: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def _refusing(place: Place) -> Iterator[None]:
+    """Within the block, a path that does not lead anywhere is a UserError."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{place.shown}: there is no directory {os.path.dirname(place.shown) or '.'}") from None
     except OSError as error:
-        raise Failure(f"{name}: not written: {error.strerror or error}") from error
+        raise UserError(f"{place.shown}: {error.strerror or error}") from None
+
+
+@contextlib.contextmanager
+def writing(path: PathLike, kind: Kind, *, force: bool = False, mode: Optional[int] = None) -> Iterator[BinaryIO]:
+    """A stream, open for writing, whose content is at `path` when the block has ended well; else nothing has changed.
+
+    Without `mode` the file's mode is the umask's. Raises `UserError` if something is there already, other than a file
+    of this kind with `force`; `Failure` for what the system refuses, and for any OSError from the block.
+    """
+    shown = os.fsdecode(path)
+    try:
+        with Place(path).opened() as spot:
+            replaceable(spot, kind, shown, force=force)
+            with Fresh(spot.directory, mode) as fresh:
+                with open(fresh.descriptor, "wb", closefd=False) as stream:
+                    yield stream
+                fresh.publish(spot.name, lambda: replaceable(spot, kind, shown, force=force))
+    except OSError as error:
+        raise Failure(f"{shown}: not written: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager

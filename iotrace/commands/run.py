@@ -13,10 +13,10 @@ from typing import List, Optional
 from iotrace import text
 from iotrace.commands.options import add_selection, seconds
 from iotrace.errors import Failure, UserError
-from iotrace.tracing import processes
+from iotrace.profile.target import Target
+from iotrace.tracing import output, processes
 from iotrace.tracing.command import Command
 from iotrace.tracing.loop import Loop
-from iotrace.tracing.output import check, default_name
 from iotrace.tracing.session import Session, Settings
 from iotrace.tracing.signals import Interrupted, Signals
 from iotrace.tracing.status import StatusLine
@@ -75,6 +75,7 @@ def _add_whom(whom: argparse._ArgumentGroup) -> None:
 
 def _add_how(how: argparse._ArgumentGroup) -> None:
     how.add_argument("-o", "--output", metavar="FILE", help="the profile (default: iotrace-NAME-TIME.iotrace)")
+    how.add_argument("--force", action="store_true", help="replace FILE if it is a profile")
     how.add_argument("--duration", metavar="SECONDS", type=seconds, help="stop after this time; COMMAND goes on")
     how.add_argument(
         "--attach",
@@ -127,12 +128,11 @@ def _entries(word: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     settings = _settings(args)
-    output = args.output or default_name(settings, args.command)
-    check(output)
+    target = output.target(args.output, settings, args.command, force=args.force)
     command = Command(args.command, args.user) if args.command else None
     try:
         with Session(settings) as session:
-            return _Run(args, session, command, output).run()
+            return _Run(args, session, command, target).run()
     finally:
         if command is not None and command.status is None and not command.released:
             command.abandon()
@@ -172,11 +172,11 @@ def _waits_for_a_name(args: argparse.Namespace) -> bool:
 class _Run:
     """The run as the user sees it: what is said before, while and after it traces."""
 
-    def __init__(self, args: argparse.Namespace, session: Session, command: Optional[Command], output: str) -> None:
+    def __init__(self, args: argparse.Namespace, session: Session, command: Optional[Command], target: Target) -> None:
         self._args = args
         self._session = session
         self._command = command
-        self._output = output
+        self._target = target
 
     def run(self) -> int:
         """Trace until the end; the exit status."""
@@ -188,15 +188,18 @@ class _Run:
             from iotrace.profile import reader, writer  # noqa: PLC0415
             from iotrace.views import tables  # noqa: PLC0415
 
-            self._session.write_to(writer.Writer(self._output))
+            self._session.write_to(writer.Writer(self._target))
             status.begin()
             loop.run(status.update)
             status.end()
             files = self._finish(loop, signals)
+            if self._target.trouble is not None:
+                words = f"{self._target.trouble}; the profile is {self._target.path}"
+                print("iotrace:", text.safe_text(words), file=sys.stderr)
             # The profile is there: whoever sends a signal now does not want to read about it.
             with contextlib.suppress(Interrupted), signals.interruptible():
                 if not self._args.quiet:
-                    with reader.open(self._output) as profile:
+                    with reader.open(self._target.path) as profile:
                         tables.show(sys.stderr, [profile], limit=10)
                     self._last_words(files)
             return self._exit_status(signals.signals)
@@ -216,7 +219,7 @@ class _Run:
                 return loop.finish()
         except Interrupted:
             name = signal.Signals(signals.signals[-1]).name
-            raise Failure(f"{self._output}: profile not written: given up at {name}") from None
+            raise Failure(f"{self._target.path}: profile not written: given up at {name}") from None
 
     def _exit_status(self, signals: List[int]) -> int:
         if self._command is not None and self._command.poll():
@@ -230,7 +233,7 @@ class _Run:
             print(f"{text.safe_text(self._command.argv[0])} goes on without being traced", file=sys.stderr)
         elif self._command is not None:
             self._name_survivors()
-        print(f"profile: {text.safe_text(self._output)} ({text.counted(files, 'file')})", file=sys.stderr)
+        print(f"profile: {text.safe_text(self._target.path)} ({text.counted(files, 'file')})", file=sys.stderr)
 
     def _name_survivors(self) -> None:
         """Say which processes that the command has started go on: what they do from now on is in no profile."""

@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
-from iotrace.atomic import replacing
+from iotrace.atomic import Kind, writing
 from iotrace.errors import Failure, UserError
 from programs.facts.members import COMPAT, MEMBERS
 from pybpf.calibration.calibrate import CalibrationError, calibrate
@@ -25,6 +25,7 @@ from pybpf.types.tracefs import Tracefs, TracefsError
 
 BTF = "/sys/kernel/btf/vmlinux"
 FORMAT = "iotrace-offsets/1"
+_FILE = Kind("a file of offsets", lambda head: head.startswith(b'{\n "format": "iotrace-offsets/'))
 SOURCES = ("auto", "btf", "calibrate")
 _FILE_LIMIT = 1 << 20  # bytes; a real one has two thousand
 _STRUCT_LIMIT = 1 << 16  # bytes that no struct exceeds
@@ -142,12 +143,11 @@ def from_image(path: str, machine: str) -> Offsets:
         raise UserError(f"{path}: {error.strerror}") from error
 
 
-def write(path: str, offsets: Offsets, release: str, machine: str) -> None:
-    """Leave a file that `read` takes. Raises Failure, UserError."""
+def write(path: str, offsets: Offsets, release: str, machine: str, *, force: bool = False) -> None:
+    """Leave a file that `read` takes, with `force` in the place of another one. Raises Failure, UserError."""
     document = {"format": FORMAT, "release": release, "machine": machine, "members": offsets.members}
-    with replacing(path) as temporary, open(temporary, "w", encoding="ascii") as target:
-        json.dump(document, target, indent=1, sort_keys=True)
-        target.write("\n")
+    with writing(path, _FILE, force=force) as stream:
+        stream.write(json.dumps(document, indent=1, sort_keys=True).encode("ascii") + b"\n")
 
 
 def read(path: str) -> Offsets:

@@ -20,9 +20,9 @@ import urllib.parse
 from types import TracebackType
 from typing import Any, Dict, Iterator, NamedTuple, Optional, Tuple, Type, Union
 
-from iotrace.atomic import PathLike
 from iotrace.errors import UserError
 from iotrace.globs import EVERYTHING, Selection
+from iotrace.places import PathLike
 from iotrace.profile.metrics import FIRST_VERSION, HEADER, SCHEMA_VERSION, FileStats, Header, SyscallStats
 from iotrace.profile.rows import ROW_COLUMNS, SQL, FileDecoder, FileRow, Marks, Sums, read_calls, read_row
 from iotrace.profile.schema import APPLICATION_ID, schema

@@ -1,8 +1,8 @@
-"""Writing a profile: rows go as they come into a temporary file beside the target, which takes its place at the end.
+"""Writing a profile: rows are collected as they come, and made into a database at the end.
 
-So a profile is complete or absent, memory use does not depend on the number of files, and a full disk never destroys an
-older profile. A file may come in several parts, one for each time that the programs held a record of it. They are added
-up at the end, in the order in which they were made.
+So a profile is complete or absent, memory use does not depend on the number of files, and whatever disk fills up while
+it is written, there is still everything that it takes to write it to another one. A file may come in several parts, one
+for each time that the programs held a record of it. They are added up at the end, in the order in which they were made.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ import json
 import os
 import sqlite3
 from types import TracebackType
-from typing import Any, Iterable, Iterator, List, Optional, Tuple, Type
+from typing import Any, Iterable, Iterator, List, Optional, Tuple, Type, Union
 
-from iotrace.atomic import PathLike, replacing
-from iotrace.errors import Failure
+from iotrace.atomic import PRIVATE, hidden_name
+from iotrace.errors import Failure, UserError
+from iotrace.places import PathLike, Place
 from iotrace.profile.merge import add_parts
 from iotrace.profile.metrics import HEADER, SCHEMA_VERSION, FileStats, Header
 from iotrace.profile.parts import Edges, Part, as_part
 from iotrace.profile.rows import FileDecoder, read_calls
 from iotrace.profile.schema import APPLICATION_ID, CURRENT, INDEXES, VIEWS
+from iotrace.profile.spool import Spool
+from iotrace.profile.target import Source, Target
 
 _BATCH = 500  # rows per INSERT: amortises the call, keeps memory flat
 _COLUMNS = len(CURRENT.columns) + len(CURRENT.totals)  # of `file`, without the id
@@ -53,23 +56,17 @@ def _header_rows(header: Header) -> Iterator[Tuple[str, str]]:
             yield metric.name, json.dumps(metric.kind.dumped(getattr(header, metric.name)))
 
 
-class _Abandoned(Exception):
-    """Unwinds what has been opened for a profile that will not be finished."""
-
-
 class Writer:
-    """A profile that is being written; a context manager. Nothing is on disk before the first `add`.
+    """A profile that is being written; a context manager. Nothing has a name on disk before `finish`, nor without it.
 
-    What is at `path` stays until `finish` replaces it; without `finish` nothing is left behind. Every method raises
-    `Failure` if the file cannot be written or a number is too large for it (2^63 and more), and `UserError` if
-    something other than a file is at `path`. After a failure all further calls fail: the rows are no longer complete.
+    `add` and `add_file` raise `Failure` if a number is too large for a profile (2^63 and more), `finish` also if the
+    profile cannot be written anywhere; `UserError` if something is at its path that it does not replace.
     """
 
-    def __init__(self, path: PathLike) -> None:
-        self._path = path
-        self._stack = contextlib.ExitStack()
-        self._opened: Optional[sqlite3.Connection] = None
-        self._failure: Optional[Failure] = None
+    def __init__(self, target: Union[Target, PathLike]) -> None:
+        """A path stands for a `Target` of that path, where nothing may be yet."""
+        self.target = target if isinstance(target, Target) else Target(target)
+        self._spool = Spool(self.target.places())
         self._parts: List[Part] = []
         self.added = 0
 
@@ -79,106 +76,148 @@ class Writer:
     def __exit__(
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        with contextlib.suppress(_Abandoned), self._stack:  # it is empty once `finish` has succeeded
-            raise _Abandoned
+        self._spool.__exit__(kind, error, trace)
 
-    @contextlib.contextmanager
-    def _refusing(self) -> Iterator[None]:
-        if self._failure is not None:
-            raise self._failure
-        try:
-            yield
-        except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
-            self._failure = Failure(f"{os.fsdecode(self._path)}: profile not written: {error}")
-            raise self._failure from error
-
-    @property
-    def _database(self) -> sqlite3.Connection:
-        if self._opened is None:
-            with contextlib.ExitStack() as stack:  # if anything in here fails, the temporary file is removed at once
-                temporary = stack.enter_context(replacing(self._path))
-                database = sqlite3.connect(temporary, isolation_level=None)
-                stack.callback(database.close)
-                database.execute("PRAGMA journal_mode = OFF")  # after an error the whole file is thrown away
-                database.execute("PRAGMA synchronous = OFF")
-                database.execute("PRAGMA locking_mode = EXCLUSIVE")
-                database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-                database.execute("BEGIN")
-                for statement in (*CURRENT.tables.values(), *VIEWS.values(), _TEMPORARY):
-                    database.execute(statement)
-                self._opened, self._stack = database, stack.pop_all()
-        return self._opened
+    def _failure(self, error: Exception) -> Failure:
+        return Failure(f"{self.target.path}: profile not written: {getattr(error, 'strerror', None) or error}")
 
     def add(self, part: Part) -> None:
         """Add a file, or a part of one."""
         self._parts.append(part)
+        self.added += 1
         if len(self._parts) == _BATCH:
-            self._flush()
+            self._spool.add(self._parts)
+            self._parts = []
 
     def add_file(self, file: FileStats) -> None:
         """Add a whole file, or one of its parts; parts are added in the order in which they were made."""
-        with self._refusing():
-            part = as_part(file, Edges(self.added + len(self._parts)))
+        try:
+            part = as_part(file, Edges(self.added))
+        except OverflowError as error:
+            raise self._failure(error) from error
         self.add(part)
-
-    def _flush(self) -> None:
-        """Insert each part into three tables, which number their rows alike."""
-        parts = self._parts
-        with self._refusing():
-            database = self._database
-            database.executemany(_NEXT_FILE, [part.columns for part in parts])
-            database.executemany("INSERT INTO calls VALUES (NULL, ?)", [(part.by_syscall,) for part in parts])
-            database.executemany(_NEXT_EDGES, [part.edges for part in parts])
-        self.added += len(parts)
-        self._parts = []
 
     def finish(self, header: Header) -> int:
         """Add up the parts and put the profile in its place. Returns the number of files."""
-        self._flush()
-        with self._stack, self._refusing():
-            database = self._database
-            for statement in INDEXES.values():
-                database.execute(statement)
-            files = self.added - self._add_up()
-            self._write_header(header)
-            database.execute("COMMIT")
-            self._opened = None
+        with self, contextlib.ExitStack() as stack:
+            files, source = self._build(header, stack)
+            self.target.put(source)
         return files
 
-    def _add_up(self) -> int:
-        """Merge all rows that one path led to in one mount namespace. Returns the number of rows that this saved."""
-        database, saved = self._database, 0
-        database.execute(
-            "CREATE TEMP TABLE repeated AS SELECT path, mnt_ns FROM file WHERE NOT unreachable"
-            " GROUP BY path, mnt_ns HAVING count(*) > 1"
-        )
-        for place in database.execute("SELECT path, mnt_ns FROM repeated"):
-            rows = database.execute(_SAME_FILE, place).fetchall()
-            file = add_parts(map(_part, rows))
-            keys = [(row[0],) for row in rows]
-            database.executemany("DELETE FROM file WHERE id = ?", keys)
-            database.executemany("DELETE FROM calls WHERE file_id = ?", keys)
-            whole = as_part(file, Edges(0))
-            database.execute(_INTO_FILE, (*min(keys), *whole.columns))
-            database.execute("INSERT INTO calls VALUES (?, ?)", (*min(keys), whole.by_syscall))
-            saved += len(keys) - 1
-        return saved
+    def _build(self, header: Header, stack: contextlib.ExitStack) -> Tuple[int, Source]:
+        """Make the database, wherever there is room for it: how many files it has, and its file."""
+        first: Optional[Exception] = None
+        for in_memory in (False, True):  # SQLite's own temporary files, whose disk may be the one that is full
+            for place in self.target.places():
+                try:
+                    with _nameless(place) as (database, descriptor):
+                        files = _fill(database, self._batches(), header, in_memory=in_memory)
+                        return files, stack.enter_context(Source(descriptor))
+                except (OverflowError, UnicodeEncodeError) as error:
+                    raise self._failure(error) from error
+                except (OSError, UserError, sqlite3.Error) as error:
+                    first = first or error
+        assert first is not None
+        raise self._failure(first) from first
 
-    def _write_header(self, header: Header) -> None:
-        database = self._database
-        database.executemany("INSERT INTO meta VALUES (?, ?)", _header_rows(header))
-        database.executemany("INSERT INTO lost VALUES (?, ?)", header.lost.items())
-        unattributed = ((call, errno, n) for call, errors in header.unattributed.items() for errno, n in errors.items())
-        database.executemany("INSERT INTO unattributed VALUES (?, ?, ?)", unattributed)
+    def _batches(self) -> Iterator[List[Part]]:
+        yield from self._spool.batches()
+        yield self._parts
 
 
-def write(path: PathLike, header: Header, files: Iterable[FileStats]) -> None:
-    """Write a profile to `path`, completely or not at all: see `iotrace.atomic.replacing`.
+@contextlib.contextmanager
+def _nameless(place: Place) -> Iterator[Tuple[sqlite3.Connection, int]]:
+    """An empty database in a directory, whose file no path leads to, and a descriptor of the file.
+
+    SQLite opens files by name alone, and sees through /proc/self/fd. So there is a name for as long as that takes.
+    Raises OSError, sqlite3.Error.
+    """
+    with place.opened() as spot, contextlib.ExitStack() as stack:
+        name = hidden_name()
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(name, flags, PRIVATE, dir_fd=spot.directory)
+        stack.callback(os.close, descriptor)
+        try:
+            database = sqlite3.connect(f"/proc/self/fd/{spot.directory}/{os.fsdecode(name)}", isolation_level=None)
+            stack.callback(database.close)
+        finally:
+            os.unlink(name, dir_fd=spot.directory)
+        if not _is_open_twice(descriptor):  # SQLite makes paths of its own, and somebody has moved a directory
+            raise OSError("the directory has been replaced")
+        yield database, descriptor
+
+
+def _is_open_twice(descriptor: int) -> bool:
+    """Whether this process has the file of a descriptor open by another one too."""
+    ours = os.fstat(descriptor)
+    for number in map(int, os.listdir("/proc/self/fd")):
+        with contextlib.suppress(OSError):
+            if number != descriptor and os.path.samestat(os.fstat(number), ours):
+                return True
+    return False
+
+
+def _fill(database: sqlite3.Connection, batches: Iterable[List[Part]], header: Header, *, in_memory: bool) -> int:
+    """Make an empty file a profile. Returns the number of files in it. Raises sqlite3.Error, OSError."""
+    database.execute("PRAGMA journal_mode = OFF")  # after an error the whole file is thrown away
+    database.execute("PRAGMA synchronous = OFF")
+    database.execute("PRAGMA locking_mode = EXCLUSIVE")
+    database.execute(f"PRAGMA temp_store = {'MEMORY' if in_memory else 'FILE'}")
+    database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    database.execute("BEGIN")
+    for statement in (*CURRENT.tables.values(), *VIEWS.values(), _TEMPORARY):
+        database.execute(statement)
+    added = sum(_insert(database, batch) for batch in batches)
+    for statement in INDEXES.values():
+        database.execute(statement)
+    files = added - _add_up(database)
+    _write_header(database, header)
+    database.execute("COMMIT")
+    return files
+
+
+def _insert(database: sqlite3.Connection, parts: List[Part]) -> int:
+    """Insert each part into three tables, which number their rows alike. Returns how many there are."""
+    database.executemany(_NEXT_FILE, [part.columns for part in parts])
+    database.executemany("INSERT INTO calls VALUES (NULL, ?)", [(part.by_syscall,) for part in parts])
+    database.executemany(_NEXT_EDGES, [part.edges for part in parts])
+    return len(parts)
+
+
+def _add_up(database: sqlite3.Connection) -> int:
+    """Merge all rows that one path led to in one mount namespace. Returns the number of rows that this saved."""
+    saved = 0
+    database.execute(
+        "CREATE TEMP TABLE repeated AS SELECT path, mnt_ns FROM file WHERE NOT unreachable"
+        " GROUP BY path, mnt_ns HAVING count(*) > 1"
+    )
+    for place in database.execute("SELECT path, mnt_ns FROM repeated"):
+        rows = database.execute(_SAME_FILE, place).fetchall()
+        file = add_parts(map(_part, rows))
+        keys = [(row[0],) for row in rows]
+        database.executemany("DELETE FROM file WHERE id = ?", keys)
+        database.executemany("DELETE FROM calls WHERE file_id = ?", keys)
+        whole = as_part(file, Edges(0))
+        database.execute(_INTO_FILE, (*min(keys), *whole.columns))
+        database.execute("INSERT INTO calls VALUES (?, ?)", (*min(keys), whole.by_syscall))
+        saved += len(keys) - 1
+    return saved
+
+
+def _write_header(database: sqlite3.Connection, header: Header) -> None:
+    database.executemany("INSERT INTO meta VALUES (?, ?)", _header_rows(header))
+    database.executemany("INSERT INTO lost VALUES (?, ?)", header.lost.items())
+    unattributed = ((call, errno, n) for call, errors in header.unattributed.items() for errno, n in errors.items())
+    database.executemany("INSERT INTO unattributed VALUES (?, ?, ?)", unattributed)
+
+
+def write(path: PathLike, header: Header, files: Iterable[FileStats], *, force: bool = False) -> None:
+    """Write a profile to `path`, completely or not at all; with `force` in the place of one that is there.
 
     `files` is consumed once and need not fit in memory. Raises what `Writer` does.
     """
-    with Writer(path) as writer:
+    with Writer(Target(path, force=force)) as writer:
         for file in files:
             writer.add_file(file)
         writer.finish(header)

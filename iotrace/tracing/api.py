@@ -8,9 +8,10 @@ import threading
 import time
 from typing import Iterable, List, Optional, Sequence, Union
 
-from iotrace.atomic import PathLike
 from iotrace.errors import UserError
-from iotrace.tracing import output as places
+from iotrace.places import PathLike
+from iotrace.profile.target import Target
+from iotrace.tracing import output as outputs
 from iotrace.tracing import processes
 from iotrace.tracing.command import Command
 from iotrace.tracing.loop import Loop
@@ -25,6 +26,7 @@ def trace(
     command: Sequence[str] = (),
     *,
     output: Optional[PathLike] = None,
+    force: bool = False,
     pids: Iterable[int] = (),
     comms: Iterable[Text] = (),
     everything: bool = False,
@@ -46,9 +48,11 @@ def trace(
     What: `paths` and `excludes` are globs of the files that are wanted and of those that are not; `include_pseudo`
     has files of proc, sysfs and the like too.
 
-    How: `output` is by default a name in the current directory, which `Run.output` gives. `duration` is in seconds.
-    `max_files` bounds the kernel memory: so many files are counted for at once; 0 is what suits the kernel. `attach` is
-    "raw", "perf", "fentry", or the best of them.
+    How: `output` is by default a name in the current directory, which `Run.output` gives. Nothing that is there already
+    is replaced, but a profile with `force`. A profile that cannot be written there in the end goes to another place
+    (TMPDIR, /var/tmp), which `Run.output` gives too. `duration` is in seconds. `max_files` bounds the kernel memory: so
+    many files are counted for at once; 0 is what suits the kernel. `attach` is "raw", "perf", "fentry", or the best of
+    them.
 
     Everything that happens after it has returned is counted; where this process traces itself, that includes its work
     for the profile. Raises UserError for a request that makes no sense, and Failure for what the kernel refuses:
@@ -70,9 +74,8 @@ def trace(
     if user is not None and not command:
         raise UserError("user needs a command to run")
     processes.check(settings.pids)
-    place = places.default_name(settings, command) if output is None else os.fsdecode(output)
-    places.check(place)
-    return Run(settings, place, list(command), user, duration)
+    target = outputs.target(output, settings, command, force=force)
+    return Run(settings, target, list(command), user, duration)
 
 
 class Run:
@@ -82,16 +85,14 @@ class Run:
     context manager it is stopped at the end of the block, whatever ends that, and its profile is in place then.
     """
 
-    output: str
-    """Where the profile is once the run has ended."""
     files: Optional[int]
     """How many files the profile has; None before the end."""
 
     def __init__(
-        self, settings: Settings, output: str, command: List[str], user: Optional[str], duration: Optional[float]
+        self, settings: Settings, target: Target, command: List[str], user: Optional[str], duration: Optional[float]
     ) -> None:
         """Load the programs and begin; `trace` has checked what is asked for. Raises UserError, Failure."""
-        self.output, self.files = output, None
+        self._target, self.files = target, None
         self._error: Optional[BaseException] = None
         self._looks: List[_Look] = []
         self._lock = threading.Lock()  # of the list, and of whether it is still served
@@ -137,10 +138,15 @@ class Run:
     def _trace(self, session: Session, loop: Loop) -> None:
         from iotrace.profile.writer import Writer  # noqa: PLC0415 - while it traces already
 
-        session.write_to(Writer(self.output))
+        session.write_to(Writer(self._target))
         loop.run(lambda: self._serve(session))
         self._serve(session, last=True)
         self.files = loop.finish()
+
+    @property
+    def output(self) -> str:
+        """Where the profile is once the run has ended; before, where it is to be."""
+        return self._target.path
 
     @property
     def exit_status(self) -> Optional[int]:

@@ -1,13 +1,14 @@
-"""Where a profile goes: its name if the user gives none, and whether it can be written there."""
+"""Where the profile of a run goes: its name if the user gives none, and whether it can be written there."""
 
 from __future__ import annotations
 
 import os
 import re
 import time
-from typing import Sequence
+from typing import Optional, Sequence
 
-from iotrace.errors import UserError
+from iotrace.places import PathLike
+from iotrace.profile.target import Target
 from iotrace.tracing.settings import Settings
 
 
@@ -23,12 +24,13 @@ def default_name(settings: Settings, command: Sequence[str] = ()) -> str:
     return f"iotrace-{name}-{time.strftime('%Y%m%d-%H%M%S')}.iotrace"
 
 
-def check(output: str) -> None:
-    """Check before a run whether the profile can be written after it. Raises UserError."""
-    directory = os.path.dirname(output) or "."
-    if not os.path.isdir(directory):
-        raise UserError(f"{output}: there is no directory {directory}")
-    if not os.access(directory, os.W_OK):
-        raise UserError(f"{output}: {directory} cannot be written to")
-    if os.path.isdir(output):
-        raise UserError(f"{output}: that is a directory")
+def target(
+    output: Optional[PathLike], settings: Settings, command: Sequence[str] = (), *, force: bool = False
+) -> Target:
+    """Where the profile goes, which can be written there as far as one can tell before the run. Raises UserError."""
+    own_name = output is None
+    found = Target(
+        default_name(settings, command) if output is None else output, force=force, own_name=own_name, elsewhere=True
+    )
+    found.check()
+    return found

@@ -97,13 +97,29 @@ def test_a_command_that_does_not_exist(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_profile_that_cannot_be_written_is_told_at_the_end(tmp_path: Path) -> None:
-    place = tmp_path / "place"
+def test_a_profile_that_cannot_be_written_goes_somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, spare = tmp_path / "place", tmp_path / "spare"
     place.mkdir()
+    spare.mkdir()
+    monkeypatch.setenv("TMPDIR", str(spare))
     run = iotrace.trace(["sleep", "0.5"], output=place / "p")
+    assert run.output == str(place / "p")
     place.rmdir()
-    with pytest.raises(iotrace.Failure, match="not written"):
+    assert run.wait() and run.output == str(spare / "p")
+    with iotrace.open(run.output) as profile:
+        assert profile.header.command == [b"sleep", b"0.5"]
+
+
+def test_what_is_there_is_replaced_by_force_alone(tmp_path: Path) -> None:
+    with iotrace.trace(["true"], output=tmp_path / "p") as run:
         run.wait()
+    with pytest.raises(iotrace.UserError, match="there is a profile of iotrace already"):
+        iotrace.trace(["touch", str(tmp_path / "made")], output=tmp_path / "p")
+    with iotrace.trace(["sleep", "0"], output=tmp_path / "p", force=True) as run:
+        run.wait()
+    with iotrace.open(tmp_path / "p") as profile:
+        assert profile.header.command == [b"sleep", b"0"]
+    assert os.listdir(tmp_path) == ["p"]
 
 
 def test_ctrl_c_leaves_a_profile(tmp_path: Path) -> None:

@@ -50,9 +50,9 @@ def test_a_kept_plan_traces(place: Path, tmp_path: Path) -> None:
             session.trace_process(os.getpid(), follow=False)
             target.write_bytes(bytes(1000))
             session.stop()
-            session.write_to(Writer(tmp_path / "profile"))
+            session.write_to(Writer(tmp_path / f"profile-{kept}"))
             session.finish()
-        with reader.open(tmp_path / "profile") as profile:
+        with reader.open(tmp_path / f"profile-{kept}") as profile:
             (file,) = profile.find(os.fsencode(target))
         assert file.syscalls["write"].bytes == 1000
 

@@ -12,6 +12,7 @@ import pytest
 from iotrace.profile import reader
 from iotrace.profile.metrics import FileStats, Header
 from iotrace.profile.parts import Part
+from iotrace.profile.target import Target
 from iotrace.profile.writer import Writer
 from iotrace.tracing.session import Session, Settings
 from pybpf import features
@@ -43,7 +44,7 @@ def work(place: Path, turn: int) -> None:
 
 def files_of(place: Path, parts: List[Part]) -> List[FileStats]:
     """What a profile makes of parts."""
-    with Writer(place / "parts") as writer:
+    with Writer(Target(place / "parts", force=True)) as writer:
         for part in parts:
             writer.add(part)
         writer.finish(Header())
@@ -76,7 +77,7 @@ def _trace(session: Session, place: Path, snapshots: bool) -> Tuple[List[FileSta
     data.mkdir()
     session.attach()
     session.trace_process(os.getpid(), follow=False)
-    session.write_to(Writer(place / "profile"))
+    session.write_to(Writer(Target(place / "profile", force=True)))
     for turn in range(ROUNDS):
         work(data, turn)
         while session.step(0):

@@ -21,6 +21,7 @@ from typing import Counter as Counts
 
 from asm import Assembler, ProgramType
 from iotrace.profile import reader
+from iotrace.profile.target import Target
 from iotrace.profile.writer import Writer
 from iotrace.tracing.session import Session, Settings
 from pybpf import links
@@ -85,7 +86,7 @@ def iotrace(attach: str, file: Path) -> Variant:
     def variant(target: Loop) -> Iterator[Attached]:
         output = file.with_name(f"seen-{attach}")
         with Session(Settings(pids=[target.pid], follow=True, attach=attach)) as session:
-            session.write_to(Writer(output))
+            session.write_to(Writer(Target(output, force=True)))
             session.attach()
             session.trace_process(target.pid, follow=True)
             attached = Attached(session.loaded.programs)

@@ -71,11 +71,13 @@ def start(plan: Plan) -> Iterator[Row]:
     took: Dict[str, List[float]] = {}
     probes = {attach: _probes(attach) for attach in ("raw", "perf")}
     for attach in probes:  # the first start of a version keeps what the others find
-        _iotrace(plan, "run", "-q", "-o", plan.directory / "start", "--attach", attach, "--", "true")
+        _iotrace(plan, "run", "-q", "--force", "-o", plan.directory / "start", "--attach", attach, "--", "true")
     for number in range(plan.starts):
         for attach, count in probes.items():
             plan.progress(f"start: {number + 1} of {plan.starts}, {attach}")
-            done = _iotrace(plan, "run", "-q", "-o", plan.directory / "start", "--attach", attach, "--", "true")
+            done = _iotrace(
+                plan, "run", "-q", "--force", "-o", plan.directory / "start", "--attach", attach, "--", "true"
+            )
             took.setdefault(attach, []).append(done.seconds)
             with contextlib.suppress(Skipped):
                 took.setdefault(f"attached {count}", []).append(_bpftrace_attached(count))
@@ -161,7 +163,7 @@ def _make(plan: Plan, files: int, rate: int, *options: object) -> Made:
     """At most `rate` files a second, 0: as fast as it goes."""
     place, output = _workplace(plan), plan.directory / "many"
     command = [plan.directory / "files", "make", place, files, BYTES, "unlink", rate]
-    done = _iotrace(plan, "run", "-q", "-o", output, "--path", f"{place}/*", *options, "--", *command)
+    done = _iotrace(plan, "run", "-q", "--force", "-o", output, "--path", f"{place}/*", *options, "--", *command)
     made, begun, ended = map(int, done.stdout.split())
     return Made(made / (ended - begun) * 1e9, (done.ended_ns - ended) / 1e9, done.peak_kib / 1024, _accounted(output))
 
@@ -236,7 +238,7 @@ def synthetic(path: Path, files: int) -> None:
                 highest_offset=8191,
             )
 
-    write(path, Header(version="0", host="bench", kernel="0", machine="none", ended_ns=10**9), each())
+    write(path, Header(version="0", host="bench", kernel="0", machine="none", ended_ns=10**9), each(), force=True)
 
 
 class Shown(NamedTuple):
@@ -293,7 +295,7 @@ def own(plan: Plan) -> Iterator[Row]:
     place, output, files, rate = _workplace(plan), plan.directory / "own", 1000, 1_000_000
     plan.progress("own: a million calls a second")
     command = [plan.directory / "files", "read", place, files, rate, plan.seconds]
-    done = _iotrace(plan, "run", "-o", output, "--", *command, terminal=True)
+    done = _iotrace(plan, "run", "--force", "-o", output, "--", *command, terminal=True)
     with reader.open(output) as profile:
         share = profile.header.overhead["own_share"]
     assert isinstance(share, float)

@@ -8,6 +8,8 @@ from iotrace.profile.metrics import FILE, HEADER, SYSCALL, FileStats, Header, Me
 from programs.facts.catalogue import WITHOUT_DATA
 
 SCHEMA = "iotrace/1"
+START = b'{"schema": "iotrace/'
+"""What the header begins with, in this version and in every other one."""
 
 Dump = Callable[[Any], Any]
 

@@ -16,6 +16,7 @@ from iotrace.profile.metrics import FILE, SYSCALL, FileStats, Header
 from iotrace.profile.values import HISTOGRAM
 from iotrace.text import safe, safe_text
 
+START = b"mnt_ns,path,"
 _FILE = [metric.name for metric in sorted(FILE, key=lambda metric: metric.kind == HISTOGRAM)]  # histograms come last
 _CALL = [metric.name for metric in sorted(SYSCALL, key=lambda metric: not metric.in_document)]
 

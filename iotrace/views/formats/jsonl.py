@@ -6,7 +6,9 @@ import json
 from typing import IO, Iterable
 
 from iotrace.profile.metrics import FileStats, Header
-from iotrace.views.formats._document import file_object, header_object
+from iotrace.views.formats._document import START, file_object, header_object
+
+__all__ = ["START", "write"]
 
 
 def write(header: Header, files: Iterable[FileStats], out: IO[str]) -> None:

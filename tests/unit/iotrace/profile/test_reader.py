@@ -32,7 +32,7 @@ def target(tmp_path: Path) -> Path:
 )
 @given(headers, st.lists(files, max_size=3, unique_by=lambda file: (file.mnt_ns, file.path)))
 def test_what_is_written_is_read(target: Path, header: Header, written: list[FileStats]) -> None:
-    write(target, header, written)
+    write(target, header, written, force=True)
     with reader.open(target) as profile:
         assert profile.header == header
         assert list(profile.files()) == written
@@ -127,7 +127,7 @@ def test_what_is_no_profile_is_told_apart(tmp_path: Path) -> None:
 
 
 def altered(target: Path, *statements: str) -> Path:
-    write(target, Header(host="h", coverage={"aio": "full"}), sample())
+    write(target, Header(host="h", coverage={"aio": "full"}), sample(), force=True)
     database = sqlite3.connect(str(target), isolation_level=None)
     for statement in statements:
         database.execute(statement)
@@ -223,6 +223,7 @@ def test_what_others_add_is_ignored(target: Path) -> None:
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, TOP), st.binary(min_size=1, max_size=8)), min_size=1, max_size=6), maybe)
 def test_random_damage_never_escapes_as_another_error(target: Path, patches: Any, cut: Any) -> None:
+    target.unlink(missing_ok=True)
     write(target, Header(), sample(40))
     raw = bytearray(target.read_bytes())
     for where, what in patches:

@@ -15,6 +15,7 @@ from iotrace.errors import Failure, UserError
 from iotrace.profile import reader
 from iotrace.profile.metrics import FileStats, Header, SyscallStats
 from iotrace.profile.parts import Edges, as_part
+from iotrace.profile.target import Target
 from iotrace.profile.values import bucket
 from iotrace.profile.writer import Writer, write
 from tests.unit.iotrace.profile.samples import room_for, sample
@@ -51,7 +52,7 @@ def history(happened: List[Event]) -> Tuple[FileStats, Dict[str, int]]:
 
 
 def stored(path: Path, *parts: Tuple[FileStats, Edges]) -> List[FileStats]:
-    with Writer(path) as writer:
+    with Writer(Target(path, force=True)) as writer:
         for file, edges in parts:
             writer.add(as_part(file, edges))
         assert writer.finish(Header()) == len({(file.mnt_ns, file.path) for file, _ in parts})
@@ -112,12 +113,12 @@ def target(tmp_path: Path) -> Path:
     return tmp_path / "run.iotrace"
 
 
-def test_nothing_is_on_disk_before_the_first_part_nor_after_giving_up(tmp_path: Path) -> None:
+def test_nothing_has_a_name_before_the_end(tmp_path: Path) -> None:
+    """Nor afterwards, if there is no end."""
     with Writer(tmp_path / "p") as writer:
-        assert os.listdir(tmp_path) == []
         for number in range(1000):
             writer.add_file(FileStats(1, b"/%d" % number))
-        assert os.listdir(tmp_path) != []
+        assert os.listdir(tmp_path) == []
     assert os.listdir(tmp_path) == []
 
 
@@ -145,7 +146,7 @@ def test_a_failing_producer_leaves_the_old_profile_alone(target: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write(target, Header(host="new"), failing())
+        write(target, Header(host="new"), failing(), force=True)
     assert os.listdir(target.parent) == [target.name]
     with reader.open(target) as profile:
         assert profile.header.host == "old"
@@ -158,7 +159,7 @@ def test_a_full_disk_leaves_the_old_profile_alone(target: Path, size: int) -> No
     write(target, Header(host="old"), [])
     before = target.read_bytes()
     with room_for(size), pytest.raises(Failure) as caught:
-        write(target, Header(host="new"), sample(20_000))
+        write(target, Header(host="new"), sample(20_000), force=True)
     assert str(target) in str(caught.value) and "\n" not in str(caught.value)
     assert target.read_bytes() == before
     assert os.listdir(target.parent) == [target.name]
@@ -166,18 +167,15 @@ def test_a_full_disk_leaves_the_old_profile_alone(target: Path, size: int) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 4096, 200_000])
-def test_what_a_full_disk_has_spoilt_is_never_finished(target: Path, size: int) -> None:
-    """Not even if there is room again by then: rows are missing, or there twice."""
-    write(target, Header(host="old"), [])
-    before = target.read_bytes()
+def test_what_found_no_room_is_written_when_there_is_some(target: Path, size: int) -> None:
+    """Every file is there, and once."""
     with Writer(target) as writer:
-        with room_for(size), pytest.raises(Failure):
-            for file in sample(20_000):
+        with room_for(size):
+            for file in sample(5000):
                 writer.add_file(file)
-        with pytest.raises(Failure):
-            writer.finish(Header())
-    assert target.read_bytes() == before
-    assert os.listdir(target.parent) == [target.name]
+        assert writer.finish(Header()) == 5000
+    with reader.open(target) as profile:
+        assert [file.inode for file in profile.files()] == list(range(5000))
 
 
 def test_a_number_that_does_not_fit_is_refused(target: Path) -> None:
@@ -186,24 +184,40 @@ def test_a_number_that_does_not_fit_is_refused(target: Path) -> None:
     assert not target.exists()
 
 
-def test_only_regular_files_are_replaced(tmp_path: Path) -> None:
+def test_only_profiles_are_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    for place in (tmp_path, tmp_path / "fifo", "/dev/null"):
-        with pytest.raises(UserError):
-            write(place, Header(), [])
+    (tmp_path / "file").write_text("precious")
+    sqlite3.connect(str(tmp_path / "database")).execute("CREATE TABLE precious (x)").connection.close()
+    (tmp_path / "empty").touch()
+    for place in (tmp_path, Path("/dev/null"), *tmp_path.iterdir()):
+        for force in (False, True):
+            with pytest.raises(UserError):
+                write(place, Header(), [], force=force)
+    assert (tmp_path / "file").read_text() == "precious"
     with pytest.raises(Failure, match="No such file"):
         write(tmp_path / "absent" / "p", Header(), [])
 
 
-def test_a_link_is_followed_and_the_umask_obeyed(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to("real")
-    old = os.umask(0o027)
+def test_a_profile_is_replaced_only_by_force(target: Path) -> None:
+    write(target, Header(host="old"), [])
+    os.link(target, target.with_name("other"))
+    with pytest.raises(UserError, match="--force"):
+        write(target, Header(host="new"), [])
+    write(target, Header(host="new"), [], force=True)
+    for path, host in ((target, "new"), (target.with_name("other"), "old")):
+        with reader.open(path) as profile:
+            assert profile.header.host == host
+    assert sorted(os.listdir(target.parent)) == ["other", target.name]
+
+
+@pytest.mark.parametrize("umask", [0, 0o022, 0o777])
+def test_a_profile_is_for_its_owner(target: Path, umask: int) -> None:
+    old = os.umask(umask)
     try:
-        write(tmp_path / "link", Header(), [])
+        write(target, Header(), [])
     finally:
         os.umask(old)
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "real").stat().st_mode & 0o777 == 0o640
+    assert target.stat().st_mode & 0o7777 == 0o600
 
 
 def test_names_that_mean_something_in_a_uri(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any, List
 import pytest
 
 from iotrace.errors import UserError
-from iotrace.tracing.output import check, default_name
+from iotrace.tracing.output import default_name, target
 from iotrace.tracing.settings import Settings
 
 
@@ -30,17 +30,18 @@ def test_a_profiles_own_name_is_a_safe_one(command: List[str], settings: Any, ex
 
 
 def test_a_place_that_can_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    check(str(tmp_path / "p"))
+    assert target(tmp_path / "p", Settings()).path == str(tmp_path / "p")
     monkeypatch.chdir(tmp_path)
-    check("p")
+    assert target("p", Settings()).path == "p"
+    assert target(None, Settings(everything=True)).path.startswith("iotrace-all-")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_place_that_cannot(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="that is a directory"):
-        check(str(tmp_path))
+        target(tmp_path, Settings())
     with pytest.raises(UserError, match=f"there is no directory {tmp_path}/absent"):
-        check(str(tmp_path / "absent" / "p"))
+        target(tmp_path / "absent" / "p", Settings())
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="there is no directory"):
-        check(str(tmp_path / "file" / "p"))
+        target(tmp_path / "file" / "p", Settings())

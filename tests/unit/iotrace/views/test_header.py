@@ -10,8 +10,8 @@ from tests.unit.iotrace.views.samples import HEADER, sample, shown
 
 
 def test_what_was_lost_stands_above_the_numbers(tmp_path: Path) -> None:
-    write(tmp_path / "p", Header(lost={"events": 0, "files": 1234, "calls": 7}), sample())
-    head, _, _ = shown(tmp_path / "p").partition("READ")
+    write(tmp_path / "lossy", Header(lost={"events": 0, "files": 1234, "calls": 7}), sample())
+    head, _, _ = shown(tmp_path / "lossy").partition("READ")
     assert "LOST: 7 calls, 1,234 files." in head
     write(tmp_path / "p", HEADER, sample())
     assert "LOST" not in shown(tmp_path / "p")

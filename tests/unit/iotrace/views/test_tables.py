@@ -133,7 +133,7 @@ def hostile(header_text: str, name: bytes) -> tuple[Header, list[FileStats]]:
 @given(st.text(max_size=90).filter(lambda t: "\ud800" not in t), st.binary(min_size=1, max_size=200))
 def test_no_name_drives_the_terminal_and_every_line_fits(tmp_path: Path, words: str, name: bytes) -> None:
     words, name = words.encode("utf-8", "replace").decode().replace("\0", ""), name.replace(b"\0", b"\x1b")
-    write(tmp_path / "p", *hostile(words, name))
+    write(tmp_path / "p", *hostile(words, name), force=True)
     out = io.StringIO()
     with reader.open(tmp_path / "p") as profile:
         for by in tables.GROUPS:

@@ -56,7 +56,7 @@ def test_paths_survive_json(names: List[bytes]) -> None:
 @given(st.lists(paths, max_size=3, unique=True))
 def test_the_profile_in_between_loses_nothing(tmp_path: Path, names: List[bytes]) -> None:
     files = [FileStats(1, name, syscalls=SAMPLE.syscalls) for name in names]
-    write(tmp_path / "q", HEADER, files)
+    write(tmp_path / "q", HEADER, files, force=True)
     with reader.open(tmp_path / "q") as profile:
         out = io.StringIO()
         json_format.write(profile.header, profile.files(), out)
