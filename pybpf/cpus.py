@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from functools import lru_cache
 from typing import List
 
@@ -21,6 +23,10 @@ def parse_cpu_list(text: str) -> List[int]:
 
 
 def _read(name: str) -> List[int]:
+    """Raises FileNotFoundError, whose text says what to do, where /sys is not mounted: no other count can be relied on,
+    and a value of a per-CPU map that is larger than expected would be written beyond its buffer."""
+    if not os.path.exists("/sys/devices"):
+        raise FileNotFoundError(errno.ENOENT, "not mounted, and it tells the CPUs: mount -t sysfs sysfs /sys", "/sys")
     with open(f"/sys/devices/system/cpu/{name}") as source:
         return parse_cpu_list(source.read())
 

@@ -9,8 +9,9 @@ import threading
 from enum import IntEnum
 from typing import FrozenSet, List, Tuple
 
-__all__ = ["Capability", "capabilities", "explain_eperm", "make_room", "memlock", "raise_memlock"]
+__all__ = ["Capability", "capabilities", "explain_eperm", "lacking", "make_room", "memlock", "raise_memlock"]
 
+_INITIAL_USER_NAMESPACE = 0xEFFFFFFD  # PROC_USER_INIT_INO, include/linux/proc_ns.h
 _RAISING = threading.Lock()  # several threads may be refused at once, and the limit is the process's
 
 
@@ -87,14 +88,43 @@ def make_room(files: int) -> bool:
     return True
 
 
+def lacking() -> str:
+    """What keeps this process from tracing whatever the kernel has, and what to do about it, as one clause; or "".
+
+    bpf(2) looks at the initial user namespace alone: to be root of another one is not enough.
+    """
+    try:
+        held = capabilities()
+        initial = os.stat("/proc/self/ns/user").st_ino == _INITIAL_USER_NAMESPACE
+    except FileNotFoundError:
+        return "/proc is not mounted, and cannot be done without: mount -t proc proc /proc"
+    needed = _needed()
+    missing = [] if Capability.SYS_ADMIN in held else [capability for capability in needed if capability not in held]
+    if not missing:
+        return "" if initial else "root of a user namespace (a rootless container) may not trace: use root of the host"
+    words = " and ".join(map(str, missing))
+    if os.geteuid() == 0:
+        return f"this root lacks {words}, as in a container: grant that (--cap-add), or trace from the host"
+    some = f"{words} is missing: " if len(missing) < len(needed) else ""
+    return f"{some}tracing needs root, or {' and '.join(map(str, needed))}: try sudo"
+
+
+def _needed() -> List[Capability]:
+    """What stands in for root: CAP_SYS_ADMIN where the kernel does not know the other two (5.8)."""
+    try:
+        with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as last:
+            known = int(last.read())
+    except (OSError, ValueError):
+        known = Capability.BPF
+    return [Capability.BPF, Capability.PERFMON] if known >= Capability.BPF else [Capability.SYS_ADMIN]
+
+
 def explain_eperm() -> str:
     """Why the kernel may have said EPERM, and what to do about it, as one clause."""
-    held = capabilities()
-    if Capability.SYS_ADMIN not in held:
-        missing = [str(capability) for capability in (Capability.BPF, Capability.PERFMON) if capability not in held]
-        if missing:
-            return f"this process lacks {' and '.join(missing)} (CAP_SYS_ADMIN before Linux 5.8): run as root"
-    reason = "kernel lockdown or a security module forbids it"
+    reason = lacking()
+    if reason:
+        return reason
+    reason = "kernel lockdown, a security module or a container's filter forbids it"
     soft, _hard = memlock()
     if soft != resource.RLIM_INFINITY:
         reason += (

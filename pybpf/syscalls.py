@@ -233,8 +233,10 @@ def _call(name: str, number: int, *arguments: int, subject: str = "") -> int:
             return result
         code = ctypes.get_errno()
         if code != errno.EINTR:
-            missing = _MISSING.get(name, "") if code == errno.ENOSYS else ""
-            raise BpfError(code, name, subject, privileges.explain_eperm() if code == errno.EPERM else missing)
+            hint = _MISSING.get(name, "") if code == errno.ENOSYS else ""
+            if code == errno.EPERM and name == "perf_event_open":
+                hint = privileges.explain_eperm()
+            raise BpfError(code, name, subject, hint)
 
 
 def perf_event_open(attr: PerfEventAttr, pid: int, cpu: int, *, subject: str = "") -> int:

@@ -6,7 +6,7 @@ import argparse
 import os
 import platform
 from resource import RLIM_INFINITY
-from typing import Iterator, NamedTuple, Optional, Union
+from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Union
 
 from iotrace import text
 from iotrace.errors import Failure
@@ -20,13 +20,19 @@ from programs.facts import maps
 from programs.facts.kernel import Uring
 from pybpf.features import FEATURES, State, lockdown
 from pybpf.maps import footprint
-from pybpf.privileges import Capability, capabilities, memlock
+from pybpf.privileges import Capability, capabilities, lacking, memlock
 from pybpf.types.tracefs import Tracefs, TracefsError
 
 HELP = """\
 Say what this kernel offers, what a run would use, and what is missing
 iotrace doctor        on the host to be traced, as the user who will trace
 """
+
+# What a run without CAP_SYS_ADMIN, which is more than these together, cannot do for want of them.
+_HELPFUL: Dict[Capability, str] = {
+    Capability.DAC_READ_SEARCH: "there is no --attach perf",
+    Capability.SYS_PTRACE: "waits for Linux AIO that began before the run are not seen",
+}
 
 
 class Finding(NamedTuple):
@@ -46,37 +52,49 @@ def setup(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     system = os.uname()
     print(f"iotrace {__version__}, Python {platform.python_version()}, Linux {system.release}, {system.machine}\n")
-    found = _facts()
-    findings = [*_privileges(), *_memory(found), *_structures(found), *_ways_in(), *_coverage(), *_quirks()]
-    failed = None
-    if not args.no_load:
-        trial = _trial(found)
-        findings.append(trial)
-        failed = trial if trial.state == "!" else None
-    width = max(len(finding.subject) for finding in findings)
-    for finding in findings:
-        meaning = text.wrap(text.safe_text(finding.meaning), max(40, 96 - width)) if finding.meaning else [""]
-        print(f"{finding.subject:{width}}  {finding.state:3} {meaning[0]}".rstrip())
-        for line in meaning[1:]:
-            print(" " * (width + 6) + line)
-    if failed is not None:
-        raise Failure(f"a run would fail here: {failed.meaning}")
+    findings = [_privileges(), _lockdown()]
+    problem = findings[0].meaning if findings[0].state == "!" else ""
+    if not problem:  # otherwise all probes would be refused, and tell nothing
+        found = _facts()
+        findings += [*_memory(found), *_structures(found), *_ways_in(), *_coverage(), *_quirks()]
+        if not args.no_load:
+            findings.append(_trial(found))
+            problem = findings[-1].meaning if findings[-1].state == "!" else ""
+    _show(findings)
+    if problem:
+        raise Failure(f"a run would fail here: {problem}")
     return 0
 
 
-def _privileges() -> Iterator[Finding]:
+def _show(findings: Sequence[Finding]) -> None:
+    width = max(len(finding.subject) for finding in findings)
+    for finding in findings:
+        words = text.safe_text(" ".join(finding.meaning.split("\n")))
+        meaning = text.wrap(words, max(40, 96 - width)) if words else [""]
+        print(f"{finding.subject:{width}}  {finding.state:3} {meaning[0]}".rstrip())
+        for line in meaning[1:]:
+            print(" " * (width + 6) + line)
+
+
+def _privileges() -> Finding:
+    reason = lacking()
+    if reason:
+        return Finding("privileges", "!", reason)
     held = capabilities()
     if Capability.SYS_ADMIN in held:
-        yield Finding("privileges", "ok", "CAP_SYS_ADMIN")
-    elif {Capability.BPF, Capability.PERFMON} <= held:
-        yield Finding("privileges", "ok", "CAP_BPF and CAP_PERFMON (enough from 5.8 on)")
-    else:
-        yield Finding("privileges", "!", "run as root, or with CAP_BPF and CAP_PERFMON (5.8), CAP_SYS_ADMIN before")
+        return Finding("privileges", "ok", "CAP_SYS_ADMIN")
+    without = [capability for capability in _HELPFUL if capability not in held]
+    more = "".join(f"; without {capability} {_HELPFUL[capability]}" for capability in without)
+    return Finding("privileges", "ok", f"CAP_BPF and CAP_PERFMON{more}")
+
+
+def _lockdown() -> Finding:
     locked = lockdown()
     if locked == "confidentiality":
-        yield Finding("lockdown", "!", "confidentiality: programs may not read kernel memory, so nothing can be traced")
-    else:
-        yield Finding("lockdown", "ok", locked or "none")
+        return Finding(
+            "lockdown", "!", "confidentiality: programs may not read kernel memory, so nothing can be traced"
+        )
+    return Finding("lockdown", "ok", locked or "none")
 
 
 def _facts() -> Union[facts.Facts, Failure]:
@@ -86,6 +104,12 @@ def _facts() -> Union[facts.Facts, Failure]:
             return facts.gather(tracefs)
     except Failure as error:
         return error
+    except OSError as error:
+        return Failure(_words(error))
+
+
+def _words(error: OSError) -> str:
+    return str(error) if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
 
 
 def _memory(found: Union[facts.Facts, Failure]) -> Iterator[Finding]:
@@ -162,7 +186,8 @@ def _io_uring() -> Optional[Uring]:
 def _calibration() -> Finding:
     """Whether a run without the kernel's type information would find the same offsets."""
     try:
-        members = offsets.compare(facts.machine())
+        with way_in.tracefs_for(way_in.choose("auto")) as tracefs:
+            members = offsets.compare(facts.machine(), tracefs)
     except Failure as error:
         return Finding("calibration", "no", f"{error} (needed where a kernel has no BTF)")
     differing = [member for member, known, found in members if known != found]
@@ -196,18 +221,22 @@ def _quirks() -> Iterator[Finding]:
 
 
 def _trial(found: Union[facts.Facts, Failure]) -> Finding:
-    """Whether the kernel accepts the programs, which says more than any probe."""
+    """Whether the kernel takes the programs and attaches them, as in a run, which says more than any probe."""
     if isinstance(found, Failure):
         return Finding("programs", "!", str(found))
     try:
-        with Session(Settings(max_files=16), found) as session:
+        with Session(Settings(), found) as session:
+            session.loaded.attach()  # they take no calls until they are switched on
             programs = session.loaded.programs
             total = sum(program.info().xlated_len for program in programs)
-            bound = text.size(session.loaded.memory_bound(session.loaded.default_files))
+            bound = text.size(session.loaded.memory_bound())
             return Finding(
                 "programs",
                 "ok",
-                f"{len(programs)} loaded, {text.size(total)}; maps of a run take up to {bound} of kernel memory",
+                f"{len(programs)} loaded and attached, {text.size(total)}; "
+                f"maps of a run take up to {bound} of kernel memory",
             )
     except Failure as error:
         return Finding("programs", "!", str(error))
+    except OSError as error:
+        return Finding("programs", "!", _words(error))

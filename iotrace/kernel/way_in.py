@@ -40,6 +40,7 @@ def tracefs_for(method: str) -> Iterator[Optional[Tracefs]]:
     try:
         opened = Tracefs.open()
     except TracefsError as error:
-        raise Failure(str(error)) from error
+        another = ", or use --attach raw" if features.FEATURES["raw_tracepoints"].supported() else ""
+        raise Failure(f"{error}{another}") from error
     with opened:
         yield opened

@@ -24,7 +24,7 @@ from programs.way import patterns
 from pybpf.events.perf import PerfBuffer
 from pybpf.events.ring import RingBuffer
 from pybpf.maps import Map, PerfEventArray, RingBuf, create, create_all, footprint
-from pybpf.privileges import make_room
+from pybpf.privileges import lacking, make_room
 from pybpf.programs import Program, VerifierError
 from pybpf.syscalls import BpfError, rename_thread
 
@@ -183,6 +183,9 @@ def load(settings: Settings, found: Optional[facts.Facts] = None) -> Loaded:
 
     Raises BpfError, Failure, UserError.
     """
+    refused = lacking()
+    if refused:
+        raise Failure(refused)
     _make_room("raw")
     # Where this is refused, everything else is too, and probes tell nothing: give the user the reason.
     create(asm.MapSpec("trial", asm.MapType.ARRAY, asm.U32, asm.U32, 1), name=False, btf=False).close()

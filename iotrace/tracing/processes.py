@@ -49,6 +49,8 @@ def thread_group(pid: int) -> Optional[int]:
 def check(pids: Iterable[int]) -> None:
     """Raise UserError unless the number is that of a process: nothing has it, or a thread has."""
     for pid in pids:
+        if not os.path.exists("/proc/self"):
+            raise UserError(f"process {pid}: /proc is not mounted, so it cannot be found: mount -t proc proc /proc")
         group = thread_group(pid)
         if group is None:
             raise UserError(f"process {pid}: there is no such process")

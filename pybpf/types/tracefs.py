@@ -116,18 +116,29 @@ class Tracefs(Descriptor):
 
         Reading it takes CAP_DAC_READ_SEARCH or root, mounting it CAP_SYS_ADMIN.
         """
+        hidden = []
         for path in [*_USUAL, *_mounted()]:
             try:
                 return cls._checked(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+            except PermissionError:
+                hidden.append(path)
             except (OSError, TracefsError):
                 continue
         reasons = []
         for private in (_mount_detached, _mount_in_child):
             try:
                 return cls._checked(private())
+            except PermissionError as error:
+                if not isinstance(error, syscalls.BpfError):
+                    hidden.append("tracefs")
+                reasons.append(str(error))
             except (OSError, TracefsError) as error:
                 reasons.append(str(error))
-        raise TracefsError(f"tracefs is not mounted and cannot be: {'; '.join(reasons)}: run as root or mount it")
+        if hidden:
+            raise TracefsError(f"{hidden[0]} cannot be read: run as root, or with CAP_DAC_READ_SEARCH")
+        raise TracefsError(
+            f"tracefs is not mounted and cannot be: {'; '.join(reasons)}: run as root (CAP_SYS_ADMIN) or mount it"
+        )
 
     @classmethod
     def _checked(cls, fd: int) -> Tracefs:
@@ -135,6 +146,9 @@ class Tracefs(Descriptor):
         tracefs = cls(fd)
         try:
             os.stat("events/header_page", dir_fd=fd)
+        except PermissionError:
+            tracefs.close()
+            raise
         except OSError as error:
             tracefs.close()
             raise TracefsError(f"no events in it ({os.strerror(error.errno or 0)})") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 from resource import RLIM_INFINITY
 from typing import Dict, List
@@ -9,6 +10,7 @@ from typing import Dict, List
 import pytest
 
 from iotrace.commands import doctor
+from iotrace.errors import Failure
 from iotrace.kernel.facts import Facts
 from iotrace.kernel.quirks import QUIRKS
 from programs.facts import maps
@@ -62,18 +64,33 @@ def test_what_could_not_be_told_is_told_with_the_reason(
 
 
 @pytest.mark.parametrize(
-    ("held", "state"),
+    ("held", "words"),
     [
-        ([Capability.SYS_ADMIN, Capability.SYS_RESOURCE], "ok"),
-        ([Capability.SYS_ADMIN], "ok"),
-        ([Capability.BPF, Capability.PERFMON], "ok"),
-        ([Capability.BPF], "!"),
-        ([], "!"),
+        ([Capability.SYS_ADMIN], ["CAP_SYS_ADMIN"]),
+        ([Capability.BPF, Capability.PERFMON], ["CAP_BPF and CAP_PERFMON", "without CAP_DAC_READ_SEARCH there is no"]),
+        ([*Capability][:2] + [*Capability][4:], ["CAP_BPF and CAP_PERFMON"]),
     ],
 )
-def test_privileges(held: List[Capability], state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_privileges(held: List[Capability], words: List[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "capabilities", lambda: frozenset(held))
-    assert next(doctor._privileges())[:2] == ("privileges", state)
+    monkeypatch.setattr(doctor, "lacking", lambda: "")
+    told = doctor._privileges()
+    assert told.state == "ok" and all(word in told.meaning for word in words)
+
+
+def test_without_privileges_nothing_else_is_tried(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "lacking", lambda: "it needs more than that")
+    monkeypatch.setattr(doctor, "_facts", lambda: pytest.fail("asked the kernel"))
+    with pytest.raises(Failure, match=r"^a run would fail here: it needs more than that$"):
+        doctor.run(argparse.Namespace(no_load=False))
+    assert capsys.readouterr().out.count("it needs more than that") == 1
+
+
+def test_what_comes_in_several_lines_is_told_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    doctor._show([doctor.Finding("subject", "?", "one\ntwo \x1b[2J")])
+    assert capsys.readouterr().out == "subject  ?   one two \\x1b[2J\n"
 
 
 MIB = 1 << 20
@@ -122,5 +139,5 @@ def test_locked_memory_does_not_matter_where_the_cgroup_is_charged(
 )
 def test_lockdown(locked: str, state: str, states: Dict[str, State], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "lockdown", lambda: locked)
-    (told,) = [finding for finding in doctor._privileges() if finding.subject == "lockdown"]
+    told = doctor._lockdown()
     assert told.state == state and (locked or "none") in told.meaning
