@@ -1,8 +1,8 @@
 """The command line: finds the command, runs it, and turns its errors into one line and an exit status.
 
 A command is a module with `HELP` (the first line says what it does, the others are examples, which open its usage
-text), `setup(parser)`, which adds its arguments, and `run(args)`, which returns the exit status. Only the module of
-the command in use is imported.
+text), `setup(parser)`, which adds its arguments, and `run(args)`, which returns the exit status. It may have
+`parse(parser, arguments)`, which reads them in a way of its own. Only the module of the command in use is imported.
 
 Exit status: 0 for success, 1 for a failure, 2 for a request that cannot be served, 130 after Ctrl-C, 141 if the reader
 of the output has gone. A command that has an exit status of somebody else's to pass on says by `FAILED` what stands for
@@ -114,7 +114,8 @@ def _dispatch(arguments: List[str]) -> int:
         parser.parse_args(arguments or ["--help"])
         parser.error("the command comes first")  # `iotrace -- run` is all that gets here
     module = _load(arguments[0])
-    args = _command_parser(arguments[0], module).parse_args(arguments[1:])
+    parser = _command_parser(arguments[0], module)
+    args = module.parse(parser, arguments[1:]) if hasattr(module, "parse") else parser.parse_args(arguments[1:])
     try:
         status: int = module.run(args)
     except (IotraceError, OSError, MemoryError, ImportError) as error:

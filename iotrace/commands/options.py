@@ -6,8 +6,8 @@ A type raises `argparse.ArgumentTypeError` for a value that it does not take; th
 from __future__ import annotations
 
 import argparse
-import math
 import os
+import re
 import sys
 
 from iotrace.globs import Selection
@@ -45,12 +45,14 @@ def count(text: str) -> int:
     return min(int(text), sys.maxsize)
 
 
+_UNITS = {"": 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_TIME = re.compile(r"(\d{1,12}(?:\.\d{0,12})?|\.\d{1,12})(ms|[smhd]?)", re.ASCII)
+
+
 def seconds(text: str) -> float:
-    """A time in seconds, more than 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    """A time, more than 0: a number with a unit, or of seconds."""
+    match = _TIME.fullmatch(text)
+    value = float(match[1]) * _UNITS[match[2]] if match is not None else 0.0
     if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time, such as 90, 30s, 5m or 1.5h")
     return value

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import os
 import re
+import shlex
 import signal
 import sys
 from typing import List, Optional
@@ -25,7 +26,7 @@ SURVIVORS = 5  # processes that are named at the end
 HELP = """\
 Trace the file I/O of a command or of running processes
 iotrace run -- tar cf /tmp/etc.tar /etc        a command and everything that it starts
-iotrace run --comm nginx --duration 60         every process called nginx, now or later
+iotrace run --comm nginx --duration 5m         every process called nginx, now or later
 iotrace run --pid 1234,1240 -o db.iotrace      processes by number, until they end or Ctrl-C
 iotrace run --all --path '/srv/*'              everything on the host, below one directory
 """
@@ -40,6 +41,24 @@ def setup(parser: argparse.ArgumentParser) -> None:
     add_selection(what)
     what.add_argument("--include-pseudo", action="store_true", help="files of proc, sysfs and the like too")
     _add_how(parser.add_argument_group("how"))
+
+
+def parse(parser: argparse.ArgumentParser, arguments: List[str]) -> argparse.Namespace:
+    """The options, and the command: what follows `--`, or the last words if none of them may be an option.
+
+    An option behind the command's first word could be meant for either, so it is refused: `cp -q` is not `iotrace -q`.
+    """
+    at = arguments.index("--") if "--" in arguments else len(arguments)
+    options, command = arguments[:at], arguments[at + 1 :]
+    args, unknown = parser.parse_known_args(options)
+    first = options.index(args.command[0]) if args.command else len(options)
+    if unknown and options.index(unknown[0]) < first:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if options[first:] != args.command or (args.command and at < len(arguments)):
+        words = " ".join(shlex.quote(word) for word in [*options[first:], *command])
+        parser.error(f"put -- before the command, so that its options are its own: iotrace run [OPTION...] -- {words}")
+    args.command = args.command or command
+    return args
 
 
 def _add_whom(whom: argparse._ArgumentGroup) -> None:
@@ -76,7 +95,7 @@ def _add_whom(whom: argparse._ArgumentGroup) -> None:
 def _add_how(how: argparse._ArgumentGroup) -> None:
     how.add_argument("-o", "--output", metavar="FILE", help="the profile (default: iotrace-NAME-TIME.iotrace)")
     how.add_argument("--force", action="store_true", help="replace FILE if it is a profile")
-    how.add_argument("--duration", metavar="SECONDS", type=seconds, help="stop after this time; COMMAND goes on")
+    how.add_argument("--duration", metavar="TIME", type=seconds, help="stop after 90, 30s, 5m or 1.5h; COMMAND goes on")
     how.add_argument(
         "--attach",
         choices=("auto", "raw", "perf", "fentry"),
@@ -233,7 +252,15 @@ class _Run:
             print(f"{text.safe_text(self._command.argv[0])} goes on without being traced", file=sys.stderr)
         elif self._command is not None:
             self._name_survivors()
+        self._name_unmatched()
         print(f"profile: {text.safe_text(self._target.path)} ({text.counted(files, 'file')})", file=sys.stderr)
+
+    def _name_unmatched(self) -> None:
+        """Say which globs have matched nothing: a mistyped one would otherwise look like something idle."""
+        for option, globs in self._session.unmatched().items():
+            what = "no process of that name ran" if option == "--comm" else "no file that was used matches"
+            for glob in globs:
+                print(f"{option} {text.safe_text(shlex.quote(os.fsdecode(glob)))}: {what}", file=sys.stderr)
 
     def _name_survivors(self) -> None:
         """Say which processes that the command has started go on: what they do from now on is in no profile."""

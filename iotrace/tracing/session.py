@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Dict, List, Optional, Tuple, Type
 
 from iotrace.errors import Failure
+from iotrace.globs import glob_matcher
 from iotrace.kernel import way_in
 from iotrace.profile.metrics import Header
 from iotrace.profile.parts import Part
@@ -60,6 +61,7 @@ class Session:
         try:
             self.loaded = self._stack.enter_context(load(settings, found))
             self._selected = settings.selection().matcher()
+            self._unmatched = {glob: glob_matcher(glob) for glob in settings.paths}
             self._targets = Targets(self.loaded, settings)
             self._names = Names()
             self._fates = Fates(
@@ -153,6 +155,10 @@ class Session:
         """The processes that are traced because of who started them, and go on; none where everything is traced."""
         return self._targets.descendants()
 
+    def unmatched(self) -> Dict[str, List[bytes]]:
+        """The globs of `--comm` that no process has matched and, after `finish`, those of `--path` that no file has."""
+        return {"--comm": self._targets.unmatched(), "--path": list(self._unmatched)}
+
     def lost(self) -> int:
         """How much was lost so far, in one number."""
         return losses.so_far(losses.read(self.loaded.maps))
@@ -193,7 +199,10 @@ class Session:
 
     def _keep(self, part: Part) -> bool:
         """Put a file into the profile if it is wanted, under the path that it has had or has; whether it is."""
-        if not any(self._selected(path) for path in (part.path, part.renamed_to) if path is not None):
+        names = [path for path in (part.path, part.renamed_to) if path is not None]
+        for glob in [glob for glob, matches in self._unmatched.items() if any(map(matches, names))]:
+            del self._unmatched[glob]
+        if not any(map(self._selected, names)):
             return False
         self.writer.add(part)
         return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Iterator, List, Tuple
+from typing import Iterator, List, Set, Tuple
 
 from iotrace.errors import Failure
 from iotrace.tracing import processes
@@ -18,11 +18,13 @@ from programs.facts import maps
 from programs.facts.catalogue import Kind
 from programs.facts.records import (
     ARGUMENT_WORDS,
+    COMM_SEEN,
     TARGET_COMM,
     TARGET_DESCENT,
     TARGET_FOLLOW,
     TARGET_PID,
     Call,
+    CommWords,
     Target,
 )
 from programs.facts.signatures import KIND_MASK
@@ -41,6 +43,7 @@ class Targets:
         self._maps = loaded.maps
         self._settings = settings
         self._all_stacks = False
+        self._matched: Set[bytes] = set()  # globs of names, by processes that ran already
 
     def prepare(self) -> None:
         """Before anything is attached: where everything is traced, leave this process out."""
@@ -81,6 +84,7 @@ class Targets:
             name = processes.comm(pid)
             if name is not None and pid != os.getpid() and patterns.matches(settings.comms, name):
                 self._add(pid, TARGET_COMM | follow)
+                self._matched.update(glob for glob in settings.comms if patterns.matches([glob], name))
                 roots.append(pid)
                 found += 1
         if follow and roots:
@@ -97,6 +101,14 @@ class Targets:
         return sorted(
             int.from_bytes(key, "little") for key, value in found if Target.unpack(value)["flags"] & TARGET_DESCENT
         )
+
+    def unmatched(self) -> List[bytes]:
+        """The globs of names that no process has matched so far."""
+        if self._settings.everything or not self._settings.comms:
+            return []
+        seen = CommWords.unpack(self._maps["comm"].lookup(COMM_SEEN.to_bytes(4, "little")) or b"")["words"]
+        globs = zip(self._settings.comms, patterns.accepting(self._settings.comms))
+        return [glob for glob, (word, bit) in globs if glob not in self._matched and not seen[word] >> bit & 1]
 
     def _add(self, pid: int, flags: int) -> None:
         """Make a process that may run already a target. What its threads note is their own once it is one."""

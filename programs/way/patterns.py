@@ -2,14 +2,14 @@
 
 It has up to 256 states in four words (Shift-And: G. Navarro and M. Raffinot, "Flexible Pattern Matching in Strings",
 section 2.2): the `comm` map holds one row for each byte value, with a bit for each state that this byte may lead to,
-and three rows for the first states, those that `*` lets stay, and the last.
+and three rows for the first states, those that `*` lets stay, and the last. One row more is for what has matched.
 """
 
 from __future__ import annotations
 
-from typing import FrozenSet, List, Sequence, Tuple
+from typing import FrozenSet, Iterator, List, Sequence, Tuple
 
-from programs.facts.records import COMM_ACCEPT, COMM_BYTES, COMM_LOOP, COMM_START, COMM_WORDS
+from programs.facts.records import COMM_ACCEPT, COMM_BYTES, COMM_LOOP, COMM_SEEN, COMM_START, COMM_WORDS
 
 
 class PatternError(ValueError):
@@ -58,9 +58,8 @@ def _char_class(pattern: bytes, at: int) -> Tuple[FrozenSet[int], int]:
     return frozenset(every - chars if start > at else chars & every), end + 1
 
 
-def comm_table(patterns: Sequence[bytes]) -> List[List[int]]:
-    """The rows of the `comm` map for these globs. Raises PatternError if they need more than 256 states."""
-    rows = [[0] * COMM_WORDS for _ in range(COMM_ACCEPT + 1)]
+def _placed(patterns: Sequence[bytes]) -> Iterator[Tuple[List[Tuple[FrozenSet[int], bool]], int, int]]:
+    """Each glob's positions, and the word and bit of its first state. Raises PatternError if they need too many."""
     word = bit = 0
     for pattern in patterns:
         tokens = parse_glob(pattern)
@@ -70,15 +69,27 @@ def comm_table(patterns: Sequence[bytes]) -> List[List[int]]:
             word, bit = word + 1, 0
         if word == COMM_WORDS:
             raise PatternError(f"{len(patterns)} name patterns are too many: use fewer, or shorter ones")
+        yield tokens, word, bit
+        bit += len(tokens)
+
+
+def comm_table(patterns: Sequence[bytes]) -> List[List[int]]:
+    """The rows of the `comm` map for these globs. Raises PatternError if they need more than 256 states."""
+    rows = [[0] * COMM_WORDS for _ in range(COMM_SEEN + 1)]
+    for tokens, word, bit in _placed(patterns):
         rows[COMM_START][word] |= 1 << bit
         for state, (chars, loop) in enumerate(tokens, bit):
             if loop:
                 rows[COMM_LOOP][word] |= 1 << state
             for char in chars:
                 rows[char][word] |= 1 << (state + 1)
-        bit += len(tokens)
-        rows[COMM_ACCEPT][word] |= 1 << (bit - 1)
+        rows[COMM_ACCEPT][word] |= 1 << (bit + len(tokens) - 1)
     return rows
+
+
+def accepting(patterns: Sequence[bytes]) -> List[Tuple[int, int]]:
+    """For each glob the word and the bit that stand for it in COMM_ACCEPT, and in COMM_SEEN once a name has matched."""
+    return [(word, bit + len(tokens) - 1) for tokens, word, bit in _placed(patterns)]
 
 
 def matches(patterns: Sequence[bytes], name: bytes) -> bool:

@@ -15,6 +15,7 @@ from programs.facts.records import (
     COMM_ACCEPT,
     COMM_BYTES,
     COMM_LOOP,
+    COMM_SEEN,
     COMM_START,
     COMM_WORDS,
     TARGET_COMM,
@@ -240,12 +241,20 @@ def _match(b: Body, no: str) -> None:
             a.stx(states.at(8 * word), r1)
     a.label("comm_ended")
     _row(b, COMM_ACCEPT, no)
+    a.mov(r4, 0)
     for word in range(COMM_WORDS):
         a.ldx(r1, states.at(8 * word))
         a.ldx(r2, r0[CommWords.words[word]])
         a.and_(r1, r2)
-        a.jne(r1, 0, matched)
-    a.ja(no)
+        a.stx(states.at(8 * word), r1)
+        a.or_(r4, r1)
+    a.jeq(r4, 0, no)
+    _row(b, COMM_SEEN, matched)
+    for word in range(COMM_WORDS):  # two at the same instant may leave one out: it is for a hint to the user alone
+        a.ldx(r1, states.at(8 * word))
+        a.ldx(r2, r0[CommWords.words[word]])
+        a.or_(r2, r1)
+        a.stx(r0[CommWords.words[word]], r2)
     a.label(matched)
 
 

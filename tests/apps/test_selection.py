@@ -269,3 +269,30 @@ def test_all_is_everything_whatever_else_is_chosen(place: Path, attach: str, mor
         complete=False,
     )
     assert found["data"]["bytes_written"] == found["of_a_child"]["bytes_written"] == 10
+
+
+# --- globs that match nothing -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("attach", ["raw", "perf"])
+def test_a_glob_that_has_matched_nothing_is_told(attach: str, place: Path) -> None:
+    """Others have: a process that runs already, one that is forked and exec'd, and one for a moment alone."""
+    for name in ("early-sleep", "later-true"):
+        shutil.copy(needs.program("sleep" if name == "early-sleep" else "true"), place / name)
+    early = subprocess.Popen([place / "early-sleep", "60"])
+    try:
+        patterns = ["early-*", "later-tru?", "sh-that-re*", "no-such-na*", "early-sheep"]
+        globs = [word for glob in patterns for word in ("--comm", glob)]
+        paths = ["--path", "*/data", "--path", "*/dat?", "--path", "*/dada"]
+        words = iotrace("run", "--attach", attach, "-o", str(place / "p.iotrace"), *globs, *paths)
+        script = "printf sh-that-renames > /proc/$$/comm; ./later-true; echo > data; cat data"
+        ended = subprocess.run([*words, "--", "sh", "-c", script], cwd=place, stderr=subprocess.PIPE, check=True)
+    finally:
+        early.kill()
+        early.wait()
+    told = [line for line in ended.stderr.decode().splitlines() if line.startswith("--")]
+    assert told == [
+        "--comm 'no-such-na*': no process of that name ran",
+        "--comm early-sheep: no process of that name ran",
+        "--path '*/dada': no file that was used matches",
+    ]

@@ -23,16 +23,48 @@ def test_what_is_not_a_count(text: str) -> None:
     assert str(caught.value) == f"{text!r} is not a number of at least 0"
 
 
-@pytest.mark.parametrize(("text", "number"), [("5", 5.0), ("0.25", 0.25)])
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("5", 5.0),
+        ("0.25", 0.25),
+        (".5s", 0.5),
+        ("30s", 30.0),
+        ("5m", 300.0),
+        ("1.5h", 5400.0),
+        ("200ms", 0.2),
+        ("2d", 172800.0),
+    ],
+)
 def test_a_time(text: str, number: float) -> None:
     assert options.seconds(text) == number
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "nan", "inf", "1e9", "soon"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "0",
+        "0m",
+        "-1",
+        "nan",
+        "inf",
+        "1e9",
+        "soon",
+        "1x",
+        "m",
+        "5 m",
+        "5M",
+        "1m30s",
+        "٣",
+        "99999999999",
+        "." + "0" * 13,
+    ],
+)
 def test_what_is_not_a_time(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError) as caught:
         options.seconds(text)
-    assert str(caught.value) == f"{text!r} is not a number of seconds"
+    assert str(caught.value) == f"{text!r} is not a time, such as 90, 30s, 5m or 1.5h"
 
 
 def test_a_selection_of_paths() -> None:

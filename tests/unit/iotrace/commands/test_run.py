@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import threading
 from pathlib import Path
 from typing import Callable, Iterator, List
 
 import pytest
+
+from iotrace.commands import run
 
 
 @pytest.fixture
@@ -45,9 +48,21 @@ def thread_id() -> Iterator[int]:
         (["--pid", "4194305"], "process 4194305: there is no such process"),
         (["--comm", ""], "a process name cannot be empty"),
         (["--comm", "sixteen-letters-"], "use 'sixteen-letters'"),
-        (["--duration", "0", "--all"], "'0' is not a number of seconds"),
-        (["--duration", "nan", "--all"], "'nan' is not a number of seconds"),
-        (["--duration", "-1", "--all"], "not a number of seconds"),
+        (["--duration", "0", "--all"], "'0' is not a time, such as"),
+        (["--duration", "nan", "--all"], "'nan' is not a time"),
+        (["--duration", "-1", "--all"], "is not a time"),
+        (["--duration=-3s", "--all"], "'-3s' is not a time, such as 90, 30s, 5m or 1.5h"),
+        (["--duration", "1w", "--all"], "'1w' is not a time, such as 90, 30s, 5m or 1.5h"),
+        (
+            ["ls", "-la", "/"],
+            "put -- before the command, so that its options are its own: iotrace run [OPTION...] -- ls -la /",
+        ),
+        (["-q", "cp", "-q", "a b", "c"], "iotrace run [OPTION...] -- cp -q 'a b' c"),
+        (["sort", "file", "-o", "sorted"], "[OPTION...] -- sort file -o sorted"),
+        (["ls", "--all"], "[OPTION...] -- ls --all"),
+        (["sh", "--", "-c", "true"], "[OPTION...] -- sh -c true"),
+        (["--frobnicate", "ls"], "unrecognized arguments: --frobnicate"),
+        (["--frobnicate", "--", "ls"], "unrecognized arguments: --frobnicate"),
         (["--max-files", "0", "--all"], "'0' is not a number from 1 to"),
         (["--max-files", "1e3", "--all"], "'1e3' is not a number from 1 to"),
         (["--attach", "kprobe", "--all"], "invalid choice"),
@@ -73,3 +88,19 @@ def test_nothing_is_started_for_an_output_that_cannot_be(tmp_path: Path, refused
     refused("run", "-o", str(tmp_path / "absent" / "p"), "--", "touch", str(made))
     refused("run", "--user", "no such user", "--", "touch", str(made))
     assert not made.exists() and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["true"], ["true"]),
+        (["-q", "cat", "a", "b"], ["cat", "a", "b"]),
+        (["-q", "--", "sh", "-c", "x", "--", "-o", "y"], ["sh", "-c", "x", "--", "-o", "y"]),
+        (["--comm", "x", "--"], []),
+        (["--", "--", "x"], ["--", "x"]),
+    ],
+)
+def test_where_the_command_begins(arguments: List[str], command: List[str]) -> None:
+    parser = argparse.ArgumentParser()
+    run.setup(parser)
+    assert run.parse(parser, arguments).command == command
