@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import heapq
 import itertools
-from typing import Iterator, List, Sequence, Tuple, Union
+from typing import Iterator, Sequence, Tuple, Union
 
+from iotrace.errors import UserError
 from iotrace.globs import EVERYTHING, Selection
 from iotrace.profile.merge import add_files, add_headers
 from iotrace.profile.metrics import FileStats, Header
@@ -30,7 +31,20 @@ def combined_rows(profiles: Sequence[Profile], selection: Selection = EVERYTHING
         yield functools.reduce(add_rows, group)
 
 
-def combined_files(profiles: Sequence[Profile], path: bytes) -> List[FileStats]:
-    """Everything the profiles know about one path: a record for each mount namespace."""
-    found = sorted((file for profile in profiles for file in profile.find(path)), key=_same_file)
-    return [functools.reduce(add_files, group) for _, group in itertools.groupby(found, _same_file)]
+_MOST_NAMES = 4096  # in one record: iotrace knows 40 system calls, Linux 133 errors
+
+
+def _add(a: FileStats, b: FileStats) -> FileStats:
+    total = add_files(a, b)
+    if sum(1 + len(call.errors) for call in total.syscalls.values()) > _MOST_NAMES:
+        raise UserError(
+            f"more than {_MOST_NAMES:,} system calls and errors on one file: no profile of iotrace has them"
+        )
+    return total
+
+
+def combined_files(profiles: Sequence[Profile], path: bytes) -> Iterator[FileStats]:
+    """Everything the profiles know about one path: a record for each mount namespace, one after the other."""
+    found = heapq.merge(*(profile.find(path) for profile in profiles), key=_same_file)
+    for _, group in itertools.groupby(found, _same_file):
+        yield functools.reduce(_add, group)

@@ -1,8 +1,8 @@
 """Reading a profile. `SCHEMA.md` documents the file for other tools.
 
-A profile is hostile input. It is opened immutable, so nothing is locked and no journal beside it is replayed. Tables
-must be declared exactly as `schema` says, so that no view, virtual table or generated column can take their place.
-Every value is checked before it becomes part of a record.
+A profile is hostile input. `database` bounds what SQLite does with it. Tables must be declared exactly as `schema`
+says, so that no view, virtual table or generated column can take their place. Every value is checked before it becomes
+part of a record.
 
 SQLite does the sorting, limiting and summing, and rows are read as they are asked for, so memory use does not depend on
 the number of files.
@@ -10,23 +10,17 @@ the number of files.
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import sqlite3
-import stat
-import struct
-import urllib.parse
 from types import TracebackType
-from typing import Any, Dict, Iterator, NamedTuple, Optional, Tuple, Type, Union
+from typing import Any, Dict, Iterator, NamedTuple, Optional, Set, Tuple, Type, Union
 
-from iotrace.errors import UserError
 from iotrace.globs import EVERYTHING, Selection
 from iotrace.places import PathLike
+from iotrace.profile.database import Database, ProfileError
 from iotrace.profile.metrics import FIRST_VERSION, HEADER, SCHEMA_VERSION, FileStats, Header, SyscallStats
 from iotrace.profile.rows import ROW_COLUMNS, SQL, FileDecoder, FileRow, Marks, Sums, read_calls, read_row
 from iotrace.profile.schema import APPLICATION_ID, schema
 from iotrace.profile.values import check_counts, check_text
+from iotrace.untrusted import parse_json
 
 SORTS: Dict[str, Tuple[str, ...]] = {
     "bytes": ("bytes_read", "bytes_written"),
@@ -46,10 +40,12 @@ Ties are in order of path and mount namespace.
 __all__ = ["SORTS", "Profile", "ProfileError", "Totals", "open"]
 
 _HEADER = {metric.name: metric for metric in HEADER}
-
-
-class ProfileError(UserError):
-    """The file is not a profile that can be read."""
+_TABLES_OF_THEIR_OWN = ("lost", "unattributed")  # for these parts of the header; the rest is in `meta`
+_IN_META = [name for name in _HEADER if name not in _TABLES_OF_THEIR_OWN]
+_LONGEST_HEADER = 2 << 20  # characters of JSON: what the kernel lets a command have. In memory up to 60 times as many
+_HEADER_ROWS = 10_000  # of each of its tables: more than there are pairs of a system call and an errno
+_ROOM_FOR_NAME = 256  # characters
+_PATH = ROW_COLUMNS.index("path")
 
 
 class Totals(NamedTuple):
@@ -75,13 +71,16 @@ class Profile:
     header: Header
     """What the profile says about the run as a whole."""
 
-    def __init__(self, name: str, database: sqlite3.Connection, version: int) -> None:
-        """`version` is that of the schema. The profile takes over the database and closes it."""
-        self.name = name
+    def __init__(self, database: Database) -> None:
+        """The profile takes over the database and closes it."""
+        self.name = database.name
         self._database = database
-        self._schema = schema(version)
+        self._honest = database.honest
+        self._table = f"main.file {database.scan}"
+        self._schema = schema(database.version)
         self._file = FileDecoder(self._schema.columns)
         self._whole_file = ", ".join((*(metric.name for metric in self._schema.columns), "id"))
+        self._whole_path = [metric.name for metric in self._schema.columns].index("path")
         with self._honest():
             self._check_schema()
             self.header = self._read_header()
@@ -98,39 +97,49 @@ class Profile:
         """Close the file. Nothing can be read after that."""
         self._database.close()
 
-    @contextlib.contextmanager
-    def _honest(self) -> Iterator[None]:
-        """Within the block, errors from SQLite and from checking values mean that the file is damaged."""
-        try:
-            yield
-        except (sqlite3.Error, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-            reason = " ".join(str(error).split())[:200]  # SQLite quotes the file's contents
-            raise ProfileError(f"{self.name}: damaged profile: {reason}") from error
-
     def _check_schema(self) -> None:
-        declared = dict(self._database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
+        query = "SELECT name, sql FROM main.sqlite_master WHERE type = 'table'"
+        declared = dict(self._database.query(query))
         for table, statement in self._schema.tables.items():
             if declared.get(table) != statement:
                 what = "is not declared as it should be" if table in declared else "is missing"
-                raise ProfileError(f"{self.name}: damaged profile: table {table} {what}")
+                raise ValueError(f"table {table} {what}")
 
     def _read_header(self) -> Header:
         told: Dict[str, Any] = {}
-        for key, text in self._database.execute("SELECT key, value FROM meta"):
-            if key in _HEADER:
+        left = _LONGEST_HEADER
+        known = ", ".join(f"'{name}'" for name in _IN_META)
+        # What others have added is not even fetched.
+        for key, text in self._few("meta", f"key, CASE WHEN key IN ({known}) THEN value END"):
+            if key in _IN_META:
                 check_text(text)
-                told[key] = _HEADER[key].kind.parsed(json.loads(text))
+                left -= len(text)
+                if left < 0:
+                    raise ValueError(f"meta has more than {_LONGEST_HEADER:,} characters")
+                told[key] = _HEADER[key].kind.parsed(parse_json(text))
         lost = _HEADER["lost"].default()
-        for what, count in self._database.execute("SELECT what, count FROM lost"):
-            check_text(what)
+        for what, count in self._few("lost", "what, count"):
+            _check_names(what)
             lost[what] = count
         unattributed: Dict[str, Dict[str, Any]] = {}
-        for syscall, errno, count in self._database.execute("SELECT syscall, errno, count FROM unattributed"):
-            check_text(syscall, errno)
+        for syscall, errno, count in self._few("unattributed", "syscall, errno, count"):
+            _check_names(syscall, errno)
             unattributed.setdefault(syscall, {})[errno] = count
         told["lost"] = _HEADER["lost"].kind.parsed(lost)
         told["unattributed"] = _HEADER["unattributed"].kind.parsed(unattributed)
         return Header(**told)
+
+    def _few(self, table: str, columns: str) -> Iterator[Tuple[Any, ...]]:
+        """The rows of a table, of which there are not many; the last column says something about the others."""
+        before: Set[Any] = set()
+        query = f"SELECT {columns} FROM main.{table} LIMIT {_HEADER_ROWS + 1}"
+        for number, row in enumerate(self._database.query(query)):
+            if number == _HEADER_ROWS:
+                raise ValueError(f"table {table} has more than {_HEADER_ROWS:,} rows")
+            if row[:-1] in before:
+                raise ValueError(f"table {table} has a row twice")
+            before.add(row[:-1])
+            yield row
 
     def _column(self, name: str) -> str:
         """The SQL for one of `ROW_COLUMNS`; it yields 0 if the profile is older than the metric.
@@ -144,7 +153,7 @@ class Profile:
         if selection == EVERYTHING:
             return "1"
         name = f"selected_{abs(hash(selection))}"
-        self._database.create_function(name, 1, selection.matcher(), deterministic=True)
+        self._database.define(name, selection.matcher())
         return f"{name}(path)"
 
     def _select(self, columns: str, sort: Optional[str], selection: Selection) -> str:
@@ -153,7 +162,7 @@ class Profile:
             raise ValueError(f"files cannot be sorted by {sort!r}, but by {', '.join(SORTS)}")
         largest = " + ".join(map(self._column, SORTS[sort])) if sort else ""
         order = f"{largest} DESC, path, mnt_ns" if largest else "path, mnt_ns" if sort else "id"
-        return f"SELECT {columns} FROM file WHERE {self._where(selection)} ORDER BY {order} LIMIT ?"
+        return f"SELECT {columns} FROM {self._table} WHERE {self._where(selection)} ORDER BY {order} LIMIT ?"
 
     def files(
         self, sort: Optional[str] = None, limit: int = 0, selection: Selection = EVERYTHING
@@ -168,15 +177,23 @@ class Profile:
             yield from self._files(query, (limit or -1,))
 
     def _files(self, query: str, parameters: Tuple[Union[int, bytes], ...]) -> Iterator[FileStats]:
-        for row in self._database.execute(query, parameters):
+        path = self._whole_path
+        found = ((row, self._calls_of(row[-1])) for row in self._database.query(query, parameters))
+        for row, calls in self._database.charged(found, lambda each: _weight(each[0][path]) + _weight(each[1])):
             file = self._file(row[:-1])
-            for calls in self._database.execute("SELECT by_syscall FROM calls WHERE file_id = ?", row[-1:]):
-                file.syscalls = read_calls(calls[0])
+            file.syscalls = read_calls(calls)
             yield file
+
+    def _calls_of(self, file: int) -> Any:
+        """The value of `by_syscall` for a file, which is not checked; None without."""
+        for row in self._database.look_up("SELECT by_syscall FROM main.calls WHERE file_id = ?", file):
+            return row[0]
+        return None
 
     def find(self, path: bytes) -> Iterator[FileStats]:
         """The files with exactly that path, or that were renamed to it; there may be one in each mount namespace."""
-        named = f"SELECT {self._whole_file} FROM file WHERE path = ?1 OR renamed_to = ?1 ORDER BY path, mnt_ns"
+        which = "path = ?1 OR renamed_to = ?1"
+        named = f"SELECT {self._whole_file} FROM {self._table} WHERE {which} ORDER BY path, mnt_ns"
         with self._honest():
             yield from self._files(named, (path,))
 
@@ -184,7 +201,8 @@ class Profile:
         """Like `files`, but with only what tables need, and about six times as fast."""
         query = self._select(", ".join(map(self._column, ROW_COLUMNS)), sort, selection)
         with self._honest():
-            yield from map(read_row, self._database.execute(query, (limit or -1,)))
+            found = self._database.query(query, (limit or -1,))
+            yield from map(read_row, self._database.charged(found, _weight_of_path))
 
     def totals(self, selection: Selection = EVERYTHING) -> Totals:
         """The totals over all selected files. SQLite adds up a million of them in a second."""
@@ -192,37 +210,42 @@ class Profile:
         wanted = [f"max({column})" for column in marks] + [f"sum({column})" for column in sums]
         smallest = f"min(min({', '.join(marks + sums)}))"  # the sum of several may hide that one is negative
         columns = ", ".join(f"coalesce({column}, 0)" for column in (*wanted, smallest))
-        query = f"SELECT count(*), {columns} FROM file WHERE {self._where(selection)}"
+        query = f"SELECT count(*), {columns} FROM {self._table} WHERE {self._where(selection)}"
         with self._honest():
-            ((files, *values),) = self._database.execute(query)
+            ((files, *values),) = self._database.query(query)
             check_counts(tuple(values))  # the sum of anything but whole numbers is not a whole number
             return Totals(files, Marks(*values[: len(marks)]), Sums(*values[len(marks) : -1]))
 
     def syscalls(self, selection: Selection = EVERYTHING) -> Iterator[Tuple[str, SyscallStats]]:
         """Each system call of each selected file, as (name, record), in no particular order."""
-        chosen = "" if selection == EVERYTHING else " JOIN file ON file_id = id WHERE " + self._where(selection)
+        chosen = "" if selection == EVERYTHING else " JOIN main.file ON file_id = id WHERE " + self._where(selection)
         with self._honest():
-            for row in self._database.execute(f"SELECT by_syscall FROM calls{chosen}"):
+            found = self._database.query(f"SELECT by_syscall FROM main.calls{chosen}")
+            for row in self._database.charged(found, _weight_of_calls):
                 yield from read_calls(row[0]).items()
 
 
-def _version(name: str, path: bytes) -> int:
-    """The version of the schema, read from the first bytes of the file before SQLite sees it."""
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # looked at first: opening a FIFO would wait
-            raise ProfileError(f"{name}: not a regular file, so it cannot be a profile")
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            start = os.read(descriptor, 100)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise ProfileError(f"{name}: cannot read profile: {error.strerror}") from error
-    if len(start) < 100 or not start.startswith(b"SQLite format 3\0"):
-        raise ProfileError(f"{name}: not a profile of iotrace")
-    (version,), (application,) = struct.unpack_from(">I", start, 60), struct.unpack_from(">I", start, 68)
-    if application != APPLICATION_ID:
-        raise ProfileError(f"{name}: an SQLite database, but not a profile of iotrace")
+def _check_names(*names: object) -> None:
+    check_text(*names)
+    if max(map(len, names)) > _ROOM_FOR_NAME:  # type: ignore[arg-type]
+        raise ValueError(f"a name of more than {_ROOM_FOR_NAME} characters")
+
+
+def _weight(value: Any) -> int:
+    """The least number of bytes that a value takes; what is of no valid type is refused where it is used."""
+    return len(value) if isinstance(value, (bytes, str)) else 0
+
+
+def _weight_of_path(row: Tuple[Any, ...]) -> int:
+    return _weight(row[_PATH])
+
+
+def _weight_of_calls(row: Tuple[Any, ...]) -> int:
+    return _weight(row[0])
+
+
+def _check_version(name: str, version: int) -> None:
+    """Raise `ProfileError` for a schema that cannot be read."""
     reads = f"{FIRST_VERSION} to {SCHEMA_VERSION}" if FIRST_VERSION < SCHEMA_VERSION else str(SCHEMA_VERSION)
     if version > SCHEMA_VERSION:
         raise ProfileError(
@@ -230,25 +253,13 @@ def _version(name: str, path: bytes) -> int:
         )
     if version < FIRST_VERSION:
         raise ProfileError(f"{name}: written by an older iotrace (schema {version}, this one reads {reads})")
-    return int(version)
 
 
 def open(path: PathLike) -> Profile:
     """Open a profile for reading. Raises `ProfileError` if it is not a profile, is damaged, or has a newer schema."""
-    name, where = os.fsdecode(path), os.path.abspath(os.fsencode(path))
-    version = _version(name, where)
-    uri = "file:" + urllib.parse.quote(where) + "?mode=ro&immutable=1"
+    database = Database(path, APPLICATION_ID, _check_version)
     try:
-        database = sqlite3.connect(uri, uri=True, isolation_level=None)
-    except sqlite3.Error as error:
-        raise ProfileError(f"{name}: cannot read profile: {error}") from error
-    try:
-        database.execute("PRAGMA trusted_schema = OFF")  # 3.31; older ones ignore it
-        database.execute("PRAGMA cell_size_check = ON")
-        return Profile(name, database, version)
-    except sqlite3.Error as error:
-        database.close()
-        raise ProfileError(f"{name}: damaged profile: {error}") from error
+        return Profile(database)
     except BaseException:
         database.close()
         raise

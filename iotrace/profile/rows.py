@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from operator import itemgetter
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 from iotrace.profile.metrics import FILE, SYSCALL, TOTALS, FileStats, Metric, SyscallStats
 from iotrace.profile.parts import ABSENT, COLUMNS, Part
-from iotrace.profile.values import COUNT, FLAG, MAYBE, Kind, check_counts, check_path, check_range, check_text, latest
+from iotrace.profile.values import (
+    COUNT,
+    FLAG,
+    MAYBE,
+    Kind,
+    check_counts,
+    check_names,
+    check_path,
+    check_range,
+    check_short_text,
+    latest,
+)
+from iotrace.untrusted import parse_json
 
 _LONGEST_CALLS = 1 << 20  # characters of JSON, for all system calls of a file together
 
@@ -74,9 +85,10 @@ def read_calls(text: object) -> Dict[str, SyscallStats]:
         return {}
     if type(text) is not str or len(text) > _LONGEST_CALLS:
         raise ValueError("the system calls of a file are not an object, or too long")
-    table = json.loads(text)
+    table = parse_json(text)
     if type(table) is not dict:
         raise ValueError("the system calls of a file are not an object, or too long")
+    check_names(table)
     return {name: _call(values) for name, values in table.items()}
 
 
@@ -138,7 +150,7 @@ SQL = {"renamed": "(renamed_to IS NOT NULL)"}
 def read_row(row: Tuple[Any, ...]) -> FileRow:
     """A file from a row of `ROW_COLUMNS`. Raises ValueError."""
     check_path(row[0])
-    check_text(row[2], row[3])
+    check_short_text(row[2], row[3])
     check_counts((row[1], *row[4:]))
     return FileRow(row[0], row[1], row[2], row[3], Marks._make(row[4:_SUMS_AT]), Sums._make(row[_SUMS_AT:]))
 

@@ -6,9 +6,12 @@ ValueError. Many files have the same histograms, so decoded ones are kept for a 
 
 from __future__ import annotations
 
+import errno
 import functools
-import json
 from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, TypeVar
+
+from iotrace.untrusted import parse_json
+from programs.facts.catalogue import BY_NAME
 
 Histogram = Dict[int, int]
 """Lower bound of a bucket -> count. Bucket 0 holds zeros, bucket 2^k holds [2^k, 2^(k+1)); empty buckets are absent."""
@@ -20,7 +23,17 @@ MAX_COUNTER = (1 << 63) - 1
 """The largest number that SQLite has room for."""
 
 Value = TypeVar("Value")
+LONGEST_PATH = 1 << 16
+"""Bytes that a path may have in a profile: eight times what the programs can record."""
+
 _LONGEST_TABLE = 16384  # characters of JSON: twice what 65 buckets, or all errnos, take with counts of 19 digits
+_LONGEST_NAME = 128  # characters of the name of a system call, of an errno
+_MOST_NAMES = 1024  # of errnos in a table, of system calls in a file: the kernel has 133 and iotrace 40
+_USUAL = frozenset((*errno.errorcode.values(), *BY_NAME))
+_LONGEST_TEXT = 1 << 16  # characters
+_LONGEST_KEPT = 256  # characters of a histogram that is kept decoded: all of them take 20 MB at most
+_DIGITS = 24  # no number of 64 bits has more
+_DEPTH = 8  # of objects and arrays in each other
 
 
 def bucket(value: int) -> int:
@@ -56,13 +69,32 @@ def check_text(*values: object) -> None:
 
 
 def check_path(value: object) -> None:
-    """Check that a value can be a path: bytes without a NUL."""
+    """Check that a value can be a path: bytes without a NUL, and not too many."""
     if type(value) is not bytes or b"\0" in value:
         raise ValueError("a value that should be a path is not")
+    if len(value) > LONGEST_PATH:
+        raise ValueError(f"a path of {len(value):,} bytes")
+
+
+def check_short_text(*values: Any) -> None:
+    """Check that values are text, of a length that can be shown."""
+    check_text(*values)
+    if max(map(len, values)) > _LONGEST_TEXT:
+        raise ValueError(f"text of more than {_LONGEST_TEXT:,} characters")
+
+
+def check_names(table: Mapping[str, object]) -> None:
+    """Check that the keys of a table, which are text, are few and short enough to be names of the kernel's."""
+    if _USUAL.issuperset(table):
+        return
+    if len(table) > _MOST_NAMES:
+        raise ValueError(f"a table of more than {_MOST_NAMES:,} names")
+    if max(map(len, table)) > _LONGEST_NAME:
+        raise ValueError(f"a name of more than {_LONGEST_NAME} characters")
 
 
 def _text(value: Any) -> str:
-    check_text(value)
+    check_short_text(value)
     return str(value)
 
 
@@ -99,27 +131,35 @@ def _flag(value: Any) -> bool:
     return value
 
 
-def _counts(value: Any) -> Counts:
-    if value is None:
-        return {}
+def _tally(value: Any) -> Counts:
     if type(value) is not dict or not all(type(n) is int and 0 <= n <= MAX_COUNTER for n in value.values()):
         raise ValueError("a table of counts is not valid")
     return value  # keys from JSON are always text
 
 
+def _counts(value: Any) -> Counts:
+    if value is None:
+        return {}
+    counts = _tally(value)
+    check_names(counts)
+    return counts
+
+
 def _histogram(value: Any) -> Histogram:
     if value is None:
         return {}
-    counts = _counts(value)
-    histogram = {int(key): count for key, count in counts.items() if key.isdecimal()}
+    counts = _tally(value)
+    histogram = {int(key): count for key, count in counts.items() if len(key) < _DIGITS and key.isdecimal()}
     if len(histogram) != len(counts) or not all(key < 1 << 64 and key & (key - 1) == 0 for key in histogram if key):
         raise ValueError("a histogram is not valid")
     return histogram
 
 
-@functools.lru_cache(maxsize=8192)
 def _decoded(text: str) -> Histogram:
-    return _histogram(json.loads(text) if len(text) <= _LONGEST_TABLE else [])
+    return _histogram(parse_json(text) if len(text) <= _LONGEST_TABLE else [])
+
+
+_kept = functools.lru_cache(maxsize=8192)(_decoded)
 
 
 def _histogram_column(value: Any) -> Histogram:
@@ -127,7 +167,7 @@ def _histogram_column(value: Any) -> Histogram:
         return {}
     if type(value) is not str:
         raise ValueError("a histogram is not valid")
-    return _decoded(value).copy()
+    return _kept(value).copy() if len(value) <= _LONGEST_KEPT else _decoded(value)
 
 
 def _unsigned(value: Any) -> int:
@@ -146,7 +186,17 @@ def _words(value: Any) -> List[bytes]:
 def _object(value: Any) -> Dict[str, object]:
     if type(value) is not dict:
         raise ValueError("a value that should be an object is not")
+    _check_depth(value, _DEPTH)
     return value
+
+
+def _check_depth(value: Any, left: int) -> None:
+    """Check that a value from JSON can be walked without thought, and shown."""
+    if type(value) in (dict, list):
+        if not left:
+            raise ValueError(f"objects in each other more than {_DEPTH} deep")
+        for part in value.values() if type(value) is dict else value:
+            _check_depth(part, left - 1)
 
 
 def _texts(value: Any) -> Dict[str, str]:
@@ -155,7 +205,8 @@ def _texts(value: Any) -> Dict[str, str]:
 
 
 def _nested_counts(value: Any) -> Dict[str, Counts]:
-    return {key: _counts(table) for key, table in _object(value).items()}
+    check_names(_object(value))
+    return {key: _counts(table) for key, table in value.items()}
 
 
 # --- storing ---------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from typing import Callable, Dict, List, Optional, Sequence, TextIO
+from typing import Callable, Dict, Iterator, List, Optional, Sequence, TextIO
 
 from iotrace import text
 from iotrace.errors import UserError
@@ -125,9 +125,16 @@ def _only_match(profiles: Sequence[Profile], glob: str) -> bytes:
     if not matches:
         raise UserError(f"{glob}: no such file in the profile; `iotrace report PROFILE --limit 0` lists all files")
     if len(matches) > 1:
-        names = ", ".join(text.safe(path) for path in matches[:3])
+        names = ", ".join(text.shorten(text.safe(path), 200) for path in matches[:3])
         raise UserError(f"{glob}: matches more than one file: {names}{', ...' if len(matches) > 3 else ''}")
     return matches[0]
+
+
+def _found(profiles: Sequence[Profile], path: bytes) -> Optional[Iterator[FileStats]]:
+    """The files with that path; None if there are none."""
+    files = combined_files(profiles, path)
+    first = next(files, None)
+    return None if first is None else itertools.chain((first,), files)
 
 
 def show(out: TextIO, profiles: Sequence[Profile], path: str, columns: Optional[int] = None) -> None:
@@ -136,8 +143,8 @@ def show(out: TextIO, profiles: Sequence[Profile], path: str, columns: Optional[
     `path` is its path, or its path as tables write it, or a glob that matches no other. Raises `UserError` if there is
     no such file.
     """
-    files = combined_files(profiles, os.fsencode(path)) or combined_files(profiles, text.unescape(path))
-    if not files:
+    files = _found(profiles, os.fsencode(path)) or _found(profiles, text.unescape(path))
+    if files is None:
         files = combined_files(profiles, _only_match(profiles, path))
     screen = Screen(out, columns)
     header = combined_header(profiles)

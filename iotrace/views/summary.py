@@ -6,11 +6,13 @@ Every view that shows groups takes its numbers from here. Nothing in this module
 from __future__ import annotations
 
 import heapq
+import itertools
 import os
 from dataclasses import dataclass, field
 from operator import add
 from typing import Any, Callable, Dict, Generic, Iterable, Iterator, List, NamedTuple, Optional, Tuple, TypeVar
 
+from iotrace.errors import UserError
 from iotrace.globs import EVERYTHING, Selection
 from iotrace.profile.metrics import SyscallStats, is_sync
 from iotrace.profile.reader import SORTS, Profile
@@ -19,6 +21,17 @@ from iotrace.profile.values import Histogram
 from programs.facts.catalogue import BY_NAME, WRITE
 
 Key = TypeVar("Key")
+
+MEMORY = 120 << 20
+"""Bytes that groups may take together: 200,000 of them."""
+
+MOST_LINES = 150_000
+"""Groups that may be sorted here. SQLite sorts the files of a single profile, which may be any number."""
+
+MOST_SYSCALLS = 1024
+"""Kinds of system calls: iotrace knows 40."""
+
+_GROUP = 500  # bytes of a group, as measured, without its key
 
 
 @dataclass
@@ -76,41 +89,59 @@ def extension(path: bytes) -> bytes:
     return os.path.splitext(path)[1] or b"(none)"
 
 
-def grouped(rows: Iterable[FileRow], key: Callable[[FileRow], Key]) -> List[Group[Key]]:
-    """Group files by a key. The groups are in the order of their first files."""
-    groups: Dict[Key, List[int]] = {}  # the number of files, and their sums
+def grouped(rows: Iterable[FileRow], key: Callable[[FileRow], Key], size: Callable[[Key], int]) -> Iterator[Group[Key]]:
+    """Group files by a key, of which `size` says how many bytes it takes. The groups are in the order of their first
+    files. Raises `UserError` if they do not fit into `MEMORY`."""
+    groups: Dict[Key, Tuple[int, ...]] = {}  # the number of files, and their sums
+    left = MEMORY
     for row in rows:
         name = key(row)
         found = groups.get(name)
         one = (1, *row.sums)
-        groups[name] = list(one) if found is None else list(map(add, found, one))
-    return [Group(name, files, Sums(*sums)) for name, (files, *sums) in groups.items()]
+        if found is None:
+            left -= _GROUP + size(name)
+            if left < 0:
+                raise UserError(f"more than {len(groups):,} groups: --depth, --path or --exclude make them fewer")
+        groups[name] = one if found is None else tuple(map(add, found, one))
+    for name, (files, *sums) in groups.items():
+        yield Group(name, files, Sums(*sums))
 
 
-def by_directory(rows: Iterable[FileRow], depth: int = 0) -> List[Group[bytes]]:
+def by_directory(rows: Iterable[FileRow], depth: int = 0) -> Iterator[Group[bytes]]:
     """Group files by `directory`."""
-    return grouped(rows, lambda row: directory(row.path, depth))
+    return grouped(rows, lambda row: directory(row.path, depth), len)
 
 
-def by_extension(rows: Iterable[FileRow]) -> List[Group[bytes]]:
+def by_extension(rows: Iterable[FileRow]) -> Iterator[Group[bytes]]:
     """Group files by `extension`."""
-    return grouped(rows, lambda row: extension(row.path))
+    return grouped(rows, lambda row: extension(row.path), len)
 
 
 def by_mount(rows: Iterable[FileRow]) -> List[Group[Mount]]:
     """Group files by file system and mount namespace."""
-    shared: Dict[Tuple[int, str, str], List[bytes]] = {}  # the names that all directories start with
+    shared: Dict[Tuple[int, str, str], bytes] = {}  # the directory that all are in
 
     def key(row: FileRow) -> Tuple[int, str, str]:
         mount = row.mnt_ns, row.fstype, row.device
-        names = os.path.dirname(row.path).split(b"/")
-        common = shared.setdefault(mount, names)
-        same = next((i for i, (a, b) in enumerate(zip(common, names)) if a != b), min(len(common), len(names)))
-        del common[same:]
+        place = os.path.dirname(row.path)
+        common = shared.setdefault(mount, place)
+        if common != place:
+            shared[mount] = _shared(common, place)
         return mount
 
-    groups = grouped(rows, key)
-    return [Group(Mount(*group.key, b"/".join(shared[group.key]) or b"/"), group.files, group.sums) for group in groups]
+    def size(mount: Tuple[int, str, str]) -> int:
+        return 500 + len(mount[1]) + len(mount[2]) + len(shared[mount])
+
+    groups = grouped(rows, key, size)
+    return [Group(Mount(*group.key, shared[group.key] or b"/"), group.files, group.sums) for group in groups]
+
+
+def _shared(a: bytes, b: bytes) -> bytes:
+    """The directory that two directories share."""
+    if b.startswith(a + b"/"):
+        return a
+    names = zip(a.split(b"/"), b.split(b"/"))
+    return b"/".join([name for name, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], names)])
 
 
 def by_syscall(profiles: Iterable[Profile], selection: Selection = EVERYTHING) -> List[SyscallGroup]:
@@ -120,6 +151,10 @@ def by_syscall(profiles: Iterable[Profile], selection: Selection = EVERYTHING) -
         for name, call in profile.syscalls(selection):
             calls = found.get(name)
             if calls is None:
+                if len(found) == MOST_SYSCALLS:
+                    raise UserError(
+                        f"more than {MOST_SYSCALLS:,} kinds of system calls: no profile of iotrace has them"
+                    )
                 calls = found[name] = _Calls()
             calls.add(call)
     return [SyscallGroup(name, calls.files, calls.sums(name), calls.latency_ns) for name, calls in found.items()]
@@ -179,7 +214,12 @@ def in_order(groups: Iterable[AnyGroup], sort: str, limit: int = 0) -> List[AnyG
     def key(group: AnyGroup) -> Tuple[int, Any]:
         return -sum(getattr(group.sums, name) for name in SORTS[sort]), group.key
 
-    return heapq.nsmallest(limit, groups, key) if limit else sorted(groups, key=key)
+    if limit and limit < MOST_LINES:
+        return heapq.nsmallest(limit, groups, key)
+    found = list(itertools.islice(groups, MOST_LINES + 1))
+    if len(found) > MOST_LINES:
+        raise UserError(f"more than {MOST_LINES:,} lines to sort: a --limit of less shows the first of them")
+    return sorted(found, key=key)[: limit or None]
 
 
 def quantile(histogram: Histogram, share: float) -> Optional[int]:

@@ -65,6 +65,7 @@ _MARKS = {
     "mapped": ("m", "also memory-mapped; what was read or written through memory is in no column"),
     "renamed": ("r", "renamed since; --file, with either name, shows both"),
 }
+_FEW = 1000  # lines that are looked through before the first is shown
 _MEANINGS = dict(_MARKS[name] for name in Marks._fields)
 
 
@@ -99,8 +100,14 @@ def _present(lines: Sequence[Line]) -> str:
     return "".join(flag for flag in _MEANINGS if any(flag in line.flags for line in lines))
 
 
+def _path(screen: Screen, path: bytes) -> str:
+    """A path, made safe; of a very long one no more than a line may need, since each character takes a while."""
+    most = 4 * screen.columns  # bytes of a character
+    return screen.name(path if len(path) <= 2 * most else path[:most] + b"..." + path[-most:])
+
+
 def _file_line(screen: Screen, file: FileGroup) -> Line:
-    return Line(file, screen.name(file.key[0]), _flags(file.marks))
+    return Line(file, _path(screen, file.key[0]), _flags(file.marks))
 
 
 def _total_line(files: int, sums: Sums) -> Line:
@@ -110,7 +117,7 @@ def _total_line(files: int, sums: Sums) -> Line:
 def _mount_line(screen: Screen, group: Group[Mount], one_namespace: bool) -> Line:
     mount = group.key
     namespace = "" if one_namespace else f"{mount.mnt_ns} "
-    return Line(group, screen.words(f"{namespace}{mount.fstype} {mount.device} ") + screen.name(mount.directory))
+    return Line(group, screen.words(f"{namespace}{mount.fstype} {mount.device} ") + _path(screen, mount.directory))
 
 
 def _more(screen: Screen, lines: int) -> None:
@@ -124,7 +131,7 @@ def _show_files(screen: Screen, profile: Profile, selection: Selection, sort: st
     files = summary.by_file(profile.rows(sort, limit, selection))
     lines: Iterable[Line] = (_file_line(screen, file) for file in files)
     flags = _flags(totals.marks)
-    if limit:
+    if 0 < limit <= _FEW:
         lines = list(lines)
         flags = _present(lines)
     _show_table(screen, "FILE", _SUMS, itertools.chain(lines, (_total_line(totals.files, totals.sums),)), flags)
@@ -146,7 +153,9 @@ def _show_groups(
         lines = [_mount_line(screen, mount, one_namespace) for mount in mounts]
     else:
         groups = summary.by_directory(rows, depth) if by == "directory" else summary.by_extension(rows)
-        lines = [Line(group, screen.name(group.key)) for group in summary.in_order(whole.watching(groups), sort, limit)]
+        lines = [
+            Line(group, _path(screen, group.key)) for group in summary.in_order(whole.watching(groups), sort, limit)
+        ]
     columns = _SUMS if by == "file" else (_FILES, *_SUMS)
     _show_table(screen, by.upper(), columns, [*lines, _total_line(whole.files, whole.sums)], _present(lines))
     _more(screen, whole.groups - len(lines))

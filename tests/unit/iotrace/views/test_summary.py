@@ -38,7 +38,7 @@ ROWS = [
 
 
 def test_a_group_has_the_sums_of_its_files() -> None:
-    assert summary.by_extension(ROWS) == [
+    assert list(summary.by_extension(ROWS)) == [
         Group(b".log", 2, Sums(bytes_read=3, calls=30, busy_ns=5)),
         Group(b".db", 1, Sums(bytes_written=4, errors=1)),
         Group(b"(none)", 1, Sums(syncs=3)),
