@@ -22,16 +22,14 @@ from programs.facts.catalogue import BY_NAME, WRITE
 
 Key = TypeVar("Key")
 
-MEMORY = 120 << 20
-"""Bytes that groups may take together: 200,000 of them."""
-
-MOST_LINES = 150_000
-"""Groups that may be sorted here. SQLite sorts the files of a single profile, which may be any number."""
+MEMORY = 100 << 20
+"""Bytes that groups may take together: 180,000 of them. SQLite sorts the files of a single profile, of any number."""
 
 MOST_SYSCALLS = 1024
 """Kinds of system calls: iotrace knows 40."""
 
-_GROUP = 500  # bytes of a group, as measured, without its key
+_GROUP, _LINE = 500, 700  # bytes of a group, and of one that is shown, as measured, without its key
+_FEW = 10_000  # lines that are chosen out of any number
 
 
 @dataclass
@@ -209,17 +207,31 @@ class Whole:
 
 
 def in_order(groups: Iterable[AnyGroup], sort: str, limit: int = 0) -> List[AnyGroup]:
-    """The first `limit` groups (0: all) in the order that `sort` has in `SORTS`; ties are in order of their keys."""
+    """The first `limit` groups (0: all) in the order that `sort` has in `SORTS`; ties are in order of their keys.
+
+    Raises `UserError` if they do not fit into `MEMORY`.
+    """
 
     def key(group: AnyGroup) -> Tuple[int, Any]:
         return -sum(getattr(group.sums, name) for name in SORTS[sort]), group.key
 
-    if limit and limit < MOST_LINES:
+    if 0 < limit <= _FEW:
         return heapq.nsmallest(limit, groups, key)
-    found = list(itertools.islice(groups, MOST_LINES + 1))
-    if len(found) > MOST_LINES:
-        raise UserError(f"more than {MOST_LINES:,} lines to sort: a --limit of less shows the first of them")
-    return sorted(found, key=key)[: limit or None]
+    found: List[AnyGroup] = []
+    left = MEMORY
+    for group in groups:
+        left -= _LINE + _length(group.key)
+        if left < 0:
+            raise UserError(f"more than {len(found):,} lines to sort: --limit {_FEW} shows the first of them")
+        found.append(group)
+    found.sort(key=key)
+    return found[:limit] if limit else found
+
+
+def _length(key: Any) -> int:
+    """Bytes of the names in a key."""
+    parts = key if isinstance(key, tuple) else (key,)
+    return sum(len(part) for part in parts if isinstance(part, (bytes, str)))
 
 
 def quantile(histogram: Histogram, share: float) -> Optional[int]:
