@@ -6,7 +6,7 @@ import ctypes
 import errno
 import struct
 from functools import partial
-from typing import TYPE_CHECKING, Any, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Union
 
 from asm import EncodeError, ProgramType
 from pybpf import features
@@ -23,7 +23,7 @@ from pybpf.attributes import (
 from pybpf.descriptor import Descriptor
 from pybpf.maps import Map
 from pybpf.parallel import make_all
-from pybpf.syscalls import BpfError, Command, address, bpf, kernel_version_code
+from pybpf.syscalls import BpfError, Command, address, bpf, kernel_version_code, prepare
 from pybpf.types.binary import Binary, binary
 from pybpf.types.btf_build import FUNCTION_SIZE, LINE_SIZE
 from pybpf.verifier import VerifierError
@@ -101,6 +101,19 @@ class Program(Descriptor):
         context = struct.pack(f"<{_ARGUMENTS}Q", *arguments, *[0] * (_ARGUMENTS - len(arguments)))
         attr = TestRunAttr(prog_fd=self.fileno(), ctx_size_in=len(context), ctx_in=address(context))
         bpf(Command.PROG_TEST_RUN, attr, subject=f"program {self.name}")
+
+    def runner(self) -> Callable[[], None]:
+        """A function that does what `run` does without arguments, several times as fast because it keeps what a call
+        needs."""
+        context = ctypes.create_string_buffer(8 * _ARGUMENTS)
+        attr = TestRunAttr(prog_fd=self.fileno(), ctx_size_in=len(context), ctx_in=ctypes.addressof(context))
+        once = prepare(Command.PROG_TEST_RUN, attr, ctypes.sizeof(attr))
+
+        def run(_keep: object = context) -> None:
+            if once() < 0:
+                self.run()  # says what is wrong
+
+        return run
 
     def repeat(self, times: int) -> None:
         """Run a SOCKET_FILTER program that often, on a frame of zeros.

@@ -25,7 +25,7 @@ from programs.facts.records import (
     Asking,
     FileKey,
 )
-from pybpf.maps import Array, Map
+from pybpf.maps import Map
 from pybpf.syscalls import BpfError
 
 if TYPE_CHECKING:
@@ -33,6 +33,21 @@ if TYPE_CHECKING:
 
 _OWN_DEVICES = ("btrfs",)  # file systems whose stat(2) shows another device than their super block's
 _WALKS = 32  # paths asked for before events are taken
+_NUMBERS = [row.to_bytes(4, "little") for row in range(ASKED_ROWS)]  # keys of the map `asked`
+_FIRST = _NUMBERS[0]
+# Many files are asked for at once: their records are packed by position, in this order.
+assert [*AskFile.fields] == [
+    "dentry",
+    "mount",
+    "inode",
+    "number",
+    "chain",
+    "generation",
+    "descriptor",
+    "verdict",
+    "device",
+]
+assert [*Asking.fields] == ["tgid", "first", "count", "walk", "id"]
 
 
 class Identity(NamedTuple):
@@ -70,14 +85,14 @@ class Fates:
         self._at_once = at_once
         self._whereabouts = whereabouts
         if run is not None:
-            self._asked, self._asking = Array.of(maps["asked"]), Array.of(maps["asking"])
+            self._put_row, self._read_row = maps["asked"].setter(), maps["asked"].finder()
+            self._put_task = maps["asking"].setter()
 
     def ask(self, ids: Iterable[int]) -> None:
         """Find out about these files, all of which have names."""
         first = self._names.first
         wanted = [file_id for file_id in ids if not first[file_id].unreachable]
         verdicts = self._verdicts(wanted)
-        self._follow([file_id for file_id in wanted if verdicts[file_id] == ASK_MOVED])
         states: Dict[int, Optional[str]] = {file_id: PRESENT for file_id in wanted if verdicts[file_id] == ASK_SAME}
         # A dentry that was dropped to save memory looks like one whose file is gone: only the path can tell.
         by_path = [file_id for file_id in wanted if file_id not in states]
@@ -94,10 +109,15 @@ class Fates:
 
     def _verdicts(self, ids: Sequence[int]) -> Dict[int, int]:
         found: Dict[int, int] = {}
+        first, verdict = self._names.first, AskFile.verdict.index
         for start in range(0, len(ids), ASKED_ROWS):
             batch = ids[start : start + ASKED_ROWS]
-            rows = self._answers([_row(self._names.first[file_id]) for file_id in batch])
-            found.update((file_id, row[AskFile.verdict.index]) for file_id, row in zip(batch, rows))
+            rows = self._answers([_row(first[file_id]) for file_id in batch])
+            verdicts = [row[verdict] for row in rows]
+            found.update(zip(batch, verdicts))
+            moved = [(row, file_id) for row, file_id in enumerate(batch) if verdicts[row] == ASK_MOVED]
+            for some in range(0, len(moved), _WALKS):
+                self._follow(moved[some : some + _WALKS])
         return found
 
     def _answers(self, rows: Sequence[bytes]) -> List[Tuple[int, ...]]:
@@ -105,26 +125,25 @@ class Fates:
         if self._run is None:
             return [AskFile.struct.unpack(row) for row in rows]
         try:
-            for number, row in enumerate(rows):
-                self._asked.set(number, row)
+            for number, row in zip(_NUMBERS, rows):
+                self._put_row(number, row)
             for start in range(0, len(rows), self._at_once):
-                self._asking.set(0, Asking.pack(tgid=0, first=start, count=min(self._at_once, len(rows) - start)))
+                count = min(self._at_once, len(rows) - start)
+                self._put_task(_FIRST, Asking.struct.pack(0, start, count, 0, 0))
                 self._run()
-            return [AskFile.struct.unpack(self._asked.at(number)) for number in range(len(rows))]
+            return [AskFile.struct.unpack(self._read_row(number) or b"") for number in _NUMBERS[: len(rows)]]
         except BpfError:  # then nobody can tell
             self._run = None
             return [AskFile.struct.unpack(row) for row in rows]
 
-    def _follow(self, ids: Sequence[int]) -> None:
-        """Have the paths sent that files have by now, which go to `Names.renamed`."""
-        for start in range(0, len(ids), _WALKS):
-            for file_id in ids[start : start + _WALKS]:
-                with suppress(BpfError):
-                    self._asked.set(0, _row(self._names.first[file_id]))
-                    self._asking.set(0, Asking.pack(tgid=0, first=0, count=1, walk=1, id=file_id))
-                    if self._run is not None:
-                        self._run()
-            self._take()
+    def _follow(self, rows: Sequence[Tuple[int, int]]) -> None:
+        """Have the paths sent that files have by now, which go to `Names.renamed`: each by its row, and its id."""
+        for row, file_id in rows:
+            with suppress(BpfError):
+                self._put_task(_FIRST, Asking.struct.pack(0, row, 1, 1, file_id))
+                if self._run is not None:
+                    self._run()
+        self._take()
 
     def _renamed_to(self, file_id: int) -> Optional[bytes]:
         path = self._names.renamed.get(file_id)
@@ -174,16 +193,8 @@ class Fates:
 
 def _row(name: Name) -> bytes:
     dentry, chain, inode, _device, generation, _mnt_ns, _pad = FileKey.struct.unpack(name.key)
-    return AskFile.pack(
-        dentry=dentry,
-        mount=name.mount,
-        inode=name.inode,
-        number=inode,
-        chain=chain,
-        generation=generation,
-        descriptor=ASK_NO_DESCRIPTOR,
-        verdict=ASK_UNKNOWN,
-    )
+    where = dentry, name.mount, name.inode, inode, chain
+    return AskFile.struct.pack(*where, generation, ASK_NO_DESCRIPTOR, ASK_UNKNOWN, 0)
 
 
 def _compared(there: Optional[Identity], known: Identity) -> Optional[str]:

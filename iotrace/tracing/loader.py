@@ -10,7 +10,8 @@ import os
 import resource
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, Union
+from functools import partial
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple, Union
 
 import asm
 from iotrace.errors import Failure, UserError
@@ -58,7 +59,7 @@ class Loaded:
         _make_room(made.options.attach)
         self._stack = ExitStack()
         self._fates: Optional[Attachment] = None
-        self._fates_attached = False
+        self._ask_now: Optional[Callable[[], None]] = None
         try:
             self._load(made, settings)
         except BaseException:
@@ -135,20 +136,20 @@ class Loaded:
 
         Raises BpfError.
         """
-        if self._fates is None:
+        if self._ask_now is None:
             table = self._stack.enter_context(create(self._jumps))
             tracefs = self._stack.enter_context(way_in.tracefs_for(self.plan.options.attach))
             maps_of_its_own = {**self.maps, "jumps": table}
             self._fates = Attachment(self.plan.fates, self.kernel.machine, maps_of_its_own, tracefs)
             self._stack.callback(self._fates.close)
-        if not self._fates_attached:
-            try:
-                self._fates.entered[0].run()
-                return
-            except BpfError:  # this kernel runs such a program at its event alone
-                self._fates.attach()
-                self._fates_attached = True
-        rename_thread(b"iotrace")
+            self._ask_now = self._fates.entered[0].runner()
+        try:
+            self._ask_now()
+        except BpfError:  # this kernel runs such a program at its event alone
+            assert self._fates is not None
+            self._fates.attach()
+            self._ask_now = partial(rename_thread, b"iotrace")
+            self._ask_now()
 
     def hooks(self) -> int:
         """How many programs are attached to something."""

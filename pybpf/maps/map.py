@@ -124,6 +124,27 @@ class Map(Descriptor, Generic[Value]):
             raise ValueError(f"map {self.name}: a value of {len(raw)} bytes, not {self._wire_size}")
         self._element(Command.MAP_UPDATE_ELEM, self._check_key(key), address(raw), flags)
 
+    def setter(self) -> Callable[[bytes, Value], None]:
+        """A function that does what `update` does without flags, several times as fast because it keeps what a call
+        needs.
+
+        Only one thread may use it.
+        """
+        key, value = ctypes.create_string_buffer(self.key_size), ctypes.create_string_buffer(self._wire_size)
+        attr = MapElementAttr(map_fd=self.fileno(), key=ctypes.addressof(key), value=ctypes.addressof(value))
+        write = prepare(Command.MAP_UPDATE_ELEM, attr, _ATTR_BYTES)
+        key_size, value_size = self.key_size, self._wire_size
+
+        def put(wanted: bytes, new: Value) -> None:
+            raw = self._encode(new)
+            if len(wanted) == key_size and len(raw) == value_size:
+                key.raw, value.raw = wanted, raw
+                if write() >= 0:
+                    return
+            self.update(wanted, new)  # says what is wrong
+
+        return put
+
     def delete(self, key: bytes) -> bool:
         """Remove `key`; whether it was there."""
         try:

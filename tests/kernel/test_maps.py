@@ -251,6 +251,21 @@ def test_a_finder_finds_what_a_lookup_does() -> None:
             find(b"longer than a key")
 
 
+def test_a_setter_sets_what_an_update_does() -> None:
+    with create(MapSpec("numbers", MapType.HASH, U32, U64, 2)) as numbers:
+        put = numbers.setter()
+        put(KEY.pack(1), bytes([7] * 8))
+        put(KEY.pack(2), bytes([8] * 8))
+        put(KEY.pack(1), bytes([9] * 8))
+        assert dict(numbers.items()) == {KEY.pack(1): bytes([9] * 8), KEY.pack(2): bytes([8] * 8)}
+        with pytest.raises(BpfError) as caught:
+            put(KEY.pack(3), bytes(8))
+        assert caught.value.errno == errno.E2BIG
+        for key, value in ((b"longer than a key", bytes(8)), (KEY.pack(1), bytes(9))):
+            with pytest.raises(ValueError):
+                put(key, value)
+
+
 @pytest.mark.parametrize(
     ("kind", "key", "value", "flags"),
     [
