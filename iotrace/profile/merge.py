@@ -70,7 +70,7 @@ class _Sum:
         same = not edges.born and _inode(self.file, before) == _inode(file, edges)
         total = _in_order(self.file, file)
         if not same:
-            self.unsynced = file.bytes_unsynced
+            self.unsynced = file.bytes_unsynced - edges.stale
         else:
             total.rewrites += edges.first_write != 0 and edges.first_write == before.last_write
             if edges.first_sync:
@@ -101,11 +101,13 @@ def add_parts(parts: Iterable[Tuple[FileStats, Edges]]) -> FileStats:
     """A file from its parts, of which there is at least one, in order."""
     ordered = iter(parts)
     first, edges = next(ordered)
-    total, seen, births = _Sum(replace(first), edges, first.bytes_unsynced), {_inode(first, edges)}, 0
+    total, seen = _Sum(replace(first), edges, first.bytes_unsynced - edges.stale), {_inode(first, edges)}
+    incarnations = first.incarnations
     for file, edges in ordered:
         total.add(file, edges)
         inode = _inode(file, edges)
-        births += edges.born and inode in seen  # an inode's number is used again where there are no generations
+        if edges.born or inode not in seen:  # an inode's number is used again where there are no generations
+            incarnations += file.incarnations
         seen.add(inode)
-    total.file.incarnations = max(total.file.incarnations, len(seen) + births)
+    total.file.incarnations = incarnations
     return total.file

@@ -1,4 +1,4 @@
-"""Reads the programs' maps and makes parts of the profile from them.
+"""Reads the programs' maps, file by file.
 
 Names arrive as events while tracing. Counters are read once a file's record cannot change any more, one file after the
 other, so that memory use does not depend on the number of files.
@@ -10,12 +10,23 @@ import struct
 from collections import defaultdict
 from typing import Any, Callable, DefaultDict, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from iotrace.profile.parts import Part
 from iotrace.tracing import inflight
-from iotrace.tracing.decoding import Clock, Decoder, Tally, device_name, errno_name
+from iotrace.tracing.decoding import Tally, device_name, errno_name, operations
+from iotrace.tracing.gathering import Records
 from iotrace.tracing.names import Name, Names
-from programs.facts.catalogue import BY_CODE, WRITE
-from programs.facts.records import Completed, FileId, FileKey, Latency, OpenFile, OpKey, Pending, Runs, TallyKey
+from programs.facts.catalogue import BY_CODE, WRITE, Operation
+from programs.facts.records import (
+    Completed,
+    FileId,
+    FileKey,
+    FileState,
+    Latency,
+    OpenFile,
+    OpKey,
+    Pending,
+    Runs,
+    TallyKey,
+)
 from pybpf.maps import Map
 
 _ID = struct.Struct("<Q")
@@ -46,12 +57,11 @@ class Rest:
 
 
 class Collector:
-    """Reads the maps, and makes a part of the profile from the records of each file."""
+    """Reads the maps: the records of each file."""
 
-    def __init__(self, maps: Mapping[str, Map[Any]], names: Names, clock: Clock, big_values: bool) -> None:
+    def __init__(self, maps: Mapping[str, Map[Any]], names: Names, big_values: bool) -> None:
         self._maps = maps
         self._names = names
-        self._clock = clock
         self.unattributed: DefaultDict[str, Dict[str, int]] = defaultdict(dict)
         self.unnamed = 0
         self._state = maps["states"].finder()
@@ -71,7 +81,7 @@ class Collector:
 
         return find
 
-    def finish(self) -> Iterator[Part]:
+    def finish(self) -> Iterator[Records]:
         """Every file that is in the maps when tracing has ended, in the order in which files were first seen."""
         rest = self.rest()
         unnamed = self._unnamed()
@@ -79,10 +89,10 @@ class Collector:
             self.unnamed += 1
             self._names.first[file_id] = name
         for file_id in list(self._names.first):
-            part = self.part(file_id, rest)
+            records = self.records(file_id, rest)
             self._names.forget(file_id)
-            if part is not None:
-                yield part
+            if records is not None:
+                yield records
 
     def rest(self) -> Rest:
         """The sparse counters of all files, and their runs in progress, as if tracing ended now."""
@@ -116,25 +126,24 @@ class Collector:
 
     # -- one file ---------------------------------------------------------------------------------------------------
 
-    def part(self, file_id: int, rest: Rest, read: Optional[List[bytes]] = None) -> Optional[Part]:
+    def records(self, file_id: int, rest: Rest, read: Optional[List[bytes]] = None) -> Optional[Records]:
         """What is known about a file at present; None if the programs have no record of it.
 
         Nothing is forgotten or deleted, so a file that is still being traced can be read any number of times. The keys
         of the operations' records are appended to `read`.
         """
-        state = self._state(_ID.pack(file_id))
-        if state is None:
+        raw = self._state(_ID.pack(file_id))
+        if raw is None:
             return None
         tallies, runs = rest.of(file_id)
         names = self._names
-        decoder = Decoder(self._clock, names.first[file_id], state, tallies)
-        for direction, run in runs:
-            decoder.add_run(direction, run)
-        for operation in decoder.operations:
+        state = FileState.struct.unpack(raw)
+        found: Dict[Operation, bytes] = {}
+        for operation in operations(state[FileState.operations.index]):
             key = OpKey.struct.pack(file_id, operation.code, 0)
-            raw = self._operation(key)
-            if raw is not None:
-                decoder.add_operation(operation, raw)
+            stats = self._operation(key)
+            if stats is not None:
+                found[operation] = stats
                 if read is not None:
                     read.append(key)
-        return decoder.part(names.fate(file_id), order=file_id - (1 << 63))
+        return Records(file_id, names.first[file_id], names.fate(file_id), state, tallies, runs, found)

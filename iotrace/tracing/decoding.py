@@ -31,26 +31,25 @@ from programs.facts.records import (
     TALLY_WRITE_RUN,
     Completed,
     FileKey,
-    FileState,
     Latency,
     OpHead,
     OpStats,
     Runs,
 )
 
-_HEAD = struct.Struct("<8Q")  # OpHead before its histogram
+HEAD = struct.Struct("<8Q")  # OpHead before its histogram
 _SIZES = struct.Struct(f"<{SIZE_BUCKETS}Q")
 _RUNS = struct.Struct(f"<{RUN_BUCKETS}Q")
 _LATENCIES = struct.Struct(f"<{LATENCY_BUCKETS}Q")
 _NO_RUNS = bytes(Runs.size)
 
 # Where the histograms are in OpStats.
-_REQUESTED = slice(_HEAD.size, OpHead.size)
+_REQUESTED = slice(HEAD.size, OpHead.size)
 _COMPLETED, _LATENCY, _RUN = (
     slice(part.offset, part.offset + record.size)
     for part, record in ((OpStats.completed, Completed), (OpStats.latency, Latency), (OpStats.runs, Runs))
 )
-assert OpHead.requested.offset == _HEAD.size
+assert OpHead.requested.offset == HEAD.size
 
 
 def lower_bound(number: int) -> int:
@@ -92,7 +91,7 @@ class Clock:
 
 
 @functools.lru_cache(maxsize=256)
-def _operations(mask: int) -> List[Operation]:
+def operations(mask: int) -> List[Operation]:
     """The operations in `FileState.operations`."""
     return [operation for operation in OPERATIONS if mask >> operation.code & 1]
 
@@ -140,7 +139,6 @@ class Decoder:
     __slots__ = (
         *(metric.name for metric in (*COLUMNS, *TOTALS)),
         *[
-            "operations",
             "_unix",
             "_json",
             "_errors",
@@ -154,8 +152,8 @@ class Decoder:
         ],
     )
 
-    def __init__(self, clock: Clock, name: Name, state: bytes, tallies: Iterable[Tally]) -> None:
-        """`state` is the file's FileState, `tallies` are its sparse counters."""
+    def __init__(self, clock: Clock, name: Name, state: Tuple[int, ...], tallies: Iterable[Tally]) -> None:
+        """`state` are the words of the file's FileState, `tallies` its sparse counters."""
         self._unix = clock.unix
         self._json: List[str] = []  # by system call
         self._errors: Dict[str, Counts] = {}  # of operations that have not been added yet
@@ -187,9 +185,8 @@ class Decoder:
             self.bytes_synced,
             self._first_sync,
             self._flags,
-            operations,
-        ) = FileState.struct.unpack(state)
-        self.operations = _operations(operations)  # those that have a record, which is to be added
+            _operations,  # those that have a record, which is to be added
+        ) = state
         self.mapped = self._flags & FILE_MAPPED != 0
         self._add_lifetime("open", self.opens)
         self._add_lifetime("close", self.closes)
@@ -223,7 +220,7 @@ class Decoder:
 
     def add_operation(self, operation: Operation, raw: bytes) -> None:
         """Add the OpStats of an operation."""
-        calls, moved, first, last, lowest, highest, direct, durable = _HEAD.unpack_from(raw)
+        calls, moved, first, last, lowest, highest, direct, durable = HEAD.unpack_from(raw)
         self.calls += calls
         start, end = self._unix(first), self._unix(last)
         requested = completed = "null"
@@ -282,11 +279,12 @@ class Decoder:
             self.state = DELETED
         self.deleted = self.state == DELETED and fate.renamed_to is None
 
-    def part(self, fate: Fate, order: int) -> Part:
-        """Everything that was added, as a part of the profile. See `Edges` for `order`."""
+    def part(self, fate: Fate, order: int, *, incarnations: int = 1, stale: int = 0) -> Part:
+        """Everything that was added, as a part of the profile. See `Edges` for `order` and `stale`."""
         for name in {**self._errors, **self._large}:  # operations for whose records there was no room
             values = {"errors": self._errors.get(name), "requested": self._large.get(name)}
             self._json.append(f'"{name}":{call_json(values)}')
         self._set_fate(fate)
-        edges = Edges(order, self._generation, self._first_write, self._last_write, self._first_sync, int(self._born))
-        return Part(columns(self, self), "{" + ",".join(self._json) + "}", edges)
+        self.incarnations = incarnations
+        ends = self._generation, self._first_write, self._last_write, self._first_sync, int(self._born)
+        return Part(columns(self, self), "{" + ",".join(self._json) + "}", Edges(order, *ends, stale))

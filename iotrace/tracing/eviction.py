@@ -24,9 +24,9 @@ import struct
 import time
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Set, Tuple
 
-from iotrace.profile.parts import Part
 from iotrace.tracing import inflight
 from iotrace.tracing.collector import Collector, Rest
+from iotrace.tracing.gathering import Gathering
 from iotrace.tracing.names import Names
 from programs.facts.catalogue import Kind
 from programs.facts.records import ID_NAMED, Call, FileId, FileState, OpenFile, Pending, RingFile, TallyKey
@@ -50,11 +50,11 @@ class Eviction:
         names: Names,
         max_files: int,
         *,
-        keep: Callable[[Part], None],
+        gathering: Gathering,
         wait: Callable[[], None],
         ask: Callable[[List[int]], None],
     ) -> None:
-        """Parts go to `keep`; `wait` returns when every program that is running has ended.
+        """Files go to `gathering`; `wait` returns when every program that is running has ended.
 
         `ask` finds out what has become of the names of files before they are forgotten.
         """
@@ -64,7 +64,7 @@ class Eviction:
         self._collector = collector
         self._names = names
         self._max_files = max_files
-        self._keep = keep
+        self._gathering = gathering
         self._steps: Iterator[None] = iter(())
         self._next_look = max_files // 4  # names
         self._look_at = math.inf  # or when this time has come
@@ -178,10 +178,10 @@ class Eviction:
             some = chosen[start : start + _SLICE]
             self._ask(some)
             for file_id in some:
-                part = self._collector.part(file_id, rest, operations)
+                records = self._collector.records(file_id, rest, operations)
                 self._names.forget(file_id)
-                if part is not None:
-                    self._keep(part)
+                if records is not None:
+                    self._gathering.take(records)
                 states.append(_ID.pack(file_id))
                 gone += tallies.get(file_id, ())
             self._maps["states"].delete_all(states)
@@ -191,6 +191,7 @@ class Eviction:
                     self._maps[name].delete_all(operations)
             self.moved += len(states)
             yield
+        self._gathering.flush()
 
     def _sparse(self, chosen: Set[int]) -> Tuple[Rest, Dict[int, List[bytes]]]:
         """The sparse counters of these files, and their keys."""

@@ -153,15 +153,20 @@ class Fates:
 
     def _by_path(self, whereabouts: Whereabouts, ids: Sequence[int]) -> Dict[int, Optional[str]]:
         found: Dict[int, Optional[str]] = {}
+        first = self._names.first
         for mnt_ns, group in _by_namespace(self._names, ids).items():
-            left = iter(group)
-            for answers in whereabouts.ask(mnt_ns, [self._names.first[file_id].path for file_id in group]):
+            by_path: Dict[bytes, List[int]] = {}  # a name that is used again and again is asked for once
+            for file_id in group:
+                by_path.setdefault(first[file_id].path, []).append(file_id)
+            left = iter(by_path.values())
+            for answers in whereabouts.ask(mnt_ns, list(by_path)):
                 there = iter(self._identities(answers))
-                for answer, file_id in zip(answers, left):
+                for answer, named in zip(answers, left):
                     if answer.descriptor >= 0:
-                        found[file_id] = _compared(next(there), identity(self._names.first[file_id]))
+                        place = next(there)
+                        found.update((file_id, _compared(place, identity(first[file_id]))) for file_id in named)
                     else:
-                        found[file_id] = DELETED if answer.absent else None
+                        found.update(dict.fromkeys(named, DELETED if answer.absent else None))
         return found
 
     def _identities(self, answers: Sequence[Answer]) -> List[Optional[Identity]]:

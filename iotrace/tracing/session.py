@@ -14,7 +14,7 @@ import os
 import time
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Dict, List, Optional, Tuple, Type
+from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple, Type
 
 from iotrace.errors import Failure
 from iotrace.globs import glob_matcher
@@ -27,6 +27,7 @@ from iotrace.tracing.collector import Collector
 from iotrace.tracing.coverage import coverage
 from iotrace.tracing.decoding import Clock
 from iotrace.tracing.fates import Fates
+from iotrace.tracing.gathering import Gathering
 from iotrace.tracing.loader import load
 from iotrace.tracing.names import Names
 from iotrace.tracing.settings import Settings
@@ -72,7 +73,9 @@ class Session:
                 self._whereabouts,
                 at_once=ASKED_ROWS if self.loaded.kernel.loops else 1,
             )
-            self._collector = Collector(self.loaded.maps, self._names, Clock(), self.loaded.kernel.big_values)
+            self._collector = Collector(self.loaded.maps, self._names, self.loaded.kernel.big_values)
+            self._clock = Clock()
+            self._gathering = Gathering(self._clock, self._wanted, self._keep)
             self._snapshots: Optional[Snapshots] = None  # where somebody takes any
             self._eviction: Optional[eviction.Eviction] = None
         except BpfError as error:
@@ -95,7 +98,7 @@ class Session:
                 self._collector,
                 self._names,
                 self.loaded.max_files,
-                keep=self._move,
+                gathering=self._gathering,
                 ask=self._fates.ask,
                 wait=grace.wait,
             )
@@ -142,7 +145,8 @@ class Session:
         from iotrace.tracing.snapshots import Snapshots  # noqa: PLC0415 - most runs take none
 
         if self._snapshots is None:
-            self._snapshots = Snapshots(self.loaded.maps, self._collector, self._names, self._selected)
+            self._snapshots = Snapshots(self.loaded.maps, self._collector, self._names, self._clock, self._selected)
+            self._gathering.apart = True
         self._take_names()
         return self._snapshots.take()
 
@@ -183,8 +187,9 @@ class Session:
         left = inflight.settle(inflight.requests(self.loaded.maps), self.loaded.programs)
         self._take_names()
         self._fates.ask(list(self._names.first))
-        for part in self._collector.finish():
-            self._keep(part)
+        for records in self._collector.finish():
+            self._gathering.take(records)
+        self._gathering.flush()
         return self.writer.finish(self._header(command, left, overhead or {}))
 
     def _whereabouts(self) -> Whereabouts:
@@ -192,20 +197,17 @@ class Session:
 
         return Whereabouts(exempt=self._targets.exempt)
 
-    def _move(self, part: Part) -> None:
-        """Keep a file that leaves the tables while tracing goes on."""
-        if self._keep(part) and self._snapshots is not None:
-            self._snapshots.leaves(part)
-
-    def _keep(self, part: Part) -> bool:
-        """Put a file into the profile if it is wanted, under the path that it has had or has; whether it is."""
-        names = [path for path in (part.path, part.renamed_to) if path is not None]
+    def _wanted(self, names: Sequence[bytes]) -> bool:
+        """Whether a file is wanted in the profile, by the paths that it has had or has."""
         for glob in [glob for glob, matches in self._unmatched.items() if any(map(matches, names))]:
             del self._unmatched[glob]
-        if not any(map(self._selected, names)):
-            return False
+        return any(map(self._selected, names))
+
+    def _keep(self, part: Part) -> None:
+        """Put a file into the profile."""
         self.writer.add(part)
-        return True
+        if self._snapshots is not None and not self.ended_ns:
+            self._snapshots.leaves(part)
 
     def _header(self, command: Optional[List[str]], left: inflight.Left, overhead: Dict[str, object]) -> Header:
         loaded, account = self.loaded, losses.read(self.loaded.maps)

@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Named
 from iotrace.profile.metrics import FileStats
 from iotrace.profile.parts import Part
 from iotrace.tracing.collector import Collector, Rest
+from iotrace.tracing.decoding import Clock
 from iotrace.tracing.names import Names
 from programs.facts.records import FileState, OpHead
 from pybpf.maps import Map
@@ -45,12 +46,18 @@ class Snapshots:
     """Takes snapshots of a run. Only for the thread that steps the session."""
 
     def __init__(
-        self, maps: Mapping[str, Map[Any]], collector: Collector, names: Names, selected: Callable[[bytes], bool]
+        self,
+        maps: Mapping[str, Map[Any]],
+        collector: Collector,
+        names: Names,
+        clock: Clock,
+        selected: Callable[[bytes], bool],
     ) -> None:
         """`selected` says which paths are wanted."""
         self._maps = maps
         self._collector = collector
         self._names = names
+        self._clock = clock
         self._selected = selected
         self._marks: Dict[int, int] = {}  # by file, at the last snapshot
         self._left: Dict[int, Part] = {}
@@ -71,8 +78,9 @@ class Snapshots:
         for file_id, name in self._names.first.items():
             if marks.get(file_id) == before.get(file_id) or not self._selected(name.path):
                 continue
-            part = self._collector.part(file_id, rest)
-            if part is not None:
+            records = self._collector.records(file_id, rest)
+            if records is not None:
+                part = records.part(self._clock)
                 parts[part.edges.order] = part
         self._marks = {file_id: mark for file_id, mark in marks.items() if file_id in self._names.first}
         left, self._left = self._left, {}

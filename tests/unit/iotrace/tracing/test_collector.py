@@ -19,6 +19,7 @@ from iotrace.profile.values import DELETED, bucket
 from iotrace.profile.writer import Writer
 from iotrace.tracing.collector import Collector
 from iotrace.tracing.decoding import Clock, errno_name, lower_bound
+from iotrace.tracing.gathering import Gathering
 from iotrace.tracing.names import Fate, Name, Names
 from programs.facts.catalogue import BY_NAME
 from programs.facts.records import (
@@ -48,6 +49,7 @@ from programs.facts.records import (
 from tests.unit.iotrace.tracing.tables import Table
 
 NS = 4026531841
+CLOCK = Clock()
 Cells = Dict[int, int]
 
 
@@ -118,7 +120,7 @@ class Records:
     def collector(self) -> Collector:
         for key, state in self.states.items():
             self.maps["states"][number(key)] = FileState.pack(**state)
-        return Collector(self.maps, self.names, Clock(), self.big_values)
+        return Collector(self.maps, self.names, self.big_values)
 
     def files(self) -> Dict[bytes, FileStats]:
         return {file.path: file for file in written(self.collector())}
@@ -126,7 +128,17 @@ class Records:
 
 def written(collector: Collector) -> List[FileStats]:
     """The files of the profile that the collector's parts make."""
-    return read_back(*collector.finish())
+    return read_back(*parts(collector))
+
+
+def parts(collector: Collector, *, apart: bool = False) -> List[Part]:
+    found: List[Part] = []
+    gathering = Gathering(CLOCK, lambda _names: True, found.append)
+    gathering.apart = apart
+    for file in collector.finish():
+        gathering.take(file)
+    gathering.flush()
+    return found
 
 
 def read_back(*parts: Part) -> List[FileStats]:
@@ -210,7 +222,7 @@ def test_its_rows_are_those_that_the_file_itself_would_make(records: Records) ->
     records.tally(1, "open", TALLY_ERROR, errno.EACCES, 2)
     records.tally(1, "pwrite64", TALLY_REQUESTED, 64, 1)
     records.tally(1, "", TALLY_BETWEEN_SYNCS, 9, 3)
-    (part,) = records.collector().finish()
+    (part,) = parts(records.collector())
     (file,) = read_back(part)
     again = as_part(file, part.edges)
     assert part.columns == again.columns
@@ -330,9 +342,11 @@ def test_a_file_is_read_as_often_as_one_likes(records: Records) -> None:
     records.tally(1, "read", TALLY_ERROR, errno.EIO, 3)
     records.opened(1, read_run=4096)
     collector = records.collector()
-    first, second = collector.part(1, collector.rest()), collector.part(1, collector.rest())
-    (final,) = collector.finish()
-    assert first == second == final
+    first, second = collector.records(1, collector.rest()), collector.records(1, collector.rest())
+    assert first is not None
+    (final,) = parts(collector)
+    assert first == second
+    assert first.part(CLOCK) == final
     assert '"EIO": 3' in final.by_syscall and '{"4096":1}' in final.columns
 
 
@@ -369,7 +383,7 @@ def test_errors_with_two_names_have_the_kernels() -> None:
 
 
 def test_the_clock_turns_monotonic_time_into_unix_time() -> None:
-    clock = Clock()
+    clock = CLOCK
     before, now, after = time.time_ns(), time.clock_gettime_ns(time.CLOCK_MONOTONIC), time.time_ns()
     found = clock.unix(now)
     assert found is not None and before - 10**8 < found < after + 10**8

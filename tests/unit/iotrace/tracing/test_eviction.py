@@ -13,6 +13,7 @@ from iotrace.profile.rows import file_of
 from iotrace.tracing import eviction
 from iotrace.tracing.collector import Collector
 from iotrace.tracing.decoding import Clock
+from iotrace.tracing.gathering import Gathering
 from iotrace.tracing.names import Name, Names
 from programs.facts.catalogue import BY_NAME, Kind
 from programs.facts.records import (
@@ -60,14 +61,14 @@ class Tables:
         self.names = Names()
         self.kept: List[Part] = []
         self.waits: List[Callable[[], None]] = []
-        collector = Collector(self.maps, self.names, Clock(), big_values=True)
+        collector = Collector(self.maps, self.names, big_values=True)
         self.asked: List[int] = []
         self.eviction = eviction.Eviction(
             self.maps,
             collector,
             self.names,
             ROOM,
-            keep=self.kept.append,
+            gathering=Gathering(Clock(), lambda _names: True, self.kept.append),
             wait=self.wait,
             ask=self.asked.extend,
         )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import errno
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, List
 
 import pytest
 
-from iotrace.profile.parts import Part
 from iotrace.tracing.collector import Collector
 from iotrace.tracing.decoding import Clock
 from iotrace.tracing.names import Name, Names
@@ -29,6 +28,7 @@ from programs.facts.records import (
 )
 from tests.unit.iotrace.tracing.tables import Table
 
+CLOCK = Clock()
 WRITE, READ = BY_NAME["write"].code, BY_NAME["read"].code
 
 
@@ -45,8 +45,8 @@ class Counted:
             "files": Table(FileKey.size, 8),
         }
         self.names = Names()
-        self.collector = Collector(self.maps, self.names, Clock(), big_values=True)
-        self.snapshots = Snapshots(self.maps, self.collector, self.names, lambda path: path != b"/unwanted")
+        self.collector = Collector(self.maps, self.names, big_values=True)
+        self.snapshots = Snapshots(self.maps, self.collector, self.names, CLOCK, lambda path: path != b"/unwanted")
 
     def name(self, file_id: int, path: bytes = b"") -> None:
         key = FileKey.pack(dentry=file_id, chain=1, inode=file_id, device=1, generation=0, mnt_ns=7)
@@ -121,7 +121,7 @@ def test_a_part_is_the_one_that_the_profile_would_have(counted: Counted) -> None
     taken = [part for part in counted.snapshots.take().parts.values() if part.path == b"/1"]
     counted.called(2, READ, 1)
     counted.changed()
-    assert taken == [part for part in counted.collector.finish() if part.path == b"/1"]
+    assert taken == [file.part(CLOCK) for file in counted.collector.finish() if file.name.path == b"/1"]
     assert '{"4096":1}' in taken[0].columns
 
 
@@ -148,8 +148,9 @@ def test_only_wanted_files(counted: Counted) -> None:
 
 def test_a_file_that_leaves_is_in_the_next_snapshot_once(counted: Counted) -> None:
     first = counted.snapshots.take()
-    part: Optional[Part] = counted.collector.part(2, counted.collector.rest())
-    assert part is not None
+    records = counted.collector.records(2, counted.collector.rest())
+    assert records is not None
+    part = records.part(CLOCK)
     counted.snapshots.leaves(part)
     counted.names.forget(2)
     del counted.maps["states"][(2).to_bytes(8, "little")]

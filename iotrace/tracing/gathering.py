@@ -1,0 +1,124 @@
+"""Files on their way to the profile; many short-lived files of one name go there as one.
+
+A program that writes a temporary file and renames it, or deletes it, leaves records of every file that had the name,
+and one row in the profile. To add up the rows of two files takes longer than to make them. What the programs hold are
+rows of counters, which can be added up many times as fast. So that is done with files of one name, as long as the
+name is among those that came last, and each of them was created under it: nothing that is counted spans two files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Dict, List, Sequence, Tuple
+
+from iotrace.profile.parts import Part
+from iotrace.tracing.decoding import HEAD, Clock, Decoder, Tally
+from iotrace.tracing.names import Fate, Name
+from programs.facts.catalogue import Operation
+from programs.facts.records import FILE_MAPPED, FileKey
+
+_NAMESPACE = slice(FileKey.mnt_ns.offset, FileKey.mnt_ns.offset + FileKey.mnt_ns.total)
+ROOM = 1024  # names that are kept for files that may still come: with their records some MiB
+
+
+@dataclass
+class Records:
+    """What is known of a file, or of several that had its name one after the other."""
+
+    id: int
+    name: Name
+    fate: Fate
+    state: Tuple[int, ...]  # the words of FileState
+    tallies: List[Tally]
+    runs: List[Tuple[int, int]]  # in progress: direction and bytes
+    operations: Dict[Operation, bytes]  # OpStats
+    incarnations: int = 1
+    stale: int = 0  # bytes that files before the last one left unsynced
+
+    def add(self, later: Records) -> None:
+        """Add the records of a file that was created after all of these."""
+        opens, closes, rewrites, first_write, _last_write, unsynced, synced, first_sync, flags, mask = self.state
+        opened, closed, rewritten, _first, last_write, left, covered, _sync, marks, used = later.state
+        self.state = (
+            *(opens + opened, closes + closed, rewrites + rewritten, first_write, last_write),
+            *(unsynced + left, synced + covered, first_sync, marks | flags & FILE_MAPPED, mask | used),
+        )
+        self.id, self.name, self.fate = later.id, later.name, later.fate
+        self.incarnations, self.stale = self.incarnations + 1, unsynced
+        if later.tallies:
+            self.tallies = _sum_of_tallies(self.tallies + later.tallies)
+        self.runs = self.runs + later.runs
+        for operation, raw in later.operations.items():
+            before = self.operations.get(operation)
+            self.operations[operation] = raw if before is None else _sum_of_stats(before, raw)
+
+    def part(self, clock: Clock) -> Part:
+        """As rows of the profile."""
+        decoder = Decoder(clock, self.name, self.state, self.tallies)
+        for direction, run in self.runs:
+            decoder.add_run(direction, run)
+        for operation, raw in self.operations.items():
+            decoder.add_operation(operation, raw)
+        return decoder.part(self.fate, order=self.id - (1 << 63), incarnations=self.incarnations, stale=self.stale)
+
+
+def _sum_of_tallies(tallies: List[Tally]) -> List[Tally]:
+    counts: Dict[Tuple[int, int, int], int] = {}
+    for operation, kind, item, count in tallies:
+        counts[operation, kind, item] = counts.get((operation, kind, item), 0) + count
+    return [(*cell, count) for cell, count in counts.items()]
+
+
+def _sum_of_stats(a: bytes, b: bytes) -> bytes:
+    """The sum of two OpStats. Their histograms are added as one long number each: no counter reaches 2^64."""
+    calls, moved, first, last, lowest, highest, direct, durable = HEAD.unpack_from(a)
+    more, bytes_, begun, ended, low, high, directly, durably = HEAD.unpack_from(b)
+    return (
+        HEAD.pack(
+            *(calls + more, moved + bytes_),
+            *(min(first, begun) or max(first, begun), max(last, ended)),  # 0: none
+            *(min(lowest, low) or max(lowest, low), max(highest, high)),
+            *(direct + directly, durable + durably),
+        )
+        + (int.from_bytes(a[HEAD.size :], "little") + int.from_bytes(b[HEAD.size :], "little")).to_bytes(
+            len(a) - HEAD.size, "little"
+        )
+    )
+
+
+class Gathering:
+    """Makes parts of the profile of files; each goes to `keep` unless it is not wanted."""
+
+    def __init__(self, clock: Clock, wanted: Callable[[Sequence[bytes]], bool], keep: Callable[[Part], None]) -> None:
+        """`wanted` says whether a file is, of the path that it had and the one that it has."""
+        self._clock = clock
+        self._wanted = wanted
+        self._keep = keep
+        self._held: Dict[Tuple[bytes, bytes], Records] = {}
+        self.apart = False  # whether each file is to make a part of its own
+
+    def take(self, records: Records) -> None:
+        """A file. Those of one path come in the order in which they were opened first."""
+        path, renamed = records.name.path, records.fate.renamed_to
+        if not self._wanted((path,) if renamed is None else (path, renamed)):
+            return
+        place = path, records.name.key[_NAMESPACE]
+        before = self._held.pop(place, None)
+        if self.apart or not records.name.born or records.name.unreachable:
+            for each in filter(None, (before, records)):
+                self._keep(each.part(self._clock))
+            return
+        if before is not None and before.id < records.id:
+            before.add(records)
+            records = before
+        elif before is not None:
+            self._keep(before.part(self._clock))
+        self._held[place] = records  # as the latest
+        if len(self._held) > ROOM:
+            self._keep(self._held.pop(next(iter(self._held))).part(self._clock))
+
+    def flush(self) -> None:
+        """Keep what is still held."""
+        held, self._held = self._held, {}
+        for records in held.values():
+            self._keep(records.part(self._clock))
