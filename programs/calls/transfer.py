@@ -81,6 +81,8 @@ def account_transfer(b: Body, *, after: int, file: Field = Call.file, descriptor
     a.call("ktime_get_ns")
     a.stx(CALL[Call.now], r0)
     a.st(CALL[Call.broken], 0)
+    if not b.kernel.fetch_atomics:
+        a.st(CALL[Call.overlapped], 0)
     a.jsle(RESULT, 0, "placed", "nothing was transferred")
     _place(b)
     a.label("placed")
@@ -113,11 +115,22 @@ def _set_moved(b: Body) -> None:
 
 
 def _read_position(b: Body) -> None:
-    """Where the transfer ended: Call.position = f_pos now, or Call.offset by the size of the file for what appends."""
+    """Where the transfer ended: Call.position = f_pos now, or Call.offset by the size of the file for what appends.
+
+    Where siblings may be at work, three things are read in this order: how many are in flight, what has been accounted
+    for (Call.pos), and f_pos. `_at_position` says why.
+    """
     a, o = b.a, b.kernel.offsets
-    size, have = a.unique("by_size"), a.unique("have_position")
+    size, have, alone = a.unique("by_size"), a.unique("have_position"), a.unique("alone")
     a.ldx(r1, CALL[Call.explicit])
     a.jne(r1, 0, size)
+    a.ldx(r1, CALL[Call.shared])
+    a.jeq(r1, 0, alone)
+    a.ldx(r1, OPEN_FILE[OpenFile.inflight])
+    a.stx(CALL[Call.siblings], r1)
+    a.ldx(r1, OPEN_FILE[OpenFile.pos])
+    a.stx(CALL[Call.pos], r1)
+    a.label(alone)
     b.copy(CALL[Call.position], FILE, o["file.pos"], "file", "f_pos")
     a.ja(have)
     a.label(size)
@@ -149,27 +162,32 @@ def _at_position(b: Body) -> None:
     """Places a transfer at the file position: where the accounted ones ended, unless the position was moved.
 
     If the kernel's position is ahead while another thread is in flight on the same description, that thread has
-    transferred but has not come to its own exit: the bytes between are its own, and it will account for them.
+    transferred but has not come to its own exit: the bytes between are its own, and it will account for them. A sibling
+    moves f_pos, then adds to OpenFile.pos, then leaves the flight. So one that has moved f_pos, and is not in Call.pos,
+    was in flight before Call.pos was read, or is so now, or has added to OpenFile.pos since.
     """
     a = b.a
     a.ldx(r1, CALL[Call.position], "f_pos now")
     a.sub(r1, RESULT)
     a.ldx(r2, CALL[Call.pos])
-    a.stx(CALL[Call.start], r2)
     a.sub(r1, r2, "how far off")
     a.jeq(r1, 0, "in_place")
     a.ldx(r3, CALL[Call.shared])
     a.jeq(r3, 0, "moved")
     a.jslt(r1, 0, "moved")
-    a.ldx(r3, OPEN_FILE[OpenFile.inflight])
+    a.ldx(r3, CALL[Call.siblings])
     a.jsgt(r3, 1, "in_place", "a sibling's transfer")
+    a.ldx(r3, OPEN_FILE[OpenFile.inflight])
+    a.jsgt(r3, 1, "in_place")
+    a.ldx(r3, OPEN_FILE[OpenFile.pos])
+    a.jne(r3, r2, "in_place")
     a.label("moved")
     a.xadd(OPEN_FILE[OpenFile.pos], r1)
     for direction in (READ, WRITE):
         a.xadd(OPEN_FILE[OpenFile.gap[direction]], r1)
     a.add(r2, r1)
-    a.stx(CALL[Call.start], r2)
     a.label("in_place")
+    a.stx(CALL[Call.start], r2)
     a.ldx(r1, CALL[Call.direction])
     a.jne(r1, READ, "write_at_position")
     extend_at_position(b, READ)
@@ -177,7 +195,27 @@ def _at_position(b: Body) -> None:
     a.label("write_at_position")
     extend_at_position(b, WRITE)
     a.label("position_done")
+    _advance(b)
+
+
+def _advance(b: Body) -> None:
+    """OpenFile.pos += RESULT. Call.start = what it was before, which no sibling's transfer has for its start.
+
+    Kernels before 5.12 do not tell what it was. There Call.start stays what was read, and Call.overlapped = by how much
+    siblings have moved it on since.
+    """
+    a = b.a
+    if b.kernel.fetch_atomics:
+        a.mov(r1, RESULT)
+        a.fetch_add(OPEN_FILE[OpenFile.pos], r1)
+        a.stx(CALL[Call.start], r1)
+        return
     a.xadd(OPEN_FILE[OpenFile.pos], RESULT)
+    a.ldx(r1, OPEN_FILE[OpenFile.pos])
+    a.ldx(r2, CALL[Call.start])
+    a.sub(r1, r2)
+    a.sub(r1, RESULT)
+    a.stx(CALL[Call.overlapped], r1)
 
 
 def _at_offset(b: Body) -> None:

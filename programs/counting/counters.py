@@ -251,8 +251,12 @@ def completed(b: Body, counters: Counters) -> None:
     a.label(skip)
 
 
-def extent(b: Body, counters: Counters) -> None:
-    """The bytes [Call.start, Call.start + RESULT) into the lowest and highest offset."""
+def extent(b: Body, counters: Counters, *, overlapped: bool = False) -> None:
+    """The bytes [Call.start, Call.start + RESULT) into the lowest and highest offset.
+
+    With `overlapped` they may lie as much as Call.overlapped further up (before 5.12): whichever thread is the last has
+    the true end.
+    """
     a = b.a
     counters.at(HEAD, r2)
     a.ldx(r1, CALL[Call.start])
@@ -260,6 +264,9 @@ def extent(b: Body, counters: Counters) -> None:
     _extreme(b, counters.head(r2, OpHead.lowest), lowest=True)
     a.sub(r1, 1)
     a.add(r1, RESULT)
+    if overlapped and not b.kernel.fetch_atomics:
+        a.ldx(r3, CALL[Call.overlapped])
+        a.add(r1, r3)
     _extreme(b, counters.head(r2, OpHead.highest), lowest=False)
 
 

@@ -50,7 +50,7 @@ def transfer_result(b: Body, full: str, *, submitted: bool = False) -> None:
     completed(b, counters)
     returned(b, counters)
     a.jeq(RESULT, 0, counted)
-    _moved(b, counters)
+    _moved(b, counters, overlapped=not submitted)
     a.label(counted)
     a.ldx(RESULT, CALL[Call.result])
     _show_activity(b)
@@ -117,9 +117,12 @@ def _both_sizes(b: Body, counters: Counters) -> None:
     a.label(sized)
 
 
-def _moved(b: Body, counters: Counters, *, long_too: bool = True) -> None:
-    """What a transfer adds that moved some bytes. Unless `long_too`, the run that it ended is not a long one."""
-    extent(b, counters)
+def _moved(b: Body, counters: Counters, *, long_too: bool = True, overlapped: bool = False) -> None:
+    """What a transfer adds that moved some bytes. Unless `long_too`, the run that it ended is not a long one.
+
+    `overlapped`: siblings may have moved the file position at the same time.
+    """
+    extent(b, counters, overlapped=overlapped)
     run_ended(b, counters, long_too=long_too)
     durable(b, counters)
 

@@ -22,11 +22,17 @@ def find_state(b: Body, missing: str) -> None:
 
 
 def written(b: Body, *, submitted: bool) -> None:
-    """A write of RESULT bytes at Call.start. If it was `submitted`, `write_submitted` has seen where it begins."""
+    """A write of RESULT bytes at Call.start. If it was `submitted`, `write_submitted` has seen where it begins.
+
+    A write that siblings overlapped at the file position is no rewrite, and where it begins may be unknown.
+    """
     a = b.a
     not_first, elsewhere, done = a.unique("not_first"), a.unique("elsewhere"), a.unique("written")
     find_state(b, done)
     a.xadd(r0[FileState.unsynced], RESULT)
+    if not submitted and not b.kernel.fetch_atomics:
+        a.ldx(r2, CALL[Call.overlapped])
+        a.jne(r2, 0, done)
     a.ldx(r2, CALL[Call.start])
     a.add(r2, 1)
     if submitted:

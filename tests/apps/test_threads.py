@@ -10,7 +10,7 @@ import pytest
 
 from tests import needs
 
-from .traced import trace
+from .traced import histogram, trace
 
 pytestmark = needs.root
 
@@ -134,3 +134,47 @@ def test_two_threads_on_one_place_once_there_are_more_ids_than_places(place: Pat
     assert max(calls) == 20000
     assert sum(calls) + found.document["lost"]["calls"] >= 40000
     assert min(calls) in (0, 20000), "a thread has a record or it has none"
+
+
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+@pytest.mark.parametrize("attach", ["raw", "perf"])
+def test_writers_at_one_file_position_make_one_run(place: Path, attach: str, kind: str) -> None:
+    """Each write goes where the one before it ended, whichever thread comes to the exit of its call first."""
+    if attach == "raw" and os.environ.get("PRETEND_KERNEL") == "4.14":
+        needs.impossible("4.14 has no raw tracepoints")
+    found = trace(
+        place,
+        f"""
+        def write(fd):
+            for number in range(500):
+                size = 1 + number % 200
+                assert os.write(fd, bytes(size)) == size
+
+        def threads(fd):
+            running = [threading.Thread(target=write, args=(fd,)) for _ in range(8)]
+            for one in running:
+                one.start()
+            for one in running:
+                one.join()
+
+        def processes(fd):
+            pids = []
+            for _ in range(8):
+                pids.append(os.fork())
+                if pids[-1] == 0:
+                    write(fd)
+                    os._exit(0)
+            assert all(os.waitpid(pid, 0)[1] == 0 for pid in pids)
+
+        for turn in range(10):
+            fd = create(f"f{{turn}}", flags=RW | (os.O_APPEND if turn % 2 else 0))
+            {kind}(fd)
+            os.close(fd)
+        """,
+        ["--attach", attach],
+    )
+    assert len(found.names) == 10
+    for name in found.names:
+        size = (place / name).stat().st_size
+        assert found[name]["bytes_written"] == size == found[name]["highest_offset"] + 1
+        assert (histogram(found[name], "sequential_write"), found[name]["rewrites"]) == ({262144: 1}, 0), name

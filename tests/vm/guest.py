@@ -28,10 +28,10 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.apps import strace
-from tests.vm import requests, workloads
+from tests.vm import requests, together, workloads
 from tests.vm.workloads import Document
 
-CASES = {**workloads.CASES, **requests.CASES}
+CASES = {**workloads.CASES, **together.CASES, **requests.CASES}
 RESULT = "RESULT "  # what a line with a result starts with
 KERNEL_TYPES = "/sys/kernel/btf"
 TIMEOUT = 600  # seconds that one run of iotrace may take, on a host that has other things to do

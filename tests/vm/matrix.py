@@ -25,7 +25,7 @@ FAMILIES = {"aio": "Linux AIO", "io_uring": "io_uring"}
 GUEST = {
     ".": "__init__ children",
     "apps": "__init__ aio compare gate observe ring rings scenario strace strace_line traced",
-    "vm": "__init__ guest requests workloads",
+    "vm": "__init__ guest requests together workloads",
 }
 
 

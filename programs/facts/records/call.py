@@ -81,6 +81,9 @@ class Call(Layout):
     signature = overlay(Signature, call)
     # At the exit of a transfer, until it is placed:
     position = overlay(U64, start)  # the file position now
+    siblings = overlay(U64, ended)  # OpenFile.inflight, read before `pos`
+    # After that, before 5.12:
+    overlapped = overlay(U64, previous)  # bytes of siblings that may come before or after this transfer, not both known
     # While the size of a vectored request of Linux AIO is summed:
     iovec = overlay(IovecArgument, moved)
     # While events of Linux AIO are accounted for in straight code:
