@@ -31,6 +31,58 @@ class Kind(NamedTuple):
     begins: Callable[[bytes], bool]  # whether a file that begins with these bytes is one
 
 
+class Hidden:
+    """A name in a directory that nobody can guess, for what must have one for a moment; a context manager.
+
+    What has it at the end is removed; if this process is killed before, by a shell that waits for either.
+    """
+
+    def __init__(self, directory: int) -> None:
+        self._directory = directory
+        self.name = b".iotrace-" + os.urandom(8).hex().encode()
+        self._waiting, self._signal = 0, -1
+        there = 3 if directory != 3 else 4  # before glibc 2.29 a descriptor that stays where it is was closed
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        try:
+            actions = [
+                (os.POSIX_SPAWN_DUP2, reader, 0),
+                (os.POSIX_SPAWN_DUP2, directory, there),
+                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+            ]
+            words = [b"sh", b"-c", b'read ended || { cd /proc/self/fd/%d && rm -f "$0"; }' % there, self.name]
+            # A session of its own, so that what kills this process's group or terminal does not reach it.
+            self._waiting = os.posix_spawn("/bin/sh", words, {"PATH": os.defpath}, file_actions=actions, setsid=True)
+            self._signal = writer
+        except (OSError, NotImplementedError):  # no shell, or no process more: then a kill may leave the name
+            os.close(writer)
+        finally:
+            os.close(reader)
+
+    def __enter__(self) -> bytes:
+        return self.name
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove what has the name."""
+        removed = False
+        with contextlib.suppress(OSError):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.name, dir_fd=self._directory)
+            removed = True
+        if self._signal < 0:
+            return
+        if removed:  # or else the shell tries
+            with contextlib.suppress(BrokenPipeError):
+                os.write(self._signal, b"\n")
+        os.close(self._signal)
+        self._signal = -1
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._waiting, 0)
+
+
 class Fresh:
     """A file in a directory that has no name yet; a context manager, at whose end it is gone unless it was published.
 
@@ -40,16 +92,20 @@ class Fresh:
     def __init__(self, directory: int, mode: Optional[int] = PRIVATE) -> None:
         """Without `mode` it is the umask's. Raises OSError."""
         self.directory = directory
-        self._hidden: Optional[bytes] = None
+        self._hidden: Optional[Hidden] = None
         flags = os.O_RDWR | os.O_CLOEXEC
         try:
             self.descriptor = os.open(b".", flags | os.O_TMPFILE, 0o666, dir_fd=directory)
         except OSError as error:
             if error.errno not in _NO_TMPFILE:
                 raise
-            self._hidden = hidden_name()
+            self._hidden = Hidden(directory)
             flags |= os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            self.descriptor = os.open(self._hidden, flags, 0o666, dir_fd=directory)
+            try:
+                self.descriptor = os.open(self._hidden.name, flags, 0o666, dir_fd=directory)
+            except OSError:
+                self._hidden.close()
+                raise
         if mode is not None:
             with contextlib.suppress(PermissionError):  # FAT has no modes
                 os.fchmod(self.descriptor, mode)
@@ -65,16 +121,13 @@ class Fresh:
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
-        if self._hidden is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(self._hidden, dir_fd=self.directory)
-            self._hidden = None
+        self.vanish()
 
     def vanish(self) -> None:
         """Give up the hidden name too: it can still be written and read, but not be published."""
         if self._hidden is not None:
-            os.unlink(self._hidden, dir_fd=self.directory)
-            self._hidden = None
+            hidden, self._hidden = self._hidden, None
+            hidden.close()
 
     def publish(self, name: bytes, allowed: Callable[[], bool] = lambda: False) -> None:
         """Give it its name, once it is on disk. Raises OSError, FileExistsError if the name is taken.
@@ -96,21 +149,16 @@ class Fresh:
         except OSError:
             if self._hidden is None:
                 raise
-            _rename_to_nothing(self.directory, self._hidden, name)  # a file system without hard links
-            self._hidden = None
+            _rename_to_nothing(self.directory, self._hidden.name, name)  # a file system without hard links
 
     def _replace(self, name: bytes) -> None:
         if self._hidden is None:
-            hidden = hidden_name()
-            self._link(hidden)
-            self._hidden = hidden
-        os.rename(self._hidden, name, src_dir_fd=self.directory, dst_dir_fd=self.directory)
-        self._hidden = None
-
-
-def hidden_name() -> bytes:
-    """A name that nobody can guess, for what must have one for a moment."""
-    return b".iotrace-" + os.urandom(8).hex().encode()
+            hidden = Hidden(self.directory)
+            try:
+                self._link(hidden.name)
+            finally:
+                self._hidden = hidden
+        os.rename(self._hidden.name, name, src_dir_fd=self.directory, dst_dir_fd=self.directory)
 
 
 def _rename_to_nothing(directory: int, old: bytes, new: bytes) -> None:

@@ -18,7 +18,7 @@ from iotrace.profile.parts import Edges, Part
 
 
 class Spool:
-    """Batches of parts, in the order in which they came; a context manager."""
+    """Batches of parts, in the order in which they came; `close` gives them up."""
 
     def __init__(self, places: Sequence[Place]) -> None:
         """The files are in the directories of `places`, the first that has room."""
@@ -29,10 +29,8 @@ class Spool:
         self._batches: List[Tuple[int, int, int]] = []  # descriptor, offset, bytes
         self._kept: List[bytes] = []  # in memory
 
-    def __enter__(self) -> Spool:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
+    def close(self) -> None:
+        """Free their room; twice does nothing."""
         self._files.close()
 
     def add(self, parts: Sequence[Part]) -> None:

@@ -14,7 +14,7 @@ import sqlite3
 from types import TracebackType
 from typing import Any, Iterable, Iterator, List, Optional, Tuple, Type, Union
 
-from iotrace.atomic import PRIVATE, hidden_name
+from iotrace.atomic import PRIVATE, Hidden
 from iotrace.errors import Failure, UserError
 from iotrace.places import PathLike, Place
 from iotrace.profile.merge import add_parts
@@ -25,6 +25,7 @@ from iotrace.profile.schema import APPLICATION_ID, CURRENT, INDEXES, VIEWS
 from iotrace.profile.spool import Spool
 from iotrace.profile.target import Source, Target
 
+_IN_MEMORY = 100_000  # parts for which SQLite needs no temporary files: they would have names for a moment
 _BATCH = 500  # rows per INSERT: amortises the call, keeps memory flat
 _COLUMNS = len(CURRENT.columns) + len(CURRENT.totals)  # of `file`, without the id
 _EDGES = ("position", *Edges._fields[1:])  # as columns
@@ -76,7 +77,7 @@ class Writer:
     def __exit__(
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        self._spool.__exit__(kind, error, trace)
+        self._spool.close()
 
     def _failure(self, error: Exception) -> Failure:
         return Failure(f"{self.target.path}: profile not written: {getattr(error, 'strerror', None) or error}")
@@ -101,6 +102,7 @@ class Writer:
         """Add up the parts and put the profile in its place. Returns the number of files."""
         with self, contextlib.ExitStack() as stack:
             files, source = self._build(header, stack)
+            self._spool.close()  # its room may be what the profile needs
             self.target.put(source)
         return files
 
@@ -111,7 +113,9 @@ class Writer:
             for place in self.target.places():
                 try:
                     with _nameless(place) as (database, descriptor):
-                        files = _fill(database, self._batches(), header, in_memory=in_memory)
+                        files = _fill(
+                            database, self._batches(), header, in_memory=in_memory or self.added <= _IN_MEMORY
+                        )
                         return files, stack.enter_context(Source(descriptor))
                 except (OverflowError, UnicodeEncodeError) as error:
                     raise self._failure(error) from error
@@ -133,15 +137,12 @@ def _nameless(place: Place) -> Iterator[Tuple[sqlite3.Connection, int]]:
     Raises OSError, sqlite3.Error.
     """
     with place.opened() as spot, contextlib.ExitStack() as stack:
-        name = hidden_name()
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(name, flags, PRIVATE, dir_fd=spot.directory)
-        stack.callback(os.close, descriptor)
-        try:
+        with Hidden(spot.directory) as name:
+            descriptor = os.open(name, flags, PRIVATE, dir_fd=spot.directory)
+            stack.callback(os.close, descriptor)
             database = sqlite3.connect(f"/proc/self/fd/{spot.directory}/{os.fsdecode(name)}", isolation_level=None)
             stack.callback(database.close)
-        finally:
-            os.unlink(name, dir_fd=spot.directory)
         if not _is_open_twice(descriptor):  # SQLite makes paths of its own, and somebody has moved a directory
             raise OSError("the directory has been replaced")
         yield database, descriptor
