@@ -129,17 +129,19 @@ class Fresh:
             hidden, self._hidden = self._hidden, None
             hidden.close()
 
-    def publish(self, name: bytes, allowed: Callable[[], bool] = lambda: False) -> None:
-        """Give it its name, once it is on disk. Raises OSError, FileExistsError if the name is taken.
+    def publish(self, name: bytes, allowed: Callable[[], bool] = lambda: False, *, durable: bool = True) -> None:
+        """Give it its name, once it is on disk if `durable`. Raises OSError, FileExistsError if the name is taken.
 
-        `allowed` is asked at the last moment whether there is something that may be replaced.
+        `allowed` is asked at the last moment whether there may be something that is to be replaced.
         """
-        os.fsync(self.descriptor)
+        if durable:
+            os.fsync(self.descriptor)
         if allowed():
             self._replace(name)
         else:
             self._link(name)
-        _sync(self.directory)
+        if durable:
+            _sync(self.directory)
 
     def _link(self, name: bytes) -> None:
         try:

@@ -12,7 +12,7 @@ import errno
 import os
 import stat
 import weakref
-from typing import Iterator, List, NamedTuple, Union
+from typing import Callable, Iterator, List, NamedTuple, Union
 
 from iotrace.errors import UserError
 
@@ -51,9 +51,12 @@ class Place:
             weakref.finalize(self, os.close, self._base)
 
     @contextlib.contextmanager
-    def opened(self) -> Iterator[Spot]:
-        """Walk to the directory of the file, and hold it open within the block."""
-        walk = _Walk(self.shown, os.open(b"/", _GO) if self._path.startswith(b"/") else os.dup(self._base))
+    def opened(self, approved: Callable[[os.stat_result], bool] = lambda _: True) -> Iterator[Spot]:
+        """Walk to the directory of the file, and hold it open within the block.
+
+        PermissionError if a directory or a link on the way is not `approved`, the directory of the file included.
+        """
+        walk = _Walk(self.shown, os.open(b"/", _GO) if self._path.startswith(b"/") else os.dup(self._base), approved)
         try:
             yield walk.to(self._path, self._follow)
         finally:
@@ -63,13 +66,15 @@ class Place:
 class _Walk:
     """On the way; `here` is a descriptor of the directory that has been reached."""
 
-    def __init__(self, shown: str, here: int) -> None:
+    def __init__(self, shown: str, here: int, approved: Callable[[os.stat_result], bool]) -> None:
         self._shown = shown
+        self._approved = approved
         self.here = here
 
     def to(self, path: bytes, follow: bool) -> Spot:
         if not path:
             raise UserError("the name of a file cannot be empty")
+        self._check(self.here)
         ahead, links = _names(path), 0
         while ahead:
             name, last = ahead.pop(0), not ahead
@@ -96,14 +101,21 @@ class _Walk:
                 os.close(found)
         return Spot(self.here, b".")
 
+    def _check(self, descriptor: int) -> os.stat_result:
+        state = os.fstat(descriptor)
+        if not self._approved(state):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return state
+
     def _enter(self, directory: int) -> int:
         """Be there; the descriptor of where we were."""
+        self._check(directory)
         before, self.here = self.here, directory
         return before
 
     def _follow(self, name: bytes, link: int) -> List[bytes]:
         """Where a link leads: the names that it stands for. One of proc's leads to what no text says."""
-        state = os.fstat(link)
+        state = self._check(link)
         if is_exposed(os.fstat(self.here)) and state.st_uid not in (0, os.geteuid()):
             raise UserError(
                 f"{self._shown}: {os.fsdecode(name)} is a symbolic link of another user's (uid {state.st_uid}) in a "

@@ -11,8 +11,13 @@ import os
 import stat
 import sys
 import zlib
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from pathlib import PurePath
 from typing import Iterator, Optional, Sequence
+
+from iotrace.atomic import Fresh
+from iotrace.errors import UserError
+from iotrace.places import Place
 
 VARIABLE = "IOTRACE_CACHE"  # the directory; empty: none
 ROOTS = "/var/cache/iotrace"
@@ -34,65 +39,63 @@ def directory() -> Optional[str]:
 
 def load(words: Sequence[str]) -> Optional[bytes]:
     """What `store` kept for `words`, by these sources."""
-    place = directory()
-    if place is None or not is_trusted(place):
-        return None
-    key = _key(words)
-    with suppress(OSError):
-        descriptor = os.open(os.path.join(place, _name(key)), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        with open(descriptor, "rb") as file:
-            state = os.fstat(descriptor)
-            if not stat.S_ISREG(state.st_mode) or not _ours(state) or state.st_size > _LIMIT:
-                return None
-            return _checked(file.read(), key)
+    with suppress(OSError, UserError):
+        key = _key(words)
+        with _opened(make=False) as place:
+            flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            with open(os.open(_name(key), flags, dir_fd=place), "rb") as file:
+                state = os.fstat(file.fileno())
+                if stat.S_ISREG(state.st_mode) and _is_ours(state) and state.st_size <= _LIMIT:
+                    return _checked(file.read(), key)
     return None
 
 
 def store(words: Sequence[str], payload: bytes) -> bool:
     """Keep `payload` for `words`; whether that went well."""
-    place, key = directory(), _key(words)
-    if place is None:
-        return False
-    body = len(key).to_bytes(4, "little") + key + payload
-    with suppress(OSError):
-        os.makedirs(place, mode=0o700, exist_ok=True)
-        if not is_trusted(place):
-            return False
-        temporary = os.path.join(place, f".{os.getpid()}.{_name(key)}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            with open(descriptor, "wb") as file:
+    with suppress(OSError, UserError):
+        key = _key(words)
+        body = len(key).to_bytes(4, "little") + key + payload
+        with _opened(make=True) as place, Fresh(place) as fresh:
+            with open(fresh.descriptor, "wb", closefd=False) as file:
                 file.write(_MAGIC + zlib.crc32(body).to_bytes(4, "little") + body)
-            os.rename(temporary, os.path.join(place, _name(key)))
-        except OSError:
-            os.unlink(temporary)
-            raise
-        _forget(place)
+            # Not forced to disk: what is incomplete counts as missing.
+            fresh.publish(_name(key).encode(), allowed=lambda: True, durable=False)
+            _forget(place)
         return True
     return False
 
 
-def is_trusted(place: str) -> bool:
-    """Whether nobody but root and this user can have put anything at `place`."""
-    path = place
-    try:
-        state = os.lstat(path)
-        if not stat.S_ISDIR(state.st_mode) or not _ours(state):
-            return False
-        while path != "/":
-            path = os.path.dirname(path)
-            state = os.stat(path)
-            # In a directory with the sticky bit others can make files, but not put theirs in the place of ours.
-            if not _ours(state, sticky=True):
-                return False
-    except OSError:
-        return False
-    return True
+@contextmanager
+def _opened(*, make: bool) -> Iterator[int]:
+    """A descriptor of the directory, where nobody but root and this user can have put anything. Raises OSError."""
+    path = directory()
+    if path is None:
+        raise FileNotFoundError
+    if make:
+        for parent in [*reversed(PurePath(path).parents), path]:
+            with Place(str(parent)).opened(_is_way) as spot, suppress(FileExistsError):
+                os.mkdir(spot.name, 0o700, dir_fd=spot.directory)
+    # A link that is root's own, or this user's, may be on the way, but not be the directory.
+    with Place(path, follow=False).opened(_is_way) as spot:
+        if spot.name != b".":
+            raise NotADirectoryError
+        if not _is_ours(os.fstat(spot.directory)):
+            raise PermissionError
+        yield spot.directory
 
 
-def _ours(state: os.stat_result, *, sticky: bool = False) -> bool:
-    writable = state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return state.st_uid in (0, os.geteuid()) and (not writable or (sticky and bool(state.st_mode & stat.S_ISVTX)))
+def _is_way(state: os.stat_result) -> bool:
+    """Whether nobody else can have changed where a directory or a link on the way leads to.
+
+    In a directory with the sticky bit others can make files, but not put theirs in the place of ours.
+    """
+    sticky = stat.S_ISDIR(state.st_mode) and bool(state.st_mode & stat.S_ISVTX)
+    return _is_ours(state, exposed=sticky or stat.S_ISLNK(state.st_mode))
+
+
+def _is_ours(state: os.stat_result, *, exposed: bool = False) -> bool:
+    """Whether it is root's or this user's, and nobody else can write to it, unless that does not matter (`exposed`)."""
+    return state.st_uid in (0, os.geteuid()) and (exposed or not state.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def _checked(raw: bytes, key: bytes) -> Optional[bytes]:
@@ -140,9 +143,9 @@ def _stamp(path: str, state: os.stat_result) -> str:
     return f"{path} {state.st_size} {state.st_mtime_ns}"
 
 
-def _forget(place: str) -> None:
+def _forget(place: int) -> None:
     """Delete the oldest files beyond KEPT."""
-    with os.scandir(place) as entries:
-        files = sorted((entry.stat().st_mtime_ns, entry.path) for entry in entries if entry.name.endswith(".plan"))
-    for _time, path in files[:-KEPT]:
-        os.unlink(path)
+    names = [name for name in os.listdir(f"/proc/self/fd/{place}") if name.endswith(".plan")]
+    files = sorted((os.stat(name, dir_fd=place, follow_symlinks=False).st_mtime_ns, name) for name in names)
+    for _time, name in files[:-KEPT]:
+        os.unlink(name, dir_fd=place)

@@ -129,7 +129,51 @@ def test_only_the_newest_stay(place: Path) -> None:
     assert cache.load(("kernel 0",)) is None
 
 
-def test_a_place_that_cannot_be_written_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(cache.VARIABLE, "/proc/nothing/iotrace")
+@pytest.mark.parametrize("where", ["/proc/nothing/iotrace", "/dev/null", "/dev/null/iotrace", "/" + "n" * 300])
+def test_a_place_that_cannot_be_is_no_failure(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    monkeypatch.setenv(cache.VARIABLE, where)
     assert not cache.store(WORDS, b"payload")
     assert cache.load(WORDS) is None
+
+
+@needs.root
+@pytest.mark.parametrize("mode", [0o755, 0o1777])
+def test_another_users_link_on_the_way_is_not_followed(place: Path, tmp_path: Path, mode: int) -> None:
+    """Nothing is made where it leads to, either. Root's own is followed."""
+    tmp_path.chmod(mode)
+    private = tmp_path / "private"
+    private.mkdir()
+    place.parent.symlink_to(private)
+    os.chown(place.parent, 65534, 65534, follow_symlinks=False)
+    assert not cache.store(WORDS, b"payload") and list(private.iterdir()) == []
+    os.chown(place.parent, 0, 0, follow_symlinks=False)
+    assert cache.store(WORDS, b"payload") and cache.load(WORDS) == b"payload"
+    os.chown(place.parent, 65534, 65534, follow_symlinks=False)
+    assert cache.load(WORDS) is None
+
+
+@needs.root
+def test_nor_is_anything_kept_in_another_users_home(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chown(home, 65534, 65534)
+    monkeypatch.setenv(cache.VARIABLE, str(home / ".cache" / "iotrace"))
+    assert not cache.store(WORDS, b"payload") and cache.load(WORDS) is None and list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("what", ["fifo", "directory", "link"])
+def test_what_stands_in_the_place_of_a_file(place: Path, what: str) -> None:
+    cache.store(WORDS, b"payload")
+    file = only(place)
+    file.unlink()
+    if what == "fifo":
+        os.mkfifo(file, 0o600)
+    elif what == "directory":
+        file.mkdir()
+    else:
+        file.symlink_to(file.name)
+    assert cache.load(WORDS) is None
+    assert cache.store(WORDS, b"new") == (what != "directory")
+    assert cache.load(WORDS) == (None if what == "directory" else b"new")
