@@ -135,7 +135,9 @@ def test_one_signal_more_gives_the_profile_up(place: Path) -> None:
     assert ended.returncode == 125 and [name for name in os.listdir(place) if name.startswith(".iotrace")] == []
 
 
-@pytest.mark.parametrize(("name", "status"), [("absent", 127), ("plain", 126)])
+@pytest.mark.parametrize(
+    ("name", "status"), [("absent", 127), ("plain", 126), (".", 126), ("plain/x", 126), ("absent/x", 127)]
+)
 def test_a_command_that_cannot_be_executed(place: Path, name: str, status: int) -> None:
     (place / "plain").write_text("no program\n")
     words = iotrace("run", "-o", str(place / "p.iotrace"), "--", f"./{name}")
