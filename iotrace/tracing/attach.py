@@ -7,6 +7,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from iotrace.errors import Failure
 from iotrace.kernel.plan import Form
+from programs.facts.catalogue import BESIDE
 from programs.facts.hooks import FUNCTION_PREFIX, Hook
 from pybpf import links
 from pybpf.maps import Map, ProgArray, create
@@ -68,6 +69,8 @@ class Attachment:
         found = btf.functions(prefix + name for name in hooked)
         ids = {name: found[prefix + name] for name in hooked if prefix + name in found}
         self._prototypes = {name: btf.prototype(number) for name, number in ids.items()}
+        # BTF leaves out functions whose arguments it cannot tell, such as that of sync(2), which uses none.
+        self.missing += sorted(hooked & BESIDE - ids.keys())
         attached = {program for program, _ in self.form.hooks}
         shared = [name for name in self.form.programs if name not in attached]
         for prototype in set(self._prototypes.values()):

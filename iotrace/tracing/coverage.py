@@ -5,14 +5,16 @@ A value is "full", or begins with "partial" or "none" and says what is missing.
 
 from __future__ import annotations
 
-from typing import Dict, Optional, Sequence
+from typing import Dict, List, Mapping, Optional, Sequence
 
 from iotrace.tracing.inflight import NOTHING_LEFT, Left
+from programs.facts.catalogue import BESIDE
 from programs.facts.kernel import Uring
 from pybpf import features
 
 AIO_CALLS = ("io_setup", "io_destroy", "io_submit", "io_getevents", "io_pgetevents")
 URING_SETUP = "io_uring_setup"
+NOTHING_BESIDE: Mapping[str, int] = {}
 
 
 def coverage(
@@ -21,12 +23,14 @@ def coverage(
     missing: Sequence[str] = (),
     left: Left = NOTHING_LEFT,
     rings: Optional[int] = None,
+    *,
+    beside: Mapping[str, int] = NOTHING_BESIDE,
 ) -> Dict[str, str]:
     """Family of calls -> what a run sees of it.
 
     `attach` is the way in, `shown` how the kernel shows io_uring's requests, `missing` are system calls that cannot be
     traced, `left` are requests whose completion was not seen. `rings` were made by what was traced; None if that was
-    not counted.
+    not counted. `beside` has the calls of each kind of `Beside`, by the fields of `Lost`.
     """
     thirty_two = "none: left out; what was seen of them is counted in lost" if attach == "raw" else "none: left out"
     return {
@@ -34,13 +38,36 @@ def coverage(
         "sendfile": "full",
         "aio": linux_aio(left.aio, missing),
         "io_uring": io_uring(shown, left.uring, None if URING_SETUP in missing else rings),
+        "durability": _durability(beside, missing),
+        "contents": _contents(beside, missing),
         "mmap": "marked: mapped memory is read and written without a system call",
         "32-bit tasks": thirty_two,
     }
 
 
+def _durability(beside: Mapping[str, int], missing: Sequence[str]) -> str:
+    """Whether what stands as not synced is so: there are calls that sync files without naming them."""
+    names = ("sync", "syncfs", "msync")
+    calls = [f"{name} {beside[name]}" for name in names if beside.get(name)]
+    made = [f"what is shown as unsynced may be durable, by {', '.join(calls)}"] if calls else []
+    return _partial(made, [name for name in names if name in missing])
+
+
+def _contents(beside: Mapping[str, int], missing: Sequence[str]) -> str:
+    """Whether files were changed by other means than writes."""
+    shown = {"clone": "clone (FICLONE)", "allocate": "fallocate", "truncate": "truncate"}
+    calls = [f"{words} {beside[name]}" for name, words in shown.items() if beside.get(name)]
+    made = [f"files were also changed by calls that are in no column: {', '.join(calls)}"] if calls else []
+    return _partial(made, [name for name in ("ioctl", "fallocate", "truncate", "ftruncate") if name in missing])
+
+
+def _partial(made: List[str], unseen: Sequence[str]) -> str:
+    parts = [*made, *([f"calls of {', '.join(unseen)} are not seen"] if unseen else [])]
+    return "partial: " + "; ".join(parts) if parts else "full"
+
+
 def _synchronous(missing: Sequence[str]) -> str:
-    absent = [name for name in missing if name not in (*AIO_CALLS, URING_SETUP)]
+    absent = [name for name in missing if name not in (*AIO_CALLS, URING_SETUP, *BESIDE)]
     return f"partial: no {', '.join(absent)}" if absent else "full"
 
 

@@ -229,6 +229,7 @@ class Session:
                 loaded.missing,
                 left._replace(uring=left.uring + account["requests"]),
                 account["rings"],
+                beside=account,
             ),
             lost=losses.losses(
                 account, skipped=self._skipped, unnamed=self._collector.unnamed, truncated=self._names.truncated

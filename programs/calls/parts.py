@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Dict
 
 from asm import ProgramSpec
-from programs.calls import copies, lifetime, sync, vector
+from programs.calls import beside, copies, lifetime, sync, vector
 from programs.facts.catalogue import Kind
 from programs.facts.jumps import WALKS, Jump
 from programs.facts.kernel import Kernel, Options
@@ -35,6 +35,7 @@ def parts(kernel: Kernel, options: Options, maps: Maps) -> Dict[int, ProgramSpec
         Kind.NAMESPACE: lifetime.exit_namespace(*facts),
         Kind.RING: lifetime.exit_ring(*facts),
         Kind.NAMES: exit_names(*facts),
+        Kind.BESIDE: beside.exit_beside(*facts),
         WALKS[SCRATCH_ENTER]: walk(*facts, SCRATCH_ENTER),
         WALKS[SCRATCH_EXIT]: walk(*facts, SCRATCH_EXIT),
     }

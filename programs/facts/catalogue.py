@@ -50,6 +50,7 @@ class Kind(IntEnum):
     NAMESPACE = Route.NOTE  # may move the thread to another mount namespace
     NAMES = Route.NOTE  # renames or unlinks something
     RING = Route.NOTE  # makes one of io_uring, whose descriptor is the return value
+    BESIDE = Route.NOTE  # in no file's counters: see `Beside`
     AIO_SETUP = Route.NOTE  # _, context *
     AIO_REAP = Route.NOTE  # context, _, _, events
     AIO_SUBMIT = Route.AIO  # context, requests, iocb **
@@ -85,6 +86,18 @@ class Flags(IntEnum):
     CREAT = 3  # creat has none: it always creates
 
 
+class Beside(IntEnum):
+    """What a call does to files although it is in no file's counters, in the place of `Position`: it is only counted,
+    so that nobody takes those counters for more than they are."""
+
+    SYNC = 0  # every file is durable
+    SYNCFS = 1  # those of a file system
+    MSYNC = 2  # those that are mapped to a range, with MS_SYNC in the third argument
+    CLONE = 3  # an ioctl, if its second argument is FICLONE or the like: data comes from another file
+    ALLOCATE = 4  # or punches holes, zeroes, inserts, collapses
+    TRUNCATE = 5
+
+
 READ, WRITE = 0, 1
 
 
@@ -105,7 +118,7 @@ class SystemCall(NamedTuple):
     kind: Kind
     arity: int
     operations: Tuple[str, ...]
-    position: Union[Position, Flags] = Position.CURRENT
+    position: Union[Position, Flags, Beside] = Position.CURRENT
     tracepoint: str = ""
     returns: bool = True
 
@@ -182,6 +195,13 @@ SYSTEM_CALLS: List[SystemCall] = [
     SystemCall("unlink", Kind.NAMES, 1, ()),
     SystemCall("unlinkat", Kind.NAMES, 3, ()),
     SystemCall("io_uring_setup", Kind.RING, 2, ()),
+    SystemCall("sync", Kind.BESIDE, 0, (), Beside.SYNC),
+    SystemCall("syncfs", Kind.BESIDE, 1, (), Beside.SYNCFS),
+    SystemCall("msync", Kind.BESIDE, 3, (), Beside.MSYNC),
+    SystemCall("ioctl", Kind.BESIDE, 3, (), Beside.CLONE),
+    SystemCall("fallocate", Kind.BESIDE, 4, (), Beside.ALLOCATE),
+    SystemCall("truncate", Kind.BESIDE, 2, (), Beside.TRUNCATE),
+    SystemCall("ftruncate", Kind.BESIDE, 2, (), Beside.TRUNCATE),
     SystemCall("io_setup", Kind.AIO_SETUP, 2, ()),
     SystemCall("io_destroy", Kind.AIO_DESTROY, 1, ()),
     SystemCall("io_submit", Kind.AIO_SUBMIT, 3, ()),
@@ -192,20 +212,24 @@ SYSTEM_CALLS: List[SystemCall] = [
 
 # System-call numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h (aarch64).
 # Part of the kernel's ABI: they never change.
+BESIDE = frozenset(call.name for call in SYSTEM_CALLS if call.kind is Kind.BESIDE)
+"""Calls that are only counted; every kernel has them."""
+
 _NUMBERS = {
     "x86_64": """
-    read 0  write 1  open 2  close 3  mmap 9  pread64 17  pwrite64 18  readv 19  writev 20  sendfile 40  fsync 74
-    fdatasync 75  rename 82  creat 85  unlink 87  io_setup 206  io_destroy 207  io_getevents 208  io_submit 209
-    exit_group 231  openat 257  unlinkat 263  renameat 264  unshare 272  splice 275  sync_file_range 277  preadv 295
-    pwritev 296  open_by_handle_at 304  setns 308  renameat2 316  copy_file_range 326  preadv2 327  pwritev2 328
+    read 0  write 1  open 2  close 3  mmap 9  ioctl 16  pread64 17  pwrite64 18  readv 19  writev 20  msync 26
+    sendfile 40  fsync 74  fdatasync 75  truncate 76  ftruncate 77  rename 82  creat 85  unlink 87  sync 162
+    io_setup 206  io_destroy 207  io_getevents 208  io_submit 209  exit_group 231  openat 257  unlinkat 263
+    renameat 264  unshare 272  splice 275  sync_file_range 277  fallocate 285  preadv 295  pwritev 296
+    open_by_handle_at 304  syncfs 306  setns 308  renameat2 316  copy_file_range 326  preadv2 327  pwritev2 328
     io_pgetevents 333  io_uring_setup 425  openat2 437
     """,
     "aarch64": """
-    io_setup 0  io_destroy 1  io_submit 2  io_getevents 4  unlinkat 35  renameat 38  openat 56  close 57  read 63
-    write 64  readv 65  writev 66  pread64 67  pwrite64 68  preadv 69  pwritev 70  sendfile 71  splice 76  fsync 82
-    fdatasync 83  sync_file_range 84  exit_group 94  unshare 97  mmap 222  open_by_handle_at 265  setns 268
-    renameat2 276  copy_file_range 285  preadv2 286  pwritev2 287  io_pgetevents 292  io_uring_setup 425
-    openat2 437
+    io_setup 0  io_destroy 1  io_submit 2  io_getevents 4  ioctl 29  unlinkat 35  renameat 38  truncate 45
+    ftruncate 46  fallocate 47  openat 56  close 57  read 63  write 64  readv 65  writev 66  pread64 67  pwrite64 68
+    preadv 69  pwritev 70  sendfile 71  splice 76  sync 81  fsync 82  fdatasync 83  sync_file_range 84
+    exit_group 94  unshare 97  mmap 222  msync 227  open_by_handle_at 265  syncfs 267  setns 268  renameat2 276
+    copy_file_range 285  preadv2 286  pwritev2 287  io_pgetevents 292  io_uring_setup 425  openat2 437
     """,
 }
 NUMBERS: Dict[str, Dict[str, int]] = {

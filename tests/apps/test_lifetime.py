@@ -190,3 +190,45 @@ def test_a_name_that_no_process_has_is_told(place: Path, running: bool) -> None:
     command = iotrace("run", "-o", str(place / "p.iotrace"), "--duration", "0.1", "--comm", name)
     ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=True)
     assert ("no process matches --comm" in ended.stderr) != running
+
+
+# --- calls that no file's counters show -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("attach", ["raw", "perf"])
+def test_calls_that_make_durable_or_change_files_beside_the_counters_are_told(attach: str, place: Path) -> None:
+    """What fails, promises nothing (MS_ASYNC) or is no such ioctl is not counted. Nor is the bystander's."""
+    found = trace(
+        place,
+        """
+        import fcntl, termios
+        a = create("a"); os.write(a, bytes(8192))
+        shared = mmap.mmap(a, 8192)
+        where = ctypes.addressof(ctypes.c_char.from_buffer(shared))
+        libc.msync.argtypes = [P, ctypes.c_size_t, ctypes.c_int]
+        for flags in (4, 4, 1, 4 | 2):                     # MS_SYNC = 4, MS_ASYNC = 1, MS_INVALIDATE = 2
+            assert libc.msync(where, 4096, flags) == 0
+        refused(errno.ENOMEM, libc.msync, 0, 4096, 4)
+        assert libc.syncfs(a) == 0
+        refused(errno.EBADF, libc.syncfs, 999)
+        os.sync(); os.sync()
+        refused(errno.ENOTTY, fcntl.ioctl, a, termios.TIOCGWINSZ, bytes(8))
+        assert fcntl.ioctl(a, termios.FIONREAD, bytes(4))
+        refused(errno.EBADF, fcntl.ioctl, 999, 0x40049409, a)
+        os.posix_fallocate(a, 8192, 4096)
+        os.ftruncate(a, 6000); os.truncate("a", 5000); os.truncate("a", 5000)
+        refused(errno.ENOENT, os.truncate, "absent", 1)
+        """,
+        options=("--attach", attach),
+    )
+    coverage = found.document["coverage"]
+    assert coverage["durability"] == "partial: what is shown as unsynced may be durable, by sync 2, syncfs 1, msync 3"
+    assert coverage["contents"] == (
+        "partial: files were also changed by calls that are in no column: fallocate 1, truncate 3"
+    )
+    assert found["a"]["bytes_unsynced"] == 8192
+
+
+def test_nothing_is_told_where_there_were_no_such_calls(place: Path) -> None:
+    coverage = trace(place, """os.fsync(os.open("a", RW))""").document["coverage"]
+    assert coverage["durability"] == coverage["contents"] == "full"

@@ -84,6 +84,14 @@ class Lost(Layout):
     requests = field(U64)  # of those calls: requests of io_uring whose completion was not seen
     rings = field(U64)  # rings of io_uring that were made: no loss where their requests are shown
 
+    # No losses: successful calls of each kind of `Beside`.
+    sync = field(U64)
+    syncfs = field(U64)
+    msync = field(U64)
+    clone = field(U64)
+    allocate = field(U64)
+    truncate = field(U64)
+
 
 class Activity(Layout):
     """A CPU's share of what happened so far, for the status line."""

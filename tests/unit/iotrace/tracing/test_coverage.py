@@ -102,3 +102,27 @@ def test_every_family_has_its_own_requests_that_were_not_seen_to_complete() -> N
 def test_calls_of_32_bit_tasks_are_seen_by_raw_tracepoints_alone() -> None:
     assert "counted in lost" in coverage("raw", SHOWN)["32-bit tasks"]
     assert "counted in lost" not in coverage("perf", SHOWN)["32-bit tasks"]
+
+
+def test_calls_that_sync_without_naming_files() -> None:
+    told = coverage("raw", SHOWN, beside={"sync": 1, "syncfs": 0, "msync": 3, "truncate": 0})
+    assert told["durability"] == "partial: what is shown as unsynced may be durable, by sync 1, msync 3"
+    assert told["contents"] == coverage("raw", SHOWN)["durability"] == "full"
+
+
+def test_calls_that_change_files_without_writing() -> None:
+    told = coverage("raw", SHOWN, beside={"clone": 2, "allocate": 1, "truncate": 4})
+    assert told["contents"] == (
+        "partial: files were also changed by calls that are in no column: clone (FICLONE) 2, fallocate 1, truncate 4"
+    )
+    assert told["durability"] == "full"
+
+
+def test_a_way_in_that_does_not_show_them() -> None:
+    """Where nothing can be attached to a call, nobody knows how many there were."""
+    told = coverage("fentry", SHOWN, ["sync", "ftruncate"], beside={"msync": 2})
+    assert told["synchronous"] == "full"
+    assert told["durability"] == (
+        "partial: what is shown as unsynced may be durable, by msync 2; calls of sync are not seen"
+    )
+    assert told["contents"] == "partial: calls of ftruncate are not seen"

@@ -19,6 +19,7 @@ from programs.facts.catalogue import (
     SYSTEM_CALLS,
     WITHOUT_DATA,
     WRITE,
+    Beside,
     Flags,
     Kind,
     Position,
@@ -118,6 +119,7 @@ def test_the_arguments_that_are_read_exist() -> None:
         Kind.NAMESPACE: 0,
         Kind.NAMES: 0,
         Kind.RING: 0,
+        Kind.BESIDE: 0,
         Kind.AIO_SETUP: 2,
         Kind.AIO_DESTROY: 1,
         Kind.AIO_SUBMIT: 3,
@@ -126,8 +128,12 @@ def test_the_arguments_that_are_read_exist() -> None:
     }
     extra = {Position.CURRENT: 0, Position.EXPLICIT: 4, Position.MINUS_ONE: 6}
     flags = {Flags.NOWHERE: 0, Flags.SECOND: 2, Flags.THIRD: 3, Flags.CREAT: 0}
+    beside = {**dict.fromkeys(Beside, 0), Beside.MSYNC: 3, Beside.CLONE: 2}
     for call in SYSTEM_CALLS:
-        more = flags[Flags(call.position)] if call.kind is Kind.OPEN else extra[Position(call.position)]
+        if call.kind is Kind.BESIDE:
+            more = beside[Beside(call.position)]
+        else:
+            more = flags[Flags(call.position)] if call.kind is Kind.OPEN else extra[Position(call.position)]
         assert call.arity >= max(needed[call.kind], more), call.name
 
 
@@ -148,5 +154,5 @@ def test_runs_are_all_kinds_in_their_order() -> None:
 
 
 def test_a_kind_without_a_route_is_an_error() -> None:
-    with pytest.raises(TypeError, match="kind 17 has no route"):
+    with pytest.raises(TypeError, match="kind 18 has no route"):
         exec(inspect.getsource(Kind) + "    STATX = 21\n", dict(vars(catalogue)))
