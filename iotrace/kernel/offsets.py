@@ -14,6 +14,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from iotrace.atomic import Kind, writing
 from iotrace.errors import Failure, UserError
+from iotrace.untrusted import open_regular, parse_json
 from programs.facts.members import COMPAT, MEMBERS
 from pybpf.calibration.calibrate import CalibrationError, calibrate
 from pybpf.calibration.links import CREATED
@@ -153,11 +154,11 @@ def write(path: str, offsets: Offsets, release: str, machine: str, *, force: boo
 def read(path: str) -> Offsets:
     """From a file that `write` made for the running kernel. Raises UserError for any other."""
     try:
-        with open(path, "rb") as source:
-            document = json.loads(source.read(_FILE_LIMIT))
+        with open(open_regular(path), "rb") as source:
+            document = parse_json(source.read(_FILE_LIMIT).decode())
     except OSError as error:
         raise UserError(f"--offsets {path}: {error.strerror}; it is {', '.join(SOURCES)} or a file") from error
-    except (ValueError, RecursionError):
+    except ValueError:
         raise UserError(f"{path}: not a file of offsets: not JSON") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise UserError(f"{path}: not a file of offsets: its format is not {FORMAT}")

@@ -19,6 +19,7 @@ VMLINUX = "/sys/kernel/btf/vmlinux"  # 5.4 (341dfcf8d78e); other files of that k
 
 _HEADER = struct.Struct("<HBBIIIII")
 _MAGIC = 0xEB9F
+_MAX_WORK = 2_000_000  # members and names looked at in one call: a kernel's take a hundredth of that
 _MAX_DEPTH = 32  # as the kernel's own MAX_RESOLVE_DEPTH: more is a loop
 
 _INT, _PTR, _ARRAY, _STRUCT, _UNION, _ENUM, _FWD, _TYPEDEF, _VOLATILE, _CONST, _RESTRICT = range(1, 12)
@@ -89,6 +90,7 @@ class Btf:
             self._words.byteswap()
         self._starts = self._index()
         self._by_name: Dict[int, Dict[int, int]] = {}
+        self._left = _MAX_WORK
 
     @classmethod
     def vmlinux(cls, path: str = VMLINUX) -> Btf:
@@ -153,19 +155,36 @@ class Btf:
         wanted = name.encode() + b"\0"
         offset = self._strings.find(wanted)
         while offset >= 0:
+            self._spend(1)
             yield offset
             offset = self._strings.find(wanted, offset + 1)
+
+    def _spend(self, steps: int) -> None:
+        """Count what a call looks at: types that hold each other could keep it busy for hours."""
+        self._left -= steps
+        if self._left < 0:
+            raise BtfError("BTF in which nothing can be found in reasonable time")
 
     def type_id(self, kind: str, name: str) -> int:
         """The id of a type by kind ("struct", "union", "typedef", "enum", "enum64", "int", "func") and name.
 
         Raises MissingMember (a KeyError) if there is none.
         """
-        names = self._names(_KINDS[kind])
-        for offset in self._offsets_of(name):
-            if offset in names:
-                return names[offset]
-        raise MissingMember(f"{kind} {name}")
+        self._left = _MAX_WORK
+        found = self._first((kind,), name)
+        if found is None:
+            raise MissingMember(f"{kind} {name}")
+        return found
+
+    def _first(self, kinds: Iterable[str], name: str) -> Optional[int]:
+        """The id of a type of that name, of the first of the kinds that has one."""
+        offsets = list(self._offsets_of(name))
+        for kind in kinds:
+            names = self._names(_KINDS[kind])
+            for offset in offsets:
+                if offset in names:
+                    return names[offset]
+        return None
 
     def functions(self, names: Iterable[str]) -> Dict[str, int]:
         """The ids of those of `names` that are functions; faster than `type_id` for many."""
@@ -220,19 +239,26 @@ class Btf:
         A path goes through nested and anonymous structs and unions, typedefs and qualifiers, but not through pointers.
         What is missing of `optional` is left out; what is missing of `paths` raises MissingMember.
         """
+        self._left = _MAX_WORK
         found: Dict[str, Member] = {}
+        heads: Dict[str, Optional[int]] = {}
         for path in paths:
-            found[path] = self._member(path)
+            found[path] = self._member(path, heads)
         for path in optional:
             try:
-                found[path] = self._member(path)
+                found[path] = self._member(path, heads)
             except MissingMember:
                 continue
         return found
 
-    def _member(self, path: str) -> Member:
+    def _member(self, path: str, heads: Dict[str, Optional[int]]) -> Member:
+        """Where a member lies; `heads` has the first types of paths that were looked for before."""
         head, *rest = path.split(".")
-        type_id = self._aggregate(head, path)
+        if head not in heads:
+            heads[head] = self._first(("struct", "union", "typedef"), head)
+        type_id = heads[head]
+        if type_id is None:
+            raise MissingMember(path)
         offset = 0
         bits = shift = 0
         for name in rest:
@@ -248,14 +274,6 @@ class Btf:
             else:
                 offset, shift = offset + bit_offset // 8, 0
         return Member(offset, self._size(type_id), bits, shift)
-
-    def _aggregate(self, name: str, path: str) -> int:
-        for kind in ("struct", "union", "typedef"):
-            try:
-                return self.type_id(kind, name)
-            except MissingMember:
-                continue
-        raise MissingMember(path)
 
     def _strip(self, type_id: int) -> int:
         """The type behind typedefs and qualifiers."""
@@ -278,6 +296,7 @@ class Btf:
         kind, position, vlen = self._at(type_id)
         if kind not in (_STRUCT, _UNION):
             return None
+        self._spend(vlen)
         words = self._words
         packed = words[position + 1] >> 31  # kind_flag: offsets share their word with the width of bit fields
         nameless: List[Tuple[int, int]] = []

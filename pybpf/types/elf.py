@@ -1,7 +1,7 @@
 """Sections of ELF files by name: as much of ELF as it takes to read the BTF of a kernel image.
 
 What is read may be hostile; the one error for that is ElfError. Only what is asked for is read, since an image with
-debug information has hundreds of megabytes.
+debug information has hundreds of megabytes; and of that no more than the caller says.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ __all__ = ["Elf", "ElfError"]
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _MAX_SECTIONS = 1 << 16
+_MAX_NAMES, _MAX_NAME = 4 << 20, 256  # bytes of all names of sections, and of one
 _NOBITS, _COMPRESSED = 8, 1 << 11
 
 
@@ -53,10 +54,12 @@ class Elf:
         sections = [_Section(kind, flags, offset, size) for _, kind, flags, _, offset, size, *_ in raw]
         if names >= len(sections):
             raise ElfError("no names of sections")
-        text = self._content(sections[names])
+        text = self._content(sections[names], _MAX_NAMES)
         self._sections: Dict[bytes, _Section] = {}
         for fields, section in zip(raw, sections):
-            self._sections.setdefault(text[fields[0] : text.find(b"\0", fields[0])], section)
+            name, end, _ = text[fields[0] : fields[0] + _MAX_NAME].partition(b"\0")
+            if end:
+                self._sections.setdefault(name, section)
 
     def _entries(self, table: int, count: int) -> List[bytes]:
         data = self._read(table, count * _SECTION.size)
@@ -68,14 +71,21 @@ class Elf:
         self._source.seek(offset)
         return self._source.read(size)
 
-    def _content(self, section: _Section) -> bytes:
+    def _content(self, section: _Section, most: int) -> bytes:
         if section.kind == _NOBITS:
             return b""
         if section.flags & _COMPRESSED:
             raise ElfError("a compressed section")
+        if section.size > most:
+            raise ElfError(f"a section of {section.size:,} bytes, where {most:,} are more than enough")
         return self._read(section.offset, section.size)
 
-    def section(self, name: str) -> Optional[bytes]:
-        """The content of a section; None if there is no such section. Raises ElfError."""
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a section of that name."""
+        return name.encode() in self._sections
+
+    def section(self, name: str, most: int) -> Optional[bytes]:
+        """The content of a section; None if there is no such section. Raises ElfError, also if it has more than `most`
+        bytes."""
         found = self._sections.get(name.encode())
-        return None if found is None else self._content(found)
+        return None if found is None else self._content(found, most)

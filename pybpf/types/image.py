@@ -5,9 +5,16 @@ DWARF needs pyelftools, which is imported only then. What the image does not hav
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 import re
+import resource
+import signal
+import stat
 import struct
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Set, Tuple
+from contextlib import suppress
+from typing import Any, BinaryIO, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 
 from pybpf.types.btf import Btf, BtfError
 from pybpf.types.elf import Elf, ElfError
@@ -17,6 +24,12 @@ __all__ = ["ImageError", "build_id", "machine", "members", "release", "running_b
 # Files of the kernel that use most of what anybody asks for: looked at before the thousands of others.
 _TELLING = ("fs/namespace.c", "fs/d_path.c", "fs/proc/base.c", "kernel/fork.c")
 _MAX_DEPTH = 32
+# Bytes of sections, and types: three times and more what kernels of today have, and what fits into 200 MB.
+_BTF_BYTES, _RODATA_BYTES, _NOTES_BYTES = 24 << 20, 96 << 20, 1 << 20
+_BTF_TYPES = 1 << 19
+# For DWARF, of which pyelftools holds the sections in memory, twice: bytes beside them; and seconds of CPU time, to
+# which a second comes for every two megabytes, since an image of 200 has thousands of units.
+_DWARF_BYTES, _DWARF_SECONDS, _DWARF_BYTES_A_SECOND = 150 << 20, 9, 2 << 20
 _GNU_BUILD_ID = 3
 _MACHINES = {62: "x86_64", 183: "aarch64"}  # include/uapi/linux/elf-em.h
 
@@ -25,17 +38,27 @@ class ImageError(ValueError):
     """An image that cannot be used; the text says why."""
 
 
+def _open(path: str) -> BinaryIO:
+    """Open a regular file, without waiting for the other end of anything. Raises OSError."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY), "rb")
+
+
 def members(path: str, wanted: Iterable[str]) -> Dict[str, int]:
     """The offsets in bytes of the `wanted` members, such as "file.f_path.dentry". Raises ImageError, OSError."""
     wanted = list(wanted)
     try:
-        with open(path, "rb") as source:
+        with _open(path) as source:
             elf = Elf(source)
-            types = elf.section(".BTF")
-            if types:
-                found = Btf(types).offsets([], optional=wanted)
+            blob = elf.section(".BTF", _BTF_BYTES)
+            if blob:
+                types = Btf(blob)
+                if len(types) > _BTF_TYPES:
+                    raise ImageError(f"BTF of {len(types):,} types, where {_BTF_TYPES:,} are more than enough")
+                found = types.offsets([], optional=wanted)
                 return {member: place.offset for member, place in found.items()}
-            if elf.section(".debug_info") is None and elf.section(".zdebug_info") is None:
+            if ".debug_info" not in elf and ".zdebug_info" not in elf:
                 raise ImageError("it has no debug information (.BTF or .debug_info)")
     except (ElfError, BtfError) as error:
         raise ImageError(str(error)) from error
@@ -45,9 +68,10 @@ def members(path: str, wanted: Iterable[str]) -> Dict[str, int]:
 def build_id(path: str) -> Optional[bytes]:
     """The GNU build id of the image, None if it has none. Raises ImageError, OSError."""
     try:
-        with open(path, "rb") as source:
+        with _open(path) as source:
             elf = Elf(source)
-            return _find_build_id(elf.section(".notes") or elf.section(".note.gnu.build-id") or b"")
+            notes = elf.section(".notes", _NOTES_BYTES) or elf.section(".note.gnu.build-id", _NOTES_BYTES)
+            return _find_build_id(notes or b"")
     except ElfError as error:
         raise ImageError(str(error)) from error
 
@@ -58,8 +82,9 @@ def release(path: str) -> Optional[str]:
     Raises ImageError, OSError.
     """
     try:
-        with open(path, "rb") as source:
-            banner = re.search(rb"Linux version (\d\S{,64}) ", Elf(source).section(".rodata") or b"")
+        with _open(path) as source:
+            constants = Elf(source).section(".rodata", _RODATA_BYTES) or b""
+            banner = re.search(rb"Linux version (\d\S{,64}) ", constants)
     except ElfError as error:
         raise ImageError(str(error)) from error
     return banner[1].decode("ascii", "replace") if banner else None
@@ -68,7 +93,7 @@ def release(path: str) -> Optional[str]:
 def machine(path: str) -> str:
     """The machine that the image is for, as uname(2) has it. Raises ImageError, OSError."""
     try:
-        with open(path, "rb") as source:
+        with _open(path) as source:
             number = Elf(source).machine
     except ElfError as error:
         raise ImageError(str(error)) from error
@@ -98,32 +123,59 @@ def _find_build_id(notes: bytes) -> Optional[bytes]:
 
 
 def _from_dwarf(path: str, wanted: List[str]) -> Dict[str, int]:
+    """The members' offsets, as a child process finds them, whose time and memory have an end.
+
+    pyelftools checks little of what it reads: a broken file can keep it busy for ever, and fails in as many ways as
+    there are.
+    """
     try:
-        from elftools.common.exceptions import DWARFError, ELFError  # noqa: PLC0415 - no run pays for the import
-        from elftools.elf.elffile import ELFFile  # noqa: PLC0415
+        from elftools.elf.elffile import ELFFile  # noqa: PLC0415 - no run pays for the import
     except ImportError:
         raise ImageError("it has no BTF, and reading DWARF takes pyelftools (pip install pyelftools)") from None
-    # pyelftools checks little of what it reads, and fails in as many ways as there are broken files.
-    broken = (
-        ELFError,
-        DWARFError,
-        LookupError,
-        ValueError,
-        TypeError,
-        ArithmeticError,
-        AttributeError,
-        AssertionError,
-        MemoryError,
-        RecursionError,
-        OSError,
-    )
-    with open(path, "rb") as source:
+    with _open(path) as source:
+        size = os.fstat(source.fileno()).st_size
+        seconds = _DWARF_SECONDS + size // _DWARF_BYTES_A_SECOND
+        reading, writing = os.pipe()
+        child = os.fork()
+        if not child:
+            with suppress(BaseException):
+                _limit(_DWARF_BYTES + 2 * size, seconds)
+                os.write(writing, json.dumps(_dwarf_answer(ELFFile, source, wanted)).encode())
+            os._exit(0)
+        os.close(writing)
         try:
-            return _Dwarf(ELFFile(source).get_dwarf_info()).members(wanted)
-        except ImageError:
-            raise
-        except broken as error:
-            raise ImageError(f"broken debug information ({type(error).__name__}: {error})") from error
+            with open(reading, "rb") as answers:
+                answer = answers.read()
+        finally:
+            os.kill(child, signal.SIGKILL)  # it is at its end, unless something has interrupted us
+            _, status = os.waitpid(child, 0)
+    if not answer:
+        slow = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU
+        reason = f"{seconds} s are not enough to read it" if slow else "it cannot be read"
+        raise ImageError(f"broken debug information: {reason}")
+    found, reason = json.loads(answer)
+    if reason:
+        raise ImageError(reason)
+    return dict(found)
+
+
+def _limit(memory: int, seconds: int) -> None:
+    """Bound this process, which is to end quietly."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    with open("/proc/self/statm", "rb") as told:
+        used = int(told.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + memory, used + memory))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+
+
+def _dwarf_answer(reader: Any, source: BinaryIO, wanted: List[str]) -> Tuple[Dict[str, int], str]:
+    """The offsets, or why there are none."""
+    try:
+        return _Dwarf(reader(source).get_dwarf_info()).members(wanted), ""
+    except ImageError as error:
+        return {}, str(error)
+    except Exception as error:
+        return {}, f"broken debug information ({type(error).__name__}: {str(error)[:200]})"
 
 
 class _Dwarf:

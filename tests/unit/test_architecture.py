@@ -75,7 +75,7 @@ ROOMS: Dict[str, Dict[str, str]] = {
         "globs": "",
         "places": "errors",
         "atomic": "errors places",
-        "kernel": "atomic errors places",
+        "kernel": "atomic errors places untrusted",
         "profile": "atomic errors globs places untrusted",
         "tracing": "errors globs kernel places profile release text",
         "views": "errors globs profile text",

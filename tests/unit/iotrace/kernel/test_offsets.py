@@ -67,6 +67,26 @@ def test_anything_else_is_one_error(tmp_path: Path, content: bytes) -> None:
         offsets.read(str(path))
 
 
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for name in (str(tmp_path / "fifo"), "/dev/zero", str(tmp_path)):
+        with pytest.raises(UserError, match="not a regular file"):
+            offsets.read(name)
+        with pytest.raises(UserError, match="not a regular file"):
+            offsets.from_image(name, "x86_64")
+
+
+def test_a_file_that_would_wait_for_others_is_refused() -> None:
+    for name in ("/sys/kernel/tracing/trace_pipe", "/sys/kernel/debug/tracing/trace_pipe"):
+        if os.access(name, os.R_OK):
+            with pytest.raises(UserError):
+                offsets.read(name)
+            with pytest.raises(UserError):
+                offsets.from_image(name, "x86_64")
+            return
+    needs.impossible("no tracefs is mounted")
+
+
 def test_a_missing_file_names_the_sources() -> None:
     with pytest.raises(UserError, match="auto, btf, calibrate or a file"):
         offsets.find("x86_64", "/no/such/file")

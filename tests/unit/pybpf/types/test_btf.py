@@ -154,6 +154,20 @@ def test_deep_nesting_is_refused() -> None:
         Btf(b.build()).offsets(["deep.x"])
 
 
+def test_what_would_take_for_ever_is_refused() -> None:
+    """One name in three million places, and structs without names that hold 60,000 others."""
+    strings = b"\0" + b"x\0" * 3_000_000
+    blob = struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, 16, 16, len(strings))
+    with pytest.raises(BtfError, match="in reasonable time"):
+        Btf(blob + struct.pack("<IIII", 0, 1 << 24, 4, 0) + strings).offsets(["x.y"])
+    b = Blob()
+    many = struct.pack("<III", b.name("a"), 1, 0) * 60_000
+    holders = [b.add(STRUCT, "", 8, 60_000, many) for _ in range(40)]
+    b.struct("wide", 8, *(("", holder, 0) for holder in holders))
+    with pytest.raises(BtfError, match="in reasonable time"):
+        Btf(b.build()).offsets(["wide.c"])
+
+
 def everything(blob: bytes) -> None:
     """Ask a reader for all that it can tell; only the stated errors may come out."""
     try:

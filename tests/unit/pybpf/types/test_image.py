@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import subprocess
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Callable, Dict, List, Tuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -98,6 +99,69 @@ def test_what_is_no_image(content: bytes, tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(ImageError):
         image.members(str(path), ["file.f_pos"])
+
+
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (str(tmp_path / "fifo"), "/dev/zero", str(tmp_path)):
+        for ask in (image.build_id, image.release, image.machine):
+            with pytest.raises(OSError, match="not a regular file"):
+                ask(path)
+        with pytest.raises(OSError, match="not a regular file"):
+            image.members(path, ["file.f_pos"])
+
+
+def elf(path: Path, sections: Dict[bytes, Tuple[int, int]], names: int = 0) -> str:
+    """An image with these sections, as (offset, size), and names of at least so many bytes."""
+    text = b"\0" + b"\0".join(sections) + b"\0"
+    starts = [text.index(b"\0" + name + b"\0") + 1 for name in sections]
+    table, size = 64, 64 * (len(sections) + 1)
+    header = b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + struct.pack(
+        "<HHIQQQIHHHHHH", 2, 62, 1, 0, 0, table, 0, 64, 0, 0, 64, len(sections) + 1, 0
+    )
+    rows = [struct.pack("<IIQQQQIIQQ", 0, 3, 0, 0, table + size, max(names, len(text)), 0, 0, 0, 0)]
+    rows += [
+        struct.pack("<IIQQQQIIQQ", start, 1, 0, 0, offset, length, 0, 0, 0, 0)
+        for start, (offset, length) in zip(starts, sections.values())
+    ]
+    path.write_bytes(header + b"".join(rows) + text)
+    os.truncate(path, 4 << 30)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", [b".BTF", b".rodata", b".notes"])
+def test_sections_of_gigabytes_are_not_read(name: bytes, tmp_path: Path) -> None:
+    path = elf(tmp_path / "vmlinux", {name: (4096, 3 << 30)})
+    asked: Dict[bytes, Callable[[str], object]] = {
+        b".BTF": lambda path: image.members(path, ["file.f_pos"]),
+        b".rodata": image.release,
+        b".notes": image.build_id,
+    }
+    with pytest.raises(ImageError, match="a section of 3,221,225,472 bytes"):
+        asked[name](path)
+
+
+def test_names_of_gigabytes_are_not_read(tmp_path: Path) -> None:
+    path = elf(tmp_path / "vmlinux", {b".BTF": (4096, 24)}, 3 << 30)
+    with pytest.raises(ImageError, match="a section of 3,221,225,472 bytes"):
+        image.machine(path)
+
+
+def test_dwarf_that_never_ends_is_given_up(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def spin(self: object, wanted: List[str]) -> Dict[str, int]:
+        while True:
+            pass
+
+    monkeypatch.setattr(image, "_DWARF_SECONDS", 1)
+    monkeypatch.setattr(image._Dwarf, "members", spin)
+    with pytest.raises(ImageError, match="1 s are not enough to read it"):
+        image.members(str(sound), ["file.f_pos"])
+
+
+def test_dwarf_that_grows_without_end_is_given_up(sound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image._Dwarf, "members", lambda self, wanted: {"x": len(bytearray(1 << 30))})
+    with pytest.raises(ImageError, match="MemoryError"):
+        image.members(str(sound), ["file.f_pos"])
 
 
 @pytest.fixture(scope="module")
