@@ -156,6 +156,8 @@ class Database:
             if isinstance(error, sqlite3.DataError):
                 reason = f"a value of more than {LONGEST:,} bytes"
             raise self.damaged(reason or str(error)) from error
+        except MemoryError as error:  # SQLite also says so of a row that claims gigabytes
+            raise self.damaged("a row asks for more memory than there is (or is there a limit: ulimit -v?)") from error
         except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError) as error:
             raise self.damaged(str(error)) from error
 
