@@ -8,6 +8,16 @@ from tests.unit.programs.forms import FORMS
 
 QUICK = {"raw-x86_64-named-direct-6.2", "perf-x86_64-named-direct-4.14", "fentry-x86_64-named-direct-6.2"}
 _MARKED = {form: form if str(form) in QUICK else pytest.param(form, marks=pytest.mark.slow) for form in FORMS}
+ENDS = {(6, 2), (4, 14)}  # of the kernels that there are forms for
+PINNED = [
+    form
+    for form in FORMS
+    if (form.kernel in ENDS and form[1:4] in {("x86_64", "named", "direct"), ("aarch64", "all", "direct")})
+    or (form.attach == "raw" and form[1:4] == ("x86_64", "named", "direct"))
+    or (form.attach == "perf" and form.kernel in ENDS and form.machine == "x86_64" and form.threads != "direct")
+]
+"""The forms whose programs the table of listings pins: every value of every axis is in one of them."""
+every_pinned_form = pytest.mark.parametrize("form", [_MARKED[form] for form in PINNED], ids=map(str, PINNED))
 every_form = pytest.mark.parametrize("form", _MARKED.values(), ids=map(str, FORMS))
 every_straight_form = pytest.mark.parametrize(
     "form",

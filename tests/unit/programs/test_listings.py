@@ -1,7 +1,8 @@
 """The programs as they were reviewed.
 
-What every call passes through is kept as a listing, and so is each idiom; all programs, in every form, are pinned in
-one table. `pytest tests/unit/programs --update-golden` writes both anew: read the difference before it is kept.
+What every call passes through is kept as a listing, and so is each idiom; all programs are pinned in one table, in some
+twenty forms that have every value of every axis. `pytest tests/unit/programs/test_listings.py --update-golden` writes
+both anew: read the difference before it is kept.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pytest
 
 from asm import U64, Assembler, Layout, ProgramSpec, ProgramType, field, r0, r1
 from tests.unit.programs import table
-from tests.unit.programs.every import every_form
+from tests.unit.programs.every import PINNED, every_pinned_form
 from tests.unit.programs.forms import FORMS, GOLDEN_SETS, NEWEST, OLDEST, Form, built_as
 from tests.unit.programs.idioms import IDIOMS, listing_of
 
@@ -135,7 +136,7 @@ def test_a_changed_listing_is_shown_by_its_lines(tmp_path: Path) -> None:
 def pinned(updating: bool) -> Tuple[Dict[str, Dict[str, str]], Dict[Form, table.Tags]]:
     """The rows of the sets and the tags of the forms that were reviewed."""
     if updating:
-        TABLE.write_text(table.render(GOLDEN_SETS, {form: table.tags(built_as(form)) for form in FORMS}))
+        TABLE.write_text(table.render(GOLDEN_SETS, {form: table.tags(built_as(form)) for form in PINNED}))
     return table.parse(TABLE.read_text())
 
 
@@ -151,7 +152,7 @@ def test_the_programs_of_a_set_are_those_of_the_table(
     no_changes(table.changes(pinned[0].get(name, {}), table.rows(GOLDEN_SETS[name])))
 
 
-@every_form
+@every_pinned_form
 def test_the_programs_of_a_form_are_those_of_the_table(
     form: Form, pinned: Tuple[Dict[str, Dict[str, str]], Dict[Form, table.Tags]]
 ) -> None:
@@ -162,7 +163,11 @@ def test_the_table_holds_no_other_set_and_no_other_form(
     pinned: Tuple[Dict[str, Dict[str, str]], Dict[Form, table.Tags]],
 ) -> None:
     assert set(pinned[0]) == set(GOLDEN_SETS)
-    assert set(pinned[1]) == set(FORMS)
+    assert set(pinned[1]) == set(PINNED)
+
+
+def test_every_value_of_every_axis_is_pinned() -> None:
+    assert [set(axis) for axis in zip(*PINNED)] == [set(axis) for axis in zip(*FORMS)]
 
 
 def test_the_table_reads_back_as_it_was_written() -> None:
