@@ -155,7 +155,8 @@ def read(path: str) -> Offsets:
     """From a file that `write` made for the running kernel. Raises UserError for any other."""
     try:
         with open(open_regular(path), "rb") as source:
-            document = parse_json(source.read(_FILE_LIMIT).decode())
+            raw = source.read(_FILE_LIMIT) or b""  # None: nothing yet, and we do not wait
+            document = parse_json(raw.decode())
     except OSError as error:
         raise UserError(f"--offsets {path}: {error.strerror}; it is {', '.join(SOURCES)} or a file") from error
     except ValueError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import List, Optional
 
@@ -61,6 +62,23 @@ def test_what_a_command_raises_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {violation.seed for violation in outcome.violations} == {7}
     assert len(outcome.violations) == outcome.runs == len(list(judge.commands("p")))
     assert all("IndexError: " in violation.what for violation in outcome.violations)
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_process_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, busy: bool) -> None:
+    def endless(arguments: List[str]) -> int:
+        while True:
+            if not busy:
+                time.sleep(60)
+
+    monkeypatch.setattr(cli, "main", endless)
+    monkeypatch.setattr(judge, "_BUSY", 0.2 if busy else 1000.0)
+    monkeypatch.setattr(judge, "_HUNG", 1000.0 if busy else 2.0)
+    outcome = judge.Judge([1, 2], 1).judge()
+    assert [(violation.seed, violation.what) for violation in outcome.violations] == [
+        (1, "hung, and was ended"),
+        (2, "hung, and was ended"),
+    ]
 
 
 def test_a_process_that_dies_is_seen_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,8 @@ from tools.fuzzing import mutate
 SECONDS, MEMORY = 10.0, 200 << 20
 """What is promised: for each command, of CPU time here, since workers share the machine."""
 
-_HUNG = 120.0  # seconds by the clock until a worker that says nothing is ended
+_HUNG = 120.0  # seconds by the clock until a worker that says nothing, and does nothing, is ended
+_BUSY = 3 * SECONDS  # of CPU time, until one that says nothing is
 _FRESH = 60  # inputs that a worker takes, so that what one leaves in memory is not blamed on another
 
 
@@ -138,12 +139,13 @@ class Worker:
     def __init__(self, seeds: Sequence[int], place: Path, bases: Sequence[Path]) -> None:
         self.seeds, self.place = list(seeds), place
         self.now: Optional[Tuple[int, Tuple[str, ...], List[str]]] = None
-        self.heard = time.monotonic()
+        self.heard, self._cpu = time.monotonic(), -1.0
         reading, writing = os.pipe()
         self.process = os.fork()
         if not self.process:
             with suppress(BaseException):
-                signal.signal(signal.SIGINT, signal.SIG_DFL)
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    signal.signal(number, signal.SIG_DFL)
                 os.close(reading)
                 null = os.open(os.devnull, os.O_RDWR)
                 os.dup2(null, 1)
@@ -158,12 +160,20 @@ class Worker:
 
     def lines(self) -> Optional[List[Any]]:
         """What it has said since the last time; None at its end."""
-        self.heard = time.monotonic()
+        self.heard, self._cpu = time.monotonic(), -1.0
         data = os.read(self.descriptor, 1 << 16)
         if not data:
             return None
         *lines, self._rest = (self._rest + data).split(b"\n")
         return [json.loads(line) for line in lines]
+
+    def hangs(self) -> bool:
+        """Whether it has been busy for too long since it said something, or idle. Others may keep it from the CPU."""
+        fields = Path(f"/proc/{self.process}/stat").read_text().rpartition(")")[2].split()
+        cpu = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        if self._cpu < 0:
+            self._cpu = cpu
+        return cpu - self._cpu > _BUSY or (fields[0] != "R" and time.monotonic() - self.heard > _HUNG)
 
     def end(self) -> None:
         with suppress(ProcessLookupError):
@@ -197,7 +207,7 @@ class Judge:
                         if worker.descriptor in ready:
                             if not self._heard(worker):
                                 del at_work[worker.descriptor]
-                        elif time.monotonic() - worker.heard > _HUNG:
+                        elif worker.hangs():
                             self._gone(worker, "hung, and was ended")
                             del at_work[worker.descriptor]
                     self._show()

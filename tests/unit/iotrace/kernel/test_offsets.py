@@ -79,7 +79,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
 def test_a_file_that_would_wait_for_others_is_refused() -> None:
     for name in ("/sys/kernel/tracing/trace_pipe", "/sys/kernel/debug/tracing/trace_pipe"):
         if os.access(name, os.R_OK):
-            with pytest.raises(UserError):
+            with pytest.raises(UserError, match="not JSON"):
                 offsets.read(name)
             with pytest.raises(UserError):
                 offsets.from_image(name, "x86_64")
