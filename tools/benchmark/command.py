@@ -15,6 +15,7 @@ What can be measured:
     start       the whole of `iotrace run -- true`
     stop        from the last event to the profile, with 100,000 files
     many        1,000,000 files, 12,000 a second, with room for 65,536 in the kernel
+    names       the end of a run after 200,000 renames, and eleven other loads of names
     show        report and export of a profile with 1,000,000 files
     own         iotrace's own CPU time at a million calls a second
 

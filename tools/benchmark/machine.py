@@ -36,7 +36,7 @@ def compile_helpers(directory: Path) -> None:
     compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
     if compiler is None:
         raise BenchError("needs a C compiler (gcc, or clang) for the measured processes")
-    for name in ("calls", "files", "measure"):
+    for name in ("calls", "files", "measure", "names"):
         command = [compiler, "-O2", "-pthread", str(HERE / f"{name}.c"), "-o", str(directory / name)]
         done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
         if done.returncode:

@@ -19,6 +19,7 @@ from iotrace.tracing.session import Session, Settings
 from programs.facts.catalogue import SYSTEM_CALLS
 from pybpf.types.tracefs import Tracefs
 from tools.benchmark.machine import ROOT, BenchError, Measured, Skipped, environment, iotrace_command, measured
+from tools.benchmark.names import names as loads_of_names
 from tools.benchmark.rows import Row
 from tools.benchmark.variants import BPFTRACE, running_bpftrace
 
@@ -42,10 +43,12 @@ class Plan:
     room: int = 65_536
     shown_files: int = 1_000_000
     seconds: float = 10.0
+    names_rounds: int = 3
+    names_divisor: int = 1
 
     def quick(self) -> None:
         self.starts, self.stop_files, self.many_files, self.room = 2, 20_000, 100_000, 8192
-        self.shown_files, self.seconds = 100_000, 8.0
+        self.shown_files, self.seconds, self.names_rounds, self.names_divisor = 100_000, 8.0, 1, 20
 
 
 def _iotrace(plan: Plan, *arguments: object, terminal: bool = False) -> Measured:
@@ -212,6 +215,12 @@ def many(plan: Plan) -> Iterator[Row]:
     )
 
 
+def names(plan: Plan) -> Iterator[Row]:
+    """The end of a run after loads of names."""
+    plan.progress("names")
+    yield from loads_of_names(plan.directory, plan.names_rounds, plan.names_divisor)
+
+
 # -- showing a profile -----------------------------------------------------------------------------------------------
 
 
@@ -315,6 +324,7 @@ ROWS: Dict[str, Callable[[Plan], Iterator[Row]]] = {
     "start": start,
     "stop": stop,
     "many": many,
+    "names": names,
     "show": show,
     "own": own,
 }
