@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Session", "Settings"]
 
+_PATIENCE, _PATIENCE_WHILE_TRACING = 10.0, 1.0  # seconds that file systems are waited for, at the end and before
+
 
 class Session:
     """The programs of one run, loaded; everything is released by `close`, and by the kernel if this process dies."""
@@ -75,6 +77,7 @@ class Session:
             )
             self._collector = Collector(self.loaded.maps, self._names, self.loaded.kernel.big_values)
             self._clock = Clock()
+            self._stuck: Dict[int, int] = {}  # see `Whereabouts`
             self._gathering = Gathering(self._clock, self._wanted, self._keep)
             self._snapshots: Optional[Snapshots] = None  # where somebody takes any
             self._eviction: Optional[eviction.Eviction] = None
@@ -195,7 +198,8 @@ class Session:
     def _whereabouts(self) -> Whereabouts:
         from iotrace.tracing.whereabouts import Whereabouts  # noqa: PLC0415 - most files need not be asked for by path
 
-        return Whereabouts(exempt=self._targets.exempt)
+        seconds = _PATIENCE if self.ended_ns else _PATIENCE_WHILE_TRACING
+        return Whereabouts(seconds=seconds, exempt=self._targets.exempt, stuck=self._stuck)
 
     def _wanted(self, names: Sequence[bytes]) -> bool:
         """Whether a file is wanted in the profile, by the paths that it has had or has."""

@@ -23,7 +23,7 @@ import signal
 import socket
 import struct
 import time
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set
 
 BATCH = 64  # paths a message; SCM_RIGHTS takes 253 descriptors (SCM_MAX_FD)
 _BATCH_BYTES = 1 << 16  # of paths: a message has to fit the socket's buffer
@@ -57,13 +57,23 @@ class Whereabouts:
     """Asks for paths; a context manager. `seconds` bounds all of it, `patience` the wait for one path."""
 
     def __init__(
-        self, *, seconds: float = 10.0, patience: float = 1.0, exempt: Callable[[int], None] = lambda _pid: None
+        self,
+        *,
+        seconds: float = 10.0,
+        patience: float = 1.0,
+        exempt: Callable[[int], None] = lambda _pid: None,
+        stuck: Optional[Dict[int, int]] = None,
     ) -> None:
-        """`exempt` is called with the number of each child before it opens anything, so that it is not traced."""
+        """`exempt` is called with the number of each child before it opens anything, so that it is not traced.
+
+        `stuck` has the children that had to be left behind, by their mount namespace, for those who ask more than once.
+        """
         self._deadline = time.monotonic() + seconds
         self._patience = patience
         self._exempt = exempt
-        self._stuck: Dict[int, int] = {}  # mount namespace -> children that had to be left behind
+        self._stuck: Dict[int, int] = {} if stuck is None else stuck
+        self._closed: Set[int] = set()  # namespaces that nobody is in, or that cannot be entered
+        self._members: Dict[int, int] = {}  # mount namespace -> a process that is in it
         self._child: Optional[_Child] = None
 
     def __enter__(self) -> Whereabouts:
@@ -119,22 +129,33 @@ class Whereabouts:
 
     def _child_in(self, mnt_ns: int) -> Optional[_Child]:
         """A child that is in that namespace; None if no more may be started."""
-        if self._stuck.get(mnt_ns, 0) >= _STUCK or time.monotonic() >= self._deadline:
+        if self._stuck.get(mnt_ns, 0) >= _STUCK or mnt_ns in self._closed or time.monotonic() >= self._deadline:
             return None
         if self._child is not None and self._child.mnt_ns != mnt_ns:
             self.close()
         if self._child is None:
-            pid = _somebody_in(mnt_ns)
-            if pid is None:
-                self._stuck[mnt_ns] = _STUCK
-                return None
-            child = _Child(mnt_ns, pid, self._exempt)
-            if not child.entered(min(self._patience, self._deadline - time.monotonic())):
+            pid = self._somebody_in(mnt_ns)
+            child = None if pid is None else _Child(mnt_ns, pid, self._exempt)
+            if child is not None and not child.entered(min(self._patience, self._deadline - time.monotonic())):
                 child.kill()
-                self._stuck[mnt_ns] = _STUCK
-                return None
+                child = None
+            if child is None:
+                self._closed.add(mnt_ns)
             self._child = child
         return self._child
+
+    def _somebody_in(self, mnt_ns: int) -> Optional[int]:
+        """A process that is in a mount namespace, this one before others.
+
+        /proc is searched once, and again where somebody who was found there has gone: there may be thousands of
+        namespaces, most of which nobody is in any more.
+        """
+        pid = self._members.get(mnt_ns)
+        if not self._members or (pid is not None and _namespace_of(pid) != mnt_ns):
+            everybody = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+            spaces = ((_namespace_of(number), number) for number in [*everybody, os.getpid()])
+            self._members = {space: number for space, number in spaces if space is not None}
+        return self._members.get(mnt_ns)
 
 
 def _batches(paths: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
@@ -151,16 +172,6 @@ def _batches(paths: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
 def _namespace_of(pid: int) -> Optional[int]:
     with contextlib.suppress(OSError):
         return os.stat(f"/proc/{pid}/ns/mnt").st_ino
-    return None
-
-
-def _somebody_in(mnt_ns: int) -> Optional[int]:
-    """A process that is in a mount namespace, this one before others."""
-    if _namespace_of(os.getpid()) == mnt_ns:
-        return os.getpid()
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and _namespace_of(int(entry)) == mnt_ns:
-            return int(entry)
     return None
 
 
