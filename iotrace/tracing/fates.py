@@ -9,11 +9,12 @@ has another name, the path itself is asked, in its own mount namespace and from 
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from iotrace.profile.values import DELETED, PRESENT, REPLACED
-from iotrace.tracing.names import Fate, Name, Names
+from iotrace.tracing.names import OWN_DEVICES, Fate, Name, Names
 from programs.facts.maps import ASKED_ROWS
 from programs.facts.records import (
     ASK_DESCRIPTOR,
@@ -31,7 +32,8 @@ from pybpf.syscalls import BpfError
 if TYPE_CHECKING:
     from iotrace.tracing.whereabouts import Answer, Whereabouts
 
-_OWN_DEVICES = ("btrfs",)  # file systems whose stat(2) shows another device than their super block's
+_LEARN_S = 0.5  # seconds between two looks at devices
+_MANY = 65536  # directories whose device is remembered
 _WALKS = 32  # paths asked for before events are taken
 _NUMBERS = [row.to_bytes(4, "little") for row in range(ASKED_ROWS)]  # keys of the map `asked`
 _FIRST = _NUMBERS[0]
@@ -58,7 +60,7 @@ class Identity(NamedTuple):
     generation: int
 
 
-def identity(name: Name) -> Identity:
+def _identity(name: Name) -> Identity:
     """The file that had this name first."""
     _dentry, _chain, inode, device, generation, _mnt_ns, _pad = FileKey.struct.unpack(name.key)
     return Identity(device, inode, generation)
@@ -84,6 +86,8 @@ class Fates:
         self._take = take
         self._at_once = at_once
         self._whereabouts = whereabouts
+        self._next = 0.0
+        self._devices: Dict[Tuple[int, bytes], int] = {}  # of paths in mount namespaces
         if run is not None:
             self._put_row, self._read_row = maps["asked"].setter(), maps["asked"].finder()
             self._put_task = maps["asking"].setter()
@@ -96,14 +100,25 @@ class Fates:
         states: Dict[int, Optional[str]] = {file_id: PRESENT for file_id in wanted if verdicts[file_id] == ASK_SAME}
         # A dentry that was dropped to save memory looks like one whose file is gone: only the path can tell.
         by_path = [file_id for file_id in wanted if file_id not in states]
-        devices: Dict[int, int] = {}
-        own = [file_id for file_id in wanted if first[file_id].fstype in _OWN_DEVICES]
+        own = [file_id for file_id in wanted if first[file_id].fstype in OWN_DEVICES]
         if by_path or own:
             with self._whereabouts() as whereabouts:
                 states.update(self._by_path(whereabouts, by_path))
-                devices = self._devices(whereabouts, own)
+                self._learn(whereabouts, own)
         for file_id in wanted:
-            self._names.fates[file_id] = Fate(states.get(file_id), self._renamed_to(file_id), devices.get(file_id))
+            device = self._device(file_id) if own else None
+            self._names.fates[file_id] = Fate(states.get(file_id), self._renamed_to(file_id), device)
+
+    def learn(self) -> None:
+        """Ask for what may not be there any more in the end: the devices of file systems that have many."""
+        now = time.monotonic()
+        if not self._names.uncertain or now < self._next:
+            return
+        self._next = now + _LEARN_S
+        ids = [file_id for file_id in self._names.uncertain if file_id in self._names.first]
+        self._names.uncertain.clear()
+        with self._whereabouts() as whereabouts:
+            self._learn(whereabouts, ids)
 
     # -- by the kernel's objects ------------------------------------------------------------------------------------
 
@@ -164,7 +179,7 @@ class Fates:
                 for answer, named in zip(answers, left):
                     if answer.descriptor >= 0:
                         place = next(there)
-                        found.update((file_id, _compared(place, identity(first[file_id]))) for file_id in named)
+                        found.update((file_id, _compared(place, _identity(first[file_id]))) for file_id in named)
                     else:
                         found.update(dict.fromkeys(named, DELETED if answer.absent else None))
         return found
@@ -183,17 +198,35 @@ class Fates:
             found.append(Identity(*words) if known else None)
         return found
 
-    def _devices(self, whereabouts: Whereabouts, ids: Sequence[int]) -> Dict[int, int]:
-        """st_dev of files, or of the directories that they were in: a subvolume begins with a directory."""
-        found: Dict[int, int] = {}
-        for mnt_ns, group in _by_namespace(self._names, ids).items():
-            paths = [os.path.dirname(self._names.first[file_id].path) for file_id in group]
-            left = iter(group)
-            for answers in whereabouts.ask(mnt_ns, paths, devices=True):
-                found.update(
-                    (file_id, answer.device) for answer, file_id in zip(answers, left) if answer.descriptor >= 0
-                )
-        return found
+    # -- devices ----------------------------------------------------------------------------------------------------
+
+    def _device(self, file_id: int) -> Optional[int]:
+        """st_dev of a file, as far as it was asked for."""
+        name = self._names.first[file_id]
+        places = ((_namespace(name), path) for path in (name.path, os.path.dirname(name.path)))
+        return next((self._devices[place] for place in places if place in self._devices), None)
+
+    def _learn(self, whereabouts: Whereabouts, ids: Sequence[int]) -> None:
+        """Ask for the directories that files are in, as a subvolume begins with a directory; where those are on
+        another file system, as a file may be mounted by itself, for the files."""
+        if len(self._devices) > _MANY:
+            self._devices.clear()
+        for path_of in (os.path.dirname, bytes):
+            left = [file_id for file_id in ids if self._device(file_id) is None]
+            for mnt_ns, group in _by_namespace(self._names, left).items():
+                names = [self._names.first[file_id] for file_id in group]
+                wanted = {path_of(name.path): _identity(name).device for name in names}
+                self._ask_devices(whereabouts, mnt_ns, wanted)
+
+    def _ask_devices(self, whereabouts: Whereabouts, mnt_ns: int, wanted: Dict[bytes, int]) -> None:
+        """st_dev of these paths, if they are on the super block with that device."""
+        left = iter(wanted.items())
+        for answers in whereabouts.ask(mnt_ns, list(wanted), devices=True):
+            there = iter(self._identities(answers))
+            for answer, (path, device) in zip(answers, left):
+                found = next(there) if answer.descriptor >= 0 else None
+                if found is not None and found.device == device:
+                    self._devices[mnt_ns, path] = answer.device
 
 
 def _row(name: Name) -> bytes:
@@ -211,6 +244,11 @@ def _compared(there: Optional[Identity], known: Identity) -> Optional[str]:
 def _by_namespace(names: Names, ids: Sequence[int]) -> Dict[int, List[int]]:
     groups: Dict[int, List[int]] = {}
     for file_id in ids:
-        mnt_ns = FileKey.struct.unpack(names.first[file_id].key)[FileKey.mnt_ns.index]
-        groups.setdefault(mnt_ns, []).append(file_id)
+        groups.setdefault(_namespace(names.first[file_id]), []).append(file_id)
     return groups
+
+
+def _namespace(name: Name) -> int:
+    """The inode number of the mount namespace that a file was seen in."""
+    number: int = FileKey.struct.unpack(name.key)[FileKey.mnt_ns.index]
+    return number

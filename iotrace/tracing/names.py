@@ -7,7 +7,7 @@ ago, they send the new path as well; what became of all others is found out at t
 from __future__ import annotations
 
 import struct
-from typing import Dict, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional
 
 from programs.facts.records import (
     EVENT_BORN,
@@ -23,6 +23,8 @@ _EVENT = struct.Struct("<IIQ")  # kind, length, id
 _POINTERS = struct.Struct(f"<{PathEvent.mount.offset}xQQ")
 _FSTYPE = slice(PathEvent.fstype.offset, PathEvent.fstype.offset + PathEvent.fstype.total)
 _KEY = slice(PathEvent.key.offset, PathEvent.key.offset + FileKey.size)
+
+OWN_DEVICES = ("btrfs",)  # file systems whose stat(2) shows another device than their super block's
 
 
 class Name(NamedTuple):
@@ -52,6 +54,7 @@ class Names:
         self.first: Dict[int, Name] = {}
         self.renamed: Dict[int, bytes] = {}  # the path that a file has been given since
         self.fates: Dict[int, Fate] = {}  # of those that were asked for: see `iotrace.tracing.fates`
+        self.uncertain: List[int] = []  # files whose device is to be asked for: see OWN_DEVICES
         self.truncated = 0
         self._fstypes: Dict[bytes, str] = {}
 
@@ -85,6 +88,8 @@ class Names:
             born, unreachable = kind & EVENT_BORN != 0, kind & EVENT_UNREACHABLE != 0
             name = Name(path, self._file_system(record[_FSTYPE]), record[_KEY], mount, inode, born, unreachable)
             self.first.setdefault(file_id, name)
+            if name.fstype in OWN_DEVICES:
+                self.uncertain.append(file_id)
         elif what == EVENT_RENAMED and file_id in self.first and not kind & EVENT_UNREACHABLE:
             self.renamed[file_id] = path
 

@@ -131,6 +131,7 @@ class Session:
         """Take the names that have arrived, waiting `timeout` seconds for some at most; whether to come back soon."""
         self.loaded.events.poll(timeout)
         self._take_names()
+        self._fates.learn()
         return self._eviction is not None and self._eviction.step()
 
     def fileno(self) -> int:
