@@ -14,7 +14,7 @@ from programs.files.identify import SCRATCH_ENTER, SCRATCH_EXIT
 from programs.files.path import walk
 from programs.files.recent import exit_names
 
-ENTERING = frozenset({Jump.ENTER_OTHER, WALKS[SCRATCH_ENTER]})
+ENTERING = frozenset({Jump.ENTER_OTHER, Jump.ENTER_VECTOR, WALKS[SCRATCH_ENTER]})
 """The rest runs at the exit of a call: a tail call goes from fentry to fentry and from fexit to fexit only."""
 
 
@@ -24,6 +24,8 @@ def parts(kernel: Kernel, options: Options, maps: Maps) -> Dict[int, ProgramSpec
     copied = copies.exit_source(*facts)
     return {
         Jump.ENTER_OTHER: lifetime.enter_other(*facts),
+        Jump.ENTER_VECTOR: vector.enter_vector(*facts),
+        Jump.EXIT_IOVEC: vector.exit_iovec(*facts),
         Kind.VECTOR: vector.exit_vector(*facts),
         Kind.SYNC: sync.exit_sync(*facts),
         Kind.CLOSE: lifetime.exit_close(*facts),

@@ -1,5 +1,8 @@
 """Vectored reads and writes: how many bytes an iovec asks for.
 
+The iovec is read at the entry, where the kernel reads it too: a read may overwrite it, and so may another thread. Where
+its pages are not in memory yet, and a program cannot fetch them, it is read at the exit.
+
 One copy of the whole, its end rounded up to a chunk with zeros, then chunk by chunk: in a loop where there is one
 (bpf_loop, 5.17), else by a jump into an unrolled sum, as 4.14 needs it.
 """
@@ -10,37 +13,99 @@ from typing import Optional
 
 from asm import U32, U64, Mem, ProgramSpec, r0, r1, r2, r3, r4
 from programs.calls.transfer import account_transfer, common_arguments
+from programs.facts.catalogue import Kind, Position
+from programs.facts.jumps import Jump
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
-from programs.facts.records import IOVEC_BYTES, IOVEC_CHUNK, IOVECS, Call, Lost, Scratch
-from programs.files.identify import SCRATCH_EXIT
+from programs.facts.records import IOVEC_BYTES, IOVEC_CHUNK, IOVECS, SIZE_BUCKETS, Call, Lost, Scratch, Signature
+from programs.files.identify import SCRATCH_ENTER, SCRATCH_EXIT
 from programs.way.body import Body
+from programs.way.enter import note_shared
 from programs.way.exit import begin_exit
-from programs.way.registers import CALL, CHUNK, SCRATCH, TOTAL
+from programs.way.registers import CALL, CHUNK, CTX, FILE, RESULT, SCRATCH, TOTAL
+from programs.way.threads import begin_part
 
 LENGTH_AT = 8  # offsetof(struct iovec, iov_len)
 CHUNK_BYTES = IOVEC_CHUNK * IOVEC_BYTES
+MEASURED, UNREADABLE = 1, 2  # Call.measured; 0: not yet
+
+
+def enter_vector(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
+    """The rest of the entry of readv and its relatives: Call.requested, and Call.measured if the iovec was there."""
+    b = begin_part("enter_vector", kernel, options, maps)
+    a = b.a
+    sum_iovec(b, scratch=SCRATCH_ENTER, unreadable="unmeasured")
+    a.st(CALL[Call.measured], MEASURED)
+    a.label("unmeasured")
+    b.signature(r1, Signature.position, CALL[Call.call])
+    a.jeq(r1, Position.EXPLICIT, "out")
+    a.call("get_current_task")
+    a.stx(a.slot("task", U64), r0)
+    a.ldx(FILE, CALL[Call.file])
+    note_shared(b, "out")
+    a.label("out")
+    a.ret(0)
+    return b.program()
 
 
 def exit_vector(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
-    """The exit of readv and its relatives: sums the iovec, then accounts like a plain read or write."""
-    b = begin_exit("exit_vector", kernel, options, maps)
+    """The exit of readv and its relatives: accounts like a plain read or write, once the iovec is summed."""
+    b = begin_exit("exit_vector", kernel, options, maps, over=False)
     a = b.a
+    a.ldx(r1, CALL[Call.measured])
+    a.jne(r1, 0, "looked_at")
+    a.tail_call(CTX, maps.jumps, Jump.EXIT_IOVEC)
+    a.label("looked_at")
+    a.st(CALL[Call.call], 0)
     common_arguments(b)
-    sum_iovec(b)
+    a.ldx(r1, CALL[Call.measured])
+    a.jeq(r1, MEASURED, "measured")
+    a.st(CALL[Call.unmeasured], 1)
+    a.label("measured")
     account_transfer(b, after=0, descriptor=0)
     a.label("out")
     a.ret(0)
     return b.program()
 
 
+def exit_iovec(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
+    """Sums an iovec that was not in memory at the entry, then goes back to the exit.
+
+    It may have been overwritten since. That is certain if it asks for less than was transferred, and is assumed if it
+    asks for more than the kernel transfers at once (MAX_RW_COUNT): then nobody knows what was asked for.
+    """
+    b = begin_exit("exit_iovec", kernel, options, maps, over=False)
+    a = b.a
+    a.st(CALL[Call.measured], MEASURED)
+    a.ldx(r1, CALL[Call.file])
+    a.jeq(r1, 0, "back", "no file to count it for")
+    sum_iovec(b, unreadable="unreadable")
+    a.jsle(RESULT, 0, "back")
+    a.ldx(r1, CALL[Call.requested])
+    a.jlt(r1, RESULT, "unreadable")
+    a.rsh(r1, SIZE_BUCKETS - 2)
+    a.jeq(r1, 0, "back")
+    a.label("unreadable")
+    b.lost(Lost.iovecs)
+    a.st(CALL[Call.measured], UNREADABLE)
+    a.label("back")
+    a.tail_call(CTX, maps.jumps, Kind.VECTOR)
+    a.label("out")
+    a.ret(0)
+    return b.program()
+
+
 def sum_iovec(
-    b: Body, pointer: Optional[Mem] = None, entries: Optional[Mem] = None, scratch: int = SCRATCH_EXIT
+    b: Body,
+    pointer: Optional[Mem] = None,
+    entries: Optional[Mem] = None,
+    scratch: int = SCRATCH_EXIT,
+    unreadable: str = "",
 ) -> None:
     """Call.requested = the sum of iov_len over the iovec: the second and third argument unless others are given.
 
-    It is read at the exit, where its pages are present because the kernel has read it. If it cannot be read,
-    Call.unmeasured is set. Jumps to "out" if there is no work space `scratch`. Destroys SCRATCH.
+    If it cannot be read there is a jump to `unreadable`, or else it is counted as lost and Call.unmeasured is set.
+    Jumps to "out" if there is no work space `scratch`. Destroys SCRATCH.
     """
     a = b.a
     pointer = pointer or b.argument(1)
@@ -64,11 +129,13 @@ def sum_iovec(
     for entry in range(IOVEC_CHUNK - 1):
         a.st(r4.u64(entry * IOVEC_BYTES + LENGTH_AT), 0)
     a.call("probe_read", "the iovec")
-    a.jeq(r0, 0, "iovec_read")
-    b.lost(Lost.iovecs)
-    a.st(CALL[Call.unmeasured], 1)
-    a.ja(end)
-    a.label("iovec_read")
+    if unreadable:
+        a.jne(r0, 0, unreadable)
+    else:
+        a.jeq(r0, 0, "iovec_read")
+        leave_unmeasured(b)
+        a.ja(end)
+        a.label("iovec_read")
     a.ldx(r2, entries)
     if b.kernel.loops:
         _sum_in_loop(b, scratch)
@@ -76,6 +143,13 @@ def sum_iovec(
         _sum_unrolled(b)
     a.stx(CALL[Call.requested], r1)
     a.label(end)
+
+
+def leave_unmeasured(b: Body) -> None:
+    """Counts an iovec that could not be read: nobody knows how much was asked for."""
+    b.lost(Lost.iovecs)
+    b.a.st(CALL[Call.unmeasured], 1)
+    b.a.st(CALL[Call.requested], 0)
 
 
 def _sum_in_loop(b: Body, scratch: int) -> None:

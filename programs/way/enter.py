@@ -113,8 +113,13 @@ def _note(b: Body) -> None:
     resolve(b, 0, task=a.slot("task", U64))
     a.stx(CALL[Call.file], FILE)
     a.jeq(FILE, 0, "done")
-    _note_shared(b)
+    _by_kind_and_position(b)
+    note_shared(b, "done")
     a.label("done")
+    a.ret(0)
+    a.label("vector")
+    a.st(CALL[Call.measured], 0)
+    a.tail_call(CTX, b.maps.jumps, Jump.ENTER_VECTOR)
     a.ret(0)
     a.label("other")
     by_route(a, KIND)
@@ -143,24 +148,30 @@ def by_route(a: Assembler, kind: Register) -> None:
                 a.jeq(kind, number, labels[first.route])
 
 
-def _note_shared(b: Body) -> None:
+def _by_kind_and_position(b: Body) -> None:
+    """Falls through for a plain read or write at the file position; jumps to "vector", or to "done" for all others."""
+    a = b.a
+    a.ldx(r1, CALL[Call.call])
+    a.and_(r1, 0xFFFF, "kind and position")
+    a.jeq(r1, Kind.SCALAR | Position.EXPLICIT << 8 * Signature.position.offset, "done")
+    a.and_(r1, KIND_MASK)
+    a.jeq(r1, Kind.SYNC, "done")
+    a.jeq(r1, Kind.VECTOR, "vector")
+
+
+def note_shared(b: Body, done: str) -> None:
     """Counts a transfer at the file position in OpenFile.inflight if another thread could move that position meanwhile.
 
     Then, and only then, a position ahead of what was accounted may be due to another thread's transfer whose exit is
-    yet to come, and not to a seek. FILE and SIGNATURE are set.
+    yet to come, and not to a seek. FILE is set, and the slot "task" = the thread. Falls through, or jumps to `done`.
     """
     a, o = b.a, b.kernel.offsets
-    b.signature(r1, Signature.position, CALL[Call.call])
-    a.jeq(r1, Position.EXPLICIT, "done")
-    a.mov(r2, SIGNATURE)
-    a.and_(r2, KIND_MASK)
-    a.jeq(r2, Kind.SYNC, "done")
     b.load(r1, FILE, o["file.ref"], of="file")
     a.jne(r1, b.kernel.one_reference, "shared")
     a.ldx(POINTER, a.slot("task", U64))
     b.load(POINTER, POINTER, o["task.files"], of="task_struct")
     b.load(r1, POINTER, o["files.count"], "threads that share the table", size=4, of="files_struct")
-    a.jeq(r1, 1, "done")
+    a.jeq(r1, 1, done)
     a.label("shared")
     key = a.slot("open", OpenKey)
     a.ldx(r1, CALL[Call.file])
@@ -168,6 +179,6 @@ def _note_shared(b: Body) -> None:
     a.ldx(r1, CALL[Call.mnt_ns])
     a.stx(key[OpenKey.mnt_ns], r1)
     a.lookup(b.maps.opens, key)
-    a.jeq(r0, 0, "done")
+    a.jeq(r0, 0, done)
     b.count(r0[OpenFile.inflight])
     a.st(CALL[Call.shared], 1)

@@ -50,6 +50,7 @@ class Call(Layout):
     requested = field(U64)  # bytes asked for
     bucket = field(U64)  # of `bucketed`
     bucketed = field(U64)  # what was requested last, which is mostly requested again
+    measured = field(U64)  # MEASURED: `requested` of a vectored call, or of the next request, is known already
     unmeasured = field(U64)  # 1: the iovec could not be read, so that `requested` is unknown
     explicit = field(U64)  # 1: at `offset`, 0: at the file position
     offset = field(U64)  # as the caller gave it
@@ -71,7 +72,6 @@ class Call(Layout):
     count = field(U64)  # where to stop
     base = field(U64)  # address of the events
     wrap = field(U64)  # events that there is room for
-    measured = field(U64)  # 1: `requested` of the next request is known already
     stuck = field(U64)  # index of the program that must deal with the next request, 0: none
     flags = field(U32)  # O_*
     marks = field(U32)  # NOTE_*

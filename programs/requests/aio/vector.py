@@ -7,11 +7,11 @@ program of its own (Jump.AIO_VECTOR) sums what is longer, in the work space that
 from __future__ import annotations
 
 from asm import U64, ProgramSpec, Slot, r0, r1, r2, r3
-from programs.calls.vector import LENGTH_AT, sum_iovec
+from programs.calls.vector import LENGTH_AT, leave_unmeasured, sum_iovec
 from programs.facts.jumps import Jump
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
-from programs.facts.records import IOVEC_BYTES, IOVECS, Call, Iocb, IovecArgument, Lost
+from programs.facts.records import IOVEC_BYTES, IOVECS, Call, Iocb, IovecArgument
 from programs.files.identify import SCRATCH_ENTER
 from programs.way.body import Body
 from programs.way.registers import CALL, CTX, INDEX
@@ -51,7 +51,7 @@ def measure_in_place(b: Body, iocb: Slot, done: str, over: str) -> None:
         _add_length(b, IOVEC_BYTES * entry, unreadable)
     a.ja(done)
     a.label(unreadable)
-    _leave_unmeasured(b)
+    leave_unmeasured(b)
     a.ja(done)
 
 
@@ -66,7 +66,7 @@ def _entry(b: Body) -> None:
     _add_length(b, 0, "unreadable")
     a.ret(0)
     a.label("unreadable")
-    _leave_unmeasured(b)
+    leave_unmeasured(b)
     a.label("stop")
     a.ret(1)
 
@@ -80,13 +80,6 @@ def _add_length(b: Body, offset: int, unreadable: str) -> None:
     a.ldx(r2, word)
     a.add(r1, r2)
     a.stx(CALL[Call.requested], r1)
-
-
-def _leave_unmeasured(b: Body) -> None:
-    """Counts an iovec that could not be read: nobody knows how much was asked for."""
-    b.lost(Lost.iovecs)
-    b.a.st(CALL[Call.unmeasured], 1)
-    b.a.st(CALL[Call.requested], 0)
 
 
 def measure(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:

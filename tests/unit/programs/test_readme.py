@@ -44,7 +44,7 @@ def told() -> Dict[str, Set[str]]:
     found: Dict[str, Set[str]] = {}
     for program, _, _, after in rows("Programs"):
         first, *more = names(program)
-        several = [f"enter_{arity}" for arity in range(1, 7)] if "..." in program else [first, *more]
+        several = [f"enter_{arity}" for arity in range(7)] if "..." in program else [first, *more]
         for name in (each for one in several for each in expanded(one)):
             found[name] = {name} if after == "itself" else set(names(after))
     return found
