@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Tuple
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from iotrace.profile.merge import add_parts
@@ -91,6 +91,7 @@ def a_file(draw: st.DrawFn) -> Dict[str, Any]:
     }
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(a_file(), min_size=1, max_size=6))
 def test_it_makes_no_difference_to_the_sum(drawn: List[Dict[str, Any]]) -> None:
     inodes: List[int] = []
