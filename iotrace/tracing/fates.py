@@ -98,6 +98,8 @@ class Fates:
         wanted = [file_id for file_id in ids if not first[file_id].unreachable]
         verdicts = self._verdicts(wanted)
         states: Dict[int, Optional[str]] = {file_id: PRESENT for file_id in wanted if verdicts[file_id] == ASK_SAME}
+        for file_id in states:  # it may have had another name meanwhile
+            self._names.renamed.pop(file_id, None)
         # A dentry that was dropped to save memory looks like one whose file is gone: only the path can tell.
         by_path = [file_id for file_id in wanted if file_id not in states]
         own = [file_id for file_id in wanted if first[file_id].fstype in OWN_DEVICES]

@@ -22,7 +22,16 @@ from programs.facts.records import (
     OpenKey,
     Signature,
 )
-from programs.files.identify import SCRATCH_ENTER, SCRATCH_EXIT, closer, find_or_identify, identify, send_name
+from programs.files.identify import (
+    SCRATCH_ENTER,
+    SCRATCH_EXIT,
+    closer,
+    find_new_name,
+    find_open,
+    find_or_identify,
+    identify,
+    send_name,
+)
 from programs.files.recent import remember
 from programs.way.body import Body, low
 from programs.way.descriptors import resolve
@@ -68,14 +77,25 @@ def _enter_close(b: Body) -> None:
     resolve(b, 0)
     a.stx(CALL[Call.file], FILE)
     a.jeq(FILE, 0, "out")
+    key = a.slot("open", OpenKey)
+    find_open(b, "known", "unknown")
+    a.label("unknown")
     identify(b, scratch=SCRATCH_ENTER, skip="out")
+    a.ja("identified")
+    a.label("known")
+    a.ldx(r1, OPEN_FILE[OpenFile.id])
+    a.stx(CALL[Call.id], r1)
+    find_new_name(b, scratch=SCRATCH_ENTER, skip="out")
+    a.lookup(b.maps.opens, key)
+    a.jeq(r0, 0, "out")
+    a.mov(OPEN_FILE, r0)
+    a.label("identified")
     a.ldx(r1, OPEN_FILE[OpenFile.id])
     a.stx(CALL[Call.id], r1)
     mark_deleted(b)
     b.load(r1, FILE, o["file.ref"], of="file")
     a.jne(r1, b.kernel.one_reference, "still_open", "another descriptor, or a call in flight, keeps it")
     end_runs(b)
-    key = a.slot("open", OpenKey)
     a.delete(b.maps.opens, key)
     a.ja("forgotten")
     a.label("still_open")

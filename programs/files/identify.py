@@ -17,6 +17,7 @@ from programs.facts.jumps import WALKS
 from programs.facts.records import (
     EVENT_BORN,
     EVENT_NAMED,
+    EVENT_RENAMED,
     EVENT_UNREACHABLE,
     ID_BORN,
     ID_NAMED,
@@ -149,6 +150,34 @@ def identify(b: Body, *, scratch: int, skip: str, renew: bool = False) -> None:
     b.lost(Lost.calls)
     a.ja(skip)
     a.label(end)
+
+
+def find_new_name(b: Body, *, scratch: int, skip: str) -> None:
+    """Has the path sent that FILE, whose id is in Call.id, has by now if that is not the one that it was opened under.
+
+    Leaves its FileKey on the stack, as `identify` does. A name that it has lost is none.
+    """
+    a, event, key = b.a, Walk.event, b.file_key()
+    other, done = a.unique("another_name"), a.unique("name_known")
+    _read_key(b, skip)
+    _begin_walk(b, scratch, skip)
+    a.st(CALL[Call.walk], 0)
+    a.lookup(b.maps.files, key)
+    a.jeq(r0, 0, other)
+    a.ldx(r1, r0[FileId.id])
+    a.ldx(r2, CALL[Call.id])
+    a.jeq(r1, r2, done)
+    a.label(other)
+    a.ldx(r1, key[FileKey.dentry])
+    b.load(r1, r1, b.kernel.offsets["dentry.hashed"], of="dentry")
+    a.jeq(r1, 0, done)
+    a.ldx(r1, CALL[Call.id])
+    a.stx(WALK[event[PathEvent.id]], r1)
+    a.ldx(r1, WALK[event[PathEvent.kind]])
+    a.add(r1, EVENT_RENAMED - EVENT_NAMED)
+    a.stx(WALK[event[PathEvent.kind]], r1)
+    a.st(CALL[Call.walk], 1)
+    a.label(done)
 
 
 def regular_only(b: Body, skip: str) -> None:
