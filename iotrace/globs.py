@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from typing import Callable, List, NamedTuple, Tuple
+from typing import Callable, List, NamedTuple, Sequence, Tuple
 
 _STARS = re.compile(r"(\*)|\[!?\]?[^\]]*\]|.", re.DOTALL)  # what a pattern consists of; a set may contain a star
 
@@ -54,22 +54,35 @@ def _in_pieces(first: str, between: List[str], last: str) -> Callable[[bytes], b
     return matches
 
 
+def _any(matchers: Sequence[Callable[[bytes], bool]], names: Sequence[bytes]) -> bool:
+    return any(match(name) for match in matchers for name in names)
+
+
 class Selection(NamedTuple):
-    """Which files are wanted: those whose path matches one of `path` (no globs: any path) and none of `exclude`."""
+    """Which files are wanted: one of their names matches one of `path` (no globs: any name), none one of `exclude`.
+
+    A file that was renamed has two names: the one that it was opened under, and the one that it has now.
+    """
 
     path: Tuple[bytes, ...] = ()
     exclude: Tuple[bytes, ...] = ()
 
-    def matcher(self) -> Callable[[object], bool]:
-        """The test, as SQLite calls it too: what is not a path passes, so that a damaged value is refused by name
-        where it is read, and not left out without a word."""
+    def matcher(self) -> Callable[..., bool]:
+        """The test: of a path, and of the path that the file has been renamed to, if any.
+
+        SQLite calls it too: what is not a path passes, so that a damaged value is refused by name where it is read, and
+        not left out without a word.
+        """
         wanted, unwanted = map(glob_matcher, self.path), map(glob_matcher, self.exclude)
         accept, refuse = list(wanted), list(unwanted)
 
-        def selected(path: object) -> bool:
-            if not isinstance(path, bytes):
-                return True
-            return (not accept or any(match(path) for match in accept)) and not any(match(path) for match in refuse)
+        def selected(path: object, renamed_to: object = None) -> bool:
+            names = []
+            for name in (path,) if renamed_to is None else (path, renamed_to):
+                if not isinstance(name, bytes):
+                    return True
+                names.append(name)
+            return (not accept or _any(accept, names)) and not _any(refuse, names)
 
         return selected
 

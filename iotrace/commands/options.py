@@ -21,7 +21,7 @@ def add_selection(parser: argparse._ActionsContainer) -> None:
         action="append",
         default=[],
         type=os.fsencode,
-        help="only files whose path matches (repeatable; * matches slashes too)",
+        help="only files whose path, as opened or as renamed, matches (repeatable; * matches slashes too)",
     )
     parser.add_argument(
         "--exclude",
@@ -29,7 +29,7 @@ def add_selection(parser: argparse._ActionsContainer) -> None:
         action="append",
         default=[],
         type=os.fsencode,
-        help="no files whose path matches (repeatable)",
+        help="no files whose path, as opened or as renamed, matches (repeatable)",
     )
 
 

@@ -34,6 +34,13 @@ def setup(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--by", choices=tables.GROUPS, default="file", help="what a line stands for; default: file")
     what.add_argument("--file", metavar="PATH", help="everything about one file (or a glob that matches only one)")
     parser.add_argument(
+        "--names",
+        choices=("final", "opened"),
+        default="final",
+        help="final: a temporary file, written and then renamed, is part of the file that it became; opened: each path"
+        " that files were opened under by itself; default: %(default)s",
+    )
+    parser.add_argument(
         "--depth",
         metavar="N",
         type=count,
@@ -46,11 +53,12 @@ def setup(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    folded = args.names == "final"
     with contextlib.ExitStack() as stack:
         profiles = [stack.enter_context(reader.open(name)) for name in args.profiles]
         with standard_output():
             if args.file is not None:
-                one_file.show(sys.stdout, profiles, args.file)
+                one_file.show(sys.stdout, profiles, args.file, folded=folded)
             else:
                 tables.show(
                     sys.stdout,
@@ -60,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
                     sort=args.sort,
                     limit=args.limit,
                     selection=selection(args),
+                    folded=folded,
                 )
             sys.stdout.flush()
     return 0

@@ -5,18 +5,35 @@ from __future__ import annotations
 import functools
 import heapq
 import itertools
-from typing import Iterator, Sequence, Tuple, Union
+from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
 
 from iotrace.errors import UserError
 from iotrace.globs import EVERYTHING, Selection
-from iotrace.profile.merge import add_files, add_headers
+from iotrace.profile.folding import final_name, under_final_name
+from iotrace.profile.merge import add_files, add_headers, add_in_order
 from iotrace.profile.metrics import FileStats, Header
-from iotrace.profile.reader import Profile
+from iotrace.profile.reader import MOST_NAMES, Profile
 from iotrace.profile.rows import FileRow, add_rows
 
 
-def _same_file(row: Union[FileRow, FileStats]) -> Tuple[bytes, int]:
-    return row.path, row.mnt_ns
+class NamedFile(NamedTuple):
+    """A file, and the temporary names under which part of what is known about it was done."""
+
+    file: FileStats
+    temporary: Sequence[bytes] = ()  # some of them
+    more: int = 0  # names that are not among these
+
+
+def _same_row(row: FileRow) -> Tuple[bytes, int, int]:
+    return row.path, row.mnt_ns, row.marks.unreachable
+
+
+def _same_file(file: FileStats) -> Tuple[bytes, int, bool]:
+    return file.path, file.mnt_ns, file.unreachable
+
+
+def _same_in_the_end(file: FileStats) -> Tuple[bytes, int, bool]:
+    return final_name(file), file.mnt_ns, file.unreachable
 
 
 def combined_header(profiles: Sequence[Profile]) -> Header:
@@ -24,27 +41,64 @@ def combined_header(profiles: Sequence[Profile]) -> Header:
     return functools.reduce(add_headers, (profile.header for profile in profiles))
 
 
-def combined_rows(profiles: Sequence[Profile], selection: Selection = EVERYTHING) -> Iterator[FileRow]:
-    """One row per file of all profiles, in order of path. Memory use does not depend on the number of files."""
-    merged = heapq.merge(*(profile.rows("path", selection=selection) for profile in profiles), key=_same_file)
-    for _, group in itertools.groupby(merged, _same_file):
+def combined_rows(
+    profiles: Sequence[Profile], selection: Selection = EVERYTHING, *, folded: bool = False
+) -> Iterator[FileRow]:
+    """One row per file of all profiles, in order of path. Memory use does not depend on the number of files.
+
+    With `folded`, temporary files are part of what they became.
+    """
+    rows = (profile.rows("path", selection=selection, folded=folded) for profile in profiles)
+    for _, group in itertools.groupby(heapq.merge(*rows, key=_same_row), _same_row):
         yield functools.reduce(add_rows, group)
 
 
-_MOST_NAMES = 4096  # in one record: iotrace knows 40 system calls, Linux 133 errors
+_TEMPORARY_NAMES = 5  # that are kept of a file
 
 
 def _add(a: FileStats, b: FileStats) -> FileStats:
-    total = add_files(a, b)
-    if sum(1 + len(call.errors) for call in total.syscalls.values()) > _MOST_NAMES:
-        raise UserError(
-            f"more than {_MOST_NAMES:,} system calls and errors on one file: no profile of iotrace has them"
-        )
+    return _checked(add_files(a, b))
+
+
+def _checked(total: FileStats) -> FileStats:
+    if sum(1 + len(call.errors) for call in total.syscalls.values()) > MOST_NAMES:
+        raise UserError(f"more than {MOST_NAMES:,} system calls and errors on one file: no profile of iotrace has them")
     return total
 
 
-def combined_files(profiles: Sequence[Profile], path: bytes) -> Iterator[FileStats]:
-    """Everything the profiles know about one path: a record for each mount namespace, one after the other."""
-    found = heapq.merge(*(profile.find(path) for profile in profiles), key=_same_file)
-    for _, group in itertools.groupby(found, _same_file):
-        yield functools.reduce(_add, group)
+def combined_files(profiles: Sequence[Profile], path: bytes, *, folded: bool = False) -> Iterator[NamedFile]:
+    """Everything the profiles know about one path: a record for each mount namespace, one after the other.
+
+    With `folded`, temporary files are part of what they became, and are found by that name as well as by their own.
+    """
+    key = _same_in_the_end if folded else _same_file
+    found = heapq.merge(*(profile.find(path, folded=folded) for profile in profiles), key=key)
+    for _, group in itertools.groupby(found, key):
+        if folded:
+            yield _folded(group)
+        else:
+            yield NamedFile(functools.reduce(_add, group))
+
+
+def _folded(files: Iterator[FileStats]) -> NamedFile:
+    """One file of all that have the same final name."""
+    own: Optional[FileStats] = None
+    temporary: Optional[FileStats] = None
+    names: Dict[bytes, None] = {}
+    more = 0
+    for file in files:
+        if file.path == final_name(file):
+            own = file if own is None else _add(own, file)
+            continue
+        if file.path not in names:
+            if len(names) < _TEMPORARY_NAMES:
+                names[file.path] = None
+            else:
+                more += 1
+        renamed = under_final_name(file)
+        temporary = renamed if temporary is None else _add(temporary, renamed)
+    if own is not None and temporary is not None:
+        return NamedFile(_checked(add_in_order(temporary, own)), sorted(names), more)
+    whole = own or temporary
+    assert whole is not None  # a group has at least one
+    return NamedFile(whole, sorted(names), more)

@@ -197,17 +197,17 @@ class Database:
         """The rows of one key, of which there are few; faster than `query`, on whose account it goes."""
         return self._connection.execute(sql, (key,))
 
-    def define(self, name: str, function: Callable[[Any], bool]) -> None:
-        """Let queries call a function, which depends on nothing but its argument."""
+    def define(self, name: str, function: Callable[..., bool]) -> None:
+        """Let queries call a function, which depends on nothing but its arguments."""
 
-        def called(value: Any) -> bool:
+        def called(*values: Any) -> bool:
             try:
-                return function(value)
+                return function(*values)
             except BaseException as error:
                 self._raised = error
                 raise
 
-        self._connection.create_function(name, 1, called, deterministic=True)
+        self._connection.create_function(name, -1, called, deterministic=True)
 
 
 def _patience() -> float:

@@ -7,7 +7,7 @@ write of a part may rewrite what the part before wrote last, and its first sync 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Iterable, Sequence, Tuple, TypeVar
+from typing import Dict, Iterable, Optional, Sequence, Set, Tuple, TypeVar
 
 from iotrace.profile.metrics import FILE, HEADER, SYSCALL, FileStats, Header, Metric, SyscallStats
 from iotrace.profile.parts import Edges
@@ -26,8 +26,8 @@ def add_syscalls(a: SyscallStats, b: SyscallStats) -> SyscallStats:
     return _merged(SYSCALL, a, b)
 
 
-def _in_order(a: FileStats, b: FileStats) -> FileStats:
-    """The sum of two records of the same file, of which `b` is the later one."""
+def add_in_order(a: FileStats, b: FileStats) -> FileStats:
+    """The sum of two records of the same file, of which `b` is the later one, or the one that facts are taken from."""
     total = _merged(FILE, a, b)
     for name in sorted(a.syscalls.keys() | b.syscalls.keys()):
         total.syscalls[name] = add_syscalls(a.syscalls.get(name, SyscallStats()), b.syscalls.get(name, SyscallStats()))
@@ -46,7 +46,7 @@ def add_files(a: FileStats, b: FileStats) -> FileStats:
     Facts about the present, such as the inode, are taken from the record with the later I/O. The number of incarnations
     is the larger of the two, since the sums do not tell which inodes they have in common.
     """
-    return _in_order(b, a) if _last_seen(a) > _last_seen(b) else _in_order(a, b)
+    return add_in_order(b, a) if _last_seen(a) > _last_seen(b) else add_in_order(a, b)
 
 
 def add_headers(a: Header, b: Header) -> Header:
@@ -68,7 +68,7 @@ class _Sum:
     def add(self, file: FileStats, edges: Edges) -> None:
         before = self.edges
         same = not edges.born and _inode(self.file, before) == _inode(file, edges)
-        total = _in_order(self.file, file)
+        total = add_in_order(self.file, file)
         if not same:
             self.unsynced = file.bytes_unsynced - edges.stale
         else:
@@ -101,13 +101,36 @@ def add_parts(parts: Iterable[Tuple[FileStats, Edges]]) -> FileStats:
     """A file from its parts, of which there is at least one, in order."""
     ordered = iter(parts)
     first, edges = next(ordered)
-    total, seen = _Sum(replace(first), edges, first.bytes_unsynced - edges.stale), {_inode(first, edges)}
-    incarnations = first.incarnations
+    total, ends = _Sum(replace(first), edges, first.bytes_unsynced - edges.stale), _Ends()
+    ends.add(first, edges)
     for file, edges in ordered:
         total.add(file, edges)
-        inode = _inode(file, edges)
-        if edges.born or inode not in seen:  # an inode's number is used again where there are no generations
-            incarnations += file.incarnations
-        seen.add(inode)
-    total.file.incarnations = incarnations
+        ends.add(file, edges)
+    total.file.incarnations = ends.incarnations
+    total.file.ended_as = ends.common
     return total.file
+
+
+class _Ends:
+    """The incarnations of a path, and under which other path each has ended."""
+
+    def __init__(self) -> None:
+        self.incarnations = 0
+        self._earlier: Set[Optional[bytes]] = set()
+        self._latest: Dict[Tuple[str, int, int], Optional[bytes]] = {}  # of the last incarnation of an inode's number
+
+    def add(self, file: FileStats, edges: Edges) -> None:
+        inode = _inode(file, edges)
+        if edges.born or inode not in self._latest:  # the number is used again where there are no generations
+            self.incarnations += file.incarnations
+            if inode in self._latest:
+                self._earlier.add(self._latest[inode])
+        if file.incarnations > 1:
+            self._earlier.add(edges.went)
+        self._latest[inode] = file.renamed_to
+
+    @property
+    def common(self) -> Optional[bytes]:
+        """The path that all have ended under; None if they differ, or one has kept its name."""
+        ends = self._earlier.union(self._latest.values())
+        return ends.pop() if len(ends) == 1 else None

@@ -152,6 +152,15 @@ class FileStats:
     renamed_to: Optional[bytes] = _latest(
         None, values.MAYBE_PATH, "the path that the last incarnation has now, or had last, where that is another one"
     )
+    ended_as: Optional[bytes] = _metric(
+        None,
+        values.MAYBE_PATH,
+        values.agreed,
+        "",
+        NUMBER,
+        "the path that every incarnation has now, or had last, where that is another one, and the same one",
+        since=4,
+    )
     device: str = _latest("0:0", values.TEXT, "`major:minor`, as in `/proc/PID/mountinfo`")
     inode: int = _latest(0, values.UNSIGNED, "inode number of the last file under that path")
     fstype: str = _latest("", values.TEXT, "name of the file system")

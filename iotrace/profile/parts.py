@@ -24,6 +24,7 @@ class Edges(NamedTuple):
     first_sync: int = 0  # bytes that the first sync covered, plus one; 0: none
     born: int = 0  # 1: the open that the part begins with has created the file
     stale: int = 0  # of its unsynced bytes: those of files that had the path before the one at its end
+    went: Optional[bytes] = None  # the path that all of those were renamed to
 
 
 class Part(NamedTuple):

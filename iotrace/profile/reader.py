@@ -10,12 +10,15 @@ the number of files.
 
 from __future__ import annotations
 
+import itertools
 from types import TracebackType
 from typing import Any, Dict, Iterator, NamedTuple, Optional, Set, Tuple, Type, Union
 
 from iotrace.globs import EVERYTHING, Selection
 from iotrace.places import PathLike
 from iotrace.profile.database import Database, ProfileError
+from iotrace.profile.folding import KEY, NAME, folded_rows
+from iotrace.profile.merge import add_syscalls
 from iotrace.profile.metrics import FIRST_VERSION, HEADER, SCHEMA_VERSION, FileStats, Header, SyscallStats
 from iotrace.profile.rows import ROW_COLUMNS, SQL, FileDecoder, FileRow, Marks, Sums, read_calls, read_row
 from iotrace.profile.schema import APPLICATION_ID, schema
@@ -45,6 +48,7 @@ _IN_META = [name for name in _HEADER if name not in _TABLES_OF_THEIR_OWN]
 _LONGEST_HEADER = 2 << 20  # characters of JSON: what the kernel lets a command have. In memory up to 60 times as many
 _HEADER_ROWS = 10_000  # of each of its tables: more than there are pairs of a system call and an errno
 _ROOM_FOR_NAME = 256  # characters
+MOST_NAMES = 4096  # in one record: iotrace knows 40 system calls, Linux 133 errors
 _PATH = ROW_COLUMNS.index("path")
 
 
@@ -148,21 +152,45 @@ class Profile:
         """
         return SQL.get(name) or (name if self._schema.has(name) else "(0 + 0)")
 
-    def _where(self, selection: Selection) -> str:
-        """The SQL condition for a selection. Unless it selects everything, SQLite calls into Python once per row."""
+    def _where(self, selection: Selection, folded: bool = False) -> str:
+        """The SQL condition for a selection. Unless it selects everything, SQLite calls into Python once per row.
+
+        With `folded` a file is wanted under any name that any part of it has had.
+        """
         if selection == EVERYTHING:
             return "1"
+        if folded and selection.path:
+            wanted = self._where(selection._replace(exclude=()))
+            same = f"({KEY}) IN (SELECT {KEY} FROM {self._table} WHERE {wanted})"
+            return f"{same} AND {self._where(selection._replace(path=()))}"
         name = f"selected_{abs(hash(selection))}"
         self._database.define(name, selection.matcher())
-        return f"{name}(path)"
+        return f"{name}(path, renamed_to)"
 
-    def _select(self, columns: str, sort: Optional[str], selection: Selection) -> str:
-        """The query for files, sorted or as they were written. Its parameter is the limit, -1 for none."""
+    def _folds(self, folded: bool) -> bool:
+        """Whether there is anything to fold."""
+        if not folded or not self._schema.has("ended_as"):
+            return False
+        query = f"SELECT EXISTS (SELECT 1 FROM {self._table} WHERE ended_as IS NOT NULL)"
+        return next(self._database.query(query)) == (1,)
+
+    def _rows(self, selection: Selection, folded: bool) -> str:
+        """SQL for what `rows` and `totals` read from, with their columns."""
+        if self._folds(folded):
+            return folded_rows(self._table, self._column, self._where(selection, folded=True))
+        columns = ", ".join(
+            f"{self._column(name)} AS {name}" for name in dict.fromkeys(("id", *ROW_COLUMNS, *Sums._fields))
+        )
+        return f"(SELECT {columns} FROM {self._table} WHERE {self._where(selection)})"
+
+    def _ordered(self, columns: str, source: str, sort: Optional[str]) -> str:
+        """The query for files, sorted or as they come. Its parameter is the limit, -1 for none."""
         if sort is not None and sort not in SORTS:
             raise ValueError(f"files cannot be sorted by {sort!r}, but by {', '.join(SORTS)}")
         largest = " + ".join(map(self._column, SORTS[sort])) if sort else ""
-        order = f"{largest} DESC, path, mnt_ns" if largest else "path, mnt_ns" if sort else "id"
-        return f"SELECT {columns} FROM {self._table} WHERE {self._where(selection)} ORDER BY {order} LIMIT ?"
+        by_path = f"path, mnt_ns, {self._column('unreachable')}"
+        order = f"{largest} DESC, {by_path}" if largest else by_path if sort else "id"
+        return f"SELECT {columns} FROM {source} ORDER BY {order} LIMIT ?"
 
     def files(
         self, sort: Optional[str] = None, limit: int = 0, selection: Selection = EVERYTHING
@@ -172,7 +200,7 @@ class Profile:
         Without `sort` they come in the order in which they were first seen. "bytes", "read", "written", "calls",
         "errors", "syncs" and "latency" put the largest first, "path" sorts by path. Raises ValueError for any other.
         """
-        query = self._select(self._whole_file, sort, selection)
+        query = self._ordered(self._whole_file, f"{self._table} WHERE {self._where(selection)}", sort)
         with self._honest():
             yield from self._files(query, (limit or -1,))
 
@@ -190,39 +218,86 @@ class Profile:
             return row[0]
         return None
 
-    def find(self, path: bytes) -> Iterator[FileStats]:
-        """The files with exactly that path, or that were renamed to it; there may be one in each mount namespace."""
-        which = "path = ?1 OR renamed_to = ?1"
-        named = f"SELECT {self._whole_file} FROM {self._table} WHERE {which} ORDER BY path, mnt_ns"
+    def find(self, path: bytes, *, folded: bool = False) -> Iterator[FileStats]:
+        """The files with exactly that path, or that were renamed to it; there may be one in each mount namespace.
+
+        With `folded` also all others that became the same file as one of them, in order of their final names.
+        """
+        condition, name = "path = ?1 OR renamed_to = ?1", "path"
         with self._honest():
+            if self._folds(folded):
+                names = f"SELECT DISTINCT {NAME} AS name, mnt_ns AS ns FROM {self._table} WHERE {condition}"
+                condition = (
+                    f"id IN (SELECT file.id FROM ({names}) JOIN {self._table}"
+                    " ON mnt_ns = ns AND (path = name AND ended_as IS NULL OR ended_as = name))"
+                )
+                name = NAME
+            order = f"{name}, mnt_ns, {self._column('unreachable')}"
+            named = f"SELECT {self._whole_file} FROM {self._table} WHERE {condition} ORDER BY {order}"
             yield from self._files(named, (path,))
 
-    def rows(self, sort: Optional[str] = None, limit: int = 0, selection: Selection = EVERYTHING) -> Iterator[FileRow]:
-        """Like `files`, but with only what tables need, and about six times as fast."""
-        query = self._select(", ".join(map(self._column, ROW_COLUMNS)), sort, selection)
+    def rows(
+        self,
+        sort: Optional[str] = None,
+        limit: int = 0,
+        selection: Selection = EVERYTHING,
+        *,
+        folded: bool = False,
+    ) -> Iterator[FileRow]:
+        """Like `files`, but with only what tables need, and about six times as fast.
+
+        With `folded`, temporary files are part of what they became.
+        """
+        with self._honest():
+            source = self._rows(selection, folded)
+        query = self._ordered(", ".join(ROW_COLUMNS), source, sort)
         with self._honest():
             found = self._database.query(query, (limit or -1,))
             yield from map(read_row, self._database.charged(found, _weight_of_path))
 
-    def totals(self, selection: Selection = EVERYTHING) -> Totals:
+    def totals(self, selection: Selection = EVERYTHING, *, folded: bool = False) -> Totals:
         """The totals over all selected files. SQLite adds up a million of them in a second."""
-        marks, sums = ([self._column(name) for name in kind._fields] for kind in (Marks, Sums))
+        marks, sums = Marks._fields, Sums._fields
         wanted = [f"max({column})" for column in marks] + [f"sum({column})" for column in sums]
         smallest = f"min(min({', '.join(marks + sums)}))"  # the sum of several may hide that one is negative
         columns = ", ".join(f"coalesce({column}, 0)" for column in (*wanted, smallest))
-        query = f"SELECT count(*), {columns} FROM {self._table} WHERE {self._where(selection)}"
         with self._honest():
+            query = f"SELECT count(*), {columns} FROM {self._rows(selection, folded)}"
             ((files, *values),) = self._database.query(query)
             check_counts(tuple(values))  # the sum of anything but whole numbers is not a whole number
             return Totals(files, Marks(*values[: len(marks)]), Sums(*values[len(marks) : -1]))
 
-    def syscalls(self, selection: Selection = EVERYTHING) -> Iterator[Tuple[str, SyscallStats]]:
+    def syscalls(
+        self, selection: Selection = EVERYTHING, *, folded: bool = False
+    ) -> Iterator[Tuple[str, SyscallStats]]:
         """Each system call of each selected file, as (name, record), in no particular order."""
-        chosen = "" if selection == EVERYTHING else " JOIN main.file ON file_id = id WHERE " + self._where(selection)
         with self._honest():
+            if self._folds(folded):
+                yield from self._folded_calls(self._where(selection, folded=True))
+                return
+            every = selection == EVERYTHING
+            chosen = "" if every else f" JOIN main.file ON file_id = id WHERE {self._where(selection)}"
             found = self._database.query(f"SELECT by_syscall FROM main.calls{chosen}")
             for row in self._database.charged(found, _weight_of_calls):
                 yield from read_calls(row[0]).items()
+
+    def _folded_calls(self, condition: str) -> Iterator[Tuple[str, SyscallStats]]:
+        found = self._database.query(
+            f"SELECT {KEY}, by_syscall FROM {self._table} JOIN main.calls ON file_id = id WHERE {condition}"
+            " ORDER BY 1, 2, 3"
+        )
+        rows = self._database.charged(found, lambda row: _weight(row[-1]))
+        for _, group in itertools.groupby(rows, lambda row: row[:-1]):
+            calls: Dict[str, SyscallStats] = {}
+            names = 0
+            for row in group:
+                for name, call in read_calls(row[-1]).items():
+                    before = calls.get(name)
+                    total = calls[name] = call if before is None else add_syscalls(before, call)
+                    names += 1 + len(total.errors) if before is None else len(total.errors) - len(before.errors)
+                if names > MOST_NAMES:
+                    raise ValueError(f"more than {MOST_NAMES:,} system calls and errors on one file")
+            yield from calls.items()
 
 
 def _check_names(*names: object) -> None:

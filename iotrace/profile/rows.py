@@ -18,6 +18,7 @@ from iotrace.profile.values import (
     check_range,
     check_short_text,
     latest,
+    most,
 )
 from iotrace.untrusted import parse_json
 
@@ -122,6 +123,8 @@ class Marks(NamedTuple):
     deleted: int = 0
     mapped: int = 0
     renamed: int = 0  # it has another name now
+    folded: int = 0  # temporary files that became this one are part of it
+    unreachable: int = 0  # no path leads to it
 
 
 class FileRow(NamedTuple):
@@ -144,7 +147,7 @@ _SUMS_AT = 4 + len(Marks._fields)
 ROW_COLUMNS: Tuple[str, ...] = (*FileRow._fields[:4], *Marks._fields, *Sums._fields)
 """The columns that `read_row` expects. `SQL` has expressions for those that are not columns of `file`."""
 
-SQL = {"renamed": "(renamed_to IS NOT NULL)"}
+SQL = {"renamed": "(renamed_to IS NOT NULL)", "folded": "(0 + 0)"}
 
 
 def read_row(row: Tuple[Any, ...]) -> FileRow:
@@ -157,6 +160,7 @@ def read_row(row: Tuple[Any, ...]) -> FileRow:
 
 _MERGES: Dict[str, Callable[[Any, Any], Any]] = {
     "renamed": latest,
+    "folded": most,
     **{metric.name: metric.merge for metric in (*FILE, *TOTALS)},
 }
 _MARKS = [_MERGES[name] for name in Marks._fields]

@@ -66,6 +66,7 @@ CURRENT = schema(SCHEMA_VERSION)
 INDEXES: Dict[str, str] = {
     "file_path": "CREATE INDEX file_path ON file (path, mnt_ns)",
     "file_renamed_to": "CREATE INDEX file_renamed_to ON file (renamed_to) WHERE renamed_to IS NOT NULL",
+    "file_ended_as": "CREATE INDEX file_ended_as ON file (ended_as) WHERE ended_as IS NOT NULL",
 }
 """Created once all files have been inserted."""
 

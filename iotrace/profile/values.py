@@ -278,6 +278,11 @@ def latest(a: Value, b: Value) -> Value:
     return b
 
 
+def agreed(a: Optional[Value], b: Optional[Value]) -> Optional[Value]:
+    """The value that both parts have; None if they differ."""
+    return a if a == b else None
+
+
 def same(a: Value, b: Value) -> Value:
     """The value that both parts share, since it identifies what they are parts of."""
     del b

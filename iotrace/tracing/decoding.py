@@ -279,12 +279,15 @@ class Decoder:
             self.state = DELETED
         self.deleted = self.state == DELETED and fate.renamed_to is None
 
-    def part(self, fate: Fate, order: int, *, incarnations: int = 1, stale: int = 0) -> Part:
-        """Everything that was added, as a part of the profile. See `Edges` for `order` and `stale`."""
+    def part(
+        self, fate: Fate, order: int, *, incarnations: int = 1, went: Optional[bytes] = None, stale: int = 0
+    ) -> Part:
+        """Everything that was added, as a part of the profile. See `Edges` for `order`, `went` and `stale`."""
         for name in {**self._errors, **self._large}:  # operations for whose records there was no room
             values = {"errors": self._errors.get(name), "requested": self._large.get(name)}
             self._json.append(f'"{name}":{call_json(values)}')
         self._set_fate(fate)
         self.incarnations = incarnations
+        self.ended_as = self.renamed_to if incarnations == 1 or went == self.renamed_to else None
         ends = self._generation, self._first_write, self._last_write, self._first_sync, int(self._born)
-        return Part(columns(self, self), "{" + ",".join(self._json) + "}", Edges(order, *ends, stale))
+        return Part(columns(self, self), "{" + ",".join(self._json) + "}", Edges(order, *ends, stale, went))

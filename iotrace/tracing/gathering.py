@@ -9,9 +9,10 @@ name is among those that came last, and each of them was created under it: nothi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from iotrace.profile.parts import Part
+from iotrace.profile.values import agreed
 from iotrace.tracing.decoding import HEAD, Clock, Decoder, Tally
 from iotrace.tracing.names import Fate, Name
 from programs.facts.catalogue import Operation
@@ -34,6 +35,7 @@ class Records:
     operations: Dict[Operation, bytes]  # OpStats
     incarnations: int = 1
     stale: int = 0  # bytes that files before the last one left unsynced
+    went: Optional[bytes] = None  # the path that all of those were renamed to
 
     def add(self, later: Records) -> None:
         """Add the records of a file that was created after all of these."""
@@ -43,6 +45,8 @@ class Records:
             *(opens + opened, closes + closed, rewrites + rewritten, first_write, last_write),
             *(unsynced + left, synced + covered, first_sync, marks | flags & FILE_MAPPED, mask | used),
         )
+        ended_as = self.fate.renamed_to
+        self.went = ended_as if self.incarnations == 1 else agreed(self.went, ended_as)
         self.id, self.name, self.fate = later.id, later.name, later.fate
         self.incarnations, self.stale = self.incarnations + 1, unsynced
         if later.tallies:
@@ -59,7 +63,13 @@ class Records:
             decoder.add_run(direction, run)
         for operation, raw in self.operations.items():
             decoder.add_operation(operation, raw)
-        return decoder.part(self.fate, order=self.id - (1 << 63), incarnations=self.incarnations, stale=self.stale)
+        return decoder.part(
+            self.fate,
+            order=self.id - (1 << 63),
+            incarnations=self.incarnations,
+            went=self.went,
+            stale=self.stale,
+        )
 
 
 def _sum_of_tallies(tallies: List[Tally]) -> List[Tally]:

@@ -206,7 +206,7 @@ class Session:
         """Whether a file is wanted in the profile, by the paths that it has had or has."""
         for glob in [glob for glob, matches in self._unmatched.items() if any(map(matches, names))]:
             del self._unmatched[glob]
-        return any(map(self._selected, names))
+        return self._selected(*names)
 
     def _keep(self, part: Part) -> None:
         """Put a file into the profile."""

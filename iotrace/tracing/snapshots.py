@@ -51,9 +51,9 @@ class Snapshots:
         collector: Collector,
         names: Names,
         clock: Clock,
-        selected: Callable[[bytes], bool],
+        selected: Callable[..., bool],
     ) -> None:
-        """`selected` says which paths are wanted."""
+        """`selected` says whether a file is wanted, by the names that it has had."""
         self._maps = maps
         self._collector = collector
         self._names = names
@@ -76,7 +76,9 @@ class Snapshots:
         marks, before = self._look(rest), self._marks
         parts: Dict[int, Part] = {}
         for file_id, name in self._names.first.items():
-            if marks.get(file_id) == before.get(file_id) or not self._selected(name.path):
+            if marks.get(file_id) == before.get(file_id) or not self._selected(
+                name.path, self._names.renamed.get(file_id)
+            ):
                 continue
             records = self._collector.records(file_id, rest)
             if records is not None:

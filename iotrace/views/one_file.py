@@ -9,7 +9,7 @@ from typing import Callable, Dict, Iterator, List, Optional, Sequence, TextIO
 from iotrace import text
 from iotrace.errors import UserError
 from iotrace.globs import Selection
-from iotrace.profile.combined import combined_files, combined_header, combined_rows
+from iotrace.profile.combined import NamedFile, combined_files, combined_header, combined_rows
 from iotrace.profile.metrics import FILE, SYSCALL, FileStats, Metric, SyscallStats, Unit
 from iotrace.profile.reader import Profile
 from iotrace.profile.values import DELETED, HISTOGRAM, PRESENT, REPLACED, Histogram
@@ -87,15 +87,23 @@ _STATES = {
 }
 
 
-def _show_heading(screen: Screen, file: FileStats) -> None:
+def _show_heading(screen: Screen, file: FileStats, temporary: Sequence[bytes], more: int) -> None:
     """Show which file it is, and what became of it."""
     screen.wrapped(screen.name(file.path))
+    for name in temporary:
+        screen.wrapped("with what was done when it was " + screen.name(name))
+    if more:
+        screen.line(f"and under {text.counted(more, 'more name')}")
+    if temporary:
+        screen.line("--names opened shows these apart")
     if file.renamed_to is not None:
         screen.wrapped("renamed to " + screen.name(file.renamed_to))
     where = f"inode {file.inode} on {file.fstype} {file.device}, mount namespace {file.mnt_ns}"
     screen.wrapped(screen.words(where))
     if file.incarnations > 1:
         screen.line(f"deleted and created again: {file.incarnations:,} inodes, this is the last")
+        if file.ended_as is not None:
+            screen.wrapped("all of them renamed to " + screen.name(file.ended_as))
     if file.state is not None:
         screen.line(_STATES[file.state])
     elif file.deleted:
@@ -106,9 +114,12 @@ def _show_heading(screen: Screen, file: FileStats) -> None:
         screen.loud("MAPPED: what was read or written through memory is not in these numbers.")
 
 
-def show_file(screen: Screen, file: FileStats, start: int) -> None:
-    """Show everything that is known about a file; moments are given as the time since `start`."""
-    _show_heading(screen, file)
+def show_file(screen: Screen, file: FileStats, start: int, temporary: Sequence[bytes] = (), more: int = 0) -> None:
+    """Show everything that is known about a file; moments are given as the time since `start`.
+
+    `temporary`, and as many `more`, are names that a part of it was done under.
+    """
+    _show_heading(screen, file, temporary, more)
     screen.line()
     _show_facts(screen, FILE, file, start)
     screen.line()
@@ -117,9 +128,9 @@ def show_file(screen: Screen, file: FileStats, start: int) -> None:
         _show_syscall(screen, name, call, start)
 
 
-def _only_match(profiles: Sequence[Profile], glob: str) -> bytes:
+def _only_match(profiles: Sequence[Profile], glob: str, folded: bool) -> bytes:
     """The path that a glob matches. Raises `UserError` if it matches none, or more than one."""
-    rows = combined_rows(profiles, Selection(path=(os.fsencode(glob),)))
+    rows = combined_rows(profiles, Selection(path=(os.fsencode(glob),)), folded=folded)
     paths = itertools.groupby(rows, lambda row: row.path)
     matches: List[bytes] = [path for path, _ in itertools.islice(paths, 4)]
     if not matches:
@@ -130,26 +141,28 @@ def _only_match(profiles: Sequence[Profile], glob: str) -> bytes:
     return matches[0]
 
 
-def _found(profiles: Sequence[Profile], path: bytes) -> Optional[Iterator[FileStats]]:
+def _found(profiles: Sequence[Profile], path: bytes, folded: bool) -> Optional[Iterator[NamedFile]]:
     """The files with that path; None if there are none."""
-    files = combined_files(profiles, path)
+    files = combined_files(profiles, path, folded=folded)
     first = next(files, None)
     return None if first is None else itertools.chain((first,), files)
 
 
-def show(out: TextIO, profiles: Sequence[Profile], path: str, columns: Optional[int] = None) -> None:
+def show(
+    out: TextIO, profiles: Sequence[Profile], path: str, *, folded: bool = True, columns: Optional[int] = None
+) -> None:
     """Show the header, and everything that one or more profiles know about a file in each mount namespace.
 
-    `path` is its path, or its path as tables write it, or a glob that matches no other. Raises `UserError` if there is
-    no such file.
+    `path` is its path, or its path as tables write it, or a glob that matches no other. Unless `folded` is false,
+    temporary files are part of what they became. Raises `UserError` if there is no such file.
     """
-    files = _found(profiles, os.fsencode(path)) or _found(profiles, text.unescape(path))
+    files = _found(profiles, os.fsencode(path), folded) or _found(profiles, text.unescape(path), folded)
     if files is None:
-        files = combined_files(profiles, _only_match(profiles, path))
+        files = combined_files(profiles, _only_match(profiles, path, folded), folded=folded)
     screen = Screen(out, columns)
     header = combined_header(profiles)
     show_header(screen, header)
-    for number, file in enumerate(files):
+    for number, found in enumerate(files):
         if number:
             screen.line()
-        show_file(screen, file, header.started_ns)
+        show_file(screen, found.file, header.started_ns, found.temporary, found.more)

@@ -142,11 +142,13 @@ def _shared(a: bytes, b: bytes) -> bytes:
     return b"/".join([name for name, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], names)])
 
 
-def by_syscall(profiles: Iterable[Profile], selection: Selection = EVERYTHING) -> List[SyscallGroup]:
+def by_syscall(
+    profiles: Iterable[Profile], selection: Selection = EVERYTHING, *, folded: bool = False
+) -> List[SyscallGroup]:
     """Group the calls on the selected files of all profiles by system call."""
     found: Dict[str, _Calls] = {}
     for profile in profiles:
-        for name, call in profile.syscalls(selection):
+        for name, call in profile.syscalls(selection, folded=folded):
             calls = found.get(name)
             if calls is None:
                 if len(found) == MOST_SYSCALLS:

@@ -64,6 +64,8 @@ _MARKS = {
     "deleted": ("d", "deleted while open or since"),
     "mapped": ("m", "also memory-mapped; what was read or written through memory is in no column"),
     "renamed": ("r", "renamed since; --file, with either name, shows both"),
+    "folded": ("t", "with what was done under a temporary name, before a rename; --names opened shows it apart"),
+    "unreachable": ("u", "no path leads to it: the name is what could be known"),
 }
 _FEW = 1000  # lines that are looked through before the first is shown
 _MEANINGS = dict(_MARKS[name] for name in Marks._fields)
@@ -125,10 +127,10 @@ def _more(screen: Screen, lines: int) -> None:
         screen.line(f"{text.counted(lines, 'more line')}: --limit 0 shows all")
 
 
-def _show_files(screen: Screen, profile: Profile, selection: Selection, sort: str, limit: int) -> None:
+def _show_files(screen: Screen, profile: Profile, selection: Selection, *, folded: bool, sort: str, limit: int) -> None:
     """Show one line per file of a single profile, sorted and added up by SQLite."""
-    totals = profile.totals(selection)
-    files = summary.by_file(profile.rows(sort, limit, selection))
+    totals = profile.totals(selection, folded=folded)
+    files = summary.by_file(profile.rows(sort, limit, selection, folded=folded))
     lines: Iterable[Line] = (_file_line(screen, file) for file in files)
     flags = _flags(totals.marks)
     if 0 < limit <= _FEW:
@@ -139,10 +141,23 @@ def _show_files(screen: Screen, profile: Profile, selection: Selection, sort: st
 
 
 def _show_groups(
-    screen: Screen, profiles: Sequence[Profile], selection: Selection, *, by: str, depth: int, sort: str, limit: int
+    screen: Screen,
+    profiles: Sequence[Profile],
+    selection: Selection,
+    *,
+    folded: bool,
+    by: str,
+    depth: int,
+    sort: str,
+    limit: int,
 ) -> None:
     """Show one line per group, or per file of several profiles."""
-    rows = combined_rows(profiles, selection) if len(profiles) > 1 else profiles[0].rows(selection=selection)
+    several = len(profiles) > 1
+    rows = (
+        combined_rows(profiles, selection, folded=folded)
+        if several
+        else profiles[0].rows(selection=selection, folded=folded)
+    )
     whole = Whole()
     if by == "file":
         files = summary.in_order(whole.watching(summary.by_file(rows)), sort, limit)
@@ -161,9 +176,11 @@ def _show_groups(
     _more(screen, whole.groups - len(lines))
 
 
-def _show_syscalls(screen: Screen, profiles: Sequence[Profile], selection: Selection, sort: str, limit: int) -> None:
+def _show_syscalls(
+    screen: Screen, profiles: Sequence[Profile], selection: Selection, *, folded: bool, sort: str, limit: int
+) -> None:
     """Show one line per system call, with the median and the 99th percentile of its latency."""
-    groups = summary.in_order(summary.by_syscall(profiles, selection), sort, limit)
+    groups = summary.in_order(summary.by_syscall(profiles, selection, folded=folded), sort, limit)
     _show_table(screen, "SYSTEM CALL", _OF_SYSCALLS, [Line(group, screen.words(group.key)) for group in groups])
 
 
@@ -176,19 +193,20 @@ def show(
     sort: str = "bytes",
     limit: int = 20,
     selection: Selection = EVERYTHING,
+    folded: bool = True,
     columns: Optional[int] = None,
 ) -> None:
     """Show the header and one table of one or more profiles together.
 
     `by` is one of `GROUPS`, `sort` one of `SORTS`. `depth` limits the depth of directories and `limit` the number of
-    lines; 0 is no limit.
+    lines; 0 is no limit. Unless `folded` is false, temporary files are part of what they became.
     """
     screen = Screen(out, columns)
     show_header(screen, combined_header(profiles))
     screen.flush()  # a million files take a while
     if by == "syscall":
-        _show_syscalls(screen, profiles, selection, sort, limit)
+        _show_syscalls(screen, profiles, selection, folded=folded, sort=sort, limit=limit)
     elif by == "file" and len(profiles) == 1:
-        _show_files(screen, profiles[0], selection, sort, limit)
+        _show_files(screen, profiles[0], selection, folded=folded, sort=sort, limit=limit)
     else:
-        _show_groups(screen, profiles, selection, by=by, depth=depth, sort=sort, limit=limit)
+        _show_groups(screen, profiles, selection, folded=folded, by=by, depth=depth, sort=sort, limit=limit)

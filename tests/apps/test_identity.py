@@ -53,6 +53,38 @@ def test_written_under_one_name_and_read_under_another(place: Path, form: str) -
 
 
 @FORMS
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_hundred_temporary_files_under_one_name(place: Path, form: str, closed: bool) -> None:
+    """Each is renamed to the same path, which each replaces, before it is closed or after."""
+    found = run(
+        place,
+        form,
+        f"""
+        for size in range(1, 101):
+            fd = create("X.lock"); os.write(fd, bytes(size))
+            if {closed}:
+                os.close(fd)
+            os.rename("X.lock", "X")
+            if not {closed}:
+                os.close(fd)
+        fd = create("a.tmp"); os.write(fd, bytes(1)); os.close(fd); os.rename("a.tmp", "a")
+        fd = create("a.tmp"); os.write(fd, bytes(2)); os.close(fd); os.rename("a.tmp", "b")
+        fd = create("c.tmp"); os.write(fd, bytes(4)); os.close(fd); os.rename("c.tmp", "c")
+        fd = create("c.tmp"); os.write(fd, bytes(8)); os.close(fd)
+        """,
+    )
+    ends = {
+        name: (found[name]["incarnations"], found[name]["renamed_to"], found[name]["ended_as"]) for name in found.names
+    }
+    assert ends == {
+        "X.lock": (100, str(place / "X"), str(place / "X")),
+        "a.tmp": (2, str(place / "b"), None),
+        "c.tmp": (2, None, None),
+    }
+    assert found["X.lock"]["bytes_written"] == 5050
+
+
+@FORMS
 def test_a_description_keeps_the_path_it_was_opened_by(place: Path, form: str) -> None:
     """As a log that is rotated, whose writer does not reopen it."""
     found = run(

@@ -40,6 +40,14 @@ def test_any_of_the_wanted_and_none_of_the_excluded() -> None:
     assert chosen(Selection((b"/srv/*",), (b"/srv/b/*",))) == [PATHS[0]]
 
 
+def test_a_renamed_file_has_two_names() -> None:
+    """It is wanted if one of them is, and not if one of them is excluded."""
+    wanted, excluded = Selection(path=(b"*.gz",)).matcher(), Selection(exclude=(b"*.gz",)).matcher()
+    for selected, expected in ((wanted, [True, True, False, False]), (excluded, [False, False, True, True])):
+        names = [(b"/a.tmp", b"/a.gz"), (b"/a.gz", b"/b"), (b"/a.tmp", b"/b"), (b"/a.tmp", None)]
+        assert [selected(*pair) for pair in names] == expected
+
+
 def test_a_value_that_is_no_path_is_kept_to_be_refused_later() -> None:
     selected = Selection((b"/srv/*",), (b"*",)).matcher()
-    assert selected(None) and selected("text")
+    assert selected(None) and selected("text") and selected(b"/a", "text")

@@ -19,7 +19,8 @@ def test_several_profiles_add_up(tmp_path: Path) -> None:
     with reader.open(tmp_path / "a") as a, reader.open(tmp_path / "b") as b:
         rows = list(combined_rows([a, b]))
         assert [row.sums.bytes_read for row in rows] == [4096 * i * (2 if i < 5 else 1) for i in range(10)]
-        (file,) = combined_files([a, b], b"/srv/003/000003.dat")
+        (found,) = combined_files([a, b], b"/srv/003/000003.dat")
+        file = found.file
         assert (file.opens, file.syscalls["pread64"].calls) == (2, 8)
 
 
@@ -28,8 +29,8 @@ def test_the_marks_of_a_file_are_those_of_the_later_profile_but_for_the_mapping(
     for name, file in (("a", first), ("b", FileStats(1, b"/a"))):
         write(tmp_path / name, Header(), [file])
     with reader.open(tmp_path / "a") as a, reader.open(tmp_path / "b") as b:
-        assert [tuple(row.marks) for row in combined_rows([a, b])] == [(0, 1, 0)]
-        assert [tuple(row.marks) for row in combined_rows([b, a])] == [(1, 1, 1)]
+        assert [tuple(row.marks) for row in combined_rows([a, b])] == [(0, 1, 0, 0, 0)]
+        assert [tuple(row.marks) for row in combined_rows([b, a])] == [(1, 1, 1, 0, 0)]
 
 
 def test_files_are_the_same_by_namespace_and_path(tmp_path: Path) -> None:
@@ -37,7 +38,7 @@ def test_files_are_the_same_by_namespace_and_path(tmp_path: Path) -> None:
     write(tmp_path / "b", Header(), [FileStats(2, b"/a"), FileStats(1, b"/b")])
     with reader.open(tmp_path / "a") as a, reader.open(tmp_path / "b") as b:
         assert [(row.mnt_ns, row.path) for row in combined_rows([a, b])] == [(1, b"/a"), (2, b"/a"), (1, b"/b")]
-        assert [file.mnt_ns for file in combined_files([a, b], b"/a")] == [1, 2]
+        assert [found.file.mnt_ns for found in combined_files([a, b], b"/a")] == [1, 2]
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -213,7 +213,7 @@ def test_counters_at_the_top_add_up_exactly(tmp_path: Path) -> None:
     assert ended.status == 0 and not ended.stderr
     with reader.open(path) as a, reader.open(path) as b:
         assert [row.sums.bytes_read for row in combined_rows([a, b])] == [(1 << 64) - 2]
-        assert [found.bytes_read for found in combined_files([a, b], file.path)] == [(1 << 64) - 2]
+        assert [found.file.bytes_read for found in combined_files([a, b], file.path)] == [(1 << 64) - 2]
 
 
 @pytest.mark.slow

@@ -83,7 +83,7 @@ def test_every_metric_of_a_file_has_a_column(metric: Metric) -> None:
 
 def test_a_metric_that_is_counted_or_drawn_has_a_caption() -> None:
     """The others stand in the heading of `iotrace report --file`, whose tests look for each."""
-    heading = ["mnt_ns", "path", "renamed_to", "device", "inode", "fstype", "incarnations"]
+    heading = ["mnt_ns", "path", "renamed_to", "ended_as", "device", "inode", "fstype", "incarnations"]
     heading += ["state", "deleted", "unreachable", "mapped"]
     assert [metric.name for metric in FILE if not metric.caption] == heading
     assert [metric.name for metric in SYSCALL if not metric.caption] == ["calls", "bytes", "errors"]
@@ -168,7 +168,7 @@ def test_totals_never_exceed_what_a_profile_can_hold() -> None:
 def test_what_tables_need_has_its_columns() -> None:
     columns = {metric.name for metric in (*FILE, *TOTALS)}
     assert set(Sums._fields) <= columns
-    assert set(Marks._fields) <= columns | {"renamed"}
+    assert set(Marks._fields) <= columns | {"renamed", "folded"}
 
 
 def test_defaults_are_as_json_has_them() -> None:

@@ -28,7 +28,7 @@ events = st.lists(
 )
 
 
-def history(happened: List[Event]) -> Tuple[FileStats, Dict[str, int]]:
+def history(happened: List[Event]) -> Tuple[FileStats, Dict[str, Any]]:
     """What the definitions of the metrics make of a history, and what is at its ends."""
     file, ends = FileStats(1, b"/a", inode=7), {"first_write": 0, "last_write": 0, "first_sync": 0}
     for what, offset, size in happened:
@@ -94,6 +94,31 @@ def test_the_last_part_says_what_the_file_is(tmp_path: Path) -> None:
 
     (file,) = stored(tmp_path / "p", part(2, b"/c", False), part(1, b"/b", True), part(3, None, False))
     assert (file.renamed_to, file.deleted, file.inode, file.mapped, file.incarnations) == (None, False, 3, True, 3)
+
+
+@pytest.mark.parametrize(
+    ("ends", "ended_as"),
+    [
+        ([(1, b"/b"), (2, b"/b"), (3, b"/b")], b"/b"),
+        ([(1, b"/b"), (2, b"/c")], None),
+        ([(1, b"/b"), (2, None)], None),
+        ([(1, None), (1, b"/b")], b"/b"),  # a part that left the tables before the file was renamed
+        ([(1, b"/b"), (1, None)], None),  # renamed back
+    ],
+)
+def test_where_every_incarnation_has_ended(
+    tmp_path: Path, ends: List[Tuple[int, Optional[bytes]]], ended_as: Optional[bytes]
+) -> None:
+    parts = [(FileStats(1, b"/a", end, end, inode=inode), Edges(order)) for order, (inode, end) in enumerate(ends)]
+    (file,) = stored(tmp_path / "p", *parts)
+    assert (file.renamed_to, file.ended_as) == (ends[-1][1], ended_as)
+
+
+@pytest.mark.parametrize("ended_as", [b"/b", None])
+def test_where_every_birth_has_ended(tmp_path: Path, ended_as: Optional[bytes]) -> None:
+    """The same inode number each time, on a file system without generations."""
+    parts = [(FileStats(1, b"/a", end, end, inode=7), Edges(n, born=1)) for n, end in enumerate((b"/b", ended_as))]
+    assert [file.ended_as for file in stored(tmp_path / "p", *parts)] == [ended_as]
 
 
 def test_parts_of_many_files(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -107,6 +107,25 @@ def test_it_makes_no_difference_to_the_sum(drawn: List[Dict[str, Any]]) -> None:
 def test_files_that_were_created_are_one_part() -> None:
     (part,) = gathered([records(number) for number in range(1, 5000)])
     assert (file_of(part).opens, file_of(part).incarnations, file_of(part).inode) == (4999, 4999, 4999)
+
+
+def test_where_all_of_them_have_gone() -> None:
+    def ends(*paths: Optional[bytes]) -> Tuple[Optional[bytes], Optional[bytes]]:
+        (part,) = gathered([records(number, fate=Fate("deleted", path)) for number, path in enumerate(paths, 1)])
+        return file_of(part).ended_as, file_of(part).renamed_to
+
+    assert ends(b"/X", b"/X", b"/X") == (b"/X", b"/X")
+    assert ends(b"/X", b"/Y", b"/X") == (None, b"/X")
+    assert ends(None, b"/X") == (None, b"/X")
+    assert ends(b"/X", b"/X", None) == (None, None)
+
+
+def test_one_that_left_the_tables_is_followed() -> None:
+    """It has kept its name while it was there, and is renamed when it has come back."""
+    fates = [Fate("deleted", b"/X"), Fate("deleted", b"/X"), Fate("present"), Fate("deleted", b"/X")]
+    files = [records(number, fate=fate, born=number < 4, inode=min(number, 3)) for number, fate in enumerate(fates, 1)]
+    found = whole(gathered(files))
+    assert (found.incarnations, found.ended_as) == (3, b"/X")
 
 
 def test_what_was_there_before_is_a_part_of_its_own() -> None:

@@ -46,7 +46,9 @@ class Counted:
         }
         self.names = Names()
         self.collector = Collector(self.maps, self.names, big_values=True)
-        self.snapshots = Snapshots(self.maps, self.collector, self.names, CLOCK, lambda path: path != b"/unwanted")
+        self.snapshots = Snapshots(
+            self.maps, self.collector, self.names, CLOCK, lambda path, _renamed: path != b"/unwanted"
+        )
 
     def name(self, file_id: int, path: bytes = b"") -> None:
         key = FileKey.pack(dentry=file_id, chain=1, inode=file_id, device=1, generation=0, mnt_ns=7)

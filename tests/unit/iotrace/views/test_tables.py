@@ -121,7 +121,7 @@ def hostile(header_text: str, name: bytes) -> tuple[Header, list[FileStats]]:
         overhead={header_text: header_text},
     )
     call = SyscallStats(TOP, TOP, TOP, TOP, {header_text: TOP}, {1 << 63: TOP, 0: 1}, {1: 1}, {1 << 63: TOP})
-    file = FileStats(1, name, name, header_text, syscalls={"read": call}, sequential_read={1 << 40: TOP})
+    file = FileStats(1, name, name, device=header_text, syscalls={"read": call}, sequential_read={1 << 40: TOP})
     for field in dataclasses.fields(FileStats):
         if field.type in ("int", "Optional[int]"):
             setattr(file, field.name, TOP)
@@ -207,6 +207,28 @@ def test_a_renamed_file_is_marked_and_found_by_either_name(tmp_path: Path) -> No
     for name in ("/db/#sql-1.ibd", "/db/orders.ibd"):
         detail = one(where, name)
         assert "renamed to /db/orders.ibd" in detail and "open: 1 call\n" in detail
+
+
+def test_a_temporary_file_stands_under_its_final_name(tmp_path: Path) -> None:
+    where = tmp_path / "p"
+    write_, close = ({"write": SyscallStats(1, 10), "close": SyscallStats(1)}, {"close": SyscallStats(1)})
+    files = [
+        FileStats(1, b"/db/X.lock", b"/db/X", b"/db/X", bytes_written=10, syscalls=write_),
+        FileStats(1, b"/db/X", bytes_read=5, syscalls=close),
+    ]
+    write(where, HEADER, files)
+    assert [line[:3] + line[-2:] for line in table(shown(where))[1:2]] == [["5", "10", "3", "t", "/db/X"]]
+    opened = table(shown(where, folded=False))[1:3]
+    assert [line[:3] + line[-2:] for line in opened] == [
+        ["0", "10", "2", "r", "/db/X.lock"],
+        ["5", "0", "1", "0", "0"][:3] + opened[1][-2:],
+    ]
+    assert opened[1][-1] == "/db/X"
+    assert {line[-1]: line[0] for line in table(shown(where, by="extension"))[1:2]} == {"(none)": "1"}
+    assert {line[-1]: line[0] for line in table(shown(where, by="syscall"))[1:]} == {"write": "1", "close": "1"}
+    for name in ("/db/X", "/db/X.lock", "*.lock"):
+        detail = one(where, name)
+        assert "\n/db/X\nwith what was done when it was /db/X.lock\n" in detail and "close: 2 calls\n" in detail
 
 
 def test_all_marks_of_one_file_fit(tmp_path: Path) -> None:

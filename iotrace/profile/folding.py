@@ -1,0 +1,50 @@
+"""Files by their last names: what was done under a temporary name is part of the file that it became.
+
+A program that replaces a file writes `X.tmp` and renames it to `X`. The profile has a row for each, since a row is a
+path at the time of an open, and so have the formats for other programs. People look for `X`. So views fold a row all of
+whose incarnations ended under one other path, `FileStats.ended_as`, into the row of that path. Nothing spans the two:
+counts and histograms add up, and facts about the present are those of the row that has had the name all along.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Callable
+
+from iotrace.profile.metrics import FileStats
+from iotrace.profile.rows import FileRow, Marks, Sums
+
+NAME = "(CASE WHEN unreachable THEN path ELSE coalesce(ended_as, path) END)"
+"""The name that a row of the table `file` is folded under, in SQL."""
+
+KEY = f"{NAME}, mnt_ns, (CASE WHEN unreachable THEN id ELSE 0 END)"
+"""What rows that are folded together share: a file that no path leads to stays by itself, whatever its name."""
+
+
+def folded_rows(table: str, column: Callable[[str], str], condition: str) -> str:
+    """A subquery with the columns of `ROW_COLUMNS`: the rows of `file` that meet the condition, folded.
+
+    `table` is the table `file` in SQL, `column` gives the SQL for one of its columns. SQLite takes the
+    columns that are not aggregated from the row for which the only max() is reached.
+    """
+    of_row, of_sums = FileRow._fields[1:4], Sums._fields
+    marks = {name: column(name) for name in Marks._fields}
+    marks["mapped"] = f"sum({marks['mapped']}) > 0"
+    marks["renamed"] = f"ended_as IS NULL AND {marks['renamed']}"
+    marks["folded"] = "sum(ended_as IS NOT NULL) > 0"
+    columns = ["id", f"{NAME} AS path", *map(column, of_row)]
+    columns += [f"({mark}) AS {name}" for name, mark in marks.items()]
+    # The sum of several may hide that one is negative.
+    sums = {name: column(name) for name in of_sums}
+    columns += [f"CASE WHEN sum({sql} < 0) THEN -1 ELSE sum({sql}) END AS {name}" for name, sql in sums.items()]
+    return f"(SELECT {', '.join(columns)}, max(ended_as IS NULL) FROM {table} WHERE {condition} GROUP BY {KEY})"
+
+
+def final_name(file: FileStats) -> bytes:
+    """The name that a file is folded under."""
+    return file.path if file.unreachable or file.ended_as is None else file.ended_as
+
+
+def under_final_name(file: FileStats) -> FileStats:
+    """A temporary file as a part of the file that it became: its counts, without what is true of its own name."""
+    return dataclasses.replace(file, path=final_name(file), renamed_to=None, ended_as=None, state=None)
