@@ -8,12 +8,14 @@ has another name, the path itself is asked, in its own mount namespace and from 
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from iotrace.profile.values import DELETED, PRESENT, REPLACED
+from iotrace.tracing.decoding import device_name
 from iotrace.tracing.names import OWN_DEVICES, Fate, Name, Names
 from programs.facts.maps import ASKED_ROWS
 from programs.facts.records import (
@@ -30,6 +32,7 @@ from pybpf.maps import Map
 from pybpf.syscalls import BpfError
 
 if TYPE_CHECKING:
+    from iotrace.tracing.mounts import Mounts
     from iotrace.tracing.whereabouts import Answer, Whereabouts
 
 _LEARN_S = 0.5  # seconds between two looks at devices
@@ -87,6 +90,8 @@ class Fates:
         self._at_once = at_once
         self._whereabouts = whereabouts
         self._next = 0.0
+        self._mounts: Dict[int, Mounts] = {}  # by mount namespace
+        self._looked = -math.inf  # when
         self._devices: Dict[Tuple[int, bytes], int] = {}  # of paths in mount namespaces
         if run is not None:
             self._put_row, self._read_row = maps["asked"].setter(), maps["asked"].finder()
@@ -102,10 +107,12 @@ class Fates:
             self._names.renamed.pop(file_id, None)
         # A dentry that was dropped to save memory looks like one whose file is gone: only the path can tell.
         by_path = [file_id for file_id in wanted if file_id not in states]
+        by_path += self._covered(list(states))
         own = [file_id for file_id in wanted if first[file_id].fstype in OWN_DEVICES]
         if by_path or own:
             with self._whereabouts() as whereabouts:
-                states.update(self._by_path(whereabouts, by_path))
+                found = self._by_path(whereabouts, by_path)
+                states.update((file_id, state) for file_id, state in found.items() if state or file_id not in states)
                 self._learn(whereabouts, own)
         for file_id in wanted:
             device = self._device(file_id) if own else None
@@ -165,6 +172,24 @@ class Fates:
     def _renamed_to(self, file_id: int) -> Optional[bytes]:
         path = self._names.renamed.get(file_id)
         return None if path == self._names.first[file_id].path else path
+
+    def _covered(self, ids: Sequence[int]) -> List[int]:
+        """Those of the files whose paths may lead to something else by now, since it is mounted over them."""
+        now = time.monotonic()
+        if now >= self._looked + _LEARN_S:
+            self._looked = now
+            self._mounts.clear()
+        found: List[int] = []
+        for mnt_ns, group in _by_namespace(self._names, ids).items():
+            mounts = self._mounts.get(mnt_ns)
+            if mounts is None:
+                with self._whereabouts() as whereabouts:
+                    mounts = self._mounts[mnt_ns] = whereabouts.mounts(mnt_ns)
+            for file_id in group:
+                name = self._names.first[file_id]
+                if mounts.may_hide(name.path, device_name(_identity(name).device).encode()):
+                    found.append(file_id)
+        return found
 
     # -- by their paths ---------------------------------------------------------------------------------------------
 

@@ -25,6 +25,8 @@ import struct
 import time
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set
 
+from iotrace.tracing.mounts import Mounts
+
 BATCH = 64  # paths a message; SCM_RIGHTS takes 253 descriptors (SCM_MAX_FD)
 _BATCH_BYTES = 1 << 16  # of paths: a message has to fit the socket's buffer
 _STUCK = 3  # children that a namespace may cost
@@ -143,6 +145,11 @@ class Whereabouts:
                 self._closed.add(mnt_ns)
             self._child = child
         return self._child
+
+    def mounts(self, mnt_ns: int) -> Mounts:
+        """What is mounted in the namespace."""
+        own = os.getpid()
+        return Mounts(own if _namespace_of(own) == mnt_ns else self._somebody_in(mnt_ns))
 
     def _somebody_in(self, mnt_ns: int) -> Optional[int]:
         """A process that is in a mount namespace, this one before others.

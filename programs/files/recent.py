@@ -133,6 +133,9 @@ def _send(b: Body, entry: Field) -> None:
     """Has the path sent that a recent file has by now; falls through where that cannot be."""
     a, zero, none = b.a, b.a.slot("zero", U32), b.a.unique("not_sent")
     event = Walk.event
+    a.ldx(r1, RECENT[entry[RecentFile.mount]])
+    b.load(r1, r1, b.kernel.offsets["mount.ns"], of="mount")
+    a.jeq(r1, 0, none, "it was unmounted: no path leads there")
     a.st(zero, SCRATCH_EXIT)
     a.lookup(b.maps.scratch, zero)
     a.jeq(r0, 0, none)
