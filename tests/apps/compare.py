@@ -1,58 +1,19 @@
 """Where strace and iotrace disagree about a run: nowhere, if iotrace is right.
 
-iotrace keys a file by its path at the first I/O, strace shows the path at each call.  Files whose names were exchanged
-by a rename are therefore added up into one group on both sides; all others are compared one by one.
+Both count for the path that a descriptor was opened under, so files are compared one by one, whatever they are called
+later.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Set, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Set, Tuple
 from typing import Counter as CounterOf
 
 from .strace import DATA_KEYS, KEYS, READ_KEYS, WRITE_KEYS, Call, Totals
 
 Metrics = Dict[Tuple[str, str], int]  # (system call, metric) -> value
-
-
-class Groups:
-    """Paths that renames have linked, as disjoint sets."""
-
-    def __init__(self, paths: Iterable[bytes], renames: Iterable[Tuple[bytes, bytes]]) -> None:
-        self._parent: Dict[bytes, bytes] = {}
-        self._paths: Set[bytes] = set()
-        self._directories: Set[bytes] = set()
-        for path in paths:
-            self._learn(path)
-        edges = {edge for old, new in renames for edge in ((old, new), (new, old))}
-        known = -1
-        while len(self._paths) != known:  # a directory that took files along may lie in one that was renamed too
-            known = len(self._paths)
-            for old, new in edges:
-                self._join(old, new)
-                if old in self._directories:
-                    for path in [p for p in self._paths if p.startswith(old + b"/")]:
-                        moved = new + path[len(old) :]
-                        self._join(path, moved)
-                        self._learn(moved)
-
-    def _learn(self, path: bytes) -> None:
-        self._paths.add(path)
-        directory = os.path.dirname(path)
-        while directory not in self._directories:
-            self._directories.add(directory)
-            directory = os.path.dirname(directory)
-
-    def _join(self, one: bytes, other: bytes) -> None:
-        first, second = sorted((self.of(one), self.of(other)))
-        self._parent[second] = first
-
-    def of(self, path: bytes) -> bytes:
-        """The representative of the path's group: the least of its paths."""
-        while path in self._parent and self._parent[path] != path:
-            path = self._parent[path]
-        return path
 
 
 def disagreements(totals: Totals, document: Mapping[str, Any]) -> List[str]:
@@ -61,20 +22,15 @@ def disagreements(totals: Totals, document: Mapping[str, Any]) -> List[str]:
     Files that only one of them saw are among them, and so are losses that iotrace admits to.
     """
     ours = {path: file for path, file in totals.files.items() if file.calls}
-    theirs: Dict[bytes, List[Mapping[str, Any]]] = {}
-    groups = Groups([*ours, *map(_path, document["files"])], totals.renames)
+    theirs: Dict[bytes, List[Mapping[str, Any]]] = {}  # several where strace does not tell mount namespaces apart
     for file in document["files"]:
-        theirs.setdefault(groups.of(_path(file)), []).append(file)
-    seen: Dict[bytes, Dict[str, Call]] = {}
-    for path, calls in ours.items():
-        group = seen.setdefault(groups.of(path), {})
-        for key, call in calls.calls.items():
-            group.setdefault(key, Call()).add(call)
+        theirs.setdefault(_path(file), []).append(file)
+    seen = {path: file.calls for path, file in ours.items()}
 
     lines = []
     for path in sorted(set(seen) | set(theirs)):
         lines += _file(path, seen.get(path, {}), theirs.get(path, []), bool(totals.undecoded))
-    mapped = {groups.of(path) for path, file in ours.items() if file.mapped}
+    mapped = {path for path, file in ours.items() if file.mapped}
     for path in sorted(mapped & set(theirs)):
         if not any(file["mapped"] for file in theirs[path]):
             lines.append(f"{show(path)}: mapped: strace True, iotrace False")

@@ -5,6 +5,10 @@ strace writes one file per thread (`-ff`), so that no call is interleaved with a
 behind each descriptor (`--decode-fds=path,dev`), read by strace from /proc/PID/fd at the entry of the call.  A line
 that is not understood is an error: this module is the yardstick.
 
+What counts is the path that a descriptor was opened under, which strace shows where the open returns.  It is followed
+through dup and fork.  Where a later call shows another path, and renames that were seen have led from the first to it,
+the first one counts; otherwise the descriptor is another one by now, whose open was not seen, and its own path does.
+
 `close` is the system call of that name; descriptors that vanish by exit, exec, dup2 or close_range are no calls of it.
 """
 
@@ -38,6 +42,10 @@ KEYS = DATA_KEYS + SYNCS + ("open", "close")
 _CONTEXT = (
     "chdir",
     "fchdir",
+    "dup",
+    "dup2",
+    "dup3",
+    "fcntl",
     "clone",
     "clone3",
     "fork",
@@ -113,6 +121,11 @@ class FileCalls:
     def of(self, key: str) -> Call:
         return self.calls.setdefault(key, Call())
 
+    def add(self, other: FileCalls) -> None:
+        self.mapped |= other.mapped
+        for key, call in other.calls.items():
+            self.of(key).add(call)
+
 
 @dataclass
 class Totals:
@@ -132,10 +145,7 @@ class Totals:
     def add(self, other: Totals) -> None:
         """Count the other trace too, where two straces shared a run."""
         for path, file in other.files.items():
-            mine = self.of(path)
-            mine.mapped |= file.mapped
-            for key, call in file.calls.items():
-                mine.of(key).add(call)
+            self.of(path).add(file)
         for key, errors in other.unattributed.items():
             for errno, count in errors.items():
                 self.nobody(key, errno, count)
@@ -163,19 +173,39 @@ class _Reader:
         self._mounts = _mounts()
         self._files = {int(path.suffix[1:]): path for path in prefix.parent.glob(prefix.name + ".*")}
         # A child starts in its parent's working directory, so the parent's file is read first.
-        self._born: List[Tuple[int, bytes]] = [(min(self._files) if root is None else root, directory)]
+        self._born: List[Tuple[int, bytes, Dict[int, bytes]]] = [
+            (min(self._files) if root is None else root, directory, {})
+        ]
+        self._opened: Dict[int, bytes] = {}  # descriptor -> path at its open, of the thread that is being read
+        self._seen: Dict[Tuple[Optional[bytes], bytes], FileCalls] = {}  # by path at the open, and at the call
 
     def read(self) -> Totals:
         while self._born:
-            tid, self.directory = self._born.pop()
+            tid, self.directory, self._opened = self._born.pop()
             if tid in self._files:
                 for line in self._lines(self._files.pop(tid)):
                     self._account(line)
         if self._files:
             raise StraceError(f"threads without a parent: {sorted(self._files)}")
+        self._by_path_at_open()
         for path in [p for p in self.totals.files if not self._is_counted(p)]:
             del self.totals.files[path]
         return self.totals
+
+    def _file(self, where: Descriptor, path: bytes) -> FileCalls:
+        """What is counted for a descriptor that shows `path` now."""
+        opened = self._opened.get(where.number)
+        return self._seen.setdefault((None if opened == path else opened, path), FileCalls())
+
+    def _by_path_at_open(self) -> None:
+        later: Dict[bytes, Set[bytes]] = {}
+        for (opened, now), file in self._seen.items():
+            path = now
+            if opened is not None:
+                if opened not in later:
+                    later[opened] = set(self._later_names(opened))
+                path = opened if now in later[opened] else now
+            self.totals.of(path).add(file)
 
     @staticmethod
     def _lines(path: Path) -> Iterator[Line]:
@@ -231,7 +261,7 @@ class _Reader:
             return
         if line.errno == "EISDIR" and key in READ_KEYS:
             self.directories.add(where.path)
-        call = self.totals.of(where.path).of(key)
+        call = self._file(where, where.path).of(key)
         if line.result is None:
             call.unreturned += 1
             return
@@ -268,8 +298,23 @@ class _Reader:
         self._charge(line.name + "_write", line.descriptor(target), line, size, sized=True)
 
     def plain(self, line: Line) -> None:
-        """fsync, fdatasync, sync_file_range and close."""
+        """fsync, fdatasync and sync_file_range."""
         self._charge(line.name, line.descriptor(), line)
+
+    def close(self, line: Line) -> None:
+        where = line.descriptor()
+        self._charge(line.name, where, line)
+        if line.errno is None:
+            self._opened.pop(where.number, None)
+
+    def duplicate(self, line: Line) -> None:
+        """dup, dup2, dup3, and fcntl, which returns a descriptor where that is what it makes."""
+        if line.target is not None and line.result is not None and line.errno is None:
+            opened = self._opened.get(line.descriptor().number)
+            if opened is None:
+                self._opened.pop(line.result, None)
+            else:
+                self._opened[line.result] = opened
 
     def open(self, line: Line) -> None:
         if line.errno is not None:
@@ -282,6 +327,7 @@ class _Reader:
                 self.nameless.add(path)
             elif "O_DIRECTORY" in line.arguments:
                 self.directories.add(path)
+            self._opened[line.target.number] = path
             self._charge("open", line.target, line)
 
     def rename(self, line: Line) -> None:
@@ -302,7 +348,7 @@ class _Reader:
 
     def birth(self, line: Line) -> None:
         if line.result is not None and line.result > 0:
-            self._born.append((line.result, self.directory))
+            self._born.append((line.result, self.directory, dict(self._opened)))
 
     def listing(self, line: Line) -> None:
         where = line.descriptor()
@@ -313,7 +359,7 @@ class _Reader:
         if line.errno is None and "MAP_ANON" not in line.arguments:
             where = line.descriptor(4)
             if where.path is not None:
-                self.totals.of(where.path).mapped = True
+                self._file(where, where.path).mapped = True
 
     def nothing(self, line: Line) -> None:
         """execve: the kernel reads the program itself."""
@@ -330,7 +376,9 @@ def _accounts() -> Dict[str, _Account]:
         (_Reader.scalar, ("read", "write", "pread64", "pwrite64")),
         (_Reader.vectored, ("readv", "writev", "preadv", "pwritev", "preadv2", "pwritev2")),
         (_Reader.copy, COPIES),
-        (_Reader.plain, (*SYNCS, "close")),
+        (_Reader.plain, SYNCS),
+        (_Reader.close, ("close",)),
+        (_Reader.duplicate, ("dup", "dup2", "dup3", "fcntl")),
         (_Reader.open, OPENS),
         (_Reader.rename, RENAMES),
         (_Reader.working_directory, ("chdir", "fchdir")),

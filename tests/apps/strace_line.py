@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import List, Match, Optional
 
@@ -32,6 +32,7 @@ class Descriptor:
     open: bool
     path: Optional[bytes]
     deleted: bool = False
+    number: int = field(default=-1, compare=False)
 
 
 @lru_cache(maxsize=65536)
@@ -40,14 +41,15 @@ def _text(escaped: str) -> bytes:
 
 
 def _descriptor(match: Match[str]) -> Descriptor:
-    _, name, device, deleted = match.groups()
+    shown, name, device, deleted = match.groups()
+    number = int(shown) if shown != "AT_FDCWD" else -1
     if name is None:
-        return Descriptor(False, None)
+        return Descriptor(False, None, number=number)
     path = _text(name)
     # Pipes, sockets and anonymous inodes are shown without a slash, memfds as if they lay in the root.
     if device or not path.startswith(b"/") or (deleted and path.startswith(b"/memfd:")):
-        return Descriptor(True, None)
-    return Descriptor(True, path, bool(deleted))
+        return Descriptor(True, None, number=number)
+    return Descriptor(True, path, bool(deleted), number)
 
 
 @dataclass

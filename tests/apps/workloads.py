@@ -90,6 +90,82 @@ def _git_clone(place: Path) -> Command:
     return _command(place, "git", *options, "clone", "-q", f"file://{source}", "clone")
 
 
+def _git_work(place: Path) -> Command:
+    """Commits, branches, merges and a repack: what git writes as X.lock or tmp_*, it reads as X."""
+    _tree(place / "work", 60)
+    return _shell(
+        place,
+        """
+        cd work
+        git() { command git -c user.name=a -c user.email=a@b -c gc.auto=0 -c maintenance.auto=false "$@"; }
+        git init -q -b main
+        git add . && git commit -q -m first
+        for n in 1 2 3 4 5; do
+            echo $n > "d000/file $n"; git add .; git commit -q -m $n
+            git checkout -q -b side$n; echo side $n > side$n; git add .; git commit -q -m side$n
+            git checkout -q main; git merge -q --no-edit side$n; git branch -q -d side$n
+        done
+        git tag v1; git config some.key value; git stash list; git reset -q --hard HEAD~1
+        git repack -q -a -d; git pack-refs --all; git status --short; git log --oneline
+        """,
+    )
+
+
+def _rsync(place: Path) -> Command:
+    """Three times: everything is new, a few files have changed, and in place. A file is written as .NAME.XXXXXX."""
+    _tree(place / "tree", 300)
+    return _shell(
+        place,
+        """
+        rsync -a tree/ copy/
+        for n in 1 2 3; do echo changed >> "tree/d000/file $n"; done
+        rsync -a --checksum --no-whole-file tree/ copy/
+        echo again >> "tree/d001/file 51"
+        rsync -a --inplace --fsync tree/ copy/ || rsync -a --inplace tree/ copy/
+        rm "tree/d002/file 101"
+        rsync -a --delete --backup --suffix=.old tree/ copy/
+        """,
+    )
+
+
+def _logrotate(place: Path) -> Command:
+    """Logs that are renamed under their writers, copied and truncated, or compressed."""
+    (place / "logs").mkdir()
+    (place / "rotate.conf").write_text(
+        textwrap.dedent(
+            f"""
+            su root root
+            {place}/logs/moved.log {{
+              rotate 3
+              create 0644 root root
+            }}
+            {place}/logs/copied.log {{
+              rotate 3
+              copytruncate
+            }}
+            {place}/logs/packed.log {{
+              rotate 3
+              compress
+              create 0644 root root
+            }}
+            """
+        )
+    )
+    (place / "rotate.conf").chmod(0o644)
+    return _shell(
+        place,
+        """
+        exec 3>> logs/moved.log 4>> logs/copied.log
+        for n in 1 2 3 4 5; do
+            seq $n 1000 >&3; seq $n 1000 >&4; seq $n 2000 >> logs/packed.log
+            PATH=$PATH:/usr/sbin logrotate -f -s status rotate.conf
+            if test $n = 3; then exec 3>> logs/moved.log; fi
+        done
+        echo last >&3; echo last >&4
+        """,
+    )
+
+
 def _sqlite(place: Path, journal: str) -> Command:
     lines = [f"PRAGMA journal_mode={journal};", "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT);"]
     lines += [f"BEGIN; INSERT INTO t VALUES({n}, hex(randomblob({n % 300}))); COMMIT;" for n in range(1000)]
@@ -283,6 +359,9 @@ WORKLOADS: Dict[str, Workload] = {
     "cp": Workload(("cp",), _cp),
     "tar": Workload(("tar",), _tar),
     "git-clone": Workload(("git",), _git_clone),
+    "git-work": Workload(("git",), _git_work),
+    "rsync": Workload(("rsync",), _rsync),
+    "logrotate": Workload(("logrotate", "gzip"), _logrotate),
     "sqlite-journal": Workload(("sqlite3",), partial(_sqlite, journal="delete")),
     "sqlite-wal": Workload(("sqlite3",), partial(_sqlite, journal="wal")),
     "dd": Workload(("dd",), _dd, _dd_account),
@@ -294,9 +373,12 @@ WORKLOADS: Dict[str, Workload] = {
 }
 
 
+_PATH = os.environ.get("PATH", "") + ":/usr/sbin"
+
+
 def missing(name: str) -> Sequence[str]:
     """The programs the workload needs and this machine has not."""
-    absent = [program for program in WORKLOADS[name].programs if shutil.which(program) is None]
+    absent = [program for program in WORKLOADS[name].programs if shutil.which(program, path=_PATH) is None]
     if name == "postgresql" and postgres_bin() is None:
         absent.append("postgresql")
     return absent
