@@ -64,7 +64,7 @@ _MARKS = {
     "deleted": ("d", "deleted while open or since"),
     "mapped": ("m", "also memory-mapped; what was read or written through memory is in no column"),
     "renamed": ("r", "renamed since; --file, with either name, shows both"),
-    "folded": ("t", "with what was done under a temporary name, before a rename; --names opened shows it apart"),
+    "folded": ("t", "with what was done under a temporary name; --names opened shows that apart"),
     "unreachable": ("u", "no path leads to it: the name is what could be known"),
 }
 _FEW = 1000  # lines that are looked through before the first is shown

@@ -234,7 +234,9 @@ def test_a_temporary_file_stands_under_its_final_name(tmp_path: Path) -> None:
 def test_all_marks_of_one_file_fit(tmp_path: Path) -> None:
     where = tmp_path / "p"
     long = b"/" + b"x" * 200
-    write(where, HEADER, [FileStats(1, long, renamed_to=b"/y", deleted=True, mapped=True)])
+    temporary = FileStats(1, long + b".tmp", long, long)
+    unreachable = FileStats(2, long, renamed_to=b"/y", deleted=True, mapped=True, unreachable=True)
+    write(where, HEADER, [FileStats(1, long, renamed_to=b"/y", deleted=True, mapped=True), temporary, unreachable])
     lines = shown(where).split("\n\n", 1)[1].splitlines()
-    assert " dmr /" in lines[1] and lines[0].endswith(" F   FILE")
+    assert " dmrt  /" in lines[1] and " dmru  /" in lines[2] and lines[0].endswith(" F     FILE")
     assert all(len(line) <= 80 for line in lines)
