@@ -19,9 +19,9 @@ import os
 import re
 import sys
 from types import ModuleType
-from typing import IO, List, NoReturn, Optional
+from typing import IO, Any, Iterator, List, NoReturn, Optional
 
-from iotrace.errors import CommandError, IotraceError, UserError
+from iotrace.errors import CommandError, Failure, IotraceError, UserError
 from iotrace.release import version
 from iotrace.text import safe_text
 
@@ -35,6 +35,17 @@ COMMANDS = {
 _NO_MEMORY = "out of memory: raise the limit, if there is one (ulimit -v, or the cgroup's)"
 
 
+@contextlib.contextmanager
+def _standard_output() -> Iterator[None]:
+    """Turn what keeps standard output from being written into a Failure, but for a reader that has gone."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Failure(f"standard output: not written: {error.strerror}") from error
+
+
 class _Parser(argparse.ArgumentParser):
     """Opens its help with examples, and reports a mistake in one line."""
 
@@ -43,6 +54,11 @@ class _Parser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         return self.examples + super().format_help()
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Help, or the version. argparse's own method drops it in silence where it cannot be written."""
+        with _standard_output():
+            (file or sys.stdout).write(message)
 
     def error(self, message: str) -> NoReturn:
         _complain(f"{message} (see {self.prog} --help)")
@@ -123,7 +139,8 @@ def _dispatch(arguments: List[str]) -> int:
             raise
         _complain(_words(error))
         return error.status if isinstance(error, CommandError) else int(module.FAILED)
-    sys.stdout.flush()
+    with _standard_output():
+        sys.stdout.flush()
     return status
 
 
@@ -141,6 +158,20 @@ def _words(error: BaseException) -> str:
         return _NO_MEMORY
     name = os.fsdecode(error.filename) + ": " if isinstance(error.filename, (str, bytes)) else ""
     return f"{name}{error.strerror or error}"
+
+
+def settled(status: int) -> int:
+    """The exit status once all that was printed, help included, is out; where it cannot be, that is said."""
+    try:
+        with _standard_output():
+            sys.stdout.flush()
+    except BrokenPipeError:
+        return status or 141
+    except Failure as error:
+        if not status:
+            _complain(str(error))
+        return status or 1
+    return status
 
 
 def main(arguments: Optional[List[str]] = None) -> int:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import sys
 from resource import RLIM_INFINITY
 from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Union
 
 from iotrace import text
+from iotrace.atomic import standard_output
 from iotrace.errors import Failure
 from iotrace.kernel import facts, offsets, uring, way_in
 from iotrace.kernel.quirks import QUIRKS
@@ -51,7 +53,6 @@ def setup(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     system = os.uname()
-    print(f"iotrace {__version__}, Python {platform.python_version()}, Linux {system.release}, {system.machine}\n")
     findings = [_privileges(), _lockdown()]
     problem = findings[0].meaning if findings[0].state == "!" else ""
     if not problem:  # otherwise all probes would be refused, and tell nothing
@@ -60,7 +61,10 @@ def run(args: argparse.Namespace) -> int:
         if not args.no_load:
             findings.append(_trial(found))
             problem = findings[-1].meaning if findings[-1].state == "!" else ""
-    _show(findings)
+    with standard_output():
+        print(f"iotrace {__version__}, Python {platform.python_version()}, Linux {system.release}, {system.machine}\n")
+        _show(findings)
+        sys.stdout.flush()
     if problem:
         raise Failure(f"a run would fail here: {problem}")
     return 0

@@ -6,10 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import List
 
 import pytest
 
 import iotrace
+from iotrace.profile.writer import write
+from tests.unit.iotrace.views.samples import HEADER, sample
 
 ROOT = Path(iotrace.__file__).parent.parent
 SAY = "from iotrace import streams; streams.prepare(); import sys; print('x' * 9000, file=sys.stderr); sys.exit(3)"
@@ -43,7 +46,17 @@ def test_no_file_takes_the_number_of_a_stream_that_is_closed() -> None:
     assert subprocess.run(words, cwd=ROOT).returncode == 3
 
 
-def test_standard_output_that_is_closed_is_told_in_one_line() -> None:
-    words = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "iotrace", "doctor", "--no-load"]
-    done = subprocess.run(words, cwd=ROOT, stderr=subprocess.PIPE)
-    assert (done.returncode, done.stderr.count(b"\n")) == (1, 1) and done.stderr.startswith(b"iotrace: ")
+@pytest.mark.parametrize("closed", [">&-", "<&- >&-", ">/dev/full"])
+@pytest.mark.parametrize(
+    "words", [["doctor", "--no-load"], ["--help"], ["--version"], ["run", "--help"], ["report", "P"]]
+)
+def test_standard_output_that_cannot_be_written_is_told_in_one_line(
+    words: List[str], closed: str, tmp_path: Path
+) -> None:
+    write(tmp_path / "p", HEADER, sample())
+    words = [str(tmp_path / "p") if word == "P" else word for word in words]
+    script = f'exec "$@" {closed}'
+    command = ["sh", "-c", script, "sh", sys.executable, "-m", "iotrace", *words]
+    done = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
+    assert done.stderr.startswith((b"iotrace: standard output: not written: ", b"iotrace: a run would fail here"))
