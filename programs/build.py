@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 from asm import ProgramSpec
+from programs.calls import beside, transfer
 from programs.calls import parts as calls
-from programs.calls import transfer
 from programs.facts.catalogue import NUMBERS, SYSTEM_CALLS, SystemCall
 from programs.facts.hooks import Hook
 from programs.facts.jumps import WALKS, Jump
@@ -125,12 +125,13 @@ def _together(
 
 
 def _on_tasks(kernel: Kernel, options: Options, maps: Maps) -> Iterable[Attached]:
-    """The programs that keep the set of targets right."""
+    """The programs that keep the set of targets right, and the one that sees them dump core."""
     facts = (kernel, options, maps)
     kind = "tracepoint" if options.attach == "perf" else "raw_tracepoint"
     yield Attached(targets.new_task(*facts), [Hook(kind, "task", "task_newtask")])
     yield Attached(targets.exit_task(*facts), [Hook(kind, "sched", "sched_process_exit")])
     yield Attached(targets.exec_task(*facts), [Hook(kind, "sched", "sched_process_exec")])
+    yield Attached(beside.core_dump(*facts), [Hook(kind, "signal", "signal_deliver")])
     if options.comm:
         yield Attached(targets.rename(*facts), [Hook(kind, "task", "task_rename")])
 

@@ -30,7 +30,7 @@ def coverage(
 
     `attach` is the way in, `shown` how the kernel shows io_uring's requests, `missing` are system calls that cannot be
     traced, `left` are requests whose completion was not seen. `rings` were made by what was traced; None if that was
-    not counted. `beside` has the calls of each kind of `Beside`, by the fields of `Lost`.
+    not counted. `beside` has the calls of each kind of `Beside`, and core dumps, by the fields of `Lost`.
     """
     thirty_two = "none: left out; what was seen of them is counted in lost" if attach == "raw" else "none: left out"
     return {
@@ -58,6 +58,11 @@ def _contents(beside: Mapping[str, int], missing: Sequence[str]) -> str:
     shown = {"clone": "clone (FICLONE)", "allocate": "fallocate", "truncate": "truncate"}
     calls = [f"{words} {beside[name]}" for name, words in shown.items() if beside.get(name)]
     made = [f"files were also changed by calls that are in no column: {', '.join(calls)}"] if calls else []
+    cores = beside.get("cores", 0)
+    if cores:
+        made.append(
+            f"{cores} core dump{'' if cores == 1 else 's'}, which the kernel writes by itself if the limits let it"
+        )
     return _partial(made, [name for name in ("ioctl", "fallocate", "truncate", "ftruncate") if name in missing])
 
 

@@ -141,6 +141,8 @@ FIELDS: Dict[str, Tuple[str, str, str]] = {
     "sched_process_exec.old_pid": ("sched", "sched_process_exec", "old_pid"),
     "task_rename.pid": ("task", "task_rename", "pid"),
     "task_rename.newcomm": ("task", "task_rename", "newcomm"),
+    "signal_deliver.sig": ("signal", "signal_deliver", "sig"),
+    "signal_deliver.sa_handler": ("signal", "signal_deliver", "sa_handler"),
     "sys_enter.nr": ("syscalls", "sys_enter_read", "__syscall_nr"),
     "sys_enter.args": ("syscalls", "sys_enter_read", "fd"),
     "sys_exit.ret": ("syscalls", "sys_exit_read", "ret"),

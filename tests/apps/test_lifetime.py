@@ -232,3 +232,28 @@ def test_calls_that_make_durable_or_change_files_beside_the_counters_are_told(at
 def test_nothing_is_told_where_there_were_no_such_calls(place: Path) -> None:
     coverage = trace(place, """os.fsync(os.open("a", RW))""").document["coverage"]
     assert coverage["durability"] == coverage["contents"] == "full"
+
+
+@pytest.mark.parametrize("attach", ["raw", "perf"])
+def test_core_dumps_are_told(attach: str, place: Path) -> None:
+    """The kernel writes them without a system call. Signals that are handled, ignored or dump nothing are none."""
+    found = trace(
+        place,
+        """
+        def dies(number, how=signal.SIG_DFL):
+            pid = os.fork()
+            if pid == 0:
+                signal.signal(number, how)
+                os.kill(os.getpid(), number)
+                os._exit(0)
+            return os.waitpid(pid, 0)[1]
+        for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGQUIT):
+            assert os.WTERMSIG(dies(number)) == number
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            assert os.WTERMSIG(dies(number)) == number
+        assert dies(signal.SIGSEGV, signal.SIG_IGN) == dies(signal.SIGSYS, lambda *_: None) == 0
+        """,
+        options=("--attach", attach),
+    )
+    told = found.document["coverage"]["contents"]
+    assert told == "partial: 3 core dumps, which the kernel writes by itself if the limits let it"

@@ -92,6 +92,8 @@ class Lost(Layout):
     allocate = field(U64)
     truncate = field(U64)
 
+    cores = field(U64)  # signals that dump a target's core: nor a loss
+
 
 class Activity(Layout):
     """A CPU's share of what happened so far, for the status line."""

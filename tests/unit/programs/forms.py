@@ -72,6 +72,8 @@ TRACEPOINT_FIELDS = {
     "task_newtask.comm": 12,
     "task_newtask.clone_flags": 32,
     "sched_process_exec.old_pid": 16,
+    "signal_deliver.sig": 8,
+    "signal_deliver.sa_handler": 24,
     "task_rename.pid": 8,
     "task_rename.newcomm": 28,
     "sys_enter.nr": 8,

@@ -126,3 +126,9 @@ def test_a_way_in_that_does_not_show_them() -> None:
         "partial: what is shown as unsynced may be durable, by msync 2; calls of sync are not seen"
     )
     assert told["contents"] == "partial: calls of ftruncate are not seen"
+
+
+def test_core_dumps() -> None:
+    assert coverage("raw", SHOWN, beside={"cores": 1})["contents"].startswith("partial: 1 core dump, which the kernel")
+    told = coverage("raw", SHOWN, beside={"cores": 2, "truncate": 1})["contents"]
+    assert told.startswith("partial: files were also changed by") and "truncate 1; 2 core dumps, which" in told
