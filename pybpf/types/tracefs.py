@@ -1,29 +1,21 @@
 """Ids of tracepoints and offsets of their fields, from tracefs, mounted or not.
 
-Where tracefs is not mounted it is mounted privately: as a detached mount (5.2), or in the mount namespace of a child
-process that hands a descriptor of its root back. Nothing appears in the caller's namespace, and the mount is gone when
-the descriptor is closed.
+Where tracefs is not mounted it is mounted privately (`pybpf.mounts`), and is gone when it is closed.
 """
 
 from __future__ import annotations
 
-import array
 import errno
 import os
 import re
-from typing import TYPE_CHECKING, Dict, List, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional
 
-from pybpf import syscalls
 from pybpf.descriptor import Descriptor
-
-if TYPE_CHECKING:
-    from socket import socket as Socket
+from pybpf.mounts import mount_privately
 
 __all__ = ["TraceField", "Tracefs", "TracefsError", "TracepointFormat", "parse_format"]
 
 _USUAL = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
-_CLONE_NEWNS = 0x00020000
-_MS_REC_PRIVATE = 0x4000 | 0x40000
 _FORMAT_LIMIT = 1 << 20  # bytes; real ones are one or two KiB
 
 
@@ -124,21 +116,16 @@ class Tracefs(Descriptor):
                 hidden.append(path)
             except (OSError, TracefsError):
                 continue
-        reasons = []
-        for private in (_mount_detached, _mount_in_child):
-            try:
-                return cls._checked(private())
-            except PermissionError as error:
-                if not isinstance(error, syscalls.BpfError):
-                    hidden.append("tracefs")
-                reasons.append(str(error))
-            except (OSError, TracefsError) as error:
-                reasons.append(str(error))
+        try:
+            return cls._checked(mount_privately("tracefs"))
+        except PermissionError as error:
+            hidden.append("tracefs")
+            reason = str(error)
+        except (OSError, TracefsError) as error:
+            reason = str(error)
         if hidden:
             raise TracefsError(f"{hidden[0]} cannot be read: run as root, or with CAP_DAC_READ_SEARCH")
-        raise TracefsError(
-            f"tracefs is not mounted and cannot be: {'; '.join(reasons)}: run as root (CAP_SYS_ADMIN) or mount it"
-        )
+        raise TracefsError(f"tracefs is not mounted and cannot be: {reason}: run as root (CAP_SYS_ADMIN) or mount it")
 
     @classmethod
     def _checked(cls, fd: int) -> Tracefs:
@@ -222,48 +209,3 @@ def _mounted() -> List[str]:
         for line in lines
         if len(line) > 2 and line[2] == b"tracefs"
     ]
-
-
-def _mount_detached() -> int:
-    return syscalls.mount_detached("tracefs")
-
-
-def _mount_in_child() -> int:
-    """Mount tracefs in the mount namespace of a child process, and receive a descriptor of its root from there.
-
-    The descriptor keeps the mount alive when the child and its namespace are gone.
-    """
-    import socket  # noqa: PLC0415 - it takes a while, and is seldom needed
-
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, theirs:
-        child = os.fork()
-        if child == 0:
-            _serve_mount(theirs)
-        theirs.close()
-        try:
-            message, ancillary, _flags, _from = ours.recvmsg(256, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
-        finally:
-            os.waitpid(child, 0)
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            return array.array("i", data[:4])[0]
-    raise TracefsError(message.decode("utf-8", "replace") or "the mounting process died")
-
-
-def _serve_mount(channel: Socket) -> None:
-    """The child's part: mount, send the root's descriptor or the error's text, and leave without Python's exit."""
-    import socket  # noqa: PLC0415
-
-    try:
-        # Any directory will do but one that may hold a tracefs already, which is EBUSY.
-        target = next(path for path in ("/mnt", "/tmp", "/sys") if os.path.isdir(path))
-        syscalls.unshare(_CLONE_NEWNS)
-        syscalls.mount("none", "/", "", _MS_REC_PRIVATE)  # else the mount would propagate to the caller's namespace
-        syscalls.mount("tracefs", target, "tracefs", 0)
-        fd = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        channel.sendmsg([b"ok"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))])
-    except BaseException as error:  # the child must not run on, whatever happens
-        channel.send(str(error).encode()[:200])
-    finally:
-        os._exit(0)

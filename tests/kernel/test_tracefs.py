@@ -8,6 +8,7 @@ from typing import Callable
 import pytest
 
 from pybpf import syscalls
+from pybpf.mounts import mount_in_child
 from pybpf.syscalls import BpfError
 from pybpf.types import tracefs as module
 from pybpf.types.tracefs import Tracefs, TracefsError
@@ -18,11 +19,11 @@ def mounts() -> str:
         return table.read()
 
 
-@pytest.mark.parametrize("way", [module._mount_detached, module._mount_in_child])
-def test_private_mount(way: Callable[[], int]) -> None:
+@pytest.mark.parametrize("way", [syscalls.mount_detached, mount_in_child])
+def test_private_mount(way: Callable[[str], int]) -> None:
     """It works, and the mount table of this namespace stays as it was, also afterwards."""
     before = mounts()
-    with Tracefs._checked(way()) as tracefs:
+    with Tracefs._checked(way("tracefs")) as tracefs:
         assert mounts() == before
         assert tracefs.exists("sched", "sched_process_exit")
         assert tracefs.event_id("sched", "sched_process_exit") == tracefs.format("sched", "sched_process_exit").id
@@ -32,12 +33,12 @@ def test_private_mount(way: Callable[[], int]) -> None:
 def test_falls_back_to_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
     """As before Linux 5.2, and where tracefs is mounted nowhere."""
 
-    def refuse() -> int:
-        raise BpfError(38, "fsopen", "tracefs")
+    def refuse(filesystem: str) -> int:
+        raise BpfError(38, "fsopen", filesystem)
 
     monkeypatch.setattr(module, "_USUAL", ())
     monkeypatch.setattr(module, "_mounted", list)
-    monkeypatch.setattr(module, "_mount_detached", refuse)
+    monkeypatch.setattr(syscalls, "mount_detached", refuse)
     with Tracefs.open() as tracefs:
         assert tracefs.exists("sched", "sched_process_exit")
 
