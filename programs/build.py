@@ -24,7 +24,7 @@ from programs.files.identify import SCRATCH_EXIT
 from programs.requests.aio import parts as aio
 from programs.requests.aio.accepted import unless_all_accepted
 from programs.requests.uring import parts as uring
-from programs.way import enter, exit, targets
+from programs.way import enter, exit, numbers, targets
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,15 @@ def fates(kernel: Kernel, options: Options, maps: Maps, *, raw: bool) -> Program
     facts = (kernel, replace(options, attach=form), maps)
     asking = Attached(ask.ask(*facts), [Hook(kind, "task", "task_rename")])
     return _together([asking], {WALKS[SCRATCH_EXIT]: path.walk(*facts, SCRATCH_EXIT)})
+
+
+def telling_numbers(kernel: Kernel, options: Options, maps: Maps, *, raw: bool) -> Optional[ProgramSet]:
+    """The program that tells numbers of processes; None in the initial PID namespace. The rest is as of `fates`."""
+    if kernel.pids is None:
+        return None
+    form, kind = ("raw", "raw_tracepoint") if raw else ("perf", "tracepoint")
+    telling = numbers.number(kernel, replace(options, attach=form), maps)
+    return _together([Attached(telling, [Hook(kind, "task", "task_rename")])], {})
 
 
 def _together(

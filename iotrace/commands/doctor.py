@@ -12,9 +12,10 @@ from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Union
 from iotrace import text
 from iotrace.atomic import standard_output
 from iotrace.errors import Failure
-from iotrace.kernel import facts, offsets, uring, way_in
+from iotrace.kernel import facts, offsets, procfs, uring, way_in
 from iotrace.kernel.quirks import QUIRKS
 from iotrace.release import __version__
+from iotrace.tracing import processes
 from iotrace.tracing.coverage import coverage
 from iotrace.tracing.loader import default_files
 from iotrace.tracing.session import Session, Settings
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     problem = findings[0].meaning if findings[0].state == "!" else ""
     if not problem:  # otherwise all probes would be refused, and tell nothing
         found = _facts()
-        findings += [*_memory(found), *_structures(found), *_ways_in(), *_coverage(), *_quirks()]
+        findings += [_processes(), *_memory(found), *_structures(found), *_ways_in(), *_coverage(), *_quirks()]
         if not args.no_load:
             findings.append(_trial(found))
             problem = findings[-1].meaning if findings[-1].state == "!" else ""
@@ -99,6 +100,19 @@ def _lockdown() -> Finding:
             "lockdown", "!", "confidentiality: programs may not read kernel memory, so nothing can be traced"
         )
     return Finding("lockdown", "ok", locked or "none")
+
+
+def _processes() -> Finding:
+    """Whose numbers a run takes and shows, and whom it can trace."""
+    try:
+        seen = f"{sum(1 for _ in processes.names()):,} processes"
+        if procfs.is_initial():
+            return Finding("processes", "ok", f"in the initial PID namespace: {seen} seen")
+        number = procfs.namespace(os.getpid(), "pid")
+    except Failure as error:
+        return Finding("processes", "!", str(error))
+    meaning = f"in a PID namespace of its own ({number}): {seen} seen, by their numbers there"
+    return Finding("processes", "ok", f"{meaning}; --all and --comm leave those outside of it out")
 
 
 def _facts() -> Union[facts.Facts, Failure]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Dict, Optional
 
 from iotrace.errors import Failure
-from iotrace.kernel import offsets, quirks, uring
+from iotrace.kernel import offsets, pids, procfs, quirks, uring
 from programs.facts.abi import REGISTERS
 from programs.facts.kernel import Kernel
 from programs.facts.members import CAST, FIELDS, TYPED, TYPED_MEMBERS, TYPED_OPTIONAL
@@ -58,7 +58,8 @@ def tracepoint_fields(tracefs: Tracefs) -> Dict[str, int]:
 
 
 def pid_max() -> int:
-    """One more than the largest thread id."""
+    """One more than the largest thread id in this PID namespace: since 6.14 each has a limit of its own (7863dcc72d0f,
+    "pid: allow pid_max to be set per pid namespace")."""
     try:
         with open("/proc/sys/kernel/pid_max", encoding="ascii") as source:
             return int(source.read())
@@ -79,7 +80,8 @@ def gather(tracefs: Optional[Tracefs], source: str = "auto", vmlinux: Optional[s
     if types and btf is not None:
         members.update({key: btf.offsets(names)[names[0]].offset for key, names in TYPED_MEMBERS.items()})
     abilities = quirks.facts()
-    direct = pid_max() <= MAX_DIRECT_SLOTS
+    initial = procfs.is_initial()
+    direct = initial and pid_max() <= MAX_DIRECT_SLOTS
     kernel = Kernel(
         machine=name,
         offsets=members,
@@ -90,6 +92,7 @@ def gather(tracefs: Optional[Tracefs], source: str = "auto", vmlinux: Optional[s
         types=types,
         shows_created=found.shows_created,
         uring=uring.find(btf) if btf is not None else None,
+        pids=None if initial else pids.find(found, tracefs),
         **abilities,
     )
     return Facts(kernel, preallocate=not FEATURES["atomic_allocation"].supported(), offsets_from=found.source)

@@ -15,7 +15,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 from iotrace.atomic import Kind, writing
 from iotrace.errors import Failure, UserError
 from iotrace.untrusted import open_regular, parse_json
-from programs.facts.members import COMPAT, MEMBERS
+from programs.facts.members import COMPAT, MEMBERS, PID_MEMBERS
 from pybpf.calibration.calibrate import CalibrationError, calibrate
 from pybpf.calibration.links import CREATED
 from pybpf.features import FEATURES
@@ -31,6 +31,9 @@ SOURCES = ("auto", "btf", "calibrate")
 _FILE_LIMIT = 1 << 20  # bytes; a real one has two thousand
 _STRUCT_LIMIT = 1 << 16  # bytes that no struct exceeds
 _COMM_BYTES = 16
+
+PID_CHAIN = "upid.pid_chain"
+"""What each number had at its end until 4.15: 95846ecf9dac ("pid: replace pid bitmap implementation with IDR API")."""
 
 # thread_info.status was thread_struct's from 4.9 (b9d989c7218a) to 4.16 (37a8f7c38339).
 _ELSEWHERE = {"task_struct.thread_info.status": "task_struct.thread.status"}
@@ -66,7 +69,8 @@ def _alternatives(machine: str) -> Dict[str, Tuple[str, ...]]:
 
 def wanted(machine: str) -> List[str]:
     """Every member that some kernel may be asked for."""
-    return [member for members in _alternatives(machine).values() for member in members]
+    tables = (_alternatives(machine), PID_MEMBERS)
+    return [*(member for table in tables for members in table.values() for member in members), PID_CHAIN]
 
 
 def find(
@@ -187,7 +191,8 @@ class Comparison(NamedTuple):
 
 def compare(machine: str, tracefs: Optional[Tracefs] = None) -> List[Comparison]:
     """What calibration finds, next to what the kernel's BTF says. Raises Failure."""
-    known = from_btf(machine).members
+    searched = {member for members in _alternatives(machine).values() for member in members}
+    known = {member: offset for member, offset in from_btf(machine).members.items() if member in searched}
     try:
         found = calibrate(tracefs).members
     except (CalibrationError, OSError, TracefsError) as error:

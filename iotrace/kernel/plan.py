@@ -12,8 +12,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
 
+from iotrace.kernel import procfs
 from programs.facts.hooks import Hook
-from programs.facts.kernel import Kernel, Options, Uring
+from programs.facts.kernel import Kernel, Options, Pids, Uring
 from pybpf import features
 from pybpf.types.binary import Binary
 
@@ -39,7 +40,8 @@ class Form(NamedTuple):
 class Plan:
     """All that a run needs to know of its kernel, and what it loads.
 
-    `rings` are the programs for io_uring, `fates` those that tell in the end what has become of files.
+    `rings` are the programs for io_uring, `fates` those that tell in the end what has become of files, `numbers` is the
+    one that tells numbers of processes.
     """
 
     kernel: Kernel
@@ -48,12 +50,13 @@ class Plan:
     form: Form
     rings: Optional[Form]
     fates: Form
+    numbers: Optional[Form] = None  # where iotrace is in the initial PID namespace
     kept: bool = False  # made by an earlier run
 
     @property
     def map_names(self) -> FrozenSet[str]:
         """The maps that any of its programs uses."""
-        forms = [self.form, self.fates, *([] if self.rings is None else [self.rings])]
+        forms = [self.form, self.fates, *(form for form in (self.rings, self.numbers) if form is not None)]
         return frozenset(name for form in forms for name in form.map_names)
 
     def packed(self) -> bytes:
@@ -66,6 +69,7 @@ class Plan:
                 _as_tuple(self.form),
                 self.rings and _as_tuple(self.rings),
                 _as_tuple(self.fates),
+                self.numbers and _as_tuple(self.numbers),
                 {name: feature.known for name, feature in features.FEATURES.items() if feature.known is not None},
             )
         )
@@ -74,9 +78,11 @@ class Plan:
 def unpacked(raw: bytes) -> Plan:
     """The plan that was packed; this process takes over its answers to probes. Raises ValueError for other bytes."""
     try:
-        kernel, options, preallocate, form, rings, fates, answers = marshal.loads(raw)
+        kernel, options, preallocate, form, rings, fates, numbers, answers = marshal.loads(raw)
         if kernel["uring"] is not None:
             kernel["uring"] = Uring(**kernel["uring"])
+        if kernel["pids"] is not None:
+            kernel["pids"] = Pids(**kernel["pids"])
         plan = Plan(
             Kernel(**kernel),
             Options(**options),
@@ -84,6 +90,7 @@ def unpacked(raw: bytes) -> Plan:
             _from_tuple(form),
             rings and _from_tuple(rings),
             _from_tuple(fates),
+            numbers and _from_tuple(numbers),
             kept=True,
         )
         known: Mapping[str, bool] = dict(answers)
@@ -122,7 +129,7 @@ def identity(options: Options, source: str) -> Optional[Tuple[str, ...]]:
 
     None where nothing tells this kernel from another one.
     """
-    words = [repr(features.pretended())]
+    words = [repr(features.pretended()), repr(procfs.is_initial())]
     for path in ("/sys/kernel/notes", "/proc/version", "/proc/sys/kernel/pid_max", "/proc/sys/net/core/bpf_jit_enable"):
         try:
             with open(path, "rb") as file:

@@ -30,13 +30,16 @@ def make(
     found = found or facts.gather(tracefs, source, vmlinux)
     specs = maps.declare(found.kernel, 1, preallocate=found.preallocate)
     rings = build.io_uring(found.kernel, options, specs)
+    raw = features.FEATURES["raw_tracepoints"].supported()
+    numbers = build.telling_numbers(found.kernel, options, specs, raw=raw)
     return Plan(
         kernel=found.kernel,
         options=options,
         preallocate=found.preallocate,
         form=_form(build.build(found.kernel, options, specs)),
         rings=None if rings is None else _form(rings),
-        fates=_form(build.fates(found.kernel, options, specs, raw=features.FEATURES["raw_tracepoints"].supported())),
+        fates=_form(build.fates(found.kernel, options, specs, raw=raw)),
+        numbers=None if numbers is None else _form(numbers),
     )
 
 

@@ -10,7 +10,6 @@ import os
 import resource
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple, Union
 
 import asm
@@ -43,6 +42,46 @@ def default_files(*, preallocate: bool) -> int:
     return DEFAULT_FILES_AT_ONCE if preallocate else DEFAULT_FILES
 
 
+class OnDemand:
+    """A program that is loaded when it is first needed, and run for this process alone when this wants it.
+
+    It has a table of tail calls of its own. `run` raises BpfError.
+    """
+
+    def __init__(self, form: plan.Form, loaded: Loaded) -> None:
+        self._form = form
+        self._loaded = loaded
+        self._stack = ExitStack()
+        self._attachment: Optional[Attachment] = None
+        self._run: Optional[Callable[[], None]] = None  # None: it runs at its event alone
+
+    def run(self) -> bool:
+        """Run it here and now; False where this kernel runs it at its event alone, to which it is attached then."""
+        if self._attachment is None:
+            self._attachment = self._load()
+            self._run = self._attachment.entered[0].runner()
+        if self._run is None:
+            return False
+        try:
+            self._run()
+        except BpfError:
+            self._run = None
+            self._attachment.attach()
+        return self._run is not None
+
+    def _load(self) -> Attachment:
+        loaded = self._loaded
+        table = self._stack.enter_context(create(loaded.maps["jumps"].spec))
+        tracefs = self._stack.enter_context(way_in.tracefs_for(loaded.plan.options.attach))
+        made = Attachment(self._form, loaded.kernel.machine, {**loaded.maps, "jumps": table}, tracefs)
+        self._stack.callback(made.close)
+        return made
+
+    def close(self) -> None:
+        """Detach and unload it; twice does nothing."""
+        self._stack.close()
+
+
 class Loaded:
     """The maps and programs of one plan, in the kernel; `close` releases them.
 
@@ -58,8 +97,6 @@ class Loaded:
         self.max_files = settings.max_files or self.default_files
         _make_room(made.options.attach)
         self._stack = ExitStack()
-        self._fates: Optional[Attachment] = None
-        self._ask_now: Optional[Callable[[], None]] = None
         try:
             self._load(made, settings)
         except BaseException:
@@ -70,11 +107,15 @@ class Loaded:
         specs = maps.declare(self.kernel, self.max_files, preallocate=made.preallocate)
         used = made.map_names
         self.maps: Dict[str, Map[Any]] = create_all({name: spec for name, spec in specs.all().items() if name in used})
-        self._jumps = specs.jumps
         for made_map in self.maps.values():
             self._stack.enter_context(made_map)
         self._fill_names(settings.comms if made.options.comm else [])
         tracefs = self._stack.enter_context(way_in.tracefs_for(made.options.attach))
+        self._fates = OnDemand(made.fates, self)
+        self.numbers = None if made.numbers is None else OnDemand(made.numbers, self)
+        """Tells numbers of processes; None in the initial PID namespace."""
+        for one in filter(None, (self._fates, self.numbers)):
+            self._stack.callback(one.close)
         calls = Attachment(made.form, self.kernel.machine, self.maps, tracefs)
         self._stack.callback(calls.close)
         rings = self._load_rings(made.rings, specs.jumps) if made.rings is not None else None
@@ -136,20 +177,8 @@ class Loaded:
 
         Raises BpfError.
         """
-        if self._ask_now is None:
-            table = self._stack.enter_context(create(self._jumps))
-            tracefs = self._stack.enter_context(way_in.tracefs_for(self.plan.options.attach))
-            maps_of_its_own = {**self.maps, "jumps": table}
-            self._fates = Attachment(self.plan.fates, self.kernel.machine, maps_of_its_own, tracefs)
-            self._stack.callback(self._fates.close)
-            self._ask_now = self._fates.entered[0].runner()
-        try:
-            self._ask_now()
-        except BpfError:  # this kernel runs such a program at its event alone
-            assert self._fates is not None
-            self._fates.attach()
-            self._ask_now = partial(rename_thread, b"iotrace")
-            self._ask_now()
+        if not self._fates.run():
+            rename_thread(b"iotrace")
 
     def hooks(self) -> int:
         """How many programs are attached to something."""

@@ -110,7 +110,7 @@ class Loop:
         settings = self._session.settings
         if self.signals:
             return False
-        if self._wait and self._session.descendants():
+        if self._wait and self._session.has_descendants():
             return True
         if settings.everything or settings.comms:
             return self._command is None

@@ -1,4 +1,4 @@
-"""Processes as /proc shows them: names, descent, threads, and system calls under way."""
+"""Processes as proc shows them: names, descent, threads, and system calls under way."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import os
 from typing import Dict, Iterable, Iterator, List, Optional, Tuple
 
 from iotrace.errors import UserError
+from iotrace.kernel import procfs
 
 
 def names() -> Iterator[int]:
     """Every process of this PID namespace."""
-    for entry in os.listdir("/proc"):
+    for entry in procfs.entries():
         if entry.isdigit():
             yield int(entry)
 
@@ -19,8 +20,7 @@ def names() -> Iterator[int]:
 def comm(pid: int) -> Optional[bytes]:
     """The name of a process, None if it has gone."""
     try:
-        with open(f"/proc/{pid}/comm", "rb") as source:
-            return source.read().rstrip(b"\n")
+        return procfs.read(f"{pid}/comm").rstrip(b"\n")
     except OSError:
         return None
 
@@ -28,21 +28,17 @@ def comm(pid: int) -> Optional[bytes]:
 def alive(pid: int) -> bool:
     """Whether a process exists and has not become a zombie."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as source:
-            return source.read().rpartition(b") ")[2][:1] not in (b"Z", b"X")
+        return procfs.read(f"{pid}/stat").rpartition(b") ")[2][:1] not in (b"Z", b"X")
     except OSError:
         return False
 
 
 def thread_group(pid: int) -> Optional[int]:
     """The process that a thread id belongs to, None if there is none."""
-    try:
-        with open(f"/proc/{pid}/status", "rb") as source:
-            for line in source:
-                if line.startswith(b"Tgid:"):
-                    return int(line.split()[1])
-    except OSError:
-        pass
+    with contextlib.suppress(OSError):
+        for line in procfs.read(f"{pid}/status").splitlines():
+            if line.startswith(b"Tgid:"):
+                return int(line.split()[1])
     return None
 
 
@@ -64,9 +60,11 @@ def under_way(pid: int) -> Iterator[Tuple[int, int, List[int]]]:
     There are none where the kernel does not let us look: that takes what ptrace takes.
     """
     with contextlib.suppress(OSError):
-        for entry in os.listdir(f"/proc/{pid}/task"):
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{entry}/syscall", "rb") as source:
-                words = source.read().split()  # number, six arguments, stack pointer, program counter
+        for entry in procfs.entries(f"{pid}/task"):
+            with contextlib.suppress(OSError):
+                words = procfs.read(
+                    f"{pid}/task/{entry}/syscall"
+                ).split()  # number, six arguments, stack pointer, program counter
                 if len(words) == 9:
                     yield int(entry), int(words[0]), [int(word, 16) for word in words[1:7]]
 
@@ -75,8 +73,8 @@ def descendants(roots: List[int]) -> List[int]:
     """The children of `roots`, their children and so on, without `roots`."""
     children: Dict[int, List[int]] = {}
     for pid in names():
-        with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/stat", "rb") as source:
-            parent = int(source.read().rpartition(b") ")[2].split()[1])
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            parent = int(procfs.read(f"{pid}/stat").rpartition(b") ")[2].split()[1])
             children.setdefault(parent, []).append(pid)
     found: List[int] = []
     todo = list(roots)

@@ -167,6 +167,10 @@ class Session:
         """The globs of `--comm` that no process has matched and, after `finish`, those of `--path` that no file has."""
         return {"--comm": self._targets.unmatched(), "--path": list(self._unmatched)}
 
+    def has_descendants(self) -> bool:
+        """Whether there are any of them."""
+        return self._targets.has_descendants()
+
     def lost(self) -> int:
         """How much was lost so far, in one number."""
         return losses.so_far(losses.read(self.loaded.maps))

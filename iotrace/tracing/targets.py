@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from typing import Iterator, List, Set, Tuple
 
 from iotrace.errors import Failure
 from iotrace.tracing import processes
 from iotrace.tracing.loader import Loaded
+from iotrace.tracing.numbers import Numbers
 from iotrace.tracing.settings import Settings
 from programs.facts import maps
 from programs.facts.catalogue import Kind
@@ -42,11 +44,13 @@ class Targets:
         self._loaded = loaded
         self._maps = loaded.maps
         self._settings = settings
+        self._numbers = Numbers(loaded)
         self._all_stacks = False
         self._matched: Set[bytes] = set()  # globs of names, by processes that ran already
 
     def prepare(self) -> None:
         """Before anything is attached: where everything is traced, leave this process out."""
+        self._numbers.settle()
         if self._settings.everything:
             self._set(os.getpid(), TARGET_PID)
 
@@ -90,17 +94,32 @@ class Targets:
         if follow and roots:
             for pid in processes.descendants(roots):
                 self._add(pid, TARGET_DESCENT | TARGET_FOLLOW)
+        self._not_ourselves()
         self._new_generation()
         return found
 
     def descendants(self) -> List[int]:
         """The targets by descent that live: programs take out whoever ends."""
+        found = self._descendants()
+        return sorted(self._numbers.back(found, processes.names()).values()) if found else []
+
+    def has_descendants(self) -> bool:
+        """Whether there are any."""
+        return bool(self._descendants())
+
+    def _descendants(self) -> List[int]:
+        """Their numbers as the programs have them."""
         if self._settings.everything:
             return []
         found = self._maps["targets"].items()
-        return sorted(
-            int.from_bytes(key, "little") for key, value in found if Target.unpack(value)["flags"] & TARGET_DESCENT
-        )
+        return [int.from_bytes(key, "little") for key, value in found if Target.unpack(value)["flags"] & TARGET_DESCENT]
+
+    def _not_ourselves(self) -> None:
+        """Where numbers are asked for, a thread of ours may have changed its name, and so matched by it."""
+        own = self._numbers.of(os.getpid())
+        if self._loaded.kernel.pids is not None and own is not None and os.getpid() not in self._settings.pids:
+            with suppress(BpfError):
+                self._maps["targets"].delete(own.to_bytes(4, "little"))
 
     def unmatched(self) -> List[bytes]:
         """The globs of names that no process has matched so far."""
@@ -112,13 +131,17 @@ class Targets:
 
     def _add(self, pid: int, flags: int) -> None:
         """Make a process that may run already a target. What its threads note is their own once it is one."""
-        if self._maps["targets"].lookup(pid.to_bytes(4, "little")) is None:
+        number = self._numbers.of(pid)
+        if number is not None and self._maps["targets"].lookup(number.to_bytes(4, "little")) is None:
             self._note_reapers(pid)
         self._set(pid, flags)
 
     def _set(self, pid: int, flags: int) -> None:
+        number = self._numbers.of(pid)
+        if number is None:
+            return  # it has gone
         try:
-            self._maps["targets"].update(pid.to_bytes(4, "little"), Target.pack(flags=flags))
+            self._maps["targets"].update(number.to_bytes(4, "little"), Target.pack(flags=flags))
         except BpfError as error:
             if error.errno == errno.E2BIG:
                 raise Failure(f"more than {maps.TARGETS} processes to trace at once") from error
@@ -144,8 +167,9 @@ class Targets:
             self._mark_stacks()
 
     def _reapers(self, pid: int) -> Iterator[Tuple[int, bytes]]:
-        """The threads of a process that wait for completions: thread id, and the Call record as if the entry of the
-        call had been seen. Their wait may end with requests that are submitted once tracing has begun."""
+        """The threads of a process that wait for completions: the programs' number for each, and the Call record as if
+        the entry of the call had been seen. Their wait may end with requests that are submitted once tracing has
+        begun."""
         kernel, syscalls = self._loaded.kernel, self._loaded.plan.form.syscalls
         for tid, number, arguments in processes.under_way(pid):
             descriptor = syscalls.get(number, 0)
@@ -153,7 +177,9 @@ class Targets:
                 words = [0] * ARGUMENT_WORDS
                 for place, value in enumerate(arguments):
                     words[kernel.argument(place)] = value
-                yield tid, Call.pack(owner=tid, process=pid, call=descriptor, args=words)
+                process, thread = self._numbers.of(pid), self._numbers.of(pid, tid)
+                if process is not None and thread is not None:
+                    yield thread, Call.pack(owner=thread, process=process, call=descriptor, args=words)
 
     def _mark_stacks(self) -> None:
         """Have no exit turned away by its stack: calls that were noted from /proc have no known stack, so all are

@@ -28,6 +28,23 @@ class Uring:
 
 
 @dataclass(frozen=True)
+class Pids:
+    """How a process's numbers in the PID namespaces that it is in are found, from the initial one on down.
+
+    All are distances in bytes. `proc_pid` counts from the inode of a process's directory in a proc, and is negative;
+    `level`, `number` and `namespace` from its `struct pid`, the last two at the initial namespace; each namespace below
+    that is `stride` further on. `thread_pid` counts from the `struct task_struct`.
+    """
+
+    proc_pid: int
+    level: int
+    number: int
+    namespace: int
+    stride: int
+    thread_pid: int
+
+
+@dataclass(frozen=True)
 class Kernel:
     """Facts of a kernel, by the names of `programs.facts.members`."""
 
@@ -49,6 +66,7 @@ class Kernel:
     back_jumps: bool = False  # loops of a known number of rounds, which the verifier follows one by one: 5.3
     shows_created: bool = True  # FMODE_CREATED: 4.19, 73a09dd94377 ("introduce FMODE_CREATED and switch to it")
     uring: Optional[Uring] = None  # None: this kernel does not show enough of io_uring's requests
+    pids: Optional[Pids] = None  # None: iotrace is in the initial PID namespace, whose numbers the kernel uses itself
 
     @property
     def straight(self) -> bool:

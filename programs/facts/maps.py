@@ -21,9 +21,11 @@ from programs.facts.records import (
     FileId,
     FileKey,
     FileState,
+    Home,
     Latency,
     Lost,
     Note,
+    Numbering,
     OpenFile,
     OpenKey,
     OpHead,
@@ -91,6 +93,8 @@ class Maps:
     recent: MapSpec  # the files that a process has closed last, by its id modulo RECENT_ROWS
     asking: MapSpec  # what the program `ask` is to do
     asked: MapSpec  # questions about files, and the answers
+    numbering: MapSpec  # a question about the number of a process, and the answer
+    home: MapSpec  # the PID namespace that iotrace is in
 
     def all(self) -> Dict[str, MapSpec]:
         """By name."""
@@ -150,4 +154,6 @@ def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True)
         recent=MapSpec("recent", MapType.ARRAY, U32, Recent, RECENT_ROWS),
         asking=MapSpec("asking", MapType.ARRAY, U32, Asking, 1),
         asked=MapSpec("asked", MapType.ARRAY, U32, AskFile, ASKED_ROWS),
+        numbering=array("numbering", Numbering, 1),
+        home=array("home", Home, 1),
     )

@@ -94,6 +94,20 @@ URING_MEMBERS: Dict[str, Tuple[str, ...]] = {
 }
 """The same for io_uring's requests; a kernel may lack any of them."""
 
+PID_MEMBERS: Dict[str, Tuple[str, ...]] = {
+    "proc.pid": ("proc_inode.pid",),
+    "proc.inode": ("proc_inode.vfs_inode",),
+    "pid.level": ("pid.level",),
+    "pid.numbers": ("pid.numbers",),
+    "upid.nr": ("upid.nr",),
+    "upid.ns": ("upid.ns",),
+    # A table of links to numbers was a thread's own until 4.19: 2c4704756cab ("pids: Move the pgrp and session pid
+    # pointers from task_struct to signal_struct")
+    "task.thread_pid": ("task_struct.thread_pid", "task_struct.pids"),
+}
+"""Members that lead from a process, or from its directory in a proc, to its numbers in all PID namespaces: needed where
+iotrace is not in the initial one."""
+
 TYPED_MEMBERS: Dict[str, Tuple[str, ...]] = {"task.tgid": ("task_struct.tgid",)}
 """Members that are read by plain loads or not at all."""
 

@@ -13,6 +13,7 @@ from programs.facts.members import COMPAT
 from programs.facts.records import STRANGER_TGID, STRANGER_TID, Call, Lost
 from programs.facts.signatures import SWITCH
 from programs.way.body import Body
+from programs.way.numbers import only_at_home
 from programs.way.registers import CALL, GENERATION, NUMBER, POINTER, ROW, SIGNATURE, TID
 from programs.way.stacks import by_stack, mark_stack, not_strangers_stacks
 from programs.way.threads import claim_call, slot
@@ -83,8 +84,15 @@ def only_targets(b: Body, tgid: Register, reject: str) -> None:
     a.lookup(b.maps.targets, key)
     if b.options.everything:
         a.jne(r0, 0, reject, "one that is left out")
+        _only_at_home(b, reject)
     else:
         a.jeq(r0, 0, reject, "not traced")
+
+
+def _only_at_home(b: Body, reject: str) -> None:
+    if b.kernel.pids is not None:
+        b.a.call("get_current_task")
+        only_at_home(b, r0, reject)
 
 
 def _who(b: Body) -> None:

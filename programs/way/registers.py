@@ -43,6 +43,8 @@ NUMBER = r7
 """The number of the system call, at its entry."""
 ASKING = r7
 """The `Asking` record: what the program `ask` is to do."""
+NUMBERING = r7
+"""The `Numbering`: which process has which number in the initial PID namespace."""
 ASKED = r7
 """An `AskFile`: a question and its answer."""
 RECENT = r7

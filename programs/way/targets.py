@@ -26,6 +26,7 @@ from programs.facts.records import (
     Target,
 )
 from programs.way.body import Body, begin
+from programs.way.numbers import only_at_home
 from programs.way.registers import CTX, FLAGS, PID_TGID, POINTER, TID
 from programs.way.threads import free_call
 
@@ -56,6 +57,7 @@ def new_task(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.label("by_name")
     if options.comm:
         comm = a.slot("comm", (U8, COMM_BYTES))
+        _only_at_home(b, "other_name", child=True)
         if b.raw:
             a.ldx(r3, CTX[0], "the child")
             b.probe(comm, COMM_BYTES, r3, kernel.offsets["task.comm"])
@@ -95,6 +97,7 @@ def rename(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.stx(flags[Target.flags], r1)
     a.label("no_target")
     comm = a.slot("comm", (U8, COMM_BYTES))
+    _only_at_home(b, "other_name")
     if b.raw:
         a.ldx(r3, CTX[8], "the new name")
         a.addr(r1, comm)
@@ -125,6 +128,21 @@ def rename(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.label("out")
     a.ret(0)
     return b.program()
+
+
+def _only_at_home(b: Body, reject: str, *, child: bool = False) -> None:
+    """Jumps to `reject` unless current, or the new task, is one of those that iotrace's proc shows: names are theirs.
+
+    A perf tracepoint does not show the new task, so its parent stands for it there. A child that is to be in another
+    namespace than its parent has its parent's name only until it calls exec.
+    """
+    if b.kernel.pids is None:
+        return
+    if child and b.raw:
+        b.a.ldx(r0, CTX[0], "the child")
+    else:
+        b.a.call("get_current_task")
+    only_at_home(b, r0, reject)
 
 
 def _make_target(b: Body) -> None:

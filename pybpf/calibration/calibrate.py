@@ -24,13 +24,14 @@ from pybpf.calibration.compat import find_compat
 from pybpf.calibration.files import CONFUSED, OpenFiles
 from pybpf.calibration.links import Links
 from pybpf.calibration.mounts import Mounts
+from pybpf.calibration.numbers import Numbers, Thread
 from pybpf.calibration.peek import Peek, PeekError
 from pybpf.calibration.search import CalibrationError, Search
 from pybpf.calibration.specimens import Laboratory, Orphan, Sleepers, SpecimenError
 from pybpf.calibration.tasks import Tasks
 from pybpf.types.tracefs import Tracefs
 
-__all__ = ["Calibration", "CalibrationError", "calibrate"]
+__all__ = ["Calibration", "CalibrationError", "calibrate", "calibrate_numbers"]
 
 _ATTEMPTS = 3
 
@@ -52,11 +53,27 @@ def calibrate(tracefs: Optional[Tracefs] = None) -> Calibration:
     Takes a fraction of a second, CAP_SYS_ADMIN, and file systems that nobody else sees (tmpfs, ramfs); nothing is left
     of it. Raises CalibrationError, BpfError, TracefsError.
     """
+    return _repeated(tracefs).found
+
+
+def calibrate_numbers(tracefs: Optional[Tracefs] = None) -> Dict[str, int]:
+    """Find the numbers of threads and what leads to them: see `numbers`. As `calibrate`, in other than the initial PID
+    namespace."""
+    return _repeated(tracefs, numbers=True).numbers
+
+
+class _Found(NamedTuple):
+    found: Calibration
+    numbers: Dict[str, int]
+
+
+def _repeated(tracefs: Optional[Tracefs], *, numbers: bool = False) -> _Found:
     for attempt in range(_ATTEMPTS):
         try:
-            found = _calibrate(tracefs)
+            everything = _calibrate(tracefs, numbers)
+            found = everything.found
             if CONFUSED not in found.missing.values() or attempt + 1 == _ATTEMPTS:
-                return found
+                return everything
         except (CalibrationError, SpecimenError, PeekError) as error:
             # Something else of this process may have changed meanwhile, such as how many threads it has.
             if attempt + 1 == _ATTEMPTS:
@@ -66,11 +83,11 @@ def calibrate(tracefs: Optional[Tracefs] = None) -> Calibration:
     raise AssertionError("unreachable")
 
 
-def _calibrate(tracefs: Optional[Tracefs]) -> Calibration:
+def _calibrate(tracefs: Optional[Tracefs], numbers: bool) -> _Found:
     anchors = [os.open("/", os.O_RDONLY | os.O_DIRECTORY), *os.pipe2(os.O_CLOEXEC)]
     try:
         with Peek(tracefs) as peek, Orphan(peek) as orphan:
-            worker = _Worker(peek, orphan, anchors)
+            worker = _Worker(peek, orphan, anchors, numbers)
             worker.start()
             worker.end()
     finally:
@@ -78,19 +95,21 @@ def _calibrate(tracefs: Optional[Tracefs]) -> Calibration:
             os.close(fd)
     if worker.error is not None:
         raise worker.error
-    return Calibration(worker.search.members, worker.missing)
+    return _Found(Calibration(worker.search.members, worker.missing), worker.numbers)
 
 
 class _Worker(threading.Thread):
     """The thread that does it all, since it has to leave what it shares with its process.
 
     `anchors` are descriptors that were open before anything began: of the root directory and of both ends of a pipe.
+    `count` says whether to look for the numbers of threads as well.
     """
 
-    def __init__(self, peek: Peek, orphan: Orphan, anchors: List[int]) -> None:
+    def __init__(self, peek: Peek, orphan: Orphan, anchors: List[int], count: bool) -> None:
         super().__init__(daemon=True)
         self._peek, self._orphan, self._anchors = peek, orphan, anchors
-        self._tid = 0
+        self._tid, self._count = 0, count
+        self.numbers: Dict[str, int] = {}
         self.search = Search(peek)
         self.missing: Dict[str, str] = {}
         self.error: Optional[BaseException] = None
@@ -113,6 +132,12 @@ class _Worker(threading.Thread):
             files.find_table(tasks, sleepers.tid)
             tasks.find_namespaces()
             self.missing.update(files.find_members())
+            if self._count:
+                known = [
+                    Thread(self.search.read(task.address, tasks.bytes), task.tid, own)
+                    for task, own in sleepers.numbered
+                ]
+                self.numbers = Numbers(self.search, files, known).find()
             mounts = Mounts(self.search, laboratory, files, self._anchors)
             mounts.find_file_systems()
             mounts.find_names()

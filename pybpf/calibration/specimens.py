@@ -96,6 +96,11 @@ class Sleepers:
         return [(thread.task, thread.comm) for thread in self._threads if thread.task is not None]
 
     @property
+    def numbered(self) -> List[Tuple[Task, int]]:
+        """Each thread with its number in this process's own PID namespace."""
+        return [(thread.task, thread.tid) for thread in self._threads if thread.task is not None]
+
+    @property
     def tid(self) -> int:
         """The number of the first of them, in this process's own PID namespace."""
         return self._threads[0].tid

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from asm import U64, Layout, field
+from asm import U32, U64, Layout, field
 
 
 class Target(Layout):
     """A traced process (key: tgid)."""
 
     flags = field(U64)  # TARGET_*
+
+
+class Numbering(Layout):
+    """A question about a process, and the answer: what is its number in the initial PID namespace?"""
+
+    # -- the question
+    name = field(U64, 2)  # of the thread that asks: its comm; 0: whoever runs it
+    descriptor = field(U32)  # of that thread's process: of the directory in a proc of the process in question
+    # -- the answer
+    answered = field(U32)  # 1: the rest is valid
+    number = field(U32)
+    level = field(U32)  # of the PID namespace that the process is in: 0 is the initial one, 1 a child of that
+    namespace = field(U64)  # struct pid_namespace *, that one
+
+
+class Home(Layout):
+    """The PID namespace that iotrace is in."""
+
+    namespace = field(U64)  # struct pid_namespace *
+    level = field(U64)
+    place = field(U64)  # in the struct pid of a process that is in it, or below: where that pointer is
 
 
 TARGET_PID, TARGET_COMM, TARGET_DESCENT, TARGET_FOLLOW = 1, 2, 4, 8

@@ -12,7 +12,7 @@ from asm.requirements import Version
 from programs import build
 from programs.facts import maps
 from programs.facts.abi import REGISTERS
-from programs.facts.kernel import Kernel, Options, Uring
+from programs.facts.kernel import Kernel, Options, Pids, Uring
 from programs.facts.members import CAST, TYPED, TYPED_OPTIONAL
 
 # One kernel's facts, written down so that the listings do not depend on the machine: offsets of a 6.18 kernel, fields
@@ -134,6 +134,9 @@ URING = Uring(
         "worker.work": 64,
     },
 )
+# The numbers of processes as 6.18 keeps them.
+OF_PIDS = {"home", "numbering"}  # maps that no program of a host has
+PIDS = Pids(proc_pid=-72, level=4, number=144, namespace=152, stride=16, thread_pid=1368)
 URING_TYPES = {**TYPES, **{name: number for number, name in enumerate(TYPED_OPTIONAL, 100)}}
 OLDEST = replace(
     NEWEST, one_reference=1, fetch_atomics=False, big_values=False, ring_buffer=False, types={}, loops=False
@@ -152,11 +155,25 @@ def rings(kernel: Kernel, options: Options) -> build.ProgramSet:
     return made
 
 
+def contained(kernel: Kernel, options: Options) -> build.ProgramSet:
+    """The programs that are others where iotrace is not in the initial PID namespace."""
+    facts = replace(kernel, pids=PIDS, tid_slots=16384 if kernel.fetch_atomics else 0, tid_direct=False)
+    telling = build.telling_numbers(facts, options, maps.declare(facts), raw=options.attach == "raw")
+    assert telling is not None
+    made = built(facts, options)
+    return replace(
+        made, programs={n: p for n, p in {**made.programs, **telling.programs}.items() if p.maps.keys() & OF_PIDS}
+    )
+
+
 GOLDEN_SETS = {
     "raw": built(NEWEST, Options(attach="raw", comm=True)),
     "perf": built(OLDEST, Options(attach="perf", comm=True)),
     "fentry": built(NEWEST, Options(attach="fentry", comm=True)),
     "looped": built(replace(NEWEST, types={}, loops=False, back_jumps=True), Options(attach="raw")),
+    "contained": contained(NEWEST, Options(attach="raw", comm=True)),
+    "contained, 4.14": contained(OLDEST, Options(attach="perf", comm=True)),
+    "contained, all": contained(OLDEST, Options(attach="perf", everything=True)),
     "uring": rings(replace(NEWEST, types=URING_TYPES, uring=URING), Options(attach="raw")),
 }
 

@@ -58,8 +58,8 @@ class Session:
     def activity(self) -> Any:
         return 0, 0, 0
 
-    def descendants(self) -> List[int]:
-        return self.left
+    def has_descendants(self) -> bool:
+        return bool(self.left)
 
 
 class Meter:
