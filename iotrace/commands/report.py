@@ -22,8 +22,8 @@ iotrace report monday.iotrace tuesday.iotrace --limit 0
 
 _EPILOG = """\
 READ and WRITTEN are bytes over all system calls. CALLS counts every return, ERRS those below 0.
-SYNCS counts fsync, fdatasync and the like. TIME is the least time that the calls took: the sum of
-the lower bounds of their latency buckets. P50 and P99 are lower bounds too.
+SYNCS counts fsync, fdatasync and the like. TIME is the time that successful calls took, MAX that of
+the slowest. P50 and P99 are at most a tenth off.
 """
 
 

@@ -11,7 +11,7 @@ from typing import Dict, Iterable, Optional, Sequence, Set, Tuple, TypeVar
 
 from iotrace.profile.metrics import FILE, HEADER, SYSCALL, FileStats, Header, Metric, SyscallStats
 from iotrace.profile.parts import Edges
-from iotrace.profile.values import Histogram, bucket
+from iotrace.profile.values import COMMON_SIZES, Histogram, bucket
 
 Record = TypeVar("Record", FileStats, SyscallStats, Header)
 
@@ -23,7 +23,26 @@ def _merged(table: Sequence[Metric], a: Record, b: Record) -> Record:
 
 def add_syscalls(a: SyscallStats, b: SyscallStats) -> SyscallStats:
     """The sum of two records of the same system call."""
-    return _merged(SYSCALL, a, b)
+    total = _merged(SYSCALL, a, b)
+    if total.common_sizes:
+        _keep_common(total, a, b)
+    return total
+
+
+def _keep_common(total: SyscallStats, a: SyscallStats, b: SyscallStats) -> None:
+    """Keep the most frequent sizes alone. What one record does not list may be what it has most of besides."""
+    most = sorted(total.common_sizes.items(), key=lambda item: (-item[1], item[0]))[:COMMON_SIZES]
+    total.common_sizes = dict(sorted(most))
+    total.common_sizes_error += max(
+        sum(_not_listed(record) for record in (a, b) if size not in record.common_sizes) for size in total.common_sizes
+    )
+
+
+def _not_listed(call: SyscallStats) -> int:
+    """How often at most a size was asked for that is not among the common ones."""
+    others = sum(call.requested.values()) - sum(call.common_sizes.values()) + call.common_sizes_error
+    listed = min(call.common_sizes.values(), default=0) if len(call.common_sizes) == COMMON_SIZES else others
+    return max(min(others, listed + call.common_sizes_error), 0)
 
 
 def add_in_order(a: FileStats, b: FileStats) -> FileStats:

@@ -20,7 +20,7 @@ from enum import Enum
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Type, TypeVar
 
 from iotrace.profile import values
-from iotrace.profile.values import MAX_COUNTER, Counts, Histogram, Kind
+from iotrace.profile.values import MAX_COUNTER, Counts, Histogram, Kind, Sizes
 from programs.facts.catalogue import BY_NAME
 
 FIRST_VERSION = 2
@@ -78,6 +78,16 @@ def _greatest(caption: str, unit: Unit, doc: str, **more: Any) -> Any:
 def _histogram(caption: str, unit: Unit, doc: str, **more: Any) -> Any:
     """A distribution; the parts of a file add up to the whole."""
     return _metric(dict, values.HISTOGRAM, values.add_tables, caption, unit, doc, **more)
+
+
+def _fine_histogram(caption: str, unit: Unit, doc: str, **more: Any) -> Any:
+    """A distribution of latencies."""
+    return _metric(dict, values.FINE, values.add_tables, caption, unit, doc, **more)
+
+
+def _most(caption: str, unit: Unit, doc: str, **more: Any) -> Any:
+    """A number of which the largest wins; 0 if there is none."""
+    return _metric(0, values.COUNT, values.most, caption, unit, doc, **more)
 
 
 def _latest(default: Any, kind: Kind, doc: str, **more: Any) -> Any:
@@ -139,7 +149,22 @@ class SyscallStats:
     completed: Histogram = _histogram(
         "completed", BYTES, "bytes moved by successful calls; 0 is the end of the file", of_transfers=True
     )
-    latency_ns: Histogram = _histogram("latency", DURATION, "latency of successful calls, entry to return")
+    latency_ns: Histogram = _fine_histogram("latency", DURATION, "latency of successful calls, entry to return")
+    latency_sum_ns: int = _total("busy", DURATION, "time that successful calls took, in sum", since=4)
+    latency_max_ns: int = _most("slowest", DURATION, "latency of the slowest successful call", since=4)
+    common_sizes: Sizes = _metric(
+        dict,
+        values.SIZES,
+        values.add_tables,
+        "common sizes",
+        BYTES,
+        "the most frequent sizes asked for, up to four -> how often each was",
+        since=4,
+        of_transfers=True,
+    )
+    common_sizes_error: int = _total(
+        "", NUMBER, "by how much at most the counts of `common_sizes` are off", since=4, of_transfers=True
+    )
 
 
 @_explained
@@ -178,6 +203,9 @@ class FileStats:
     unreachable: bool = _latest(
         False, values.FLAG, "no path leads to the file: what `path` says is what could be known", since=3
     )
+    size: Optional[int] = _metric(
+        None, values.MAYBE, values.latest, "size", BYTES, "bytes of the last incarnation when it was last seen", since=4
+    )
     mapped: bool = _metric(
         False, values.FLAG, values.either, "", NUMBER, "was mapped: what goes through mapped memory is in no count"
     )
@@ -191,6 +219,10 @@ class FileStats:
     lowest_offset: Optional[int] = _least("lowest offset", BYTES, "first byte that a transfer touched")
     highest_offset: Optional[int] = _greatest("highest offset", BYTES, "last byte that a transfer touched")
     direct_calls: int = _total("direct calls", NUMBER, "data calls on an O_DIRECT descriptor")
+    unaligned_calls: int = _total(
+        "unaligned calls", NUMBER, "data calls whose offset or size is not a multiple of 4,096", since=4
+    )
+    unaligned_direct_calls: int = _total("  of O_DIRECT", NUMBER, "those of them on an O_DIRECT descriptor", since=4)
     durable_writes: int = _total("durable writes", NUMBER, "writes with O_SYNC, O_DSYNC, RWF_SYNC, RWF_DSYNC")
     first_read_ns: Optional[int] = _least("first read", MOMENT, "entry of the first read")
     last_read_ns: Optional[int] = _greatest("last read", MOMENT, "return of the last successful read")
@@ -221,7 +253,7 @@ class CallTotals:
     calls: int = _required(NUMBER, "system calls of every kind")
     errors: int = _required(NUMBER, "calls that failed")
     syncs: int = _required(NUMBER, "fsync, fdatasync and their kin")
-    busy_ns: int = _required(DURATION, "the least time they took: the lower bound of each call's latency bucket")
+    busy_ns: int = _required(DURATION, "time that successful ones took; before schema 4 the least it may have been")
 
     @classmethod
     def of(cls, syscalls: Dict[str, SyscallStats]) -> CallTotals:
@@ -232,9 +264,13 @@ class CallTotals:
             errors += sum(call.errors.values())
             if is_sync(name):
                 syncs += call.calls
-            for lower, count in call.latency_ns.items():
-                busy += lower * count
+            busy += busy_ns(call)
         return cls(*(min(total, MAX_COUNTER) for total in (calls, errors, syncs, busy)))
+
+
+def busy_ns(call: SyscallStats) -> int:
+    """The time that successful calls took; of older profiles the least that they may have taken."""
+    return call.latency_sum_ns or sum(lower * count for lower, count in call.latency_ns.items())
 
 
 def _nothing_lost() -> Counts:

@@ -70,14 +70,23 @@ _NAMES = [metric.name for metric in SYSCALL]
 
 def _make_call_text() -> Callable[..., str]:
     """Make a function with a parameter for each metric of a system call, in the way that `namedtuple` does."""
-    array = "[" + ",".join("{" + name + "}" for name in _NAMES) + "]"
+    array = "[" + ",".join("{" + name + "}" for name in _NAMES)
     made: Dict[str, Any] = {}
-    exec(f"def call_text(*, {', '.join(_NAMES)}): return f'{array}'", made)
-    return made["call_text"]  # type: ignore[no-any-return]
+    exec(f"def text(*, {', '.join(_NAMES)}): return f'{array}'", made)
+
+    def call_text(**values: Any) -> str:
+        text: str = made["text"](**values)
+        while text.endswith((",0", ",null")):
+            text = text[: text.rindex(",")]
+        return text + "]"
+
+    return call_text
 
 
 call_text = _make_call_text()
-"""What is stored for a system call: takes a number or JSON text for each metric. TypeError if one is missing."""
+"""What is stored for a system call: takes a number or JSON text for each metric. TypeError if one is missing.
+
+Zeros and nulls at the end are left out."""
 
 ABSENT: Tuple[Any, ...] = tuple(0 if metric.kind == COUNT else None for metric in SYSCALL)
 """The values stored for a system call about which nothing is known."""

@@ -114,7 +114,7 @@ class Sums(NamedTuple):
     calls: int = 0
     errors: int = 0
     syncs: int = 0
-    busy_ns: int = 0  # the least time the calls took: the sum of the lower bounds of their latency buckets
+    busy_ns: int = 0
 
 
 class Marks(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 from iotrace.profile.metrics import FIRST_VERSION, SCHEMA_VERSION, SYSCALL, TOTALS, Metric
 from iotrace.profile.parts import COLUMNS
-from iotrace.profile.values import COUNT, HISTOGRAM
+from iotrace.profile.values import COUNT, FINE, HISTOGRAM
 
 APPLICATION_ID = 0x696F7472  # "iotr"
 
@@ -87,7 +87,7 @@ def _histogram_view() -> str:
     """The view that shows every histogram as rows."""
     bins = "'{0}' AS metric, CAST(bin.key AS INTEGER) AS bucket, bin.value AS count FROM {1}, json_each({1}.{0}) AS bin"
     of_syscalls, of_files = (
-        [metric.name for metric in metrics if metric.kind == HISTOGRAM] for metrics in (SYSCALL, COLUMNS)
+        [metric.name for metric in metrics if metric.kind in (HISTOGRAM, FINE)] for metrics in (SYSCALL, COLUMNS)
     )
     selects = ["SELECT file_id, name AS syscall, " + bins.format(name, "syscall") for name in of_syscalls]
     selects += ["SELECT file.id AS file_id, NULL AS syscall, " + bins.format(name, "file") for name in of_files]

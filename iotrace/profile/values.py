@@ -14,7 +14,13 @@ from iotrace.untrusted import parse_json
 from programs.facts.catalogue import BY_NAME
 
 Histogram = Dict[int, int]
-"""Lower bound of a bucket -> count. Bucket 0 holds zeros, bucket 2^k holds [2^k, 2^(k+1)); empty buckets are absent."""
+"""Lower bound of a bucket -> count; empty buckets are absent. Sizes: bucket 0 holds zeros, bucket 2^k [2^k, 2^(k+1)).
+
+Latencies (`FINE`): the buckets divide each power of two in four, from 64 ns on; the first four hold 16 ns each.
+"""
+
+Sizes = Dict[int, int]
+"""Exact size -> how often it was asked for."""
 
 Counts = Dict[str, int]
 """Name -> count; names that were never counted are absent."""
@@ -36,9 +42,28 @@ _DIGITS = 24  # no number of 64 bits has more
 _DEPTH = 8  # of objects and arrays in each other
 
 
+COMMON_SIZES = 4
+"""How many of the most frequent sizes are kept."""
+
+_FINE_UNIT, _FINE_PARTS = 16, 4  # as the programs count: programs/facts/records/counters.py
+
+
 def bucket(value: int) -> int:
     """The lower bound of the histogram bucket that `value` (not negative) falls into."""
     return 1 << (value.bit_length() - 1) if value else 0
+
+
+def fine_bounds(number: int) -> Tuple[int, int]:
+    """The lower bound of bucket `number` of latencies, and that of the next."""
+    octave = max(number // _FINE_PARTS - 1, 0)
+    part = number - octave * _FINE_PARTS
+    return part * _FINE_UNIT << octave, (part + 1) * _FINE_UNIT << octave
+
+
+def fine_above(lower: int) -> int:
+    """The upper bound of the bucket of latencies with this lower bound."""
+    octave = max((lower // (_FINE_UNIT * _FINE_PARTS)).bit_length() - 1, 0)
+    return lower + (_FINE_UNIT << octave)
 
 
 # --- checking --------------------------------------------------------------------------------------------------------
@@ -148,11 +173,40 @@ def _counts(value: Any) -> Counts:
 def _histogram(value: Any) -> Histogram:
     if value is None:
         return {}
-    counts = _tally(value)
-    histogram = {int(key): count for key, count in counts.items() if len(key) < _DIGITS and key.isdecimal()}
-    if len(histogram) != len(counts) or not all(key < 1 << 64 and key & (key - 1) == 0 for key in histogram if key):
+    histogram = _numbered(value)
+    if not all(key < 1 << 64 and key & (key - 1) == 0 for key in histogram if key):
         raise ValueError("a histogram is not valid")
     return histogram
+
+
+def _numbered(value: Any) -> Dict[int, int]:
+    """A table of counts whose keys are numbers."""
+    if value is None:
+        return {}
+    counts = _tally(value)
+    numbered = {int(key): count for key, count in counts.items() if len(key) < _DIGITS and key.isdecimal()}
+    if len(numbered) != len(counts):
+        raise ValueError("a key of a table is not a number")
+    return numbered
+
+
+def _is_fine(lower: int) -> bool:
+    """Whether there is a bucket of latencies with this lower bound. Before version 4 there were powers of two alone."""
+    return lower % (fine_above(lower) - lower) == 0 if lower & (lower - 1) else True
+
+
+def _fine(value: Any) -> Histogram:
+    histogram = _numbered(value)
+    if not all(key < 1 << 64 and _is_fine(key) for key in histogram):
+        raise ValueError("a histogram is not valid")
+    return histogram
+
+
+def _sizes(value: Any) -> Sizes:
+    sizes = _numbered(value)
+    if len(sizes) > COMMON_SIZES or max(sizes, default=0) >= 1 << 64:
+        raise ValueError("a table of sizes is not valid")
+    return sizes
 
 
 def _decoded(text: str) -> Histogram:
@@ -354,6 +408,8 @@ PATH = Kind("BLOB NOT NULL", _path, parse=_path_of, dump=text_of)
 MAYBE_PATH = Kind("BLOB", _maybe_path, parse=_maybe_path_of, dump=_maybe_text_of)
 UNSIGNED = Kind("INTEGER NOT NULL", _unsigned, store=signed)
 HISTOGRAM = Kind("TEXT", _histogram_column, store=encode, parse=_histogram, dump=_in_order)
+FINE = Kind("", _fine, dump=_in_order)  # a histogram of latencies
+SIZES = Kind("", _sizes, dump=_in_order)
 COUNTS = Kind("", _counts)
 WORDS = Kind("", _words, dump=_texts_of)
 OBJECT = Kind("", _object)

@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
-from typing import Any, Callable, DefaultDict, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Callable, DefaultDict, Dict, Iterator, List, Mapping, Optional, Tuple, Type
 
+from asm import Layout
 from iotrace.tracing import inflight
 from iotrace.tracing.decoding import Tally, device_name, errno_name, operations
 from iotrace.tracing.gathering import Records
 from iotrace.tracing.names import Name, Names
 from programs.facts.catalogue import BY_CODE, WRITE, Operation
 from programs.facts.records import (
+    LATENCY_PIECES,
     Completed,
     FileId,
     FileKey,
     FileState,
-    Latency,
+    LatencyPiece,
     OpenFile,
     OpKey,
     Pending,
+    Requested,
     Runs,
     TallyKey,
 )
@@ -31,6 +34,15 @@ from pybpf.maps import Map
 
 _ID = struct.Struct("<Q")
 _TALLY = struct.Struct("<IIQQ")  # TallyKey without the file, and the count
+_PIECE = struct.Struct("<I")  # OpKey.piece
+
+PARTS: Tuple[Tuple[str, Type[Layout], int], ...] = (
+    ("requested", Requested, 1),
+    ("completed", Completed, 1),
+    ("latency", LatencyPiece, LATENCY_PIECES),
+    ("runs", Runs, 1),
+)
+"""Where the parts of an OpStats behind its head are kept in maps of their own: map, record, and number of pieces."""
 
 
 class Rest:
@@ -66,18 +78,23 @@ class Collector:
         self.unnamed = 0
         self._state = maps["states"].finder()
         self._operation = maps["operations"].finder() if big_values else self._joined()
+        self._in_parts = not big_values
 
     def _joined(self) -> Callable[[bytes], Optional[bytes]]:
         """A function that finds an OpStats whose parts the programs keep in separate maps."""
         head = self._maps["operations"].finder()
         parts = [
-            (self._maps[name].finder(), bytes(record.size))
-            for name, record in (("completed", Completed), ("latency", Latency), ("runs", Runs))
+            (self._maps[name].finder(), _PIECE.pack(piece), bytes(record.size))
+            for name, record, pieces in PARTS
+            for piece in range(pieces)
         ]
 
         def find(key: bytes) -> Optional[bytes]:
             raw = head(key)
-            return None if raw is None else raw + b"".join(part(key) or none for part, none in parts)
+            if raw is None:
+                return None
+            whole = key[: OpKey.piece.offset]
+            return bytes(raw) + b"".join(part(whole + piece) or none for part, piece, none in parts)
 
         return find
 
@@ -123,6 +140,14 @@ class Collector:
                 path = b"/.../unresolved:%s:%d" % (device_name(device).encode(), inode)
                 found[file_id] = Name(path, "", key)
         return dict(sorted(found.items()))
+
+    def delete_operations(self, keys: List[bytes]) -> None:
+        """Delete the records with these keys, as `part` has read them."""
+        self._maps["operations"].delete_all(keys)
+        if self._in_parts:
+            for name, _record, pieces in PARTS:
+                for piece in map(_PIECE.pack, range(pieces)):
+                    self._maps[name].delete_all([key[: OpKey.piece.offset] + piece for key in keys])
 
     # -- one file ---------------------------------------------------------------------------------------------------
 

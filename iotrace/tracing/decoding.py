@@ -15,7 +15,18 @@ from typing import Dict, Iterable, List, Optional, Tuple
 
 from iotrace.profile.metrics import TOTALS
 from iotrace.profile.parts import COLUMNS, Edges, Part, call_json, call_text, columns
-from iotrace.profile.values import DELETED, Counts, Histogram, bucket, encode, greatest, least
+from iotrace.profile.values import (
+    DELETED,
+    Counts,
+    Histogram,
+    add_tables,
+    bucket,
+    encode,
+    fine_bounds,
+    greatest,
+    least,
+)
+from iotrace.tracing import common_sizes
 from iotrace.tracing.names import Fate, Name
 from programs.facts.catalogue import BY_CODE, OPERATIONS, READ, WRITE, Operation
 from programs.facts.records import (
@@ -26,6 +37,7 @@ from programs.facts.records import (
     SIZE_BUCKETS,
     TALLY_BETWEEN_SYNCS,
     TALLY_ERROR,
+    TALLY_LATENCY,
     TALLY_READ_RUN,
     TALLY_REQUESTED,
     TALLY_WRITE_RUN,
@@ -34,22 +46,23 @@ from programs.facts.records import (
     Latency,
     OpHead,
     OpStats,
+    Requested,
     Runs,
 )
 
-HEAD = struct.Struct("<8Q")  # OpHead before its histogram
+HEAD = OpHead.struct
 _SIZES = struct.Struct(f"<{SIZE_BUCKETS}Q")
 _RUNS = struct.Struct(f"<{RUN_BUCKETS}Q")
 _LATENCIES = struct.Struct(f"<{LATENCY_BUCKETS}Q")
 _NO_RUNS = bytes(Runs.size)
 
 # Where the histograms are in OpStats.
-_REQUESTED = slice(HEAD.size, OpHead.size)
+_REQUESTED = slice(OpStats.requested.offset, OpStats.requested.offset + Requested.size)
+_BUCKETS = slice(_REQUESTED.start + Requested.buckets.offset, _REQUESTED.stop)
 _COMPLETED, _LATENCY, _RUN = (
     slice(part.offset, part.offset + record.size)
     for part, record in ((OpStats.completed, Completed), (OpStats.latency, Latency), (OpStats.runs, Runs))
 )
-assert OpHead.requested.offset == HEAD.size
 
 
 def lower_bound(number: int) -> int:
@@ -107,22 +120,20 @@ def _cells(raw: bytes, shape: struct.Struct) -> Histogram:
 
 
 @functools.lru_cache(maxsize=4096)
-def _sizes(raw: bytes) -> str:
-    """A histogram of sizes as JSON."""
-    return encode(_cells(raw, _SIZES)) or "null"
+def _sizes(raw: bytes) -> Tuple[str, int]:
+    """A histogram of sizes as JSON, and how many there are."""
+    cells = _cells(raw, _SIZES)
+    return encode(cells) or "null", sum(cells.values())
+
+
+def _fine_cells(raw: bytes) -> Histogram:
+    return {fine_bounds(number)[0]: count for number, count in enumerate(_LATENCIES.unpack(raw)) if count}
 
 
 @functools.lru_cache(maxsize=4096)
-def _latencies(raw: bytes) -> Tuple[str, int]:
-    """A histogram of latencies as JSON, and the sum of the lower bounds of all its values."""
-    cells = _cells(raw, _LATENCIES)
-    return encode(cells) or "null", sum(lower * count for lower, count in cells.items())
-
-
-@functools.lru_cache(maxsize=256)
-def _counted(name: str, calls: int) -> str:
-    """The JSON entry of a system call of which only the number is known."""
-    return f'"{name}":{call_json({"calls": calls})}'
+def _latencies(raw: bytes) -> str:
+    """A histogram of latencies as JSON."""
+    return encode(_fine_cells(raw)) or "null"
 
 
 def _count(histogram: Histogram, lower: int, count: int) -> None:
@@ -143,12 +154,14 @@ class Decoder:
             "_json",
             "_errors",
             "_large",
+            "_slow",
             "_generation",
             "_born",
             "_first_write",
             "_last_write",
             "_first_sync",
             "_flags",
+            "_seen",
         ],
     )
 
@@ -158,10 +171,12 @@ class Decoder:
         self._json: List[str] = []  # by system call
         self._errors: Dict[str, Counts] = {}  # of operations that have not been added yet
         self._large: Dict[str, Histogram] = {}  # their requests that the dense histogram has no room for
+        self._slow: Dict[str, Histogram] = {}  # their latencies, likewise
         self.sequential_read: Histogram = {}
         self.sequential_write: Histogram = {}
         self.bytes_between_syncs: Histogram = {}
         self.bytes_read = self.bytes_written = self.direct_calls = self.durable_writes = 0
+        self.unaligned_calls = self.unaligned_direct_calls = 0
         self.calls = self.errors = self.syncs = self.busy_ns = 0
         self.lowest_offset: Optional[int] = None
         self.highest_offset: Optional[int] = None
@@ -186,10 +201,12 @@ class Decoder:
             self._first_sync,
             self._flags,
             _operations,  # those that have a record, which is to be added
+            *lifetimes,
+            self._seen,
         ) = state
         self.mapped = self._flags & FILE_MAPPED != 0
-        self._add_lifetime("open", self.opens)
-        self._add_lifetime("close", self.closes)
+        self._add_lifetime("open", self.opens, *lifetimes[:2])
+        self._add_lifetime("close", self.closes, *lifetimes[2:])
 
     def _add_tally(self, op: int, kind: int, item: int, count: int) -> None:
         if kind == TALLY_ERROR:
@@ -201,18 +218,34 @@ class Decoder:
             _count(self.sequential_read, lower_bound(item), count)
         elif kind == TALLY_WRITE_RUN:
             _count(self.sequential_write, lower_bound(item), count)
+        elif kind == TALLY_LATENCY:
+            _count(self._slow.setdefault(BY_CODE[op].name, {}), fine_bounds(item)[0], count)
         elif kind == TALLY_BETWEEN_SYNCS:
             _count(self.bytes_between_syncs, lower_bound(item), count)
 
-    def _add_lifetime(self, name: str, calls: int) -> None:
-        """Add opens or closes: `calls` succeeded, those that failed are in the sparse counters."""
-        errors = self._errors.pop(name, None) if self._errors else None
-        if errors:
-            calls += sum(errors.values())
-            self._json.append(f'"{name}":{call_json({"calls": calls, "errors": errors})}')
-        elif calls:
-            self._json.append(_counted(name, calls))
+    def _add_lifetime(self, name: str, succeeded: int, latency: int, slowest: int) -> None:
+        """Add opens or closes that succeeded; those that failed, and the histogram, are in the sparse counters."""
+        errors = self._errors.pop(name, {}) if self._errors else {}
+        calls = succeeded + sum(errors.values())
+        if not calls:
+            return
+        entry = call_text(
+            calls=calls,
+            bytes=0,
+            first_ns="null",
+            last_ok_ns="null",
+            errors=json.dumps(errors) if errors else "null",
+            requested="null",
+            completed="null",
+            latency_ns=encode(self._slow.pop(name, {})) or "null",
+            latency_sum_ns=latency,
+            latency_max_ns=slowest,
+            common_sizes="null",
+            common_sizes_error=0,
+        )
+        self._json.append(f'"{name}":{entry}')
         self.calls += calls
+        self.busy_ns += latency
 
     def add_run(self, direction: int, run: int) -> None:
         """Add a run in progress, given in bytes."""
@@ -220,26 +253,32 @@ class Decoder:
 
     def add_operation(self, operation: Operation, raw: bytes) -> None:
         """Add the OpStats of an operation."""
-        calls, moved, first, last, lowest, highest, direct, durable = HEAD.unpack_from(raw)
+        calls, moved, first, last, lowest, highest, direct, durable, *more = HEAD.unpack_from(raw)
+        latency_sum, latency_max, unaligned, unaligned_direct = more
         self.calls += calls
         start, end = self._unix(first), self._unix(last)
-        requested = completed = "null"
+        requested = completed = common = "null"
+        error = 0
         if operation.direction is None:
             if operation.syncs:
                 self.syncs += calls
             if operation.covers:
                 self.last_sync_ns = greatest(self.last_sync_ns, end)
         else:
-            requested, completed = self._requested(operation.name, raw[_REQUESTED]), _sizes(raw[_COMPLETED])
+            requested, requests = self._requested(operation.name, raw[_BUCKETS])
+            completed = _sizes(raw[_COMPLETED])[0]
+            sizes, error = common_sizes.read(raw[_REQUESTED], requests)
+            common = encode(sizes) or "null"
             self._add_transfers(operation.direction, moved, start, end, raw[_RUN])
             self.direct_calls += direct
+            self.unaligned_calls += unaligned
+            self.unaligned_direct_calls += unaligned_direct
             self.durable_writes += durable
             if highest:  # offsets plus one; 0 is none
                 self.highest_offset = greatest(self.highest_offset, highest - 1)
             if lowest:
                 self.lowest_offset = least(self.lowest_offset, lowest - 1)
-        latency, busy = _latencies(raw[_LATENCY])
-        self.busy_ns += busy
+        self.busy_ns += latency_sum
         errors = self._errors.pop(operation.name, None) if self._errors else None
         entry = call_text(
             calls=calls,
@@ -249,7 +288,11 @@ class Decoder:
             errors=json.dumps(errors) if errors else "null",
             requested=requested,
             completed=completed,
-            latency_ns=latency,
+            latency_ns=self._latencies(operation.name, raw[_LATENCY]),
+            latency_sum_ns=latency_sum,
+            latency_max_ns=latency_max,
+            common_sizes=common,
+            common_sizes_error=error,
         )
         self._json.append(f'"{operation.name}":{entry}')
 
@@ -267,14 +310,22 @@ class Decoder:
             for lower, count in _cells(runs, _RUNS).items():
                 _count(ended, lower, count)
 
-    def _requested(self, name: str, raw: bytes) -> str:
+    def _requested(self, name: str, raw: bytes) -> Tuple[str, int]:
         large = self._large.pop(name, None) if self._large else None
-        return encode({**_cells(raw, _SIZES), **large}) or "null" if large else _sizes(raw)
+        if not large:
+            return _sizes(raw)
+        cells = {**_cells(raw, _SIZES), **large}
+        return encode(cells) or "null", sum(cells.values())
+
+    def _latencies(self, name: str, raw: bytes) -> str:
+        slow = self._slow.pop(name, None) if self._slow else None
+        return encode(add_tables(_fine_cells(raw), slow)) or "null" if slow else _latencies(raw)
 
     def _set_fate(self, fate: Fate) -> None:
         self.renamed_to, self.state = fate.renamed_to, fate.state
         if fate.device is not None:
             self.device = f"{os.major(fate.device)}:{os.minor(fate.device)}"
+        self.size = fate.size if fate.size is not None else self._seen - 1 if self._seen else None
         if fate.state is None and self._flags & FILE_DELETED:
             self.state = DELETED
         self.deleted = self.state == DELETED and fate.renamed_to is None
@@ -283,8 +334,9 @@ class Decoder:
         self, fate: Fate, order: int, *, incarnations: int = 1, went: Optional[bytes] = None, stale: int = 0
     ) -> Part:
         """Everything that was added, as a part of the profile. See `Edges` for `order`, `went` and `stale`."""
-        for name in {**self._errors, **self._large}:  # operations for whose records there was no room
-            values = {"errors": self._errors.get(name), "requested": self._large.get(name)}
+        for name in {**self._errors, **self._large, **self._slow}:  # operations for whose records there was no room
+            values: Dict[str, object] = {"errors": self._errors.get(name), "requested": self._large.get(name)}
+            values["latency_ns"] = self._slow.get(name)
             self._json.append(f'"{name}":{call_json(values)}')
         self._set_fate(fate)
         self.incarnations = incarnations

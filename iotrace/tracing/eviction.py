@@ -186,9 +186,7 @@ class Eviction:
                 gone += tallies.get(file_id, ())
             self._maps["states"].delete_all(states)
             self._maps["tallies"].delete_all(gone)
-            for name in ("operations", "completed", "latency", "runs"):
-                if name in self._maps:
-                    self._maps[name].delete_all(operations)
+            self._collector.delete_operations(operations)
             self.moved += len(states)
             yield
         self._gathering.flush()

@@ -51,6 +51,7 @@ assert [*AskFile.fields] == [
     "descriptor",
     "verdict",
     "device",
+    "seen",
 ]
 assert [*Asking.fields] == ["tgid", "first", "count", "walk", "id"]
 
@@ -61,6 +62,13 @@ class Identity(NamedTuple):
     device: int
     inode: int
     generation: int
+
+
+class Found(NamedTuple):
+    """What is found under a path."""
+
+    identity: Identity
+    size: int  # bytes
 
 
 def _identity(name: Name) -> Identity:
@@ -101,7 +109,8 @@ class Fates:
         """Find out about these files, all of which have names."""
         first = self._names.first
         wanted = [file_id for file_id in ids if not first[file_id].unreachable]
-        verdicts = self._verdicts(wanted)
+        sizes: Dict[int, int] = {}
+        verdicts = self._verdicts(wanted, sizes)
         states: Dict[int, Optional[str]] = {file_id: PRESENT for file_id in wanted if verdicts[file_id] == ASK_SAME}
         for file_id in states:  # it may have had another name meanwhile
             self._names.renamed.pop(file_id, None)
@@ -111,12 +120,12 @@ class Fates:
         own = [file_id for file_id in wanted if first[file_id].fstype in OWN_DEVICES]
         if by_path or own:
             with self._whereabouts() as whereabouts:
-                found = self._by_path(whereabouts, by_path)
+                found = self._by_path(whereabouts, by_path, sizes)
                 states.update((file_id, state) for file_id, state in found.items() if state or file_id not in states)
                 self._learn(whereabouts, own)
         for file_id in wanted:
-            device = self._device(file_id) if own else None
-            self._names.fates[file_id] = Fate(states.get(file_id), self._renamed_to(file_id), device)
+            more = self._device(file_id) if own else None, sizes.get(file_id)
+            self._names.fates[file_id] = Fate(states.get(file_id), self._renamed_to(file_id), *more)
 
     def learn(self) -> None:
         """Ask for what may not be there any more in the end: the devices of file systems that have many."""
@@ -131,14 +140,16 @@ class Fates:
 
     # -- by the kernel's objects ------------------------------------------------------------------------------------
 
-    def _verdicts(self, ids: Sequence[int]) -> Dict[int, int]:
+    def _verdicts(self, ids: Sequence[int], sizes: Dict[int, int]) -> Dict[int, int]:
+        """By file; sizes that could be seen go to `sizes`."""
         found: Dict[int, int] = {}
-        first, verdict = self._names.first, AskFile.verdict.index
+        first, verdict, seen = self._names.first, AskFile.verdict.index, AskFile.seen.index
         for start in range(0, len(ids), ASKED_ROWS):
             batch = ids[start : start + ASKED_ROWS]
             rows = self._answers([_row(first[file_id]) for file_id in batch])
             verdicts = [row[verdict] for row in rows]
             found.update(zip(batch, verdicts))
+            sizes.update((file_id, row[seen] - 1) for file_id, row in zip(batch, rows) if row[seen])
             moved = [(row, file_id) for row, file_id in enumerate(batch) if verdicts[row] == ASK_MOVED]
             for some in range(0, len(moved), _WALKS):
                 self._follow(moved[some : some + _WALKS])
@@ -193,7 +204,7 @@ class Fates:
 
     # -- by their paths ---------------------------------------------------------------------------------------------
 
-    def _by_path(self, whereabouts: Whereabouts, ids: Sequence[int]) -> Dict[int, Optional[str]]:
+    def _by_path(self, whereabouts: Whereabouts, ids: Sequence[int], sizes: Dict[int, int]) -> Dict[int, Optional[str]]:
         found: Dict[int, Optional[str]] = {}
         first = self._names.first
         for mnt_ns, group in _by_namespace(self._names, ids).items():
@@ -206,23 +217,26 @@ class Fates:
                 for answer, named in zip(answers, left):
                     if answer.descriptor >= 0:
                         place = next(there)
-                        found.update((file_id, _compared(place, _identity(first[file_id]))) for file_id in named)
+                        for file_id in named:
+                            found[file_id] = _compared(place, _identity(first[file_id]))
+                            if place is not None and found[file_id] == PRESENT:
+                                sizes[file_id] = place.size
                     else:
                         found.update(dict.fromkeys(named, DELETED if answer.absent else None))
         return found
 
-    def _identities(self, answers: Sequence[Answer]) -> List[Optional[Identity]]:
+    def _identities(self, answers: Sequence[Answer]) -> List[Optional[Found]]:
         """What the descriptors among the answers refer to."""
         rows = [
             AskFile.pack(descriptor=answer.descriptor, verdict=ASK_UNKNOWN)
             for answer in answers
             if answer.descriptor >= 0
         ]
-        found: List[Optional[Identity]] = []
+        found: List[Optional[Found]] = []
         for row in self._answers(rows):
             known = row[AskFile.verdict.index] == ASK_DESCRIPTOR
             words = (row[place.index] for place in (AskFile.device, AskFile.number, AskFile.generation))
-            found.append(Identity(*words) if known else None)
+            found.append(Found(Identity(*words), row[AskFile.seen.index] - 1) if known else None)
         return found
 
     # -- devices ----------------------------------------------------------------------------------------------------
@@ -252,20 +266,20 @@ class Fates:
             there = iter(self._identities(answers))
             for answer, (path, device) in zip(answers, left):
                 found = next(there) if answer.descriptor >= 0 else None
-                if found is not None and found.device == device:
+                if found is not None and found.identity.device == device:
                     self._devices[mnt_ns, path] = answer.device
 
 
 def _row(name: Name) -> bytes:
     dentry, chain, inode, _device, generation, _mnt_ns, _pad = FileKey.struct.unpack(name.key)
     where = dentry, name.mount, name.inode, inode, chain
-    return AskFile.struct.pack(*where, generation, ASK_NO_DESCRIPTOR, ASK_UNKNOWN, 0)
+    return AskFile.struct.pack(*where, generation, ASK_NO_DESCRIPTOR, ASK_UNKNOWN, 0, 0)
 
 
-def _compared(there: Optional[Identity], known: Identity) -> Optional[str]:
+def _compared(there: Optional[Found], known: Identity) -> Optional[str]:
     if there is None:
         return None
-    return PRESENT if there == known else REPLACED
+    return PRESENT if there.identity == known else REPLACED
 
 
 def _by_namespace(names: Names, ids: Sequence[int]) -> Dict[int, List[int]]:

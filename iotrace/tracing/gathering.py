@@ -13,12 +13,16 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from iotrace.profile.parts import Part
 from iotrace.profile.values import agreed
+from iotrace.tracing import common_sizes
 from iotrace.tracing.decoding import HEAD, Clock, Decoder, Tally
 from iotrace.tracing.names import Fate, Name
 from programs.facts.catalogue import Operation
-from programs.facts.records import FILE_MAPPED, FileKey
+from programs.facts.records import FILE_MAPPED, FileKey, OpStats, Requested
 
 _NAMESPACE = slice(FileKey.mnt_ns.offset, FileKey.mnt_ns.offset + FileKey.mnt_ns.total)
+_SIZES_END = OpStats.requested.offset + Requested.size
+_CELLS = HEAD.size + common_sizes.HEAD.size  # where the histograms begin
+assert OpStats.requested.offset == HEAD.size
 ROOM = 1024  # names that are kept for files that may still come: with their records some MiB
 
 
@@ -39,11 +43,15 @@ class Records:
 
     def add(self, later: Records) -> None:
         """Add the records of a file that was created after all of these."""
-        opens, closes, rewrites, first_write, _last_write, unsynced, synced, first_sync, flags, mask = self.state
-        opened, closed, rewritten, _first, last_write, left, covered, _sync, marks, used = later.state
+        opens, closes, rewrites, first_write, _last_write, unsynced, synced, first_sync, flags, mask, *times = (
+            self.state
+        )
+        opened, closed, rewritten, _first, last_write, left, covered, _sync, marks, used, *took = later.state
+        opening, slowest_open, closing, slowest_close, _seen = times
         self.state = (
             *(opens + opened, closes + closed, rewrites + rewritten, first_write, last_write),
             *(unsynced + left, synced + covered, first_sync, marks | flags & FILE_MAPPED, mask | used),
+            *(opening + took[0], max(slowest_open, took[1]), closing + took[2], max(slowest_close, took[3]), took[4]),
         )
         ended_as = self.fate.renamed_to
         self.went = ended_as if self.incarnations == 1 else agreed(self.went, ended_as)
@@ -81,19 +89,18 @@ def _sum_of_tallies(tallies: List[Tally]) -> List[Tally]:
 
 def _sum_of_stats(a: bytes, b: bytes) -> bytes:
     """The sum of two OpStats. Their histograms are added as one long number each: no counter reaches 2^64."""
-    calls, moved, first, last, lowest, highest, direct, durable = HEAD.unpack_from(a)
-    more, bytes_, begun, ended, low, high, directly, durably = HEAD.unpack_from(b)
-    return (
-        HEAD.pack(
-            *(calls + more, moved + bytes_),
-            *(min(first, begun) or max(first, begun), max(last, ended)),  # 0: none
-            *(min(lowest, low) or max(lowest, low), max(highest, high)),
-            *(direct + directly, durable + durably),
-        )
-        + (int.from_bytes(a[HEAD.size :], "little") + int.from_bytes(b[HEAD.size :], "little")).to_bytes(
-            len(a) - HEAD.size, "little"
-        )
+    calls, moved, first, last, lowest, highest, direct, durable, busy, slowest, *unaligned = HEAD.unpack_from(a)
+    more, bytes_, begun, ended, low, high, directly, durably, took, longest, *crooked = HEAD.unpack_from(b)
+    head = HEAD.pack(
+        *(calls + more, moved + bytes_),
+        *(min(first, begun) or max(first, begun), max(last, ended)),  # 0: none
+        *(min(lowest, low) or max(lowest, low), max(highest, high)),
+        *(direct + directly, durable + durably, busy + took, max(slowest, longest)),
+        *(x + y for x, y in zip(unaligned, crooked)),
     )
+    sizes = common_sizes.add(a[HEAD.size : _SIZES_END], b[HEAD.size : _SIZES_END])
+    cells = int.from_bytes(a[_CELLS:], "little") + int.from_bytes(b[_CELLS:], "little")
+    return head + sizes + cells.to_bytes(len(a) - _CELLS, "little")
 
 
 class Gathering:

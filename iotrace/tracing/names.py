@@ -45,6 +45,7 @@ class Fate(NamedTuple):
     state: Optional[str] = None  # what the path leads to now; None: nobody can tell
     renamed_to: Optional[bytes] = None  # the path that the file has now, or had last, where that is another one
     device: Optional[int] = None  # st_dev, where that is not the super block's
+    size: Optional[int] = None  # of the file, where it could be seen
 
 
 class Names:

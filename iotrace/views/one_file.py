@@ -9,10 +9,12 @@ from typing import Callable, Dict, Iterator, List, Optional, Sequence, TextIO
 from iotrace import text
 from iotrace.errors import UserError
 from iotrace.globs import Selection
+from iotrace.profile import latencies
 from iotrace.profile.combined import NamedFile, combined_files, combined_header, combined_rows
+from iotrace.profile.latencies import Latencies, by_powers
 from iotrace.profile.metrics import FILE, SYSCALL, FileStats, Metric, SyscallStats, Unit
 from iotrace.profile.reader import Profile
-from iotrace.profile.values import DELETED, HISTOGRAM, PRESENT, REPLACED, Histogram
+from iotrace.profile.values import DELETED, FINE, HISTOGRAM, PRESENT, REPLACED, SIZES, Histogram
 from iotrace.views.header import show_header
 from iotrace.views.screen import Screen
 
@@ -59,7 +61,7 @@ def _value(metric: Metric, value: Optional[int], start: int) -> str:
 def _show_facts(screen: Screen, metrics: Sequence[Metric], record: object, start: int, indent: str = "") -> None:
     """Show caption, value and definition of every metric that has a caption and is not a histogram."""
     for metric in metrics:
-        if metric.caption and metric.kind != HISTOGRAM:
+        if metric.caption and metric.kind not in (HISTOGRAM, FINE, SIZES):
             value = _value(metric, getattr(record, metric.name), start)
             screen.beside(f"{indent}{metric.caption:<15} {value:>{18 - len(indent)}}  ", metric.doc)
 
@@ -68,6 +70,8 @@ def _show_histograms(screen: Screen, metrics: Sequence[Metric], record: object) 
     for metric in metrics:
         if metric.kind == HISTOGRAM:
             _show_histogram(screen, metric, getattr(record, metric.name))
+        elif metric.kind == FINE:
+            _show_histogram(screen, metric, by_powers(getattr(record, metric.name)))
 
 
 def _show_syscall(screen: Screen, name: str, call: SyscallStats, start: int) -> None:
@@ -77,7 +81,24 @@ def _show_syscall(screen: Screen, name: str, call: SyscallStats, start: int) -> 
     screen.wrapped(screen.words(line))
     known = [metric for metric in SYSCALL if getattr(call, metric.name)]
     _show_facts(screen, known, call, start, indent="  ")
+    if call.common_sizes:
+        _show_common_sizes(screen, call)
+    if call.latency_ns:
+        _show_quantiles(screen, latencies.of(call))
     _show_histograms(screen, known, call)
+
+
+def _show_common_sizes(screen: Screen, call: SyscallStats) -> None:
+    most = sorted(call.common_sizes.items(), key=lambda item: (-item[1], item[0]))
+    error = f", each at most {call.common_sizes_error:,} off" if call.common_sizes_error else ""
+    screen.beside("  common sizes    ", ", ".join(f"{size:,} x {count:,}" for size, count in most) + error)
+
+
+def _show_quantiles(screen: Screen, found: Latencies) -> None:
+    shown = [f"p{100 * share:g} {text.duration(found.quantile(share) or 0)}" for share in (0.5, 0.9, 0.99, 0.999)]
+    if found.mean is not None and not found.coarse:
+        shown = [f"mean {text.duration(int(found.mean))}", *shown, f"max {text.duration(found.most)}"]
+    screen.beside("  latency         ", "  ".join(shown))
 
 
 _STATES = {

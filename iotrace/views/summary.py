@@ -1,4 +1,4 @@
-"""Grouping files, adding them up, sorting groups, and quantiles: pure functions of the contents of profiles.
+"""Grouping files, adding them up, and sorting groups: pure functions of the contents of profiles.
 
 Every view that shows groups takes its numbers from here. Nothing in this module draws.
 """
@@ -10,14 +10,14 @@ import itertools
 import os
 from dataclasses import dataclass, field
 from operator import add
-from typing import Any, Callable, Dict, Generic, Iterable, Iterator, List, NamedTuple, Optional, Tuple, TypeVar
+from typing import Any, Callable, Dict, Generic, Iterable, Iterator, List, NamedTuple, Tuple, TypeVar
 
 from iotrace.errors import UserError
 from iotrace.globs import EVERYTHING, Selection
+from iotrace.profile.latencies import Latencies
 from iotrace.profile.metrics import SyscallStats, is_sync
 from iotrace.profile.reader import SORTS, Profile
 from iotrace.profile.rows import FileRow, Marks, Sums, add_sums
-from iotrace.profile.values import Histogram
 from programs.facts.catalogue import BY_NAME, WRITE
 
 Key = TypeVar("Key")
@@ -61,7 +61,7 @@ class Mount(NamedTuple):
 class SyscallGroup(Group[str]):
     """One system call, on any number of files."""
 
-    latency_ns: Histogram
+    latencies: Latencies
 
 
 AnyGroup = TypeVar("AnyGroup", bound=Group[Any])
@@ -157,7 +157,7 @@ def by_syscall(
                     )
                 calls = found[name] = _Calls()
             calls.add(call)
-    return [SyscallGroup(name, calls.files, calls.sums(name), calls.latency_ns) for name, calls in found.items()]
+    return [SyscallGroup(name, calls.files, calls.sums(name), calls.latencies) for name, calls in found.items()]
 
 
 class _Calls:
@@ -165,15 +165,14 @@ class _Calls:
 
     def __init__(self) -> None:
         self.files = self._calls = self._bytes = self._errors = 0
-        self.latency_ns: Histogram = {}
+        self.latencies = Latencies()
 
     def add(self, call: SyscallStats) -> None:
         self.files += 1
         self._calls += call.calls
         self._bytes += call.bytes
         self._errors += sum(call.errors.values())
-        for lower, count in call.latency_ns.items():
-            self.latency_ns[lower] = self.latency_ns.get(lower, 0) + count
+        self.latencies.add(call)
 
     def sums(self, name: str) -> Sums:
         operation = BY_NAME.get(name)  # None for unknown names, which a profile may contain
@@ -184,7 +183,7 @@ class _Calls:
             calls=self._calls,
             errors=self._errors,
             syncs=self._calls if is_sync(name) else 0,
-            busy_ns=sum(lower * count for lower, count in self.latency_ns.items()),
+            busy_ns=self.latencies.total,
         )
 
 
@@ -234,13 +233,3 @@ def _length(key: Any) -> int:
     """Bytes of the names in a key."""
     parts = key if isinstance(key, tuple) else (key,)
     return sum(len(part) for part in parts if isinstance(part, (bytes, str)))
-
-
-def quantile(histogram: Histogram, share: float) -> Optional[int]:
-    """The lower bound of the bucket that contains the quantile: 0.5 for the median. None if there are no values."""
-    rank, seen = share * sum(histogram.values()), 0
-    for bucket, count in sorted(histogram.items()):
-        seen += count
-        if seen >= rank:
-            return bucket
-    return None

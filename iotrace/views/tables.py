@@ -33,8 +33,8 @@ def _time(group: Group[Any]) -> str:
 
 def _reached(share: float) -> Callable[[SyscallGroup], str]:
     def value(group: SyscallGroup) -> str:
-        bucket = summary.quantile(group.latency_ns, share)
-        return "-" if bucket is None else text.duration(bucket)
+        latency = group.latencies.quantile(share)
+        return "-" if latency is None else text.duration(latency)
 
     return value
 
@@ -59,6 +59,7 @@ _OF_SYSCALLS = (
     _TIME,
     Column("P50", 7, _reached(0.5)),
     Column("P99", 7, _reached(0.99)),
+    Column("MAX", 7, lambda group: text.duration(group.latencies.most) if group.latencies.most else "-"),
 )
 _MARKS = {
     "deleted": ("d", "deleted while open or since"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from asm import U64, ProgramSpec, r0, r1, r3
 from programs.calls.copies import enter_copy
 from programs.counting import counters, results
+from programs.counting.lifetimes import closed, opened
 from programs.counting.runs import end_runs
 from programs.counting.state import set_flag
 from programs.facts.catalogue import BY_NAME, Flags, Kind
@@ -93,6 +94,10 @@ def _enter_close(b: Body) -> None:
     a.ldx(r1, OPEN_FILE[OpenFile.id])
     a.stx(CALL[Call.id], r1)
     mark_deleted(b)
+    a.ldx(r3, CALL[Call.inode])
+    b.load(r1, r3, o["inode.size"], "i_size", of="inode")
+    a.add(r1, 1)
+    a.stx(CALL[Call.size_seen], r1)
     b.load(r1, FILE, o["file.ref"], of="file")
     a.jne(r1, b.kernel.one_reference, "still_open", "another descriptor, or a call in flight, keeps it")
     end_runs(b)
@@ -131,9 +136,13 @@ def exit_close(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.jeq(r1, 0, "out", "not a regular file")
     a.jslt(RESULT, 0, "failed")
     a.stx(file_id, r1)
+    a.call("ktime_get_ns")
+    a.stx(CALL[Call.now], r0)
     a.lookup(maps.states, file_id)
     a.jeq(r0, 0, "out")
-    b.count(r0[FileState.closes])
+    a.ldx(r1, CALL[Call.size_seen])
+    a.stx(r0[FileState.seen], r1)
+    closed(b)
     a.ret(0)
     a.label("failed")
     counters.failed(b, CALL[Call.id])
@@ -154,6 +163,8 @@ def exit_open(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.st(CALL[Call.op], BY_NAME["open"].code)
     a.st(CALL[Call.moved], 0)
     a.jslt(RESULT, 0, "failed")
+    a.call("ktime_get_ns")
+    a.stx(CALL[Call.now], r0)
     if not kernel.shows_created:
         _asked_to_create(b)
     resolve(b)  # RESULT is the DESCRIPTOR, which becomes FILE
@@ -162,9 +173,10 @@ def exit_open(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     identify(b, scratch=SCRATCH_EXIT, skip="out", renew=True)
     a.ldx(r1, OPEN_FILE[OpenFile.id])
     a.stx(file_id, r1)
+    a.stx(CALL[Call.id], r1)
     a.lookup(maps.states, file_id)
     a.jeq(r0, 0, "named")
-    b.count(r0[FileState.opens])
+    opened(b)
     a.label("named")
     send_name(b, SCRATCH_EXIT)
     a.label("failed")

@@ -118,10 +118,12 @@ def _read_position(b: Body) -> None:
     """Where the transfer ended: Call.position = f_pos now, or Call.offset by the size of the file for what appends.
 
     Where siblings may be at work, three things are read in this order: how many are in flight, what has been accounted
-    for (Call.pos), and f_pos. `_at_position` says why.
+    for (Call.pos), and f_pos. `_at_position` says why. If nothing was transferred, Call.start is then where it would
+    have begun.
     """
     a, o = b.a, b.kernel.offsets
-    size, have, alone = a.unique("by_size"), a.unique("have_position"), a.unique("alone")
+    size, given = a.unique("by_size"), a.unique("offset_given")
+    have, alone = a.unique("have_position"), a.unique("alone")
     a.ldx(r1, CALL[Call.explicit])
     a.jne(r1, 0, size)
     a.ldx(r1, CALL[Call.shared])
@@ -134,15 +136,18 @@ def _read_position(b: Body) -> None:
     b.copy(CALL[Call.position], FILE, o["file.pos"], "file", "f_pos")
     a.ja(have)
     a.label(size)
-    unless_appending(b, have)
+    unless_appending(b, given)
     a.ldx(r1, CALL[Call.direction])
-    a.jeq(r1, READ, have)
+    a.jeq(r1, READ, given)
     a.ldx(r3, CALL[Call.inode])
     b.probe(CALL[Call.offset], 8, r3, o["inode.size"], "i_size: pwrite appends too, whatever the offset")
     a.ldx(r1, CALL[Call.offset])
     a.ldx(r2, CALL[Call.result])
     a.sub(r1, r2)
     a.stx(CALL[Call.offset], r1)
+    a.label(given)
+    a.ldx(r1, CALL[Call.offset])
+    a.stx(CALL[Call.start], r1)
     a.label(have)
 
 
@@ -220,8 +225,7 @@ def _advance(b: Body) -> None:
 
 def _at_offset(b: Body) -> None:
     a = b.a
-    a.ldx(r1, CALL[Call.offset])
-    a.stx(CALL[Call.start], r1)
+    a.ldx(r1, CALL[Call.start])
     a.ldx(r2, CALL[Call.direction])
     a.jne(r2, READ, "write_at_offset")
     extend_at_offset(b, READ)

@@ -12,12 +12,10 @@ from asm import U32, U64, Field, Layout, MapSpec, Mem, Register, Slot, r0, r1, r
 from programs.facts.abi import O_DIRECT, O_DSYNC, RWF_DSYNC, RWF_SYNC
 from programs.facts.catalogue import READ
 from programs.facts.records import (
-    LATENCY_BUCKETS,
+    ALIGNED,
     RUN_BUCKETS,
-    SIZE_BUCKETS,
     TALLY_ERROR,
     TALLY_READ_RUN,
-    TALLY_REQUESTED,
     Call,
     Completed,
     FileState,
@@ -26,6 +24,7 @@ from programs.facts.records import (
     OpHead,
     OpKey,
     OpStats,
+    Requested,
     Runs,
 )
 from programs.way.body import BPF_NOEXIST, Body
@@ -44,6 +43,7 @@ class Part:
 
 
 HEAD = Part("head", OpStats.head, OpHead)
+REQUESTED = Part("requested", OpStats.requested, Requested)
 COMPLETED = Part("completed", OpStats.completed, Completed)
 LATENCY = Part("latency", OpStats.latency, Latency)
 RUNS = Part("runs", OpStats.runs, Runs)
@@ -58,15 +58,31 @@ class Counters:
         self.key = b.a.slot("operation", OpKey)
 
     def find(self, full: str) -> None:
-        """Finds or makes the record; jumps to `full` if there is no room."""
-        self._fill_key()
+        """Finds or makes the record; jumps to `full` if there is no room.
+
+        Records in parts are made all at once: the verifier then follows two ways, not two for each part.
+        """
+        a, made, have = self.b.a, self.b.a.unique("make"), self.b.a.unique("have")
+        self.find_made(made)
+        a.ja(have)
+        a.label(made)
         for name, spec, record in self._records():
-            self._find(spec, record, name, full)
+            if self.b.kernel.big_values:
+                self._update_from_zeros(spec)
+            else:
+                a.update(spec, self.key, self.b.fresh(record), BPF_NOEXIST)
+            if name == HEAD.name:
+                self._enter_in_state()
+        self._look_up(full)
+        a.label(have)
 
     def find_made(self, missing: str) -> None:
         """Finds the record if somebody has made it; jumps to `missing` if not."""
-        a = self.b.a
         self._fill_key()
+        self._look_up(missing)
+
+    def _look_up(self, missing: str) -> None:
+        a = self.b.a
         for name, spec, _ in self._records():
             a.lookup(spec, self.key)
             a.jeq(r0, 0, missing)
@@ -78,31 +94,20 @@ class Counters:
         a.stx(self.key[OpKey.id], r1)
         a.ldx(r1, CALL[Call.op])
         a.stx(self.key[OpKey.op], r1)
-        a.st(self.key[OpKey.pad], 0)
+        a.st(self.key[OpKey.piece], 0)
 
     def _records(self) -> List[Tuple[str, MapSpec, Type[Layout]]]:
-        """What the record consists of: names, maps, layouts."""
+        """What the record consists of: names, maps, layouts. Pieces of latencies are found when they are needed."""
         maps = self.b.maps
         if self.b.kernel.big_values:
             return [(HEAD.name, maps.heads, OpStats)]
-        parts = ((HEAD, maps.heads), (COMPLETED, maps.completed), (LATENCY, maps.latency), (RUNS, maps.runs))
+        parts = (
+            (HEAD, maps.heads),
+            (REQUESTED, maps.requested),
+            (COMPLETED, maps.completed),
+            (RUNS, maps.runs),
+        )
         return [(part.name, spec, part.record) for part, spec in parts]
-
-    def _find(self, spec: MapSpec, record: Type[Layout], name: str, full: str) -> None:
-        a, have = self.b.a, self.b.a.unique("have_" + name)
-        a.lookup(spec, self.key)
-        a.jne(r0, 0, have)
-        if self.b.kernel.big_values:
-            self._update_from_zeros(spec)
-        else:
-            fresh = self.b.fresh(record)
-            a.update(spec, self.key, fresh, BPF_NOEXIST)
-        if name == HEAD.name:
-            self._enter_in_state()
-        a.lookup(spec, self.key)
-        a.jeq(r0, 0, full)
-        a.label(have)
-        a.stx(self._pointer(name), r0)
 
     def _update_from_zeros(self, spec: MapSpec) -> None:
         a, zero = self.b.a, self.b.a.slot("zero", U32)
@@ -134,56 +139,35 @@ class Counters:
     def _pointer(self, name: str) -> Slot:
         return self.b.a.slot("at_" + name, U64)
 
-    def at(self, part: Part, dst: Register) -> int:
-        """`dst` = the record that holds `part`; returns the part's offset in it."""
-        if self.b.kernel.big_values:
-            self.b.a.ldx(dst, self._pointer(HEAD.name))
-            return part.within.offset
-        self.b.a.ldx(dst, self._pointer(part.name))
-        return 0
+    def at(self, part: Part, dst: Register) -> None:
+        """`dst` = the record that holds `part`."""
+        self.b.a.ldx(dst, self._pointer(HEAD.name if self.b.kernel.big_values else part.name))
 
-    def head(self, base: Register, place: Field) -> Mem:
-        """A field of OpHead; `base` holds what `at(HEAD, base)` gave."""
-        return base[OpStats.head[place] if self.b.kernel.big_values else place]
+    def field(self, part: Part, base: Register, place: Field) -> Mem:
+        """A field of `part`; `base` holds what `at(part, base)` gave."""
+        return base[part.within[place] if self.b.kernel.big_values else place]
+
+    def cell(self, part: Part, buckets: Field, index: Register, base: Register) -> None:
+        """Adds 1 to cell `index` of a histogram of `part`. Destroys both registers, and r1."""
+        self.at(part, base)
+        offset = self.field(part, base, buckets).offset
+        if offset:
+            self.b.a.add(base, offset)
+        self.b.cell(base, index)
 
 
 def entered(b: Body, counters: Counters) -> None:
     """One call more, and its entry if none was earlier. r2 = the head; clobbers r1 and r3."""
     a, later, first = b.a, b.a.unique("later"), b.a.unique("first")
     counters.at(HEAD, r2)
-    b.count(counters.head(r2, OpHead.calls))
+    b.count(counters.field(HEAD, r2, OpHead.calls))
     a.ldx(r1, CALL[Call.entered])
-    a.ldx(r3, counters.head(r2, OpHead.first))
+    a.ldx(r3, counters.field(HEAD, r2, OpHead.first))
     a.jeq(r3, 0, first)
     a.jle(r3, r1, later)
     a.label(first)
-    a.stx(counters.head(r2, OpHead.first), r1)
+    a.stx(counters.field(HEAD, r2, OpHead.first), r1)
     a.label(later)
-
-
-def requested(b: Body, counters: Counters) -> None:
-    """Call.requested into its histogram. Sizes that no kernel transfers are rare and kept sparsely."""
-    a = b.a
-    large, same, done = a.unique("large"), a.unique("same_request"), a.unique("requested")
-    a.ldx(r1, CALL[Call.unmeasured])
-    a.jne(r1, 0, done, "the iovec could not be read")
-    a.ldx(r2, CALL[Call.requested])
-    a.ldx(r1, CALL[Call.bucket])
-    a.ldx(r3, CALL[Call.bucketed])
-    a.jeq(r2, r3, same)
-    a.stx(CALL[Call.bucketed], r2)
-    b.bucket(r1, r2, r3)
-    a.stx(CALL[Call.bucket], r1)
-    a.label(same)
-    a.jge(r1, SIZE_BUCKETS, large)
-    offset = counters.at(HEAD, r2)
-    a.add(r2, offset + OpHead.requested.offset)
-    b.cell(r2, r1)
-    a.ja(done)
-    a.label(large)
-    a.mov(r3, r1)
-    b.tally(file=counters.file_id, op=CALL[Call.op], kind=TALLY_REQUESTED, item=r3)
-    a.label(done)
 
 
 def failed(b: Body, file_id: Optional[Mem]) -> None:
@@ -207,50 +191,6 @@ def without_file(b: Body, end: str) -> None:
     b.lost(Lost.calls)
 
 
-def returned(b: Body, counters: Counters) -> None:
-    """Latency and time of a successful return."""
-    a, known, later = b.a, b.a.unique("in_range"), b.a.unique("later")
-    a.ldx(r2, CALL[Call.now])
-    a.ldx(r1, CALL[Call.entered])
-    a.sub(r2, r1)
-    b.bucket(r1, r2, r3)
-    a.jlt(r1, LATENCY_BUCKETS, known)
-    a.mov(r1, LATENCY_BUCKETS - 1)
-    a.label(known)
-    offset = counters.at(LATENCY, r2)
-    if offset:
-        a.add(r2, offset)
-    b.cell(r2, r1)
-    counters.at(HEAD, r2)
-    a.ldx(r1, CALL[Call.now])
-    a.ldx(r3, counters.head(r2, OpHead.last))
-    a.jge(r3, r1, later)
-    a.stx(counters.head(r2, OpHead.last), r1)
-    a.label(later)
-
-
-def completed(b: Body, counters: Counters) -> None:
-    """The bytes in RESULT, of a successful transfer, into the total and the histogram."""
-    a, skip, same, other = b.a, b.a.unique("completed"), b.a.unique("same_bucket"), b.a.unique("other_bucket")
-    counters.at(HEAD, r2)
-    a.xadd(counters.head(r2, OpHead.bytes), RESULT)
-    a.ldx(r2, CALL[Call.unmeasured])
-    a.jne(r2, 0, other)
-    a.ldx(r2, CALL[Call.requested])
-    a.ldx(r1, CALL[Call.bucket])
-    a.jeq(r2, RESULT, same, "as mostly: all that was asked for")
-    a.label(other)
-    a.ldx(r2, CALL[Call.result])
-    b.bucket(r1, r2, r3)
-    a.label(same)
-    a.jge(r1, SIZE_BUCKETS, skip, "cannot be: MAX_RW_COUNT")
-    offset = counters.at(COMPLETED, r2)
-    if offset:
-        a.add(r2, offset)
-    b.cell(r2, r1)
-    a.label(skip)
-
-
 def extent(b: Body, counters: Counters, *, overlapped: bool = False) -> None:
     """The bytes [Call.start, Call.start + RESULT) into the lowest and highest offset.
 
@@ -261,17 +201,22 @@ def extent(b: Body, counters: Counters, *, overlapped: bool = False) -> None:
     counters.at(HEAD, r2)
     a.ldx(r1, CALL[Call.start])
     a.add(r1, 1)
-    _extreme(b, counters.head(r2, OpHead.lowest), lowest=True)
+    _extreme(b, counters.field(HEAD, r2, OpHead.lowest), lowest=True)
     a.sub(r1, 1)
     a.add(r1, RESULT)
     if overlapped and not b.kernel.fetch_atomics:
         a.ldx(r3, CALL[Call.overlapped])
         a.add(r1, r3)
-    _extreme(b, counters.head(r2, OpHead.highest), lowest=False)
+    _extreme(b, counters.field(HEAD, r2, OpHead.highest), lowest=False)
+
+
+def greatest(b: Body, mem: Mem) -> None:
+    """`mem` = r1 if that is higher. Clobbers r0, r3 and r4."""
+    _extreme(b, mem, lowest=False)
 
 
 def _extreme(b: Body, mem: Mem, *, lowest: bool) -> None:
-    """`mem` = r1 if that is lower, or higher; 0 in memory means that there is none yet. Clobbers r0 and r3.
+    """`mem` = r1 if that is lower, or higher; 0 in memory means that there is none yet. Clobbers r0, r3 and r4.
 
     Where two CPUs race, compare-and-exchange keeps the true extreme; without it (before 5.12) one of the two may
     be lost if both set a new extreme within the same few nanoseconds.
@@ -307,10 +252,7 @@ def run_ended(b: Body, counters: Counters, *, long_too: bool = True) -> None:
     a.jeq(r2, 0, done)
     b.bucket(r1, r2, r3)
     a.jge(r1, RUN_BUCKETS, long if long_too else done)
-    offset = counters.at(RUNS, r2)
-    if offset:
-        a.add(r2, offset)
-    b.cell(r2, r1)
+    counters.cell(RUNS, Runs.buckets, r1, r2)
     if long_too:
         a.ja(done)
         a.label(long)
@@ -319,15 +261,31 @@ def run_ended(b: Body, counters: Counters, *, long_too: bool = True) -> None:
     a.label(done)
 
 
-def direct(b: Body, counters: Counters) -> None:
-    """Counts a call on an O_DIRECT descriptor."""
-    a, no = b.a, b.a.unique("not_direct")
-    a.ldx(r1, CALL[Call.flags])
-    a.and_(r1, O_DIRECT[b.kernel.machine])
-    a.jeq(r1, 0, no)
+def aligned(b: Body, counters: Counters) -> None:
+    """Counts a call on an O_DIRECT descriptor, and one that is not aligned: by Call.start and Call.requested.
+
+    Where it failed, Call.start is where it would have begun.
+    """
+    a = b.a
+    yes, done = a.unique("aligned"), a.unique("alignment")
+    a.ldx(r3, CALL[Call.start])
+    a.ldx(r1, CALL[Call.requested])
+    a.or_(r3, r1)
+    a.and_(r3, ALIGNED - 1)
+    a.ldx(r4, CALL[Call.flags])
+    a.and_(r4, O_DIRECT[b.kernel.machine])
+    a.mov(r1, r3)
+    a.or_(r1, r4)
+    a.jeq(r1, 0, done, "as mostly")
     counters.at(HEAD, r2)
-    b.count(counters.head(r2, OpHead.direct))
-    a.label(no)
+    a.jeq(r3, 0, yes)
+    b.count(counters.field(HEAD, r2, OpHead.unaligned))
+    a.label(yes)
+    a.jeq(r4, 0, done)
+    b.count(counters.field(HEAD, r2, OpHead.direct))
+    a.jeq(r3, 0, done)
+    b.count(counters.field(HEAD, r2, OpHead.unaligned_direct))
+    a.label(done)
 
 
 def durable(b: Body, counters: Counters) -> None:
@@ -342,5 +300,5 @@ def durable(b: Body, counters: Counters) -> None:
     a.or_(r1, r2)
     a.jeq(r1, 0, no)
     counters.at(HEAD, r2)
-    b.count(counters.head(r2, OpHead.durable))
+    b.count(counters.field(HEAD, r2, OpHead.durable))
     a.label(no)

@@ -9,24 +9,13 @@ from __future__ import annotations
 
 from typing import Callable
 
-from asm import U32, r0, r1, r2, r3, r4
-from programs.counting.counters import (
-    COMPLETED,
-    HEAD,
-    Counters,
-    completed,
-    direct,
-    durable,
-    entered,
-    extent,
-    failed,
-    requested,
-    returned,
-    run_ended,
-)
+from asm import U32, r0, r1
+from programs.counting import sizes
+from programs.counting.counters import Counters, aligned, durable, entered, extent, failed, run_ended
+from programs.counting.latencies import returned
 from programs.counting.state import synced, written
 from programs.facts.catalogue import OPERATIONS, READ
-from programs.facts.records import SIZE_BUCKETS, Activity, Call, OpHead
+from programs.facts.records import Activity, Call
 from programs.way.body import Body
 from programs.way.registers import CALL, RESULT
 
@@ -42,12 +31,12 @@ def transfer_result(b: Body, full: str, *, submitted: bool = False) -> None:
     succeeded, counted, done = a.unique("succeeded"), a.unique("counted"), a.unique("transfer_done")
     counters.find(full)
     a.ldx(RESULT, CALL[Call.result])
-    _called(b, counters, requested)
+    _called(b, counters, sizes.requested)
     a.jsge(RESULT, 0, succeeded)
     failed(b, counters.file_id)
     a.ja(counted)
     a.label(succeeded)
-    completed(b, counters)
+    sizes.completed(b, counters)
     returned(b, counters)
     a.jeq(RESULT, 0, counted)
     _moved(b, counters, overlapped=not submitted)
@@ -66,8 +55,8 @@ def whole_transfer(b: Body, counters: Counters) -> None:
     `counters` was found, and the run that the request ended has a bucket in the histogram.
     """
     done = b.a.unique("transfer_done")
-    _called(b, counters, _both_sizes)
-    returned(b, counters)
+    _called(b, counters, sizes.both)
+    returned(b, counters, make=False)
     _moved(b, counters, long_too=False)
     _show_activity(b)
     _if_written(b, done, submitted=True)
@@ -93,28 +82,11 @@ def sync_result(b: Body, full: str) -> None:
     a.label(done)
 
 
-def _called(b: Body, counters: Counters, sizes: Callable[[Body, Counters], None]) -> None:
-    """What every transfer adds, good or bad; `sizes` adds what it asked for."""
+def _called(b: Body, counters: Counters, sized: Callable[[Body, Counters], None]) -> None:
+    """What every transfer adds, good or bad; `sized` adds what it asked for."""
     entered(b, counters)
-    sizes(b, counters)
-    direct(b, counters)
-
-
-def _both_sizes(b: Body, counters: Counters) -> None:
-    """What the transfer asked for and what it moved, which is the same. r2 = the head, as `entered` leaves it."""
-    a, sized = b.a, b.a.unique("sized")
-    a.xadd(counters.head(r2, OpHead.bytes), RESULT)
-    a.mov(r2, RESULT)
-    b.bucket(r1, r2, r3)
-    a.jge(r1, SIZE_BUCKETS, sized, "cannot be: MAX_RW_COUNT")
-    a.mov(r4, r1)
-    a.mov(r3, r1)
-    for index, part, within in ((r3, HEAD, OpHead.requested.offset), (r4, COMPLETED, 0)):
-        offset = counters.at(part, r2) + within
-        if offset:
-            a.add(r2, offset)
-        b.cell(r2, index)
-    a.label(sized)
+    sized(b, counters)
+    aligned(b, counters)
 
 
 def _moved(b: Body, counters: Counters, *, long_too: bool = True, overlapped: bool = False) -> None:

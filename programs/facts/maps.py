@@ -22,7 +22,7 @@ from programs.facts.records import (
     FileKey,
     FileState,
     Home,
-    Latency,
+    LatencyPiece,
     Lost,
     Note,
     Numbering,
@@ -34,6 +34,7 @@ from programs.facts.records import (
     Pending,
     PendingKey,
     Recent,
+    Requested,
     RingFile,
     RingKey,
     Runs,
@@ -78,8 +79,9 @@ class Maps:
     files: MapSpec
     states: MapSpec  # per-file totals
     heads: MapSpec  # OpStats, or OpHead where the record must be kept in parts
-    completed: MapSpec  # the other parts of OpStats, there
-    latency: MapSpec
+    requested: MapSpec  # the other parts of OpStats, there
+    completed: MapSpec
+    latency: MapSpec  # in pieces
     runs: MapSpec
     zeros: MapSpec  # a record of zeros, from which new ones are made
     tallies: MapSpec  # rare counters
@@ -139,11 +141,12 @@ def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True)
         files=table("files", FileKey, FileId, max_files),
         states=table("states", U64, FileState, max_files),
         heads=table("operations", OpKey, OpHead if parts else OpStats, operations),
+        requested=table("requested", OpKey, Requested, operations if parts else 1),
         completed=table("completed", OpKey, Completed, operations if parts else 1),
-        latency=table("latency", OpKey, Latency, operations if parts else 1),
+        latency=table("latency", OpKey, LatencyPiece, 2 * operations if parts else 1),
         runs=table("runs", OpKey, Runs, operations if parts else 1),
         zeros=array("zeros", OpStats, 1),
-        tallies=table("tallies", TallyKey, U64, max_files * 4),
+        tallies=table("tallies", TallyKey, U64, max_files * 6),
         lost=array("lost", Lost, 1),
         activity=MapSpec("activity", MapType.PERCPU_ARRAY, U32, Activity, 1),
         syscalls=array("syscalls", U64, SYSCALL_ROWS),

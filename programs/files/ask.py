@@ -10,7 +10,7 @@ Enable BPF_PROG_TEST_RUN for raw_tracepoint"), else when iotrace renames a threa
 
 from __future__ import annotations
 
-from asm import U32, U64, Layout, Mem, ProgramSpec, field, r0, r1, r2, r3
+from asm import U32, U64, Layout, Mem, ProgramSpec, Register, field, r0, r1, r2, r3
 from programs.facts.jumps import WALKS
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
@@ -153,7 +153,7 @@ def _compare(b: Body) -> None:
 
 
 def _same_inode(b: Body, other: str) -> None:
-    """Jumps to `other` unless the inode in POINTER has the row's number and generation."""
+    """Jumps to `other` unless the inode in POINTER has the row's number and generation; AskFile.seen if it has."""
     a, o = b.a, b.kernel.offsets
     b.load(r1, POINTER, o["inode.ino"], of="inode")
     a.ldx(r2, ASKED[AskFile.number])
@@ -161,6 +161,13 @@ def _same_inode(b: Body, other: str) -> None:
     b.load(r1, POINTER, o["inode.generation"], size=4, of="inode")
     a.ldx(r2, ASKED[AskFile.generation])
     a.jne(r1, r2, other)
+    _see(b, POINTER)
+
+
+def _see(b: Body, inode: Register) -> None:
+    b.load(r1, inode, b.kernel.offsets["inode.size"], "i_size", of="inode")
+    b.a.add(r1, 1)
+    b.a.stx(ASKED[AskFile.seen], r1)
 
 
 def _describe(b: Body) -> None:
@@ -176,6 +183,7 @@ def _describe(b: Body) -> None:
     a.stx(ASKED[AskFile.number], r1)
     b.load(r1, FILE, o["inode.generation"], size=4, of="inode")
     a.stx(ASKED[AskFile.generation], r1)
+    _see(b, FILE)
     b.load(FILE, FILE, o["inode.sb"], of="inode")
     b.load(r1, FILE, o["sb.dev"], size=4, of="super_block")
     a.stx(ASKED[AskFile.device], r1)

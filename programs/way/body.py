@@ -36,7 +36,7 @@ from programs.facts.records import Call, FileKey, Lost, TallyKey
 from programs.way.registers import CALL, CTX, SIGNATURE
 
 SMALL_BYTES = 128  # no record of a file or a call is larger
-FRESH_BYTES = 352  # the largest record that is made on the stack, where it must be: Latency
+FRESH_BYTES = 352  # the largest record that is made on the stack, where it must be: Requested
 BPF_NOEXIST, BPF_EXIST = 1, 2
 
 
@@ -247,7 +247,13 @@ class Body:
         a, end = self.a, self.a.unique("bucket")
         a.mov(dst, 0)
         a.jeq(value, 0, end)
-        a.mov(dst, 1)
+        self.log2(dst, value, t, first=1)
+        a.label(end)
+
+    def log2(self, dst: Register, value: Register, t: Register, first: int = 0) -> None:
+        """`dst` = `first` + floor(log2) of `value`, which is not 0. Destroys `value`, `t` and r0."""
+        a = self.a
+        a.mov(dst, first)
         for half in (32, 16, 8, 4, 2, 1):
             a.mov(t, value)
             a.rsh(t, half)
@@ -263,7 +269,6 @@ class Body:
                 a.lsh(t, half.bit_length() - 1)
                 a.rsh(value, t)
             a.add(dst, t)
-        a.label(end)
 
     def cell(self, base: Register, index: Register) -> None:
         """Adds 1 to cell `index` of the histogram at `base`. Destroys both; the verifier must know the range."""

@@ -79,6 +79,8 @@ class Call(Layout):
 
     # -- the same words in other phases
     signature = overlay(Signature, call)
+    # While a file is closed:
+    size_seen = overlay(U64, offset)  # FileState.seen
     # At the exit of a transfer, until it is placed:
     position = overlay(U64, start)  # the file position now
     siblings = overlay(U64, ended)  # OpenFile.inflight, read before `pos`

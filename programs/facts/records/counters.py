@@ -5,8 +5,17 @@ from __future__ import annotations
 from asm import U32, U64, Layout, field
 
 SIZE_BUCKETS = 33  # the kernel transfers less than 2^31 bytes a call (MAX_RW_COUNT, include/linux/fs.h)
-LATENCY_BUCKETS = 44  # up to 2^43 ns, 2.4 hours; longer ones are counted in the last
-RUN_BUCKETS = 44  # runs of up to 8 TiB; longer ones go to the tallies
+RUN_BUCKETS = 33  # runs of less than 4 GiB; longer ones go to the tallies
+
+# Buckets of latencies are finer: LATENCY_PARTS of them divide each power of two equally, so that a percentile comes
+# within a tenth of the true one. They count units of LATENCY_UNIT ns, with 0 to 3 units in the first four buckets.
+LATENCY_UNIT_BITS, LATENCY_PART_BITS = 4, 2
+LATENCY_UNIT, LATENCY_PARTS = 1 << LATENCY_UNIT_BITS, 1 << LATENCY_PART_BITS
+LATENCY_BITS = 32  # latencies of up to 4.3 s; longer ones go to the tallies
+LATENCY_BUCKETS = LATENCY_PARTS * (LATENCY_BITS - LATENCY_UNIT_BITS - LATENCY_PART_BITS + 1)
+LATENCY_PIECES = 3  # where a record of latencies must be kept in pieces
+LATENCY_PIECE = LATENCY_BUCKETS // LATENCY_PIECES  # buckets
+COMMON_SIZES = 4  # besides the first
 
 
 class OpKey(Layout):
@@ -14,7 +23,7 @@ class OpKey(Layout):
 
     id = field(U64)
     op = field(U32)
-    pad = field(U32)
+    piece = field(U32)  # of a record that is kept in pieces: LatencyPiece; else 0
 
 
 class OpHead(Layout):
@@ -28,7 +37,36 @@ class OpHead(Layout):
     highest = field(U64)  # last byte touched, plus one
     direct = field(U64)  # calls on an O_DIRECT descriptor
     durable = field(U64)  # writes that were durable when they returned
-    requested = field(U64, SIZE_BUCKETS)  # larger requests go to the tallies
+    busy = field(U64)  # ns that successful calls took, in sum
+    slowest = field(U64)  # ns that the slowest of them took
+    unaligned = field(U64)  # data calls whose offset or size is not a multiple of ALIGNED
+    unaligned_direct = field(U64)  # those of them on an O_DIRECT descriptor
+
+
+ALIGNED = 4096  # a page, and the largest sector there is
+
+
+class CommonSize(Layout):
+    """How often a size was asked for."""
+
+    bytes = field(U64)  # plus one; 0: none yet
+    count = field(U64)
+
+
+class Requested(Layout):
+    """Sizes of requests.
+
+    The first size that was asked for is not counted: its count is what is left of those in the buckets. Of the others,
+    `common` keeps the most frequent ones, as in "Efficient Computation of Frequent and Top-k Elements in Data Streams"
+    (Metwally and others, 2005): a size for which there is no room replaces the rarest one, and inherits its count.
+    Programs without atomics that return a value keep the sizes that came first.
+    """
+
+    first = field(U64)  # plus one; 0: none yet
+    others = field(U64)  # requests for sizes that found no place in `common`
+    replaced = field(U64)  # how often a size took the place of another
+    common = field(CommonSize, COMMON_SIZES)
+    buckets = field(U64, SIZE_BUCKETS)  # larger requests go to the tallies
 
 
 class Completed(Layout):
@@ -38,9 +76,15 @@ class Completed(Layout):
 
 
 class Latency(Layout):
-    """Entry to return of successful calls, ns."""
+    """Entry to return of successful calls."""
 
     buckets = field(U64, LATENCY_BUCKETS)
+
+
+class LatencyPiece(Layout):
+    """A third of them."""
+
+    buckets = field(U64, LATENCY_PIECE)
 
 
 class Runs(Layout):
@@ -53,6 +97,7 @@ class OpStats(Layout):
     """All of an operation's counters in one record."""
 
     head = field(OpHead)
+    requested = field(Requested)
     completed = field(Completed)
     latency = field(Latency)
     runs = field(Runs)
@@ -67,7 +112,7 @@ class TallyKey(Layout):
     item = field(U64)  # bucket or errno
 
 
-TALLY_ERROR, TALLY_REQUESTED, TALLY_READ_RUN, TALLY_WRITE_RUN, TALLY_BETWEEN_SYNCS = 1, 2, 3, 4, 5
+TALLY_ERROR, TALLY_REQUESTED, TALLY_READ_RUN, TALLY_WRITE_RUN, TALLY_BETWEEN_SYNCS, TALLY_LATENCY = range(1, 7)
 
 
 class Lost(Layout):

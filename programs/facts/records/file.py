@@ -76,6 +76,11 @@ class FileState(Layout):
     first_sync = field(U64)  # bytes that the first of them covered, plus one; 0: none yet
     flags = field(U64)  # FILE_*
     operations = field(U64)  # 1 << code of each operation that has a record
+    opening = field(U64)  # ns that successful opens took, in sum
+    slowest_open = field(U64)  # ns
+    closing = field(U64)  # the same of closes
+    slowest_close = field(U64)
+    seen = field(U64)  # size of the file when it was opened or closed last, plus one; 0: never
 
 
 FILE_DELETED, FILE_MAPPED = 1, 2

@@ -88,6 +88,7 @@ class AskFile(Layout):
     # -- the answer
     verdict = field(U32)  # ASK_*
     device = field(U32)  # of what the descriptor refers to, as are the inode, its number and the generation then
+    seen = field(U64)  # size of the file, plus one; 0: unknown
 
 
 ASK_NO_DESCRIPTOR = 0xFFFFFFFF

@@ -24,7 +24,7 @@ from programs.way.body import Body
 from programs.way.registers import CALL, CTX, RESULT
 from programs.way.threads import begin_part
 
-EVENTS_AT_ONCE, PLAIN_EVENTS_AT_ONCE = 2, 10  # as many as 4,096 instructions hold
+EVENTS_AT_ONCE, PLAIN_EVENTS_AT_ONCE = 2, 7  # as many as 4,096 instructions hold
 
 
 def events(kernel: Kernel, options: Options, maps: Maps, *, entering: bool) -> ProgramSpec:
@@ -52,6 +52,7 @@ def rare_events(kernel: Kernel, options: Options, maps: Maps, *, entering: bool)
 def account_for_events(b: Body, *, entering: bool) -> None:
     """The end of a program that accounts for events, but for its label "out"."""
     a, kernel, maps = b.a, b.kernel, b.maps
+    b.fill_stack()
     _take_time(b)
     if kernel.straight:
         a.st(CALL[Call.rare], 0)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from asm import U64, ProgramSpec, Slot, r0, r1
-from programs.counting import counters
+from programs.counting import counters, lifetimes
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
-from programs.facts.records import OWN, Call, FileState, Lost, OpenFile, OpenKey, RingKey
+from programs.facts.records import OWN, Call, Lost, OpenFile, OpenKey, RingKey
 from programs.files.identify import SCRATCH_EXIT, identify, send_name
 from programs.requests import lifecycle
 from programs.requests.uring.completed import done
@@ -33,9 +33,12 @@ def open_done(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     identify(b, scratch=SCRATCH_EXIT, skip="out", renew=True)
     a.ldx(r1, OPEN_FILE[OpenFile.id])
     a.stx(file_id, r1)
+    a.stx(CALL[Call.id], r1)
+    a.call("ktime_get_ns")
+    a.stx(CALL[Call.now], r0)
     a.lookup(maps.states, file_id)
     a.jeq(r0, 0, "counted")
-    b.count(r0[FileState.opens])
+    lifetimes.opened(b)
     a.label("counted")
     a.ldx(r1, a.slot("index", U64))
     a.jeq(r1, 0, "named")

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from asm import U64, Slot, r0, r1, r2
 from programs.calls.lifetime import mark_deleted
+from programs.counting.lifetimes import closed
 from programs.counting.runs import end_runs
-from programs.facts.records import NOTE_LAST, Call, FileState, OpenFile, OpenKey, RingFile, RingKey
+from programs.facts.records import NOTE_LAST, Call, OpenFile, OpenKey, RingFile, RingKey
 from programs.requests.uring.events import mark
 from programs.way.body import Body
 from programs.way.registers import CALL, FILE, OPEN_FILE
@@ -52,9 +53,11 @@ def end_close(b: Body) -> None:
     a.ldx(r1, CALL[Call.id])
     a.jeq(r1, 0, done, "no regular file, or none whose opening was traced")
     a.stx(file_id, r1)
+    a.call("ktime_get_ns")
+    a.stx(CALL[Call.now], r0)
     a.lookup(b.maps.states, file_id)
     a.jeq(r0, 0, done)
-    b.count(r0[FileState.closes])
+    closed(b)
     a.ldx(r1, CALL[Call.marks])
     a.and_(r1, NOTE_LAST)
     a.jeq(r1, 0, done)

@@ -16,6 +16,9 @@ TOP = (1 << 63) - 1
 counters = st.integers(0, TOP)
 maybe = st.none() | counters
 buckets = st.just(0) | st.integers(0, 63).map(lambda k: 1 << k)
+fine_buckets = st.integers(0, 3).map(lambda k: 16 * k) | st.builds(
+    lambda k, part: (4 + part) << k, st.integers(4, 60), st.integers(0, 3)
+)
 histograms = st.dictionaries(buckets, st.integers(1, TOP), max_size=4)
 errors = st.dictionaries(st.sampled_from(sorted(errno.errorcode.values())), st.integers(1, TOP), max_size=3)
 paths = st.binary(min_size=1, max_size=60).map(lambda path: path.replace(b"\0", b"0"))
@@ -30,6 +33,8 @@ OF_KIND: Dict[values.Kind, st.SearchStrategy[Any]] = {
     values.STATE: st.sampled_from([None, values.PRESENT, values.REPLACED, values.DELETED]),
     values.UNSIGNED: st.integers(0, (1 << 64) - 1),
     values.HISTOGRAM: histograms,
+    values.FINE: st.dictionaries(fine_buckets, st.integers(1, TOP), max_size=4),
+    values.SIZES: st.dictionaries(st.integers(0, 1 << 31), st.integers(1, TOP), max_size=values.COMMON_SIZES),
     values.COUNTS: errors,
     values.WORDS: st.lists(paths, max_size=3),
     values.OBJECT: st.dictionaries(texts, st.integers() | texts | st.lists(texts) | st.floats(allow_nan=False)),

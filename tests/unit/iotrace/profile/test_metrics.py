@@ -37,6 +37,8 @@ TYPES: Dict[Kind, str] = {
     values.STATE: "Optional[str]",
     values.UNSIGNED: "int",
     values.HISTOGRAM: "Histogram",
+    values.FINE: "Histogram",
+    values.SIZES: "Sizes",
     values.COUNTS: "Counts",
     values.WORDS: "List[bytes]",
     values.OBJECT: "Dict[str, object]",
@@ -86,7 +88,12 @@ def test_a_metric_that_is_counted_or_drawn_has_a_caption() -> None:
     heading = ["mnt_ns", "path", "renamed_to", "ended_as", "device", "inode", "fstype", "incarnations"]
     heading += ["state", "deleted", "unreachable", "mapped"]
     assert [metric.name for metric in FILE if not metric.caption] == heading
-    assert [metric.name for metric in SYSCALL if not metric.caption] == ["calls", "bytes", "errors"]
+    assert [metric.name for metric in SYSCALL if not metric.caption] == [
+        "calls",
+        "bytes",
+        "errors",
+        "common_sizes_error",
+    ]
 
 
 def test_the_documentation_of_a_record_explains_its_metrics() -> None:
@@ -115,6 +122,8 @@ SOMETHING: Dict[Kind, Any] = {
     values.STATE: values.REPLACED,
     values.UNSIGNED: 7,
     values.HISTOGRAM: {4: 7},
+    values.FINE: {80: 7},
+    values.SIZES: {4095: 7},
     values.COUNTS: {"EIO": 7},
     values.WORDS: [b"seven"],
     values.OBJECT: {"seven": 7},
@@ -155,9 +164,9 @@ def test_merging_keeps_every_metric(record: Any, add: Any) -> None:
 
 def test_totals_are_sums_over_the_calls() -> None:
     read = SyscallStats(3, errors={"EIO": 1, "EINTR": 2}, latency_ns={512: 2, 1024: 1})
-    sync = SyscallStats(5, latency_ns={1 << 20: 1})
+    sync = SyscallStats(5, latency_ns={1 << 20: 1}, latency_sum_ns=(1 << 20) + 77)
     total = CallTotals.of({"pread64": read, "fsync": sync, "sync_file_range": sync, "nobody knows": read})
-    assert total == CallTotals(calls=16, errors=6, syncs=10, busy_ns=2 * (1024 + 1024 + (1 << 20)))
+    assert total == CallTotals(calls=16, errors=6, syncs=10, busy_ns=2 * (1024 + 1024 + (1 << 20) + 77))
 
 
 def test_totals_never_exceed_what_a_profile_can_hold() -> None:

@@ -23,7 +23,7 @@ from iotrace.profile.metrics import (
     Metric,
     SyscallStats,
 )
-from iotrace.profile.values import COUNT, HISTOGRAM, added
+from iotrace.profile.values import COUNT, FINE, HISTOGRAM, added
 from iotrace.profile.writer import write
 from iotrace.views import formats
 from tests.unit.iotrace.profile.samples import sample
@@ -133,7 +133,7 @@ def test_older_profiles_are_read_without_it(with_more: None, version_2: Path) ->
 
 
 def described(metric: Metric) -> str:
-    kind = "histogram: " if metric.kind == HISTOGRAM else ""
+    kind = "histogram: " if metric.kind in (HISTOGRAM, FINE) else ""
     since = f" (since schema {metric.since})" if metric.since > FIRST_VERSION else ""
     return f"{kind}{metric.doc}{since} |"
 

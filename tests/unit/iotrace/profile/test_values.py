@@ -22,6 +22,14 @@ def test_a_bucket_is_the_power_of_two_at_or_below(value: int) -> None:
     assert lower <= value < 2 * lower
 
 
+@given(st.integers(0, 1 << 60))
+def test_a_fine_bucket_is_at_most_a_quarter_wide(value: int) -> None:
+    numbers = range(240)
+    ((lower, upper),) = [bounds for bounds in map(values.fine_bounds, numbers) if bounds[0] <= value < bounds[1]]
+    assert values.fine_above(lower) == upper
+    assert upper - lower <= max(lower // 4, 16)
+
+
 def test_zero_has_its_own_bucket() -> None:
     assert values.bucket(0) == 0
 
@@ -73,6 +81,12 @@ def test_a_histogram_is_encoded_as_json_has_it(histogram: Dict[int, int]) -> Non
         (values.HISTOGRAM, '{"1":1.5}'),
         (values.HISTOGRAM, '{"18446744073709551616":1}'),
         (values.HISTOGRAM, "[" * 100_000),
+        (values.FINE, {"65": 1}),
+        (values.FINE, {"-16": 1}),
+        (values.FINE, {"9" * 5000: 1}),
+        (values.SIZES, {"x": 1}),
+        (values.SIZES, {str(size): 1 for size in range(5)}),
+        (values.SIZES, {"18446744073709551616": 1}),
         (values.COUNTS, []),
         (values.COUNTS, {"EIO": -1}),
         (values.WORDS, "ls"),

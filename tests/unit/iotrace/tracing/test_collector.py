@@ -26,10 +26,13 @@ from programs.facts.records import (
     FILE_DELETED,
     FILE_MAPPED,
     LATENCY_BUCKETS,
+    LATENCY_PIECE,
+    LATENCY_PIECES,
     RUN_BUCKETS,
     SIZE_BUCKETS,
     TALLY_BETWEEN_SYNCS,
     TALLY_ERROR,
+    TALLY_LATENCY,
     TALLY_READ_RUN,
     TALLY_REQUESTED,
     TALLY_WRITE_RUN,
@@ -37,12 +40,13 @@ from programs.facts.records import (
     FileId,
     FileKey,
     FileState,
-    Latency,
+    LatencyPiece,
     OpenFile,
     OpenKey,
     OpHead,
     OpKey,
     OpStats,
+    Requested,
     Runs,
     TallyKey,
 )
@@ -66,7 +70,18 @@ class Records:
 
     def __init__(self, big_values: bool) -> None:
         self.big_values = big_values
-        names = ("files", "states", "operations", "completed", "latency", "runs", "opens", "pending", "tallies")
+        names = (
+            "files",
+            "states",
+            "operations",
+            "requested",
+            "completed",
+            "latency",
+            "runs",
+            "opens",
+            "pending",
+            "tallies",
+        )
         self.maps: Dict[str, Any] = {name: Table() for name in names}
         self.names = Names()
         self.states: Dict[int, Dict[str, int]] = {}
@@ -89,7 +104,15 @@ class Records:
             self.names.first[file_id] = Name(path, "ext4", key)
 
     def operation(
-        self, file_id: int, name: str, *, sizes: Cells, latency: Cells, runs: Optional[Cells] = None, **head: int
+        self,
+        file_id: int,
+        name: str,
+        *,
+        sizes: Cells,
+        latency: Cells,
+        runs: Optional[Cells] = None,
+        common: Optional[Dict[str, Any]] = None,
+        **head: int,
     ) -> None:
         """Histograms map bucket numbers to counts; `sizes` are both requested and completed."""
         key = OpKey.pack(id=file_id, op=BY_NAME[name].code)
@@ -97,7 +120,8 @@ class Records:
             self.states[file_id]["operations"] |= 1 << BY_NAME[name].code
         requested = cells(sizes, SIZE_BUCKETS)
         parts: Dict[str, Dict[str, Any]] = {
-            "head": {**head, "requested": requested},
+            "head": head,
+            "requested": {**(common or {}), "buckets": requested},
             "completed": {"buckets": requested},
             "latency": {"buckets": cells(latency, LATENCY_BUCKETS)},
             "runs": {"buckets": cells(runs or {}, RUN_BUCKETS)},
@@ -106,8 +130,13 @@ class Records:
             self.maps["operations"][key] = OpStats.pack(**parts)
             return
         self.maps["operations"][key] = OpHead.pack(**parts["head"])
-        for part, record in (("completed", Completed), ("latency", Latency), ("runs", Runs)):
+        for part, record in (("requested", Requested), ("completed", Completed), ("runs", Runs)):
             self.maps[part][key] = record.pack(**parts[part])
+        for piece in range(LATENCY_PIECES):
+            some = parts["latency"]["buckets"][piece * LATENCY_PIECE :][:LATENCY_PIECE]
+            if any(some):
+                key = OpKey.pack(id=file_id, op=BY_NAME[name].code, piece=piece)
+                self.maps["latency"][key] = LatencyPiece.pack(buckets=some)
 
     def tally(self, file_id: int, op: str, kind: int, item: int, count: int) -> None:
         code = BY_NAME[op].code if op else 0
@@ -165,10 +194,15 @@ def test_one_file(records: Records) -> None:
         1,
         "pread64",
         sizes={0: 1, 1: 2, 13: 3},
-        latency={10: 6},
+        latency={16: 5, 17: 1},
         runs={14: 1},
+        common={"first": 1 + 1, "common": [{"bytes": 4096 + 1, "count": 3}, {"bytes": 0 + 1, "count": 1}, {}, {}]},
         calls=7,
         bytes=12290,
+        busy=3456,
+        slowest=700,
+        unaligned=6,
+        unaligned_direct=1,
         first=now - 900,
         last=now - 100,
         lowest=1,
@@ -189,7 +223,9 @@ def test_one_file(records: Records) -> None:
         highest=(1 << 31) + 4096,
         durable=1,
     )
-    records.operation(1, "fsync", sizes={}, latency={21: 1}, calls=1, first=now - 600, last=now - 500)
+    records.operation(1, "fsync", sizes={}, latency={60: 1}, calls=1, first=now - 600, last=now - 500)
+    records.tally(1, "fsync", TALLY_LATENCY, 110, 2)
+    records.tally(1, "open", TALLY_LATENCY, 32, 3)
     file = records.files()[b"/data"]
     assert (file.mnt_ns, file.device, file.inode, file.fstype, file.incarnations) == (NS, "8:1", 131, "ext4", 1)
     assert (file.opens, file.closes, file.rewrites, file.bytes_unsynced, file.bytes_synced) == (3, 2, 4, 5, 6)
@@ -198,8 +234,11 @@ def test_one_file(records: Records) -> None:
     assert (file.direct_calls, file.durable_writes) == (2, 1)
     read, write, sync = (file.syscalls[name] for name in ("pread64", "write", "fsync"))
     assert (read.calls, read.bytes, read.requested, read.completed) == (7, 12290, *[{0: 1, 1: 2, 4096: 3}] * 2)
-    assert (write.requested, write.latency_ns) == ({1 << 31: 1}, {1 << 42: 1})
-    assert (read.latency_ns, sync.latency_ns) == ({512: 6}, {1 << 20: 1})
+    assert (write.requested, write.latency_ns) == ({1 << 31: 1}, {(1 << 32) * 7 // 8: 1})
+    assert (read.latency_ns, sync.latency_ns) == ({512: 5, 640: 1}, {1 << 20: 1, 6 << 30: 2})
+    assert (read.latency_sum_ns, read.latency_max_ns, file.syscalls["open"].latency_ns) == (3456, 700, {8192: 3})
+    assert (read.common_sizes, read.common_sizes_error) == ({0: 1, 1: 2, 4096: 3}, 0)
+    assert (file.unaligned_calls, file.unaligned_direct_calls) == (6, 1)
     assert (file.sequential_read, file.sequential_write) == ({8192: 1}, {1: 2, 1 << 31: 1})
     assert (sync.requested, sync.completed, sync.bytes) == ({}, {}, 0)
     assert (file.syscalls["open"].calls, file.syscalls["close"].calls) == (3, 2)
@@ -213,11 +252,20 @@ def test_its_rows_are_those_that_the_file_itself_would_make(records: Records) ->
     records.file(
         1, b"/data", inode=(1 << 64) - 7, opens=3, closes=2, rewrites=4, unsynced=5, synced=6, flags=FILE_MAPPED
     )
-    head = {"calls": 7, "bytes": 12290, "first": 10**9, "last": 2 * 10**9, "lowest": 1, "highest": 12288}
-    records.operation(1, "pread64", sizes={0: 1, 13: 3}, latency={10: 6}, runs={14: 1}, direct=2, **head)
-    records.operation(1, "writev", sizes={1: 2, 32: 1}, latency={20: 6, 21: 2}, runs={14: 1}, durable=1, **head)
+    head: Dict[str, Any] = {
+        "calls": 7,
+        "bytes": 12290,
+        "first": 10**9,
+        "last": 2 * 10**9,
+        "lowest": 1,
+        "highest": 12288,
+    }
+    records.operation(1, "pread64", sizes={0: 1, 13: 3}, latency={10: 6}, busy=99, runs={14: 1}, direct=2, **head)
+    records.operation(
+        1, "writev", sizes={1: 2, 32: 1}, latency={20: 6, 21: 2}, busy=98, runs={14: 1}, durable=1, **head
+    )
     records.operation(1, "aio_fsync", sizes={}, latency={}, calls=2)
-    records.operation(1, "sync_file_range", sizes={}, latency={3: 1}, calls=1, first=10**9, last=2 * 10**9)
+    records.operation(1, "sync_file_range", sizes={}, latency={3: 1}, busy=97, calls=1, first=10**9, last=2 * 10**9)
     records.tally(1, "writev", TALLY_ERROR, errno.EIO, 3)
     records.tally(1, "open", TALLY_ERROR, errno.EACCES, 2)
     records.tally(1, "pwrite64", TALLY_REQUESTED, 64, 1)
@@ -229,8 +277,7 @@ def test_its_rows_are_those_that_the_file_itself_would_make(records: Records) ->
     full, shortest = json.loads(part.by_syscall), json.loads(again.by_syscall)
     assert full.keys() == shortest.keys()
     for name, values in shortest.items():
-        assert full[name][: len(values)] == values
-        assert not any(full[name][len(values) :]), "what is left out is nothing"
+        assert full[name] == values
 
 
 def test_ids_of_one_path_are_one_file(records: Records) -> None:

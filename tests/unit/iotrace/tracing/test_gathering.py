@@ -65,17 +65,21 @@ def a_file(draw: st.DrawFn) -> Dict[str, Any]:
         return tuple(histogram.get(cell, 0) for cell in range(cells))
 
     def stats() -> bytes:
-        head = {name: draw(COUNTS) for name in ("calls", "bytes", "lowest", "highest", "direct", "durable")}
-        head.update((name, draw(st.integers(0, 99))) for name in ("first", "last"))
+        counters = ("calls", "bytes", "lowest", "highest", "direct", "durable", "busy", "unaligned", "unaligned_direct")
+        head = {name: draw(COUNTS) for name in counters}
+        head.update((name, draw(st.integers(0, 99))) for name in ("first", "last", "slowest"))
         return OpStats.pack(
-            head={**head, "requested": some(SIZE_BUCKETS)},
+            head=head,
+            requested={"buckets": some(SIZE_BUCKETS)},
             completed={"buckets": some(SIZE_BUCKETS)},
             latency={"buckets": tuple(min(count, 9) for count in some(LATENCY_BUCKETS))},
             runs={"buckets": some(RUN_BUCKETS)},
         )
 
     used = draw(st.sets(st.sampled_from(OPERATIONS)))
-    state = {name: draw(st.integers(0, 9)) for name in ("rewrites", "first_write", "last_write", "unsynced", "synced")}
+    times = ("opening", "slowest_open", "closing", "slowest_close", "seen")
+    counts = ("rewrites", "first_write", "last_write", "unsynced", "synced", *times)
+    state = {name: draw(st.integers(0, 9)) for name in counts}
     state["flags"] = draw(st.integers(0, 3))
     tally = st.tuples(st.just(BY_NAME["write"].code), st.sampled_from([TALLY_ERROR]), st.sampled_from([5, 28]), COUNTS)
     between = st.tuples(st.just(0), st.just(TALLY_BETWEEN_SYNCS), st.integers(0, 3), COUNTS)

@@ -13,9 +13,6 @@ from iotrace.tracing.names import Name, Names
 from iotrace.tracing.snapshots import Snapshots
 from programs.facts.catalogue import BY_NAME
 from programs.facts.records import (
-    LATENCY_BUCKETS,
-    RUN_BUCKETS,
-    SIZE_BUCKETS,
     TALLY_ERROR,
     FileKey,
     FileState,
@@ -59,10 +56,8 @@ class Counted:
         self.maps["states"][file_id.to_bytes(8, "little")] = FileState.pack(**state)
 
     def called(self, file_id: int, op: int, calls: int, last: int = 0) -> None:
-        head = {"calls": calls, "bytes": 100 * bool(last), "last": last, "requested": [0] * SIZE_BUCKETS}
-        cells = {"completed": SIZE_BUCKETS, "latency": LATENCY_BUCKETS, "runs": RUN_BUCKETS}
-        empty = {part: {"buckets": [0] * count} for part, count in cells.items()}
-        self.maps["operations"][OpKey.pack(id=file_id, op=op)] = OpStats.pack(head=head, **empty)
+        head = {"calls": calls, "bytes": 100 * bool(last), "last": last}
+        self.maps["operations"][OpKey.pack(id=file_id, op=op)] = OpStats.pack(head=head)
 
     def failed(self, file_id: int, op: str, times: int) -> None:
         key = TallyKey.pack(id=file_id, op=BY_NAME[op].code, kind=TALLY_ERROR, item=errno.EIO)

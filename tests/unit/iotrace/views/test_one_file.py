@@ -14,7 +14,21 @@ from iotrace import text
 from iotrace.errors import UserError
 from iotrace.profile import reader
 from iotrace.profile.metrics import FILE, MOMENT, SYSCALL, FileStats, SyscallStats
-from iotrace.profile.values import COUNT, COUNTS, FLAG, HISTOGRAM, MAYBE, MAYBE_PATH, PATH, STATE, TEXT, UNSIGNED, Kind
+from iotrace.profile.values import (
+    COUNT,
+    COUNTS,
+    FINE,
+    FLAG,
+    HISTOGRAM,
+    MAYBE,
+    MAYBE_PATH,
+    PATH,
+    SIZES,
+    STATE,
+    TEXT,
+    UNSIGNED,
+    Kind,
+)
 from iotrace.profile.writer import write
 from iotrace.views import one_file
 from iotrace.views.screen import Screen
@@ -81,6 +95,8 @@ def test_every_metric_of_a_file_is_shown() -> None:
         MAYBE_PATH: lambda: b"/path%d" % next(distinct),
         STATE: lambda: "replaced",
         HISTOGRAM: lambda: {1: next(distinct)},
+        FINE: lambda: {64: next(distinct)},
+        SIZES: lambda: {4095: next(distinct)},
         COUNTS: lambda: {"EIO": next(distinct)},
     }
     file = FileStats(**{metric.name: values[metric.kind]() for metric in FILE})
@@ -103,8 +119,10 @@ def test_every_metric_of_a_file_is_shown() -> None:
             line = rf"^{metric.caption} .*  {re.escape(plain(metric.doc))}$"
             assert re.search(line, drawn, re.MULTILINE), metric.name
     for metric in SYSCALL:
-        if metric.kind == HISTOGRAM:
+        if metric.kind in (HISTOGRAM, FINE):
             assert f"  {plain(metric.doc)}\n" in drawn
+        elif metric.kind == SIZES:
+            assert re.search(rf"^  {metric.caption} +4095 x {call.common_sizes[4095]}", drawn, re.MULTILINE)
         elif metric.caption:
             line = rf"^  {metric.caption} .*  {re.escape(plain(metric.doc))}$"
             assert re.search(line, drawn, re.MULTILINE), metric.name

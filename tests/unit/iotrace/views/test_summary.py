@@ -16,15 +16,6 @@ from iotrace.views import summary
 from iotrace.views.summary import Group
 
 
-@pytest.mark.parametrize(("share", "bucket"), [(0.5, 2), (0.51, 4), (0.99, 4), (1.0, 8)])
-def test_a_quantile_is_the_bucket_that_holds_it(share: float, bucket: int) -> None:
-    assert summary.quantile({8: 1, 2: 50, 4: 49}, share) == bucket
-
-
-def test_there_is_no_quantile_of_nothing() -> None:
-    assert summary.quantile({}, 0.5) is None
-
-
 def row(path: bytes, mnt_ns: int = 1, device: str = "8:1", **sums: int) -> FileRow:
     return FileRow(path, mnt_ns, device, "ext4", Marks(), Sums(**sums))
 
@@ -107,7 +98,7 @@ def test_system_calls_go_by_what_the_catalogue_says_of_them(tmp_path: Path) -> N
     with reader.open(tmp_path / "p") as profile:
         once, twice = summary.by_syscall([profile]), summary.by_syscall([profile, profile], Selection((b"/a",)))
     assert once == twice
-    assert {group.key: (group.files, group.sums, group.latency_ns) for group in once} == {
+    assert {group.key: (group.files, group.sums, group.latencies.histogram) for group in once} == {
         "splice_write": (2, Sums(bytes_written=20, calls=2, busy_ns=16), {4: 4}),
         "splice_read": (2, Sums(bytes_read=40, calls=4, errors=6), {}),
         "fsync": (2, Sums(calls=6, syncs=6, busy_ns=16), {8: 2}),

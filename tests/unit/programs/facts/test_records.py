@@ -19,16 +19,20 @@ from programs.facts.records import (
     IOVEC_CHUNK,
     IOVECS,
     LATENCY_BUCKETS,
+    LATENCY_PIECE,
+    LATENCY_PIECES,
     NAME_BYTES,
     SIZE_BUCKETS,
     WALK_BYTES,
     Completed,
     FileKey,
     Latency,
+    LatencyPiece,
     OpenFile,
     OpHead,
     OpStats,
     PathEvent,
+    Requested,
     Runs,
     Scratch,
     Target,
@@ -81,7 +85,7 @@ def test_the_event_lies_right_before_the_path() -> None:
 
 
 def test_the_parts_of_an_operation_make_the_whole() -> None:
-    parts = [OpHead, Completed, Latency, Runs]
+    parts = [OpHead, Requested, Completed, Latency, Runs]
     assert OpStats.size == sum(part.size for part in parts)
     assert [place.type for place in OpStats.fields.values()] == parts
 
@@ -97,12 +101,12 @@ def test_sizes_of_the_kernel() -> None:
     """fs.h: MAX_RW_COUNT is INT_MAX rounded down to a page, so that 2^30 to 2^31 is the last bucket."""
     largest = 0x7FFFFFFF & ~4095
     assert largest.bit_length() < SIZE_BUCKETS
-    assert LATENCY_BUCKETS <= 64 and COMM_BYTES == 16 and NAME_BYTES == 255 + 1
+    assert LATENCY_PIECE * LATENCY_PIECES == LATENCY_BUCKETS and COMM_BYTES == 16 and NAME_BYTES == 255 + 1
 
 
 def test_records_made_on_the_stack_leave_room_for_keys() -> None:
     """512 bytes are all there is, and before 4.18 new values must lie there."""
-    assert max(OpHead.size, Completed.size, Latency.size) <= 352
+    assert max(record.size for record in (OpHead, Requested, Completed, LatencyPiece, Runs)) <= 352
     assert max(OpenFile.size, FileKey.size) <= 128
 
 

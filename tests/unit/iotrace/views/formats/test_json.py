@@ -28,13 +28,18 @@ DOCUMENT = """
  "files": [
   {"mnt_ns": 4026531841, "path": "/var/lib/x", "renamed_to": null, "ended_as": null,
    "device": "8:1", "inode": 131, "fstype": "ext4",
-   "incarnations": 1, "state": null, "deleted": false, "unreachable": false, "mapped": false, "opens": 2, "closes": 2,
+   "incarnations": 1, "state": null, "deleted": false, "unreachable": false, "size": 8192, "mapped": false,
+   "opens": 2, "closes": 2,
    "bytes_read": 8192, "bytes_written": 0, "bytes_synced": 0, "bytes_unsynced": 0, "rewrites": 0,
-   "lowest_offset": null, "highest_offset": null, "direct_calls": 0, "durable_writes": 0,
+   "lowest_offset": null, "highest_offset": null, "direct_calls": 0, "unaligned_calls": 0,
+   "unaligned_direct_calls": 0, "durable_writes": 0,
    "first_read_ns": null, "last_read_ns": null, "first_write_ns": null, "last_write_ns": null, "last_sync_ns": null,
-   "syscalls": {"fsync": {"calls": 1, "errors": {}, "latency_ns": {"65536": 1}},
+   "syscalls": {"fsync": {"calls": 1, "errors": {}, "latency_ns": {"65536": 1},
+                          "latency_sum_ns": 65537, "latency_max_ns": 65537},
                 "pread64": {"calls": 3, "bytes": 8192, "errors": {"EIO": 1},
-                            "requested": {"4096": 3}, "completed": {"4096": 2}, "latency_ns": {"512": 2}}},
+                            "requested": {"4096": 3}, "completed": {"4096": 2}, "latency_ns": {"512": 2},
+                            "latency_sum_ns": 1100, "latency_max_ns": 600, "common_sizes": {"4096": 3},
+                            "common_sizes_error": 0}},
    "sequential_read": {"8192": 1}, "sequential_write": {}, "bytes_between_syncs": {"0": 1}}]}
 """
 

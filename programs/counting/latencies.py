@@ -1,0 +1,104 @@
+"""How long calls and requests take: the sum, the longest, and a histogram that divides each power of two in four.
+
+The functions expect CALL, with Call.now, and clobber r0 to r5.
+"""
+
+from __future__ import annotations
+
+from asm import U64, Register, r0, r1, r2, r3, r4, r5
+from programs.counting.counters import HEAD, LATENCY, Counters, greatest
+from programs.facts.records import (
+    LATENCY_BUCKETS,
+    LATENCY_PART_BITS,
+    LATENCY_PARTS,
+    LATENCY_PIECE,
+    LATENCY_UNIT_BITS,
+    TALLY_LATENCY,
+    Call,
+    Latency,
+    LatencyPiece,
+    OpHead,
+    OpKey,
+)
+from programs.way.body import BPF_NOEXIST, Body
+from programs.way.registers import CALL
+
+
+def returned(b: Body, counters: Counters, *, make: bool = True) -> None:
+    """Latency and time of a successful return.
+
+    Where records are kept in pieces, `make` allows a missing piece to be made; else the call goes to the tallies.
+    """
+    a, later, sparse, done = b.a, b.a.unique("later"), b.a.unique("sparse"), b.a.unique("latency")
+    counters.at(HEAD, r2)
+    a.ldx(r1, CALL[Call.now])
+    last = counters.field(HEAD, r2, OpHead.last)
+    a.ldx(r3, last)
+    a.jge(r3, r1, later)
+    a.stx(last, r1)
+    a.label(later)
+    a.ldx(r3, CALL[Call.entered])
+    a.sub(r1, r3)
+    a.xadd(counters.field(HEAD, r2, OpHead.busy), r1)
+    greatest(b, counters.field(HEAD, r2, OpHead.slowest))
+    fine_bucket(b, r2, r1)
+    a.jge(r2, LATENCY_BUCKETS, sparse)
+    if b.kernel.big_values:
+        counters.cell(LATENCY, Latency.buckets, r2, r3)
+    else:
+        _piece_cell(b, counters, sparse, make=make)
+    a.ja(done)
+    a.label(sparse)
+    a.mov(r3, r2)
+    b.tally(file=counters.file_id, op=CALL[Call.op], kind=TALLY_LATENCY, item=r3)
+    a.label(done)
+
+
+def fine_bucket(b: Body, dst: Register, latency: Register) -> None:
+    """`dst` = the bucket of a latency, which is destroyed. Clobbers r0, r4 and r5.
+
+    With w units of time, of which the highest bit is number k + 2 or there are no more than 4, the bucket is
+    4 k + (w >> k), as w >> k is 4 to 7, or less in the first bucket.
+    """
+    a = b.a
+    a.rsh(latency, LATENCY_UNIT_BITS)
+    a.mov(r4, latency)
+    a.or_(latency, LATENCY_PARTS)
+    b.log2(dst, latency, r5)
+    a.sub(dst, LATENCY_PART_BITS)
+    a.rsh(r4, dst)
+    a.and_(r4, 2 * LATENCY_PARTS - 1, "which the verifier cannot see by itself")
+    a.lsh(dst, LATENCY_PART_BITS)
+    a.add(dst, r4)
+
+
+def _piece_cell(b: Body, counters: Counters, sparse: str, *, make: bool) -> None:
+    """One latency more in bucket r2, in the piece of the record that it lies in; a jump to `sparse` without that."""
+    a, maps, found = b.a, b.maps, b.a.unique("have_piece")
+    index = a.slot("bucket", U64)
+    a.stx(index, r2)
+    a.mov(r1, r2)
+    a.mul(r1, _RECIPROCAL)
+    a.rsh(r1, _RECIPROCAL_BITS, f"by {LATENCY_PIECE}")
+    a.stx(counters.key[OpKey.piece], r1)
+    a.mul(r1, LATENCY_PIECE)
+    a.sub(r2, r1)
+    within = a.slot("within", U64)
+    a.stx(within, r2)
+    a.lookup(maps.latency, counters.key)
+    a.jne(r0, 0, found)
+    if make:
+        a.update(maps.latency, counters.key, b.fresh(LatencyPiece), BPF_NOEXIST)
+        a.lookup(maps.latency, counters.key)
+        a.jne(r0, 0, found)
+    a.ldx(r2, index)
+    a.ja(sparse)
+    a.label(found)
+    a.ldx(r2, within)
+    a.jge(r2, LATENCY_PIECE, sparse, "cannot be")
+    b.cell(r0, r2)
+
+
+_RECIPROCAL_BITS = 11
+_RECIPROCAL = (1 << _RECIPROCAL_BITS) // LATENCY_PIECE + 1
+assert all(n * _RECIPROCAL >> _RECIPROCAL_BITS == n // LATENCY_PIECE for n in range(LATENCY_BUCKETS))
