@@ -49,7 +49,7 @@ class Answer(NamedTuple):
     @property
     def absent(self) -> bool:
         """Whether the path leads to nothing."""
-        return self.error in (errno.ENOENT, errno.ENOTDIR)
+        return self.error in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 UNKNOWN = Answer(None)

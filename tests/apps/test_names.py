@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any, Dict, Tuple
 
 import pytest
 
 from tests import needs
+from tests.silent import silent_file_system
 
 from .ring import trace_ring
 from .test_identity import names
@@ -99,6 +101,27 @@ def test_names_that_io_uring_changes(place: Path, form: str) -> None:
     }
     assert {found[name]["bytes_written"] for name in ("kept", "renamed", "removed", "linked")} == {10}
     assert (found["second"]["bytes_read"], found["linked"]["bytes_read"]) == (10, 0)
+
+
+def test_a_file_system_that_never_answers(place: Path, form: str) -> None:
+    """Where it is mounted now, nobody can tell; all that is counted is in the profile, of other directories as well."""
+    with silent_file_system(place / "silent"):
+        found = trace(
+            place,
+            """
+            os.mkdir("hung")
+            for i in range(1000):
+                fd = create(f"hung/{i}"); os.write(fd, bytes(10)); os.close(fd); os.rename(f"hung/{i}", f"{i}")
+            fd = create("gone"); os.write(fd, bytes(10)); os.close(fd); os.unlink("gone")
+            assert libc.mount(b"silent", b"hung", b"none", 4096, None) == 0     # MS_BIND
+            """,
+            ["--attach", form],
+        )
+        subprocess.run(["umount", "--lazy", str(place / "hung")], check=True)
+    told: Dict[str, Tuple[Any, Any]] = dict(names(found))
+    assert told.pop("gone") in ((None, None), ("deleted", None)), "it is asked for after three that hang"
+    assert told == {f"hung/{i}": (None, f"{i}") for i in range(1000)}
+    assert sum(found[name]["bytes_written"] for name in told) == 10_000
 
 
 NODE = """

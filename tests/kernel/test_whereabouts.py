@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import subprocess
 import time
@@ -12,10 +11,9 @@ from typing import Iterator, List, Tuple
 import pytest
 
 from iotrace.tracing.whereabouts import BATCH, Answer, Whereabouts
-from tests import needs
+from tests.silent import silent_file_system
 
 MOUNT_NAMESPACE = os.stat("/proc/self/ns/mnt").st_ino
-MNT_DETACH = 2
 PATIENCE = 0.3
 
 
@@ -87,22 +85,8 @@ def test_another_namespace(tmp_path: Path) -> None:
 
 @pytest.fixture
 def silent(tmp_path: Path) -> Iterator[Path]:
-    """A file system that never answers: FUSE, and nobody reads the requests."""
-    try:
-        device = os.open("/dev/fuse", os.O_RDWR)
-    except OSError as error:
-        needs.impossible(f"no FUSE: {error}")
-    place = tmp_path / "silent"
-    place.mkdir()
-    libc = ctypes.CDLL(None, use_errno=True)
-    options = f"fd={device},rootmode=40000,user_id=0,group_id=0".encode()
-    if libc.mount(b"none", bytes(place), b"fuse", 0, options) != 0:
-        needs.impossible(f"FUSE cannot be mounted: {os.strerror(ctypes.get_errno())}")
-    try:
+    with silent_file_system(tmp_path / "silent") as place:
         yield place
-    finally:
-        libc.umount2(bytes(place), MNT_DETACH)
-        os.close(device)
 
 
 def test_a_file_system_that_never_answers(silent: Path, tmp_path: Path) -> None:
