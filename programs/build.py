@@ -62,6 +62,8 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
     facts = (kernel, options, maps)
     traced = [call for call in SYSTEM_CALLS if call.name in NUMBERS[kernel.machine]]
     parts = {Jump.EXIT: exit.exit_main(*facts, AT_ONCE), **calls.parts(*facts), **aio.parts(*facts)}
+    if options.attach != "fentry":
+        parts[Jump.BORN] = targets.born(*facts)
     entries = list(_on_entries(*facts, traced))
     attached = [*_on_tasks(*facts), *_on_exits(*facts, traced, parts[Jump.EXIT]), *entries]
     at_entry = {parts[index].name for index in calls.ENTERING | aio.ENTERING if index in parts}

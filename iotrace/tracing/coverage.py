@@ -5,7 +5,7 @@ A value is "full", or begins with "partial" or "none" and says what is missing.
 
 from __future__ import annotations
 
-from typing import Dict, List, Mapping, Optional, Sequence
+from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from iotrace.tracing.inflight import NOTHING_LEFT, Left
 from programs.facts.catalogue import BESIDE
@@ -14,7 +14,7 @@ from pybpf import features
 
 AIO_CALLS = ("io_setup", "io_destroy", "io_submit", "io_getevents", "io_pgetevents")
 URING_SETUP = "io_uring_setup"
-NOTHING_BESIDE: Mapping[str, int] = {}
+NOTHING_COUNTED: Mapping[str, int] = {}
 
 
 def coverage(
@@ -22,15 +22,15 @@ def coverage(
     shown: Optional[Uring],
     missing: Sequence[str] = (),
     left: Left = NOTHING_LEFT,
-    rings: Optional[int] = None,
     *,
-    beside: Mapping[str, int] = NOTHING_BESIDE,
+    rings: Optional[int] = None,
+    account: Mapping[str, int] = NOTHING_COUNTED,
 ) -> Dict[str, str]:
-    """Family of calls -> what a run sees of it.
+    """Family of calls -> what a run sees of it. Seccomp and ptrace are there if they had a say in any call.
 
     `attach` is the way in, `shown` how the kernel shows io_uring's requests, `missing` are system calls that cannot be
     traced, `left` are requests whose completion was not seen. `rings` were made by what was traced; None if that was
-    not counted. `beside` has the calls of each kind of `Beside`, and core dumps, by the fields of `Lost`.
+    not counted. `account` is what the programs have counted besides, by the fields of `Lost`.
     """
     thirty_two = "none: left out; what was seen of them is counted in lost" if attach == "raw" else "none: left out"
     return {
@@ -38,10 +38,11 @@ def coverage(
         "sendfile": "full",
         "aio": linux_aio(left.aio, missing),
         "io_uring": io_uring(shown, left.uring, None if URING_SETUP in missing else rings),
-        "durability": _durability(beside, missing),
-        "contents": _contents(beside, missing),
+        "durability": _durability(account, missing),
+        "contents": _contents(account, missing),
         "mmap": "marked: mapped memory is read and written without a system call",
         "32-bit tasks": thirty_two,
+        **dict(_intercepted(account)),
     }
 
 
@@ -69,6 +70,18 @@ def _contents(beside: Mapping[str, int], missing: Sequence[str]) -> str:
 def _partial(made: List[str], unseen: Sequence[str]) -> str:
     parts = [*made, *([f"calls of {', '.join(unseen)} are not seen"] if unseen else [])]
     return "partial: " + "; ".join(parts) if parts else "full"
+
+
+def _intercepted(calls: Mapping[str, int]) -> Iterator[Tuple[str, str]]:
+    """What seccomp's filters and tracers have made of calls."""
+    answered, trapped, replaced = (calls.get(what, 0) for what in ("answered", "trapped", "replaced"))
+    seccomp = [f"no latency of calls that a filter answered: {answered}"] if answered else []
+    if trapped:
+        seccomp.append(f"calls that a filter made a SIGSYS of are not counted: {trapped}")
+    if seccomp:
+        yield "seccomp", f"partial: {'; '.join(seccomp)}"
+    if replaced:
+        yield "ptrace", f"partial: calls that a tracer took away are not counted: {replaced}"
 
 
 def _synchronous(missing: Sequence[str]) -> str:

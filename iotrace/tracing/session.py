@@ -237,8 +237,8 @@ class Session:
                 loaded.kernel.uring,
                 loaded.missing,
                 left._replace(uring=left.uring + account["requests"]),
-                account["rings"],
-                beside=account,
+                rings=account["rings"],
+                account=account,
             ),
             lost=losses.losses(
                 account, skipped=self._skipped, unnamed=self._collector.unnamed, truncated=self._names.truncated

@@ -40,17 +40,18 @@ def enter_copy(b: Body) -> None:
     """Notes both files at the entry of a call of CALL_KIND. Ends the program."""
     a = b.a
     a.jeq(CALL_KIND, Kind.SENDFILE, "enter_sendfile")
-    _both_files(b, COPY)
+    note_files(b, COPY)
+    a.ret(0)
     a.label("enter_sendfile")
-    _both_files(b, SENDFILE)
+    note_files(b, SENDFILE)
+    a.ret(0)
 
 
-def _both_files(b: Body, arguments: Arguments) -> None:
-    a = b.a
+def note_files(b: Body, arguments: Arguments) -> None:
+    """Call.file and Call.target = what the descriptors refer to."""
     for side, place in (("source", Call.file), ("target", Call.target)):
         resolve(b, arguments.side(side)[0])
-        a.stx(CALL[place], FILE)
-    a.ret(0)
+        b.a.stx(CALL[place], FILE)
 
 
 def exit_source(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:

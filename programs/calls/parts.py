@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Dict
 
 from asm import ProgramSpec
-from programs.calls import beside, copies, lifetime, sync, vector
+from programs.calls import answered, beside, copies, lifetime, sync, vector
 from programs.facts.catalogue import Kind
 from programs.facts.jumps import WALKS, Jump
 from programs.facts.kernel import Kernel, Options
@@ -22,7 +22,11 @@ def parts(kernel: Kernel, options: Options, maps: Maps) -> Dict[int, ProgramSpec
     """By their indexes in the table of tail calls."""
     facts = (kernel, options, maps)
     copied = copies.exit_source(*facts)
+    alone: Dict[int, ProgramSpec] = (
+        {} if options.attach == "fentry" else {Jump.ANSWERED: answered.exit_answered(*facts)}
+    )
     return {
+        **alone,
         Jump.ENTER_OTHER: lifetime.enter_other(*facts),
         Jump.ENTER_VECTOR: vector.enter_vector(*facts),
         Jump.EXIT_IOVEC: vector.exit_iovec(*facts),

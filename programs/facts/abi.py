@@ -11,18 +11,28 @@ class Registers:
     """Where `struct pt_regs` keeps a system call's arguments (uapi/asm/ptrace.h: part of the ABI).
 
     `block` is the offset of the first of the words that hold them all, `words` the positions of the six arguments
-    among those.
+    among those. What follows is no ABI, but where `struct pt_regs` has always had it since 4.14.
     """
 
     block: int
     count: int
     number: int  # offset of the system call's number at its exit, -1 where that is not part of the ABI
     words: Tuple[int, int, int, int, int, int]
+    called: int  # offset of the number of the system call, 4 bytes
+    first: int  # of its first argument, as it still is at the exit
+    result: int  # of what it returns
+    stacks: Tuple[Tuple[int, int], ...]
+    """Where a thread's stack may have its registers: (the bits of an address on it that tell where, how many bytes from
+    its end). By THREAD_SHIFT, the size of pt_regs, and on x86_64 TOP_OF_KERNEL_STACK_PADDING."""
 
 
 REGISTERS: Dict[str, Registers] = {
-    "x86_64": Registers(56, 8, 120, (7, 6, 5, 0, 2, 1)),  # r10 r9 r8 ax cx dx si di
-    "aarch64": Registers(0, 6, -1, (0, 1, 2, 3, 4, 5)),  # x0 to x5
+    "x86_64": Registers(
+        56, 8, 120, (7, 6, 5, 0, 2, 1), called=120, first=112, result=80, stacks=((14, 168), (14, 184), (15, 168))
+    ),  # r10 r9 r8 ax cx dx si di
+    "aarch64": Registers(
+        0, 6, -1, (0, 1, 2, 3, 4, 5), called=280, first=272, result=0, stacks=((14, 336), (14, 320), (16, 336))
+    ),  # x0 to x5
 }
 
 # arch/*/include/uapi/asm/fcntl.h

@@ -43,6 +43,8 @@ class Jump(IntEnum):
     AIO_LAST = auto()  # the contexts of a process that ends
     AIO_RARE_RING = auto()  # as AIO_RING, one event of any kind
     AIO_RARE_EVENTS = auto()
+    ANSWERED = auto()  # the exit of a call that had no entry
+    BORN = auto()  # a thread of a target, when it begins
     ENTER_VECTOR = auto()  # the iovec at the entry of readv and its relatives
     EXIT_IOVEC = auto()  # the same at its exit, where its pages were not in memory
 

@@ -108,7 +108,7 @@ PID_MEMBERS: Dict[str, Tuple[str, ...]] = {
 """Members that lead from a process, or from its directory in a proc, to its numbers in all PID namespaces: needed where
 iotrace is not in the initial one."""
 
-TYPED_MEMBERS: Dict[str, Tuple[str, ...]] = {"task.tgid": ("task_struct.tgid",)}
+TYPED_MEMBERS: Dict[str, Tuple[str, ...]] = {"task.tgid": ("task_struct.tgid",), "task.stack": ("task_struct.stack",)}
 """Members that are read by plain loads or not at all."""
 
 CAST = "bpf_rdonly_cast"
@@ -138,6 +138,10 @@ COMPAT: Dict[str, Tuple[str, int]] = {
 }
 """Where the kernel marks a 32-bit task, and by which bit."""
 
+SIGNAL_PENDING: Dict[str, int] = {"x86_64": 1 << 1 | 1 << 2, "aarch64": 1 << 0 | 1 << 1}
+"""TIF_SIGPENDING in `thread_info.flags`, the first word of a task (THREAD_INFO_IN_TASK: 4.9, 4.10). It has two places,
+as newer kernels number these bits in the same way on all machines (asm-generic/thread_info_tif.h)."""
+
 URING_EVENTS: Dict[str, Tuple[str, ...]] = {
     # Renamed in 6.4: 2ad57931db64 ("io_uring: rename trace_io_uring_submit_sqe() tracepoint")
     "taken": ("io_uring_submit_req", "io_uring_submit_sqe"),
@@ -159,6 +163,7 @@ FIELDS: Dict[str, Tuple[str, str, str]] = {
     "signal_deliver.sa_handler": ("signal", "signal_deliver", "sa_handler"),
     "sys_enter.nr": ("syscalls", "sys_enter_read", "__syscall_nr"),
     "sys_enter.args": ("syscalls", "sys_enter_read", "fd"),
+    "sys_exit.nr": ("syscalls", "sys_exit_read", "__syscall_nr"),
     "sys_exit.ret": ("syscalls", "sys_exit_read", "ret"),
 }
 """Fields of tracepoints that the perf form reads from its context: (category, event, field)."""

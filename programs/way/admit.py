@@ -41,6 +41,7 @@ def admit(b: Body) -> None:
     claim_call(b, "no_room")
     a.ldx(r1, a.slot("generation", U64))
     a.stx(CALL[Call.checked], r1)
+    a.stx(CALL[Call.known], r1)
     a.st(CALL[Call.mnt_ns], 0, "it may have changed while the process was not a target")
     a.ldx(r1, a.slot("pid_tgid", U64))
     a.rsh(r1, 32)
@@ -53,7 +54,7 @@ def admit(b: Body) -> None:
         a.call("get_current_task")
         a.stx(a.slot("task", U64), r0)
     if b.options.attach == "raw":
-        _reject_compat(b)
+        reject_compat(b, "compat")
 
 
 def _only_switched_on(b: Body) -> None:
@@ -141,8 +142,8 @@ def _not_strangers(b: Body) -> None:
     a.jeq(r1, r2, "out")
 
 
-def _reject_compat(b: Body) -> None:
-    """Counts and leaves out calls of 32-bit tasks: their numbers mean other calls.
+def reject_compat(b: Body, compat: str) -> None:
+    """Jumps to `compat` for calls of 32-bit tasks, as their numbers mean other calls. The slot "task" is set.
 
     For perf tracepoints the kernel does this itself (ARCH_TRACE_IGNORE_COMPAT_SYSCALLS), and kernel functions are not
     told apart by numbers.
@@ -152,7 +153,7 @@ def _reject_compat(b: Body) -> None:
     a.ldx(POINTER, a.slot("task", U64))
     b.load(r1, POINTER, b.kernel.offsets["compat"], "thread_info", size=4, of="task_struct")
     a.and_(r1, bit)
-    a.jne(r1, 0, "compat")
+    a.jne(r1, 0, compat)
 
 
 def reject(b: Body) -> None:

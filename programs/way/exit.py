@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from typing import Callable, NamedTuple
 
-from asm import U32, ProgramSpec, r0, r1, r3
+from asm import U32, ProgramSpec, Slot, r0, r1, r2, r3
 from programs.facts.catalogue import Kind, SystemCall
 from programs.facts.jumps import Jump
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
 from programs.facts.records import Call, Signature
+from programs.facts.signatures import KIND_MASK, SWITCH
 from programs.way.body import Body, begin, spare_name
 from programs.way.registers import CALL, CTX, RESULT, SIGNATURE
 from programs.way.stacks import only_marked_stacks
 from programs.way.threads import begin_part, find_call
+
+ENOSYS = 38
 
 
 class AtOnce(NamedTuple):
@@ -33,16 +36,17 @@ class AtOnce(NamedTuple):
 def exit_main(kernel: Kernel, options: Options, maps: Maps, at_once: AtOnce, copy: int = 0) -> ProgramSpec:
     """The exit of every system call: deals with it `at_once`, or hands it on by its kind.
 
-    A call that is accounted for is no longer noted, so that a spare finds nothing to do.
+    A call that is accounted for is no longer noted, so that a spare finds nothing to do. One that had no entry is left
+    to the first copy: a spare cannot tell whether that has dealt with it.
     """
     b = begin(spare_name("exit", copy), kernel, options, maps)
-    a = b.a
+    a, without_entry = b.a, options.attach != "fentry" and not copy
     if options.attach == "raw":
         only_marked_stacks(b)
-        _only_ours(b)
+        _only_ours(b, "unlisted" if without_entry else "out")
     find_call(b, "out")
     a.ldx(SIGNATURE, CALL[Call.call])
-    a.jeq(SIGNATURE, 0, "out", "its entry was not seen, or is not traced")
+    a.jeq(SIGNATURE, 0, "alone" if without_entry else "out", "its entry was not seen, or is not traced")
     b.signature(r1, Signature.kind)
     a.jeq(r1, Kind.SCALAR, "scalar")
     a.jne(r1, Kind.AIO_SUBMIT, "other")
@@ -58,6 +62,8 @@ def exit_main(kernel: Kernel, options: Options, maps: Maps, at_once: AtOnce, cop
     a.st(CALL[Call.call], 0)
     load_result(b)
     at_once.scalar(b)
+    if without_entry:
+        _without_entry(b)
     a.label("out")
     a.ret(0)
     return b.program()
@@ -72,19 +78,71 @@ def function_leave(kernel: Kernel, options: Options, maps: Maps, call: SystemCal
     return b.program()
 
 
-def _only_ours(b: Body) -> None:
-    """Turns the exits of other system calls away by their number, where reading it costs next to nothing."""
+def _by_number(b: Body) -> bool:
+    """Whether reading the number of a call at its exit costs next to nothing."""
+    return b.raw and b.kernel.registers.number >= 0 and b.typed("pt_regs")
+
+
+def _only_ours(b: Body, unlisted: str) -> None:
+    """Turns the exits of other system calls away by their number, where reading it costs next to nothing.
+
+    Jumps to `unlisted` if no traced call has so high a number.
+    """
     a, number, at = b.a, b.a.slot("number", U32), b.kernel.registers.number
-    if at < 0 or not b.typed("pt_regs"):
+    if not _by_number(b):
         return
     a.ldx(r3, CTX[0], "pt_regs")
     b.cast(r3, "pt_regs")
     a.ldx(r1, r0.u64(at))
     a.stx(number, r1)
     a.lookup(b.maps.syscalls, number)
-    a.jeq(r0, 0, "out")
+    a.jeq(r0, 0, unlisted)
     a.ldx(r1, r0.u64(0))
     a.jeq(r1, 0, "out")
+
+
+def read_number(b: Body) -> Slot:
+    """The slot "number" = that of the call that is over, or whose registers a tracer has left with another one."""
+    a, number = b.a, b.a.slot("number", U32)
+    if b.raw:
+        a.ldx(r3, CTX[0], "pt_regs")
+        b.probe(number, 4, r3, b.kernel.registers.called, "the number")
+    else:
+        a.ldx(r1, CTX.u32(b.kernel.fields["sys_exit.nr"]))
+        a.stx(number, r1)
+    return number
+
+
+def _without_entry(b: Body) -> None:
+    """What becomes of an exit that had no entry: of calls that may have been answered by a filter, Jump.ANSWERED.
+
+    The kernel asks seccomp's filters before it shows an entry (syscall_trace_enter of kernel/entry/common.c). Calls of
+    no interest, and those whose entry found that nothing has to be done, are turned away. A number of -1 is what a
+    tracer leaves where it takes a call away, and the return from a signal handler too: ENOSYS tells them apart.
+    """
+    a, kind = b.a, r1
+    a.label("alone")
+    number = b.a.slot("number", U32) if _by_number(b) else read_number(b)
+    a.lookup(b.maps.syscalls, number)
+    a.jeq(r0, 0, "unlisted")
+    a.ldx(kind, r0.u64(0))
+    a.mov(r2, kind)
+    a.rsh(r2, SWITCH)
+    a.jeq(r2, 0, "out")
+    a.and_(kind, KIND_MASK)
+    for other in (Kind.MMAP, Kind.NAMESPACE):
+        a.jeq(kind, other, "out")
+    a.jgt(kind, Kind.NAMES, "out")
+    a.ja("answered")
+    a.label("unlisted")
+    a.ldx(r1, number)
+    a.lsh(r1, 32)
+    a.arsh(r1, 32)
+    a.jne(r1, -1, "out")
+    load_result(b)
+    a.jne(RESULT, -ENOSYS, "out")
+    a.label("answered")
+    a.tail_call(CTX, b.maps.jumps, Jump.ANSWERED)
 
 
 def begin_exit(name: str, kernel: Kernel, options: Options, maps: Maps, *, over: bool = True) -> Body:

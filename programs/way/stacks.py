@@ -7,7 +7,9 @@ exits may be, another on which ones only calls of others have been seen.
 
 from __future__ import annotations
 
-from asm import U32, U64, r0, r1, r2
+from typing import Optional
+
+from asm import U32, U64, Register, r0, r1, r2
 from programs.facts.maps import IDLE_STACKS, STACKS
 from programs.way.body import Body
 from programs.way.registers import CTX, GENERATION
@@ -50,9 +52,11 @@ def not_strangers_stacks(b: Body) -> None:
     a.stx(mark, GENERATION)
 
 
-def mark_stack(b: Body) -> None:
-    """Says that the exits on this stack may be a target's."""
+def mark_stack(b: Body, address: Optional[Register] = None) -> None:
+    """Says that the exits on this stack, or that of an `address` in r1, may be a target's."""
     a, unmarked = b.a, b.a.unique("unmarked")
+    if address is None:
+        a.ldx(r1, CTX[0], "struct pt_regs *")
     _stack_row(b, unmarked)
     a.st(r0.u64(0), 1)
     a.label(unmarked)
@@ -64,15 +68,15 @@ def only_marked_stacks(b: Body) -> None:
     A mark outlives its thread. The next thread on that stack passes here, and is turned away by a closer look.
     """
     a = b.a
+    a.ldx(r1, CTX[0], "struct pt_regs *")
     _stack_row(b, "out")
     a.ldx(r1, r0.u64(0))
     a.jeq(r1, 0, "out")
 
 
 def _stack_row(b: Body, missing: str) -> None:
-    """r0 = the mark of this stack."""
+    """r0 = the mark of the stack that the address in r1 is on."""
     a, row = b.a, b.a.slot("stack", U32)
-    a.ldx(r1, CTX[0], "struct pt_regs *")
     a.rsh(r1, STACK_SHIFT)
     a.and_(r1, STACKS - 1)
     a.stx(row, r1)

@@ -8,7 +8,9 @@ Names are matched by the automaton of `programs.way.patterns`, whose rows the `c
 
 from __future__ import annotations
 
-from asm import U8, U32, U64, ProgramSpec, r0, r1, r2, r3, r4
+from asm import U8, U32, U64, ProgramSpec, Register, r0, r1, r2, r3, r4
+from programs.facts.catalogue import NUMBERS
+from programs.facts.jumps import Jump
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
 from programs.facts.records import (
@@ -21,14 +23,17 @@ from programs.facts.records import (
     TARGET_COMM,
     TARGET_DESCENT,
     TARGET_FOLLOW,
+    Call,
     CommWords,
     Lost,
     Target,
 )
+from programs.facts.signatures import SWITCH
 from programs.way.body import Body, begin
 from programs.way.numbers import only_at_home
-from programs.way.registers import CTX, FLAGS, PID_TGID, POINTER, TID
-from programs.way.threads import free_call
+from programs.way.registers import CALL, CTX, FLAGS, PID_TGID, POINTER, TID
+from programs.way.stacks import mark_stack
+from programs.way.threads import claim_call, free_call
 
 CLONE_THREAD = 0x10000
 
@@ -44,10 +49,13 @@ def new_task(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.mov(FLAGS, r1)
     a.and_(FLAGS, CLONE_THREAD)
     a.st(flags[Target.flags], 0)
+    a.stx(flags[Target.since], _generation(b))
     a.call("get_current_pid_tgid")
     a.rsh(r0, 32)
     a.stx(tgid, r0)
     a.lookup(maps.targets, tgid)
+    if options.everything:
+        a.jeq(r0, 0, "born", "traced, whatever it is")
     a.jne(FLAGS, 0, "thread")
     a.jeq(r0, 0, "by_name")
     a.ldx(r1, r0[Target.flags])
@@ -72,10 +80,39 @@ def new_task(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.jeq(r1, 0, "out")
     _read_pid(b, "task_newtask.pid", 0)
     _make_target(b)
-    a.ret(0)
+    a.ja("born")
     a.label("thread")
     a.jeq(r0, 0, "out")
     _new_generation(b)
+    a.label("born")
+    if options.attach != "fentry":
+        a.tail_call(CTX, maps.jumps, Jump.BORN)
+    a.label("out")
+    a.ret(0)
+    return b.program()
+
+
+def born(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
+    """The rest of task_newtask for a thread of a target: it is in none of the calls that are traced.
+
+    So an exit that had no entry will be one that a filter has answered, also where it is the first that is seen of it.
+    """
+    b = begin("born", kernel, options, maps)
+    a, number, tid = b.a, b.a.slot("number", U32), b.a.slot("tgid", U32)
+    a.st(number, NUMBERS[kernel.machine]["close"])
+    a.lookup(maps.syscalls, number)
+    a.jeq(r0, 0, "out")
+    a.ldx(r1, r0.u64(0))
+    a.rsh(r1, SWITCH)
+    a.jeq(r1, 0, "out", "it may be in one when tracing begins")
+    _read_pid(b, "task_newtask.pid", 0)
+    a.ldx(TID, tid)
+    claim_call(b, "out")
+    a.stx(CALL[Call.known], _generation(b))
+    if b.raw and "task.stack" in kernel.offsets:
+        a.ldx(r3, CTX[0], "the task")
+        b.load(r1, r3, kernel.offsets["task.stack"], "as a number: a typed pointer could not be cut")
+        mark_stack(b, r1)
     a.label("out")
     a.ret(0)
     return b.program()
@@ -91,10 +128,12 @@ def rename(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.ldx(r1, tgid)
     a.jne(r1, r0, "out", "a thread's own name; nobody can rename another process")
     a.st(flags[Target.flags], 0)
+    a.stx(flags[Target.since], _generation(b))
     a.lookup(maps.targets, tgid)
     a.jeq(r0, 0, "no_target")
-    a.ldx(r1, r0[Target.flags])
-    a.stx(flags[Target.flags], r1)
+    for place in (Target.flags, Target.since):
+        a.ldx(r1, r0[place])
+        a.stx(flags[place], r1)
     a.label("no_target")
     comm = a.slot("comm", (U8, COMM_BYTES))
     _only_at_home(b, "other_name")
@@ -143,6 +182,19 @@ def _only_at_home(b: Body, reject: str, *, child: bool = False) -> None:
     else:
         b.a.call("get_current_task")
     only_at_home(b, r0, reject)
+
+
+def _generation(b: Body) -> Register:
+    """r1 = the generation of the targets, plus one, as it is now. Clobbers r0 to r5."""
+    a, zero, none = b.a, b.a.slot("zero", U32), b.a.unique("no_generation")
+    a.st(zero, 0)
+    a.lookup(b.maps.generation, zero)
+    a.mov(r1, 0)
+    a.jeq(r0, 0, none)
+    a.ldx(r1, r0.u64(0))
+    a.add(r1, 1)
+    a.label(none)
+    return r1
 
 
 def _make_target(b: Body) -> None:

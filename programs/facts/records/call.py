@@ -41,6 +41,7 @@ class Call(Layout):
     shared = field(U64)  # 1 if this call is counted in OpenFile.inflight
     process = field(U64)  # tgid
     checked = field(U64)  # generation of the targets, plus one, in which this thread was found to be one
+    known = field(U64)  # the same, in which it was last seen outside of a call: at its birth, at an entry or an exit
     args = field(U64, ARGUMENT_WORDS)
     # -- a transfer, a sync or a request
     result = field(U64)  # what the call, or the request, returned

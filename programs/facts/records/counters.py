@@ -128,6 +128,9 @@ class Lost(Layout):
     depth = field(U64)  # paths too long or too deep to be resolved
     requests = field(U64)  # of those calls: requests of io_uring whose completion was not seen
     rings = field(U64)  # rings of io_uring that were made: no loss where their requests are shown
+    answered = field(U64)  # calls that a filter answered, which are counted
+    trapped = field(U64)  # calls that a filter made a SIGSYS of, which are not
+    replaced = field(U64)  # calls whose number a tracer took away, which are not
 
     # No losses: successful calls of each kind of `Beside`.
     sync = field(U64)

@@ -9,6 +9,7 @@ class Target(Layout):
     """A traced process (key: tgid)."""
 
     flags = field(U64)  # TARGET_*
+    since = field(U64)  # generation of the targets, plus one, before it became one; 0: it was chosen by number
 
 
 class Numbering(Layout):

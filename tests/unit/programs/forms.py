@@ -24,6 +24,7 @@ OFFSETS = {
     "task.signal": 1848,
     "task.pid": 1264,
     "task.tgid": 1268,
+    "task.stack": 32,
     "task.comm": 1752,
     "signal.live": 4,
     "fs.root.mnt": 24,
@@ -78,6 +79,7 @@ TRACEPOINT_FIELDS = {
     "task_rename.newcomm": 28,
     "sys_enter.nr": 8,
     "sys_enter.args": 16,
+    "sys_exit.nr": 8,
     "sys_exit.ret": 16,
 }
 TYPES = {name: number for number, name in enumerate((*TYPED, CAST), 1)}

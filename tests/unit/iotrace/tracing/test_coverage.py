@@ -99,19 +99,32 @@ def test_every_family_has_its_own_requests_that_were_not_seen_to_complete() -> N
     assert told["synchronous"] == "full"
 
 
+def test_what_filters_and_tracers_have_made_of_calls_is_told_if_they_have() -> None:
+    assert not {"seccomp", "ptrace"} & set(coverage("raw", SHOWN))
+    told = coverage("raw", SHOWN, account={"answered": 5, "trapped": 2, "replaced": 3})
+    assert told["seccomp"] == (
+        "partial: no latency of calls that a filter answered: 5; "
+        "calls that a filter made a SIGSYS of are not counted: 2"
+    )
+    assert told["ptrace"] == "partial: calls that a tracer took away are not counted: 3"
+    told = coverage("raw", SHOWN, account={"answered": 5, "trapped": 0, "replaced": 0})
+    assert told["seccomp"] == "partial: no latency of calls that a filter answered: 5"
+    assert "ptrace" not in told
+
+
 def test_calls_of_32_bit_tasks_are_seen_by_raw_tracepoints_alone() -> None:
     assert "counted in lost" in coverage("raw", SHOWN)["32-bit tasks"]
     assert "counted in lost" not in coverage("perf", SHOWN)["32-bit tasks"]
 
 
 def test_calls_that_sync_without_naming_files() -> None:
-    told = coverage("raw", SHOWN, beside={"sync": 1, "syncfs": 0, "msync": 3, "truncate": 0})
+    told = coverage("raw", SHOWN, account={"sync": 1, "syncfs": 0, "msync": 3, "truncate": 0})
     assert told["durability"] == "partial: what is shown as unsynced may be durable, by sync 1, msync 3"
     assert told["contents"] == coverage("raw", SHOWN)["durability"] == "full"
 
 
 def test_calls_that_change_files_without_writing() -> None:
-    told = coverage("raw", SHOWN, beside={"clone": 2, "allocate": 1, "truncate": 4})
+    told = coverage("raw", SHOWN, account={"clone": 2, "allocate": 1, "truncate": 4})
     assert told["contents"] == (
         "partial: files were also changed by calls that are in no column: clone (FICLONE) 2, fallocate 1, truncate 4"
     )
@@ -120,7 +133,7 @@ def test_calls_that_change_files_without_writing() -> None:
 
 def test_a_way_in_that_does_not_show_them() -> None:
     """Where nothing can be attached to a call, nobody knows how many there were."""
-    told = coverage("fentry", SHOWN, ["sync", "ftruncate"], beside={"msync": 2})
+    told = coverage("fentry", SHOWN, ["sync", "ftruncate"], account={"msync": 2})
     assert told["synchronous"] == "full"
     assert told["durability"] == (
         "partial: what is shown as unsynced may be durable, by msync 2; calls of sync are not seen"
@@ -129,6 +142,6 @@ def test_a_way_in_that_does_not_show_them() -> None:
 
 
 def test_core_dumps() -> None:
-    assert coverage("raw", SHOWN, beside={"cores": 1})["contents"].startswith("partial: 1 core dump, which the kernel")
-    told = coverage("raw", SHOWN, beside={"cores": 2, "truncate": 1})["contents"]
+    assert coverage("raw", SHOWN, account={"cores": 1})["contents"].startswith("partial: 1 core dump, which the kernel")
+    told = coverage("raw", SHOWN, account={"cores": 2, "truncate": 1})["contents"]
     assert told.startswith("partial: files were also changed by") and "truncate 1; 2 core dumps, which" in told

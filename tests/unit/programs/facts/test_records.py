@@ -116,7 +116,7 @@ def test_flags_are_bits() -> None:
         [FILE_DELETED, FILE_MAPPED],
     ):
         assert sum(bits) == (1 << len(bits)) - 1
-    assert Target.size == 8
+    assert Target.size == 16
 
 
 @pytest.mark.parametrize("prefix", ["TALLY_", "EVENT_"])
