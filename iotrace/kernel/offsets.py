@@ -69,8 +69,12 @@ def _alternatives(machine: str) -> Dict[str, Tuple[str, ...]]:
 
 def wanted(machine: str) -> List[str]:
     """Every member that some kernel may be asked for."""
-    tables = (_alternatives(machine), PID_MEMBERS)
-    return [*(member for table in tables for members in table.values() for member in members), PID_CHAIN]
+    return [*searched(machine), *(member for members in PID_MEMBERS.values() for member in members), PID_CHAIN]
+
+
+def searched(machine: str) -> List[str]:
+    """Those of them that calibration looks for everywhere: the others take a PID namespace."""
+    return [member for members in _alternatives(machine).values() for member in members]
 
 
 def find(
@@ -191,8 +195,7 @@ class Comparison(NamedTuple):
 
 def compare(machine: str, tracefs: Optional[Tracefs] = None) -> List[Comparison]:
     """What calibration finds, next to what the kernel's BTF says. Raises Failure."""
-    searched = {member for members in _alternatives(machine).values() for member in members}
-    known = {member: offset for member, offset in from_btf(machine).members.items() if member in searched}
+    known = {member: at for member, at in from_btf(machine).members.items() if member in searched(machine)}
     try:
         found = calibrate(tracefs).members
     except (CalibrationError, OSError, TracefsError) as error:
