@@ -165,7 +165,9 @@ class Profile:
             return f"{same} AND {self._where(selection._replace(path=()))}"
         name = f"selected_{abs(hash(selection))}"
         self._database.define(name, selection.matcher())
-        return f"{name}(path, renamed_to)"
+        # What is no path is refused by name where it is read: text that is not UTF-8 could not even be passed on.
+        paths = "typeof(path) = 'blob' AND typeof(renamed_to) IN ('blob', 'null')"
+        return f"CASE WHEN {paths} THEN {name}(path, renamed_to) ELSE 1 END"
 
     def _folds(self, folded: bool) -> bool:
         """Whether there is anything to fold."""

@@ -29,6 +29,7 @@ SECONDS, MEMORY = 10.0, 200 << 20
 
 _HUNG = 120.0  # seconds by the clock until a worker that says nothing, and does nothing, is ended
 _BUSY = 3 * SECONDS  # of CPU time, until one that says nothing is
+_INTERPRETER = 20 << 20  # bytes of a process that has imported iotrace
 _FRESH = 60  # inputs that a worker takes, so that what one leaves in memory is not blamed on another
 
 
@@ -125,11 +126,14 @@ def one(command: Sequence[str]) -> Tuple[Optional[int], str, float, int]:
 def _work(seeds: Sequence[int], place: Path, bases: Sequence[Path], out: IO[str]) -> None:
     """Say one line before each command, and one about how it ended."""
     target = place / "profile"
+    _peak()
+    inherited = max(0, _peak() - _INTERPRETER)  # from a large process that forked us, such as that of the tests
     for seed in seeds:
         damage = mutate.damaged(seed, bases, target)
         for command in commands(str(target)):
             print(json.dumps([seed, command, damage]), file=out, flush=True)
             status, stderr, seconds, memory = one(command)
+            memory -= inherited
             print(json.dumps([status, fault(status, stderr, seconds, memory), seconds, memory]), file=out, flush=True)
 
 

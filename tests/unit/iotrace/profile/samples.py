@@ -37,7 +37,9 @@ OF_KIND: Dict[values.Kind, st.SearchStrategy[Any]] = {
     values.SIZES: st.dictionaries(st.integers(0, 1 << 31), st.integers(1, TOP), max_size=values.COMMON_SIZES),
     values.COUNTS: errors,
     values.WORDS: st.lists(paths, max_size=3),
-    values.OBJECT: st.dictionaries(texts, st.integers() | texts | st.lists(texts) | st.floats(allow_nan=False)),
+    values.OBJECT: st.dictionaries(
+        texts, st.integers() | texts | st.lists(texts) | st.floats(allow_nan=False, allow_infinity=False)
+    ),
     values.TEXTS: st.dictionaries(texts, texts),
     values.NESTED_COUNTS: st.dictionaries(
         st.sampled_from(("read", "close")),

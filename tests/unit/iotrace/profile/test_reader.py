@@ -214,6 +214,14 @@ def test_damage_is_refused_in_one_line(target: Path, statements: tuple[str, ...]
     assert "damaged profile" in refused(altered(target, *statements))
 
 
+@pytest.mark.parametrize("column", ["path", "renamed_to"])
+def test_a_path_that_is_text_is_refused_whatever_is_selected(target: Path, column: str) -> None:
+    """Text that is not UTF-8 does not even get as far as the selection."""
+    altered(target, f"UPDATE file SET {column} = CAST(x'2fff' AS TEXT) WHERE id = 2")
+    with reader.open(target) as profile, pytest.raises(reader.ProfileError, match="decode to UTF-8"):
+        list(profile.files(selection=Selection((b"*a*",), (b"*zz*",))))
+
+
 def test_what_others_add_is_ignored(target: Path) -> None:
     altered(target, "CREATE INDEX i ON file (path)", "CREATE TABLE notes (t)", "INSERT INTO meta VALUES ('more', '{')")
     read_all(target)
