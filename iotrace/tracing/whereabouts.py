@@ -30,6 +30,7 @@ from iotrace.tracing.mounts import Mounts
 BATCH = 64  # paths a message; SCM_RIGHTS takes 253 descriptors (SCM_MAX_FD)
 _BATCH_BYTES = 1 << 16  # of paths: a message has to fit the socket's buffer
 _STUCK = 3  # children that a namespace may cost
+_TRIES = 3  # at entering one
 _NEAR_PATH_MAX = 4000  # what one open is given: PATH_MAX is 4,096
 _CLONE_NEWNS = 0x20000
 _PR_SET_PDEATHSIG = 1
@@ -136,14 +137,18 @@ class Whereabouts:
         if self._child is not None and self._child.mnt_ns != mnt_ns:
             self.close()
         if self._child is None:
-            pid = self._somebody_in(mnt_ns)
-            child = None if pid is None else _Child(mnt_ns, pid, self._exempt)
-            if child is not None and not child.entered(min(self._patience, self._deadline - time.monotonic())):
+            for _try in range(_TRIES):  # whoever was found there may be gone by the time
+                pid = self._somebody_in(mnt_ns)
+                if pid is None:
+                    break
+                child = _Child(mnt_ns, pid, self._exempt)
+                if child.entered(min(self._patience, self._deadline - time.monotonic())):
+                    self._child = child
+                    return child
                 child.kill()
-                child = None
-            if child is None:
-                self._closed.add(mnt_ns)
-            self._child = child
+                if _namespace_of(pid) == mnt_ns:
+                    break
+            self._closed.add(mnt_ns)
         return self._child
 
     def mounts(self, mnt_ns: int) -> Mounts:
@@ -159,8 +164,8 @@ class Whereabouts:
         """
         pid = self._members.get(mnt_ns)
         if not self._members or (pid is not None and _namespace_of(pid) != mnt_ns):
-            everybody = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
-            spaces = ((_namespace_of(number), number) for number in [*everybody, os.getpid()])
+            everybody = sorted((int(entry) for entry in os.listdir("/proc") if entry.isdigit()), reverse=True)
+            spaces = ((_namespace_of(number), number) for number in [*everybody, os.getpid()])  # the oldest go last
             self._members = {space: number for space, number in spaces if space is not None}
         return self._members.get(mnt_ns)
 

@@ -14,7 +14,7 @@ from iotrace.tracing.whereabouts import BATCH, Answer, Whereabouts
 from tests.silent import silent_file_system
 
 MOUNT_NAMESPACE = os.stat("/proc/self/ns/mnt").st_ino
-PATIENCE = 0.3
+PATIENCE = 1.0
 
 
 def identities(answers: List[Answer]) -> List[Tuple[int, int]]:
