@@ -14,6 +14,7 @@ from programs.facts.records import COMMON_SIZES as PLACES
 from programs.facts.records import SIZE_BUCKETS, CommonSize, Requested
 
 HEAD = struct.Struct(f"<{3 + 2 * PLACES}Q")  # Requested before its histogram
+_TOLD = 1 << 63
 _BUCKETS = struct.Struct(f"<{SIZE_BUCKETS}Q")
 assert Requested.buckets.offset == HEAD.size and CommonSize.size == 16
 
@@ -23,12 +24,19 @@ class _Known(NamedTuple):
     of_first: int
     others: List[Tuple[int, int]]  # size and count
     untold: int  # requests of sizes that found no place
-    replaced: int  # how often a size took the place of another
+    replaced: int  # how often a size took the place of another, or _TOLD and the error of a sum
+
+    @property
+    def inherited(self) -> int:
+        """How much at most of a count is that of another size."""
+        if self.replaced & _TOLD:
+            return self.replaced & ~_TOLD
+        return min((count for _, count in self.others), default=0) if self.replaced else 0
 
     @property
     def error(self) -> int:
         """By how much at most a count is off."""
-        return self.untold + (min((count for _, count in self.others), default=0) if self.replaced else 0)
+        return self.untold + self.inherited
 
 
 def _known(raw: bytes, requests: int) -> _Known:
@@ -60,4 +68,5 @@ def add(a: bytes, b: bytes) -> bytes:
     kept, rest = order[:PLACES], order[PLACES:]
     untold = one.untold + other.untold + sum(count for _, count in rest)
     words = [word for size, count in kept for word in (size + 1, count)]
-    return HEAD.pack(one.first + 1, untold, one.replaced + other.replaced, *words, *[0] * (2 * PLACES - len(words)))
+    inherited = one.inherited + other.inherited | _TOLD
+    return HEAD.pack(one.first + 1, untold, inherited, *words, *[0] * (2 * PLACES - len(words)))

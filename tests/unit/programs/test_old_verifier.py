@@ -72,7 +72,10 @@ def test_an_old_verifier_walks_to_the_end(form: Form) -> None:
 
 @pytest.mark.slow
 def test_it_would_not_if_ways_differed_in_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two events of Linux AIO, each of any kind, once were more than 4.14 takes, though only 2,964 slots."""
+    """Two events of Linux AIO, each of any kind, once were more than 4.14 takes, though only 2,964 slots.
+
+    Records in parts were looked for one by one then, which took as many ways again.
+    """
     monkeypatch.setattr(Body, "fill_stack", lambda _body: None)
     program = events.rare_events(OLDEST, Options(attach="perf"), maps.declare(OLDEST), entering=False)
-    assert processed(program) > LIMIT
+    assert processed(program) > MAY_TAKE
