@@ -112,7 +112,7 @@ def lacking() -> str:
 def _needed() -> List[Capability]:
     """What stands in for root: CAP_SYS_ADMIN where the kernel does not know the other two (5.8)."""
     try:
-        with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as last:
+        with open("/proc/sys/kernel/cap_last_cap", "rb") as last:
             known = int(last.read())
     except (OSError, ValueError):
         known = Capability.BPF

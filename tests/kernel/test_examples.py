@@ -154,7 +154,7 @@ def test_without_privileges_an_example_says_what_is_missing() -> None:
     command += ["-m", "pybpf.examples.syscalls_by_process", "1"]
     done = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
-    assert re.fullmatch(r"map counts .*EPERM.* lacks CAP_BPF and CAP_PERFMON .*\n", done.stderr)
+    assert re.fullmatch(r"map counts .*EPERM.* lacks CAP_BPF and CAP_PERFMON\b.*\n", done.stderr)
 
 
 def test_the_example_of_the_package_runs() -> None:
