@@ -14,7 +14,7 @@ from programs.way.body import Body
 from programs.way.registers import CLIMB
 
 LEVELS = 4096  # in a loop: no path has more names than bytes, but mounts may be stacked
-FEW_LEVELS = 4  # in straight code: a directory that is further up may be renamed without being noticed
+FEW_LEVELS = 16  # in straight code: of a directory further up it is not noticed that it was renamed
 MULTIPLIER = 0x9E3779B97F4A7C15  # 2^64 divided by the golden ratio: spreads the bits of what it multiplies
 
 

@@ -121,23 +121,25 @@ def test_a_rename_between_two_links_of_one_inode_does_nothing(place: Path, form:
 
 
 @FORMS
-def test_a_renamed_directory(place: Path, form: str) -> None:
+@pytest.mark.parametrize("below", ["b", "/".join("bcdefghijklmn")])
+def test_a_renamed_directory(place: Path, form: str, below: str) -> None:
     """The file itself has not been touched, but its path is another one."""
     found = run(
         place,
         form,
-        """
-        os.makedirs("a/b")
-        fd = create("a/b/f"); os.write(fd, bytes(1)); os.close(fd)
+        f"""
+        os.makedirs("a/{below}")
+        fd = create("a/{below}/f"); os.write(fd, bytes(1)); os.close(fd)
         os.rename("a", "c")
-        fd = create("c/b/f"); os.write(fd, bytes(2)); os.close(fd)
+        fd = create("c/{below}/f"); os.write(fd, bytes(2)); os.close(fd)
         os.rename("c", "a")
-        fd = create("a/b/f"); os.write(fd, bytes(4)); os.close(fd)
+        fd = create("a/{below}/f"); os.write(fd, bytes(4)); os.close(fd)
         """,
     )
-    assert names(found) == {"a/b/f": ("present", None), "c/b/f": ("deleted", "a/b/f")}
-    assert (found["a/b/f"]["bytes_written"], found["c/b/f"]["bytes_written"]) == (5, 2)
-    assert found["a/b/f"]["incarnations"] == 1
+    before, after = f"a/{below}/f", f"c/{below}/f"
+    assert names(found) == {before: ("present", None), after: ("deleted", before)}
+    assert (found[before]["bytes_written"], found[after]["bytes_written"]) == (5, 2)
+    assert found[before]["incarnations"] == 1
 
 
 @FORMS

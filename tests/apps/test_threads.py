@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Iterator
 
@@ -64,8 +63,6 @@ def test_the_mount_namespace_is_looked_up_again_when_a_name_comes_back(place: Pa
 @pytest.mark.parametrize("attach", ["raw", "perf"])
 def test_who_gets_the_id_that_an_exec_has_freed_is_not_traced(place: Path, attach: str) -> None:
     """A thread that is not the leader takes the leader's id at its exec, and its own is free for anybody."""
-    if attach == "raw" and os.environ.get("PRETEND_KERNEL") == "4.14":
-        needs.impossible("4.14 has no raw tracepoints")
     found = trace(
         place,
         CLONE
@@ -140,8 +137,6 @@ def test_two_threads_on_one_place_once_there_are_more_ids_than_places(place: Pat
 @pytest.mark.parametrize("attach", ["raw", "perf"])
 def test_writers_at_one_file_position_make_one_run(place: Path, attach: str, kind: str) -> None:
     """Each write goes where the one before it ended, whichever thread comes to the exit of its call first."""
-    if attach == "raw" and os.environ.get("PRETEND_KERNEL") == "4.14":
-        needs.impossible("4.14 has no raw tracepoints")
     found = trace(
         place,
         f"""

@@ -108,6 +108,10 @@ def script(place: Path, text: str) -> List[str]:
 
 def trace(place: Path, text: str, options: Sequence[str] = (), complete: bool = True) -> Traced:
     """Run the script in `place` under iotrace; it must succeed, and nothing may be lost unless `complete` is false."""
+    if "raw" in options and observe.kernel() < (4, 17):
+        from tests import needs  # noqa: PLC0415
+
+        needs.impossible("raw tracepoints came with 4.17")
     found = observe.alone(Command(script(place, text), place), options)
     assert found.status == 0, found.stderr
     if complete:
