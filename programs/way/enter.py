@@ -6,7 +6,7 @@ record behind, so that everything after them is one body.
 
 from __future__ import annotations
 
-from asm import U64, Assembler, ProgramSpec, Register, r0, r1, r2, r3
+from asm import U64, Assembler, ProgramSpec, Register, Slot, r0, r1, r2, r3
 from programs.facts.catalogue import NUMBERS, Kind, Position, Route, SystemCall, runs
 from programs.facts.jumps import Jump
 from programs.facts.kernel import Kernel, Options
@@ -173,7 +173,9 @@ def note_shared(b: Body, done: str) -> None:
     b.load(r1, POINTER, o["files.count"], "threads that share the table", size=4, of="files_struct")
     a.jeq(r1, 1, done)
     a.label("shared")
-    key = a.slot("open", OpenKey)
+    made = next((slot for slot in a.stack if slot.name == "new_call"), None)
+    # A record that was made for the thread is in its map by now; the stack has no room for both.
+    key = a.slot("open", OpenKey) if made is None else Slot("open", OpenKey, 0, made.offset)
     a.ldx(r1, CALL[Call.file])
     a.stx(key[OpenKey.file], r1)
     a.ldx(r1, CALL[Call.mnt_ns])
