@@ -39,7 +39,8 @@ class Latencies:
     @property
     def mean(self) -> Optional[float]:
         """In ns; None if there are none."""
-        return self.total / self.count if self.histogram else None
+        count = self.count  # 0 too where a profile from elsewhere has empty buckets
+        return self.total / count if count else None
 
     def quantile(self, share: float) -> Optional[int]:
         """The latency that this share of them does not exceed, 0.5 for the median; None if there are none."""

@@ -47,6 +47,12 @@ def test_there_is_no_quantile_of_nothing() -> None:
     assert (nothing.quantile(0.5), nothing.mean, nothing.count) == (None, None, 0)
 
 
+def test_empty_buckets_are_nothing() -> None:
+    """iotrace leaves them out, others may not."""
+    found = latencies.of(SyscallStats(1, latency_ns={512: 0, 1024: 0}))
+    assert found.count == 0 and found.mean is None and found.quantile(0.5) is None
+
+
 def test_older_profiles_know_powers_of_two_alone() -> None:
     found = latencies.of(SyscallStats(4, latency_ns={1024: 4}))
     assert found.coarse and found.quantile(0.5) == 1536 and found.quantile(1.0) == 2048
