@@ -85,15 +85,9 @@ def only_targets(b: Body, tgid: Register, reject: str) -> None:
     a.lookup(b.maps.targets, key)
     if b.options.everything:
         a.jne(r0, 0, reject, "one that is left out")
-        _only_at_home(b, reject)
+        only_at_home(b, key, reject)
     else:
         a.jeq(r0, 0, reject, "not traced")
-
-
-def _only_at_home(b: Body, reject: str) -> None:
-    if b.kernel.pids is not None:
-        b.a.call("get_current_task")
-        only_at_home(b, r0, reject)
 
 
 def _who(b: Body) -> None:

@@ -9,7 +9,9 @@ Nothing of this is built in the initial namespace (`Kernel.pids` is None).
 
 from __future__ import annotations
 
-from asm import U8, U32, U64, ProgramSpec, Register, r0, r1, r2, r3
+from typing import Optional
+
+from asm import U8, U32, U64, Mem, ProgramSpec, Slot, r0, r1, r2, r3
 from programs.facts.kernel import Kernel, Options, Pids
 from programs.facts.maps import Maps
 from programs.facts.records import COMM_BYTES, Home, Numbering
@@ -59,37 +61,50 @@ def number(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     return b.program()
 
 
-def only_at_home(b: Body, task: Register, reject: str) -> None:
-    """Jumps to `reject` unless a `struct task_struct *` is in iotrace's PID namespace or below. Clobbers r0 to r5.
+def only_at_home(b: Body, key: Slot, reject: str, task: Optional[Mem] = None) -> None:
+    """Jumps to `reject` unless a task, current if none is given, is in iotrace's PID namespace or below.
 
-    Everybody is where iotrace is in the initial one: then this is nothing.
+    Everybody is where iotrace is in the initial one: then this is nothing. `key` is a slot of 4 bytes that is free, as
+    the stack of an entry is nearly full: what is read in between stays in the slot "word". Clobbers r0 to r5.
     """
     if b.kernel.pids is None:
         return
-    a, pids, at = b.a, b.kernel.pids, b.a.slot("pid", U64)
-    b.load(r3, task, pids.thread_pid, "struct pid *")  # not typed: on such a pointer the verifier allows no arithmetic
-    a.stx(at, r3)
+    a, pids, word = b.a, b.kernel.pids, b.a.slot("word", U64)
+    _pid(b, task)
     b.load(r1, r3, pids.level, size=4)
-    _home(b, reject)
+    a.stx(word, r1)
+    _home(b, key, reject)
+    a.ldx(r1, word)
     a.ldx(r2, r0[Home.level])
     a.jlt(r1, r2, reject, "further up")
-    a.ldx(r3, at)
+    _pid(b, task)
+    a.stx(word, r3)
+    _home(b, key, reject)
+    a.ldx(r3, word)
     a.ldx(r2, r0[Home.place])
     a.add(r3, r2)
     b.load(r1, r3, 0, "struct pid_namespace *, at iotrace's level")
-    _home(b, reject)
+    a.stx(word, r1)
+    _home(b, key, reject)
+    a.ldx(r1, word)
     a.ldx(r2, r0[Home.namespace])
     a.jne(r1, r2, reject, "in another branch")
 
 
-def _home(b: Body, missing: str) -> None:
-    """r0 = the `Home` of iotrace. Leaves r1 as it is, in a slot meanwhile."""
-    a, zero, kept = b.a, b.a.slot("zero", U32), b.a.slot("kept", U64)
-    a.stx(kept, r1)
-    a.st(zero, 0)
-    a.lookup(b.maps.home, zero)
-    a.jeq(r0, 0, missing)
-    a.ldx(r1, kept)
+def _pid(b: Body, task: Optional[Mem]) -> None:
+    """r3 = the `struct pid *` of a task. Not by a typed load: the verifier allows no arithmetic on what that gives."""
+    if task is None:
+        b.a.call("get_current_task")
+    else:
+        b.a.ldx(r0, task)
+    b.load(r3, r0, _pids(b).thread_pid, "struct pid *")
+
+
+def _home(b: Body, key: Slot, missing: str) -> None:
+    """r0 = the `Home` of iotrace."""
+    b.a.st(key, 0)
+    b.a.lookup(b.maps.home, key)
+    b.a.jeq(r0, 0, missing)
 
 
 def _pids(b: Body) -> Pids:

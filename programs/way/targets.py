@@ -175,13 +175,8 @@ def _only_at_home(b: Body, reject: str, *, child: bool = False) -> None:
     A perf tracepoint does not show the new task, so its parent stands for it there. A child that is to be in another
     namespace than its parent has its parent's name only until it calls exec.
     """
-    if b.kernel.pids is None:
-        return
-    if child and b.raw:
-        b.a.ldx(r0, CTX[0], "the child")
-    else:
-        b.a.call("get_current_task")
-    only_at_home(b, r0, reject)
+    if b.kernel.pids is not None:
+        only_at_home(b, b.a.slot("row", U32), reject, CTX[0] if child and b.raw else None)
 
 
 def _generation(b: Body) -> Register:

@@ -175,7 +175,8 @@ GOLDEN_SETS = {
     "looped": built(replace(NEWEST, types={}, loops=False, back_jumps=True), Options(attach="raw")),
     "contained": contained(NEWEST, Options(attach="raw", comm=True)),
     "contained, 4.14": contained(OLDEST, Options(attach="perf", comm=True)),
-    "contained, all": contained(OLDEST, Options(attach="perf", everything=True)),
+    "contained, all, 4.14": contained(OLDEST, Options(attach="perf", everything=True)),
+    "contained, all": contained(NEWEST, Options(attach="raw", everything=True)),
     "uring": rings(replace(NEWEST, types=URING_TYPES, uring=URING), Options(attach="raw")),
 }
 
