@@ -72,15 +72,15 @@ def _make_call_text() -> Callable[..., str]:
     """Make a function with a parameter for each metric of a system call, in the way that `namedtuple` does."""
     array = "[" + ",".join("{" + name + "}" for name in _NAMES)
     made: Dict[str, Any] = {}
-    exec(f"def text(*, {', '.join(_NAMES)}): return f'{array}'", made)
-
-    def call_text(**values: Any) -> str:
-        text: str = made["text"](**values)
-        while text.endswith((",0", ",null")):
-            text = text[: text.rindex(",")]
-        return text + "]"
-
-    return call_text
+    source = f"""
+def call_text(*, {", ".join(_NAMES)}):
+    text = f'{array}'
+    while text.endswith((",0", ",null")):
+        text = text[: text.rindex(",")]
+    return text + "]"
+"""
+    exec(source, made)
+    return made["call_text"]  # type: ignore[no-any-return]
 
 
 call_text = _make_call_text()

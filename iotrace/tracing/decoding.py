@@ -55,10 +55,11 @@ _SIZES = struct.Struct(f"<{SIZE_BUCKETS}Q")
 _RUNS = struct.Struct(f"<{RUN_BUCKETS}Q")
 _LATENCIES = struct.Struct(f"<{LATENCY_BUCKETS}Q")
 _NO_RUNS = bytes(Runs.size)
+_NOTHING: Histogram = {}
 
 # Where the histograms are in OpStats.
-_REQUESTED = slice(OpStats.requested.offset, OpStats.requested.offset + Requested.size)
-_BUCKETS = slice(_REQUESTED.start + Requested.buckets.offset, _REQUESTED.stop)
+_COMMON = slice(OpStats.requested.offset, OpStats.requested.offset + Requested.buckets.offset)
+_BUCKETS = slice(_COMMON.stop, OpStats.requested.offset + Requested.size)
 _COMPLETED, _LATENCY, _RUN = (
     slice(part.offset, part.offset + record.size)
     for part, record in ((OpStats.completed, Completed), (OpStats.latency, Latency), (OpStats.runs, Runs))
@@ -134,6 +135,16 @@ def _fine_cells(raw: bytes) -> Histogram:
 def _latencies(raw: bytes) -> str:
     """A histogram of latencies as JSON."""
     return encode(_fine_cells(raw)) or "null"
+
+
+_fine_bound = functools.lru_cache(maxsize=1024)(lambda number: fine_bounds(number)[0])
+
+
+@functools.lru_cache(maxsize=4096)
+def _common(raw: bytes, requests: int) -> Tuple[str, int]:
+    """The most frequent sizes of so many requests as JSON, and by how much their counts may be off."""
+    sizes, error = common_sizes.read(raw, requests)
+    return encode(sizes) or "null", error
 
 
 def _count(histogram: Histogram, lower: int, count: int) -> None:
@@ -219,14 +230,14 @@ class Decoder:
         elif kind == TALLY_WRITE_RUN:
             _count(self.sequential_write, lower_bound(item), count)
         elif kind == TALLY_LATENCY:
-            _count(self._slow.setdefault(BY_CODE[op].name, {}), fine_bounds(item)[0], count)
+            _count(self._slow.setdefault(BY_CODE[op].name, {}), _fine_bound(item), count)
         elif kind == TALLY_BETWEEN_SYNCS:
             _count(self.bytes_between_syncs, lower_bound(item), count)
 
     def _add_lifetime(self, name: str, succeeded: int, latency: int, slowest: int) -> None:
         """Add opens or closes that succeeded; those that failed, and the histogram, are in the sparse counters."""
-        errors = self._errors.pop(name, {}) if self._errors else {}
-        calls = succeeded + sum(errors.values())
+        errors = self._errors.pop(name, None) if self._errors else None
+        calls = succeeded + sum(errors.values()) if errors else succeeded
         if not calls:
             return
         entry = call_text(
@@ -237,7 +248,7 @@ class Decoder:
             errors=json.dumps(errors) if errors else "null",
             requested="null",
             completed="null",
-            latency_ns=encode(self._slow.pop(name, {})) or "null",
+            latency_ns=encode(self._slow.pop(name, _NOTHING)) or "null",
             latency_sum_ns=latency,
             latency_max_ns=slowest,
             common_sizes="null",
@@ -267,8 +278,7 @@ class Decoder:
         else:
             requested, requests = self._requested(operation.name, raw[_BUCKETS])
             completed = _sizes(raw[_COMPLETED])[0]
-            sizes, error = common_sizes.read(raw[_REQUESTED], requests)
-            common = encode(sizes) or "null"
+            common, error = _common(raw[_COMMON], requests)
             self._add_transfers(operation.direction, moved, start, end, raw[_RUN])
             self.direct_calls += direct
             self.unaligned_calls += unaligned
