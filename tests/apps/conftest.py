@@ -8,7 +8,15 @@ from typing import Iterator
 
 import pytest
 
+from tests.tracepoints import kept_in_use
+
 from . import observe
+
+
+@pytest.fixture(autouse=True, scope="session")
+def tracepoints_in_use() -> Iterator[None]:
+    with kept_in_use():
+        yield
 
 
 @pytest.fixture

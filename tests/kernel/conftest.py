@@ -14,6 +14,7 @@ from pybpf.programs import program_ids
 from pybpf.types.tracefs import Tracefs
 from tests import needs
 from tests.kernel import leaks
+from tests.tracepoints import kept_in_use
 
 
 def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
@@ -21,6 +22,12 @@ def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
     for item in items:
         if str(item.path).startswith(here):
             item.add_marker(needs.root)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def tracepoints_in_use() -> Iterator[None]:
+    with kept_in_use():
+        yield
 
 
 @pytest.fixture(autouse=True)

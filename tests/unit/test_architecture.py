@@ -62,7 +62,7 @@ ROOMS: Dict[str, Dict[str, str]] = {
         "maps": "attributes cpus descriptor features parallel syscalls types",
         "verifier": "syscalls types",
         "programs": "attributes descriptor features maps parallel syscalls types verifier",
-        "links": "attributes cpus descriptor programs syscalls",
+        "links": "attributes cpus descriptor parallel programs syscalls",
         "grace": "maps syscalls",
         "events": "attributes cpus descriptor maps syscalls",
         "calibration": "links maps programs syscalls types",

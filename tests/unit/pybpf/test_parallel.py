@@ -9,7 +9,7 @@ from typing import List
 import pytest
 
 from pybpf.descriptor import Descriptor
-from pybpf.parallel import make_all
+from pybpf.parallel import close_all, make_all
 
 
 def opened() -> Descriptor:
@@ -48,3 +48,29 @@ def test_after_an_error_nothing_stays_open() -> None:
     with pytest.raises(RuntimeError, match="refused"):
         make_all({"first": keep, "second": fail})
     assert [owner.closed for owner in made] == [True]
+
+
+def test_descriptors_are_closed_at_a_time() -> None:
+    """The first two wait for each other; that one is closed already does no harm."""
+    both = threading.Barrier(2, timeout=10)
+
+    class Met(Descriptor):
+        def close(self) -> None:
+            both.wait()
+            super().close()
+
+    owners = [opened() for _ in range(50)]
+    owners[7].close()
+    met = [Met(os.open(os.devnull, os.O_RDONLY)) for _ in range(2)]
+    close_all([met[0], *owners, met[1]])
+    assert [owner.closed for owner in (*met, *owners)] == [True] * 52
+
+
+def test_without_another_thread_they_are_closed_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    owners = [opened() for _ in range(5)]
+    close_all(owners)
+    assert all(owner.closed for owner in owners)
