@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import fcntl
-from typing import Iterable
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Iterable, List, NoReturn, Optional, Set
 
 from pybpf import parallel
 from pybpf.attributes import PerfEventAttr, RawTracepointAttr
@@ -16,6 +19,7 @@ from pybpf.syscalls import BpfError, Command, address, bpf, perf_event_open
 __all__ = ["Link", "close_all", "raw_tracepoint", "tracepoint", "tracing"]
 
 _PERF_TYPE_TRACEPOINT = 2
+_DISABLED = 1  # the first of the flags of struct perf_event_attr
 _PERF_EVENT_IOC_ENABLE = 0x2400
 _PERF_EVENT_IOC_SET_BPF = 0x40042408
 
@@ -23,10 +27,11 @@ _PERF_EVENT_IOC_SET_BPF = 0x40042408
 class Link(Descriptor):
     """A program attached to an event; `close` detaches it. `description` names the event for a reader."""
 
-    def __init__(self, fd: int, description: str) -> None:
-        """Own the link, or the perf event that stands for it, behind `fd`."""
+    def __init__(self, fd: int, description: str, event_id: Optional[int] = None) -> None:
+        """Own the link behind `fd`, or the perf event that stands for it on the tracepoint `event_id`."""
         super().__init__(fd)
         self.description = description
+        self.event_id = event_id
 
     def __repr__(self) -> str:
         return f"<Link {self.description}{' (closed)' if self.closed else ''}>"
@@ -67,7 +72,7 @@ def tracepoint(program: Program, event_id: int) -> Link:
     what = f"tracepoint {event_id}"
     subject = f"{program.name} on {what}"
     attr = PerfEventAttr(type=_PERF_TYPE_TRACEPOINT, config=event_id, sample_period=1)
-    link = Link(perf_event_open(attr, -1, online_cpus()[0], subject=subject), what)
+    link = Link(perf_event_open(attr, -1, online_cpus()[0], subject=subject), what, event_id)
     try:
         fcntl.ioctl(link, _PERF_EVENT_IOC_SET_BPF, program.fileno())
         fcntl.ioctl(link, _PERF_EVENT_IOC_ENABLE, 0)
@@ -84,9 +89,59 @@ def tracepoint(program: Program, event_id: int) -> Link:
 
 
 def close_all(links: Iterable[Link]) -> None:
-    """Detach many programs at once.
+    """Detach many programs, with little waiting.
 
     Since 6.13 each perf event with a program waits for a grace period when it is closed, some 50 ms (ef1b808e3b7c "bpf:
-    Fix UAF via mismatching bpf_prog/attachment RCU flavors"); those that are closed at the same time share it.
+    Fix UAF via mismatching bpf_prog/attachment RCU flavors"); those that are closed at the same time share it. On any
+    kernel the last event of a tracepoint waits for another, under one mutex (perf_trace_event_unreg in
+    kernel/trace/trace_event_perf.c). So that the programs are gone at once, and nobody waits but for that, each
+    tracepoint gets an event without a program, which a process that outlives this one closes.
     """
-    parallel.close_all(links)
+    detached = list(links)
+    last = _events_without_programs({link.event_id for link in detached if link.event_id is not None})
+    parallel.close_all(detached)
+    if last:
+        _leave_closing(last)
+
+
+def _events_without_programs(event_ids: Iterable[int]) -> List[Descriptor]:
+    """A disabled event on each of these tracepoints, as far as descriptors and memory go."""
+    events: List[Descriptor] = []
+    try:
+        for event_id in event_ids:
+            attr = PerfEventAttr(type=_PERF_TYPE_TRACEPOINT, config=event_id, sample_period=1, flags=_DISABLED)
+            events.append(Descriptor(perf_event_open(attr, 0, -1)))
+    except BpfError:
+        pass
+    return events
+
+
+def _leave_closing(events: List[Descriptor]) -> None:
+    """Have a process of its own close the events, which holds nothing else and is nobody's child."""
+    reading, writing = os.pipe()
+    try:
+        child = os.fork()
+    except OSError:
+        child = -1  # no process may be made: wait
+    if child == 0:
+        _close_last({reading, *(event.fileno() for event in events)}, reading)
+    os.close(reading)
+    parallel.close_all(events)
+    os.close(writing)  # now those of the other process are the last
+    if child > 0:
+        os.waitpid(child, 0)
+
+
+def _close_last(kept: Set[int], others_have_closed: int) -> NoReturn:
+    """In a new process: close `kept` after everybody else has, and everything else at once."""
+    try:
+        os.setsid()
+        for fd in map(int, os.listdir("/proc/self/fd")):
+            if fd not in kept:
+                with suppress(OSError):  # that of the directory itself
+                    os.close(fd)
+        if os.fork() == 0:
+            Path("/proc/self/comm").write_bytes(b"bpf-detach")
+            os.read(others_have_closed, 1)
+    finally:
+        os._exit(0)

@@ -140,6 +140,23 @@ def test_close_all(tracefs: Tracefs, only_us: Callable[[Assembler], None]) -> No
             links.close_all(attached)
         os.getppid()
         assert read_count(counts) == 0
+    with pytest.raises(ChildProcessError):  # whoever still waits for the tracepoints is not ours
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_detaching_where_no_process_may_be_made(
+    tracefs: Tracefs, only_us: Callable[[Assembler], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fork() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    with maps.create(COUNTS, maps.Array) as counts:
+        with programs.load(counter(ProgramType.TRACEPOINT, only_us), {"counts": counts}) as program:
+            attached = [links.tracepoint(program, tracefs.event_id("syscalls", "sys_enter_getppid"))]
+            monkeypatch.setattr(os, "fork", fork)
+            links.close_all(attached)
+        os.getppid()
+        assert read_count(counts) == 0
 
 
 def test_links_are_not_inherited(tracefs: Tracefs, only_us: Callable[[Assembler], None]) -> None:
