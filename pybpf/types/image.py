@@ -171,7 +171,10 @@ def _limit(memory: int, seconds: int) -> None:
 def _dwarf_answer(reader: Any, source: BinaryIO, wanted: List[str]) -> Tuple[Dict[str, int], str]:
     """The offsets, or why there are none."""
     try:
-        return _Dwarf(reader(source).get_dwarf_info()).members(wanted), ""
+        elf = reader(source)
+        # An image that can be moved keeps relocations, millions of them, which its linker has applied already.
+        info = elf.get_dwarf_info(relocate_dwarf_sections=elf["e_type"] == "ET_REL")
+        return _Dwarf(info).members(wanted), ""
     except ImageError as error:
         return {}, str(error)
     except Exception as error:
@@ -196,7 +199,13 @@ class _Dwarf:
         return found
 
     def _structs(self, names: Set[bytes]) -> Dict[bytes, Any]:
-        """The definitions of these structs, of whichever unit has one first."""
+        """The definitions of these structs, of whichever unit has one first.
+
+        What the text of the image does not name is not looked for: that would take all of its units.
+        """
+        sections = [part for part in (self.info.debug_str_sec, self.info.debug_info_sec) if part is not None]
+        texts = [part.stream.getvalue() for part in sections]
+        names = {name for name in names if any(name + b"\0" in text for text in texts)}
         found: Dict[bytes, Any] = {}
         for unit in self._units():
             for entry in unit.get_top_DIE().iter_children():

@@ -63,6 +63,16 @@ def test_dwarf(version: int, tmp_path: Path) -> None:
     assert image.members(str(program), [*expected, *ABSENT]) == expected
 
 
+def test_relocations_that_a_linker_left_are_not_applied_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that can be moved has four million of them for its DWARF."""
+    relocation = pytest.importorskip("elftools.elf.relocation", reason=needs.MISSING + "pyelftools")
+    program = build(tmp_path, "-g", "-no-pie", "-Wl,--emit-relocs")
+    assert ".rela.debug_info" in needs.output("readelf", "-SW", program)
+    monkeypatch.setattr(relocation.RelocationHandler, "apply_section_relocations", None)
+    expected = compilers_answer(program)
+    assert image.members(str(program), expected) == expected
+
+
 def test_btf_of_an_image(tmp_path: Path) -> None:
     """The kernel's own, put into an object: the same as bpftool reads from there."""
     vmlinux = needs.btf()
