@@ -6,16 +6,24 @@ import fnmatch
 import re
 from typing import Callable, List, NamedTuple, Sequence, Tuple
 
-_STARS = re.compile(r"(\*)|\[!?\]?[^\]]*\]|.", re.DOTALL)  # what a pattern consists of; a set may contain a star
+from iotrace.errors import UserError
 
-
+# What a pattern consists of, a set may contain a star; and what the inside of a set consists of.
+_STARS = re.compile(r"(\*)|\[!?(\]?[^\]]*)\]|.", re.DOTALL)
+_RANGES = re.compile(r"(.)-(.)|.", re.DOTALL)
 _END = fnmatch.translate("")[len("(?s:)") :]  # what a translation ends with
 
 
 def _between_stars(pattern: str) -> List[str]:
-    """The pieces of a pattern that its stars separate."""
+    """The pieces of a pattern that its stars separate. Raises `UserError` for a range such as [z-a].
+
+    Some versions of Python take such a range for an error, others for a set that is empty.
+    """
     pieces = [""]
     for token in _STARS.finditer(pattern):
+        for part in _RANGES.finditer(token.group(2) or ""):
+            if part.group(1) and part.group(1) > part.group(2):
+                raise UserError(f"{pattern!r} is no glob: nothing lies between {part.group(1)} and {part.group(2)}")
         if token.group(1):
             pieces.append("")
         else:
@@ -28,6 +36,7 @@ def glob_matcher(pattern: bytes) -> Callable[[bytes], bool]:
 
     The time that it takes grows with the product of the lengths and no faster: each piece between two stars is looked
     for once, where it comes first. (Before Python 3.9 the expressions of `fnmatch` try all places of all pieces.)
+    Raises `UserError` for what is no glob.
     """
     first, *rest = [fnmatch.translate(piece) for piece in _between_stars(pattern.decode("utf-8", "surrogateescape"))]
     if not rest:

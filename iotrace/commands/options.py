@@ -10,7 +10,17 @@ import os
 import re
 import sys
 
-from iotrace.globs import Selection
+from iotrace.errors import UserError
+from iotrace.globs import Selection, glob_matcher
+
+
+def _glob(word: str) -> bytes:
+    pattern = os.fsencode(word)
+    try:
+        glob_matcher(pattern)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return pattern
 
 
 def add_selection(parser: argparse._ActionsContainer) -> None:
@@ -20,7 +30,7 @@ def add_selection(parser: argparse._ActionsContainer) -> None:
         metavar="GLOB",
         action="append",
         default=[],
-        type=os.fsencode,
+        type=_glob,
         help="only files whose path, as opened or as renamed, matches (repeatable; * matches slashes too)",
     )
     parser.add_argument(
@@ -28,7 +38,7 @@ def add_selection(parser: argparse._ActionsContainer) -> None:
         metavar="GLOB",
         action="append",
         default=[],
-        type=os.fsencode,
+        type=_glob,
         help="no files whose path, as opened or as renamed, matches (repeatable)",
     )
 

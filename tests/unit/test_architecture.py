@@ -73,7 +73,7 @@ ROOMS: Dict[str, Dict[str, str]] = {
         "text": "",
         "release": "",
         "untrusted": "",
-        "globs": "",
+        "globs": "errors",
         "places": "errors",
         "atomic": "errors places",
         "kernel": "atomic errors places untrusted",

@@ -6,6 +6,7 @@ from typing import List
 
 import pytest
 
+from iotrace.errors import UserError
 from iotrace.globs import EVERYTHING, Selection, glob_matcher
 
 PATHS = [b"/srv/a/1.log", b"/srv/b/2.log", b"/srv/b/2.dat", b"/tmp/\xff"]
@@ -28,6 +29,17 @@ def chosen(selection: Selection) -> List[bytes]:
 )
 def test_a_glob_matches_whole_paths_and_slashes(glob: bytes, path: bytes, matches: bool) -> None:
     assert glob_matcher(glob)(path) is matches
+
+
+@pytest.mark.parametrize("glob", [b"[z-a]", b"*[z-a]/*", b"a[!z-a]b", b"[a-cz-y]", b"[a--]", b"[]-a\\-!]"])
+def test_a_range_that_ends_before_it_begins_is_refused(glob: bytes) -> None:
+    with pytest.raises(UserError, match="nothing lies between"):
+        glob_matcher(glob)
+
+
+@pytest.mark.parametrize("glob", [b"[a-a]", b"[a-z-c]", b"[--a]", b"[z-]", b"[z-a", b"z-a", b"[]-a]"])
+def test_what_only_looks_like_it_is_not(glob: bytes) -> None:
+    glob_matcher(glob)
 
 
 def test_without_globs_everything_is_wanted() -> None:
