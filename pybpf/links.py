@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Iterable, List, NoReturn, Optional, Set
@@ -19,6 +20,7 @@ from pybpf.syscalls import BpfError, Command, address, bpf, perf_event_open
 __all__ = ["Link", "close_all", "raw_tracepoint", "tracepoint", "tracing"]
 
 _PERF_TYPE_TRACEPOINT = 2
+_PAUSE = 0.05  # seconds, about as long as closing takes
 _DISABLED = 1  # the first of the flags of struct perf_event_attr
 _PERF_EVENT_IOC_ENABLE = 0x2400
 _PERF_EVENT_IOC_SET_BPF = 0x40042408
@@ -129,11 +131,15 @@ def _leave_closing(events: List[Descriptor]) -> None:
     parallel.close_all(events)
     os.close(writing)  # now those of the other process are the last
     if child > 0:
-        os.waitpid(child, 0)
+        with suppress(ChildProcessError):  # where SIGCHLD is ignored nobody need wait
+            os.waitpid(child, 0)
 
 
 def _close_last(kept: Set[int], others_have_closed: int) -> NoReturn:
-    """In a new process: close `kept` after everybody else has, and everything else at once."""
+    """In a new process: close `kept` after everybody else has, and everything else at once.
+
+    With pauses, so that whoever attaches to tracepoints in the meantime gets the kernel's mutex.
+    """
     try:
         os.setsid()
         for fd in map(int, os.listdir("/proc/self/fd")):
@@ -143,5 +149,8 @@ def _close_last(kept: Set[int], others_have_closed: int) -> NoReturn:
         if os.fork() == 0:
             Path("/proc/self/comm").write_bytes(b"bpf-detach")
             os.read(others_have_closed, 1)
+            for fd in kept:
+                os.close(fd)
+                time.sleep(_PAUSE)
     finally:
         os._exit(0)
