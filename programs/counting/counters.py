@@ -250,7 +250,7 @@ def run_ended(b: Body, counters: Counters, *, long_too: bool = True) -> None:
     long, done = a.unique("long_run"), a.unique("no_run")
     a.ldx(r2, CALL[Call.broken])
     a.jeq(r2, 0, done)
-    b.bucket(r1, r2, r3)
+    b.log2(r1, r2, r3, first=1, bits=64 if long_too else RUN_BUCKETS - 1)
     a.jge(r1, RUN_BUCKETS, long if long_too else done)
     counters.cell(RUNS, Runs.buckets, r1, r2)
     if long_too:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from asm import U64, Register, r0, r1, r2, r3, r4, r5
 from programs.counting.counters import HEAD, LATENCY, Counters, greatest
 from programs.facts.records import (
+    LATENCY_BITS,
     LATENCY_BUCKETS,
     LATENCY_PART_BITS,
     LATENCY_PARTS,
@@ -24,12 +25,56 @@ from programs.way.body import BPF_NOEXIST, Body
 from programs.way.registers import CALL
 
 
-def returned(b: Body, counters: Counters, *, make: bool = True) -> None:
-    """Latency and time of a successful return.
+def returned(b: Body, counters: Counters) -> None:
+    """Latency and time of a successful return."""
+    a, sparse, done = b.a, b.a.unique("sparse"), b.a.unique("latency")
+    _took(b, counters)
+    fine_bucket(b, r2, r1)
+    a.jge(r2, LATENCY_BUCKETS, sparse)
+    if b.kernel.big_values:
+        counters.cell(LATENCY, Latency.buckets, r2, r3)
+    else:
+        _piece(b, counters, sparse, make=True)
+        b.cell(r0, r2)
+    a.ja(done)
+    a.label(sparse)
+    a.mov(r3, r2)
+    b.tally(file=counters.file_id, op=CALL[Call.op], kind=TALLY_LATENCY, item=r3)
+    a.label(done)
 
-    Where records are kept in pieces, `make` allows a missing piece to be made; else the call goes to the tallies.
+
+def find_cell(b: Body, counters: Counters, missing: str) -> None:
+    """The slot "latency_cell" = the histogram's cell for a request from Call.entered to Call.now, of LATENCY_BITS.
+
+    Jumps to `missing` where records are kept in pieces and that piece has not been made.
     """
-    a, later, sparse, done = b.a, b.a.unique("later"), b.a.unique("sparse"), b.a.unique("latency")
+    a = b.a
+    a.ldx(r1, CALL[Call.now])
+    a.ldx(r3, CALL[Call.entered])
+    a.sub(r1, r3)
+    fine_bucket(b, r2, r1, bits=LATENCY_BITS - LATENCY_UNIT_BITS)
+    a.jge(r2, LATENCY_BUCKETS, missing, "cannot be")
+    if b.kernel.big_values:
+        counters.at(LATENCY, r0)
+        a.add(r0, counters.field(LATENCY, r0, Latency.buckets).offset)
+    else:
+        _piece(b, counters, missing, make=False)
+    a.lsh(r2, 3)
+    a.add(r0, r2)
+    a.stx(a.slot("latency_cell", U64), r0)
+
+
+def returned_to_cell(b: Body, counters: Counters) -> None:
+    """The same as `returned`, after `find_cell`."""
+    _took(b, counters)
+    b.a.ldx(r1, b.a.slot("latency_cell", U64))
+    b.a.mov(r2, 1)
+    b.a.xadd(r1.u64(0), r2)
+
+
+def _took(b: Body, counters: Counters) -> None:
+    """r1 = the latency: its sum and the longest, and when the last call returned."""
+    a, later = b.a, b.a.unique("later")
     counters.at(HEAD, r2)
     a.ldx(r1, CALL[Call.now])
     last = counters.field(HEAD, r2, OpHead.last)
@@ -41,21 +86,10 @@ def returned(b: Body, counters: Counters, *, make: bool = True) -> None:
     a.sub(r1, r3)
     a.xadd(counters.field(HEAD, r2, OpHead.busy), r1)
     greatest(b, counters.field(HEAD, r2, OpHead.slowest))
-    fine_bucket(b, r2, r1)
-    a.jge(r2, LATENCY_BUCKETS, sparse)
-    if b.kernel.big_values:
-        counters.cell(LATENCY, Latency.buckets, r2, r3)
-    else:
-        _piece_cell(b, counters, sparse, make=make)
-    a.ja(done)
-    a.label(sparse)
-    a.mov(r3, r2)
-    b.tally(file=counters.file_id, op=CALL[Call.op], kind=TALLY_LATENCY, item=r3)
-    a.label(done)
 
 
-def fine_bucket(b: Body, dst: Register, latency: Register) -> None:
-    """`dst` = the bucket of a latency, which is destroyed. Clobbers r0, r4 and r5.
+def fine_bucket(b: Body, dst: Register, latency: Register, bits: int = 64) -> None:
+    """`dst` = the bucket of a latency, which is destroyed. Clobbers r0, r4 and r5. `bits`: no more units of time.
 
     With w units of time, of which the highest bit is number k + 2 or there are no more than 4, the bucket is
     4 k + (w >> k), as w >> k is 4 to 7, or less in the first bucket.
@@ -64,7 +98,7 @@ def fine_bucket(b: Body, dst: Register, latency: Register) -> None:
     a.rsh(latency, LATENCY_UNIT_BITS)
     a.mov(r4, latency)
     a.or_(latency, LATENCY_PARTS)
-    b.log2(dst, latency, r5)
+    b.log2(dst, latency, r5, bits=bits)
     a.sub(dst, LATENCY_PART_BITS)
     a.rsh(r4, dst)
     a.and_(r4, 2 * LATENCY_PARTS - 1, "which the verifier cannot see by itself")
@@ -72,8 +106,11 @@ def fine_bucket(b: Body, dst: Register, latency: Register) -> None:
     a.add(dst, r4)
 
 
-def _piece_cell(b: Body, counters: Counters, sparse: str, *, make: bool) -> None:
-    """One latency more in bucket r2, in the piece of the record that it lies in; a jump to `sparse` without that."""
+def _piece(b: Body, counters: Counters, missing: str, *, make: bool) -> None:
+    """r0 = the piece of the record that bucket r2 lies in, r2 = the bucket's number in that.
+
+    Where there is none it is made, if `make`. Jumps to `missing` without, then with r2 as it was.
+    """
     a, maps, found = b.a, b.maps, b.a.unique("have_piece")
     index = a.slot("bucket", U64)
     a.stx(index, r2)
@@ -86,17 +123,18 @@ def _piece_cell(b: Body, counters: Counters, sparse: str, *, make: bool) -> None
     within = a.slot("within", U64)
     a.stx(within, r2)
     a.lookup(maps.latency, counters.key)
-    a.jne(r0, 0, found)
     if make:
+        a.jne(r0, 0, found)
         a.update(maps.latency, counters.key, b.fresh(LatencyPiece), BPF_NOEXIST)
         a.lookup(maps.latency, counters.key)
         a.jne(r0, 0, found)
-    a.ldx(r2, index)
-    a.ja(sparse)
-    a.label(found)
+        a.ldx(r2, index)
+        a.ja(missing)
+        a.label(found)
+    else:
+        a.jeq(r0, 0, missing)
     a.ldx(r2, within)
-    a.jge(r2, LATENCY_PIECE, sparse, "cannot be")
-    b.cell(r0, r2)
+    a.jge(r2, LATENCY_PIECE, missing, "cannot be")
 
 
 _RECIPROCAL_BITS = 11

@@ -12,7 +12,7 @@ from typing import Callable
 from asm import U32, r0, r1
 from programs.counting import sizes
 from programs.counting.counters import Counters, aligned, durable, entered, extent, failed, run_ended
-from programs.counting.latencies import returned
+from programs.counting.latencies import returned, returned_to_cell
 from programs.counting.state import synced, written
 from programs.facts.catalogue import OPERATIONS, READ
 from programs.facts.records import Activity, Call
@@ -52,11 +52,11 @@ def transfer_result(b: Body, full: str, *, submitted: bool = False) -> None:
 def whole_transfer(b: Body, counters: Counters) -> None:
     """The same, in fewer instructions, for a request that moved the RESULT bytes it asked for, at least one.
 
-    `counters` was found, and the run that the request ended has a bucket in the histogram.
+    `counters` was found, and the cell of the latency. The run that the request ended has a bucket in the histogram.
     """
     done = b.a.unique("transfer_done")
     _called(b, counters, sizes.both)
-    returned(b, counters, make=False)
+    returned_to_cell(b, counters)
     _moved(b, counters, long_too=False)
     _show_activity(b)
     _if_written(b, done, submitted=True)

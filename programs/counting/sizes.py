@@ -66,14 +66,14 @@ def completed(b: Body, counters: Counters) -> None:
 
 
 def both(b: Body, counters: Counters) -> None:
-    """`requested` and `completed` of a transfer that moved the RESULT bytes that it asked for."""
+    """`requested` and `completed` of a transfer that moved the RESULT bytes that it asked for, at least one."""
     a, sized = b.a, b.a.unique("sized")
     counters.at(HEAD, r2)
     a.xadd(counters.field(HEAD, r2, OpHead.bytes), RESULT)
     a.mov(r4, RESULT)
     _common(b, counters, r4)
     a.mov(r2, RESULT)
-    b.bucket(r1, r2, r3)
+    b.log2(r1, r2, r3, first=1, bits=SIZE_BUCKETS - 1)
     a.jge(r1, SIZE_BUCKETS, sized, "cannot be: MAX_RW_COUNT")
     a.mov(r4, r1)
     a.mov(r3, r1)

@@ -7,10 +7,10 @@ submitted. Runs and rewrites alone are accounted for at submission (`programs.re
 
 from __future__ import annotations
 
-from asm import Slot, r0, r1
-from programs.counting import results
+from asm import Slot, r0, r1, r2
+from programs.counting import latencies, results
 from programs.counting.counters import Counters
-from programs.facts.records import RUN_BUCKETS, SYNC, Call, OpenFile, OpenKey, Pending
+from programs.facts.records import LATENCY_BITS, RUN_BUCKETS, SYNC, Call, OpenFile, OpenKey, Pending
 from programs.requests import notes
 from programs.requests.runs import correct, extend_run
 from programs.way.body import Body
@@ -33,7 +33,19 @@ NOTED = (
     (Pending.explicit, Call.explicit),
     (Pending.marks, Call.marks),
 )
-# Of these, what nobody knows of a request whose file is not known.
+# What it gives back for a transfer of all that was asked for; the rest is found before the note is taken.
+OF_A_WHOLE_TRANSFER = (
+    (Pending.requested, Call.requested),
+    (Pending.offset, Call.start),
+    (Pending.broken, Call.broken),
+    (Pending.previous, Call.previous),
+    (Pending.direction, Call.direction),
+    (Pending.flags, Call.flags),
+    (Pending.rw_flags, Call.rw_flags),
+)
+WHOLE_BITS = 32  # that its latency has at most, and the run that it has ended
+assert WHOLE_BITS == LATENCY_BITS == RUN_BUCKETS - 1
+# Of all, what nobody knows of a request whose file is not known.
 OF_A_FILE = (Pending.id, Pending.broken, Pending.ended, Pending.previous, Pending.flags)
 
 
@@ -108,7 +120,7 @@ def account(b: Body, full: str, *, corrected: bool = True) -> None:
 def complete_whole(b: Body, key: Slot, unknown: str, rare: str) -> None:
     """`complete` in a third of the instructions, if the request moved all that it asked for, like others before it.
 
-    Jumps to `rare` with nothing done if it did not, or is the first of its kind on its file.
+    Jumps to `rare` with nothing done if it did not, or what it adds to has not been made, or it does not fit in there.
     """
     a = b.a
     op = Counters(b, CALL[Call.id])
@@ -118,15 +130,19 @@ def complete_whole(b: Body, key: Slot, unknown: str, rare: str) -> None:
     a.jne(r1, RESULT, rare)
     a.ldx(r1, r0[Pending.unmeasured])
     a.jne(r1, 0, rare)
-    a.ldx(r1, r0[Pending.broken])
-    a.rsh(r1, RUN_BUCKETS - 1)
-    a.jne(r1, 0, rare, "a run so long that it is kept sparsely")
-    for note, own in (Pending.id, Call.id), (Pending.op, Call.op):
-        a.ldx(r1, r0[note])
-        a.stx(CALL[own], r1)
+    for note, own in (Pending.id, Call.id), (Pending.op, Call.op), (Pending.entered, Call.entered):
+        a.ldx(r2, r0[note])
+        a.stx(CALL[own], r2)
+    a.ldx(r1, CALL[Call.now])
+    a.sub(r1, r2)
+    a.ldx(r2, r0[Pending.broken])
+    a.or_(r1, r2)
+    a.or_(r1, RESULT)
+    a.rsh(r1, WHOLE_BITS)
+    a.jne(r1, 0, rare, "a latency or a run so long that it is kept sparsely")
     op.find_made(rare)
-    claim(b, key, unknown)
-    a.stx(CALL[Call.result], RESULT)
+    latencies.find_cell(b, op, rare)
+    notes.take(b, key, [(note, CALL[own]) for note, own in OF_A_WHOLE_TRANSFER], unknown)
     results.whole_transfer(b, op)
 
 

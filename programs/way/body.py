@@ -250,11 +250,16 @@ class Body:
         self.log2(dst, value, t, first=1)
         a.label(end)
 
-    def log2(self, dst: Register, value: Register, t: Register, first: int = 0) -> None:
-        """`dst` = `first` + floor(log2) of `value`, which is not 0. Destroys `value`, `t` and r0."""
+    def log2(self, dst: Register, value: Register, t: Register, first: int = 0, bits: int = 64) -> None:
+        """`dst` = `first` + floor(log2) of `value`, which is not 0 and has no more than `bits` bits.
+
+        Destroys `value`, `t` and r0.
+        """
         a = self.a
         a.mov(dst, first)
         for half in (32, 16, 8, 4, 2, 1):
+            if half >= bits:
+                continue
             a.mov(t, value)
             a.rsh(t, half)
             if half == 32:

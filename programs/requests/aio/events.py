@@ -24,7 +24,7 @@ from programs.way.body import Body
 from programs.way.registers import CALL, CTX, RESULT
 from programs.way.threads import begin_part
 
-EVENTS_AT_ONCE, PLAIN_EVENTS_AT_ONCE = 2, 7  # as many as 4,096 instructions hold
+EVENTS_AT_ONCE, PLAIN_EVENTS_AT_ONCE = 2, 9  # as many as 4,096 instructions hold
 
 
 def events(kernel: Kernel, options: Options, maps: Maps, *, entering: bool) -> ProgramSpec:
