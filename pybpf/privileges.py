@@ -124,11 +124,12 @@ def explain_eperm() -> str:
     reason = lacking()
     if reason:
         return reason
-    reason = "kernel lockdown, a security module or a container's filter forbids it"
+    forbidden = "kernel lockdown, a security module or a container's filter forbids it"
     soft, _hard = memlock()
-    if soft != resource.RLIM_INFINITY:
-        reason += (
-            f", or, before Linux 5.11, RLIMIT_MEMLOCK ({soft // 1024} KiB) is too low and raising it takes "
-            "CAP_SYS_RESOURCE: try `ulimit -l unlimited`"
-        )
-    return reason
+    if soft == resource.RLIM_INFINITY or Capability.SYS_RESOURCE in capabilities():
+        return forbidden
+    return (
+        f"before Linux 5.11, RLIMIT_MEMLOCK ({soft // 1024} KiB) is too low, and only CAP_SYS_RESOURCE may raise it: "
+        "keep that, or start with more (`ulimit -l unlimited` as root, LimitMEMLOCK= of systemd, docker --ulimit "
+        f"memlock=-1); else {forbidden}"
+    )

@@ -32,7 +32,8 @@ class MemoryLimit:
         self.attempts = 0
         self.raised = threading.Event()
         self.before_refusal: Callable[[], object] = lambda: None
-        monkeypatch.setattr(privileges, "capabilities", lambda: frozenset(privileges.Capability))
+        held = frozenset(privileges.Capability) - {privileges.Capability.SYS_RESOURCE}
+        monkeypatch.setattr(privileges, "capabilities", lambda: held)
         monkeypatch.setattr(resource, "getrlimit", lambda _which: self.now)
         monkeypatch.setattr(resource, "setrlimit", self.setrlimit)
         monkeypatch.setattr(syscalls._libc, "syscall", self.syscall)
@@ -83,6 +84,13 @@ def test_eperm_that_no_limit_cures_says_what_may_be_the_matter(monkeypatch: pyte
     with pytest.raises(BpfError, match="EPERM"):
         bpf(Command.MAP_UPDATE_ELEM, MapElementAttr())
     assert limit.attempts == 1  # an update allocates nothing that the limit bounds
+
+
+def test_a_limit_that_could_be_raised_is_not_to_blame(monkeypatch: pytest.MonkeyPatch) -> None:
+    MemoryLimit(monkeypatch, 65536, 65536, enough=1 << 20)
+    monkeypatch.setattr(privileges, "capabilities", lambda: frozenset(privileges.Capability))
+    with pytest.raises(BpfError, match=r"EPERM.*; kernel lockdown, .*forbids it$"):
+        create_map()
 
 
 def test_threads_that_are_refused_at_once_all_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
