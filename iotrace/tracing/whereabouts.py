@@ -31,6 +31,7 @@ BATCH = 64  # paths a message; SCM_RIGHTS takes 253 descriptors (SCM_MAX_FD)
 _BATCH_BYTES = 1 << 16  # of paths: a message has to fit the socket's buffer
 _STUCK = 3  # children that a namespace may cost
 _TRIES = 3  # at entering one
+_STARVED = 5  # times the patience for a child that gets no CPU
 _NEAR_PATH_MAX = 4000  # what one open is given: PATH_MAX is 4,096
 _CLONE_NEWNS = 0x20000
 _PR_SET_PDEATHSIG = 1
@@ -220,12 +221,13 @@ class _Child:
         return self._exchange([_COUNT.pack(devices), _COUNT.pack(len(paths)), lengths, *paths], patience, len(paths))
 
     def _exchange(self, message: List[bytes], patience: float, count: int) -> Optional[List[Answer]]:
-        """Patience is for each path, as long as it goes on from one to the next."""
+        """Patience is for each path, as long as it goes on from one to the next, and more where it waits for a CPU."""
         try:
             self._socket.sendmsg(message)
-            at = -1
+            at, starved = -1, 0
             while not select.select([self._socket], [], [], max(patience, 0))[0]:
-                if self.progress == at or patience <= 0:
+                starved = starved + 1 if self.progress == at else 0
+                if patience <= 0 or (starved and not self._wants_to_run()) or starved > _STARVED:
                     return None
                 at = self.progress
             room = socket.CMSG_SPACE(BATCH * array.array("i").itemsize)
@@ -243,6 +245,12 @@ class _Child:
             return None
         following = iter(descriptors)
         return [Answer(error, next(following) if error == 0 else -1, device) for error, device in answers]
+
+    def _wants_to_run(self) -> bool:
+        """Whether it waits for nothing but a CPU, on a host that has too few of them."""
+        with contextlib.suppress(OSError), open(f"/proc/{self.pid}/stat", "rb") as status:
+            return status.read().rpartition(b")")[2].split()[0] == b"R"
+        return False
 
     def end(self) -> None:
         """Have it exit, which it does when the socket closes."""

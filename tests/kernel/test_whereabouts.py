@@ -11,6 +11,7 @@ from typing import Iterator, List, Tuple
 import pytest
 
 from iotrace.tracing.whereabouts import BATCH, Answer, Whereabouts
+from tests import needs
 from tests.silent import silent_file_system
 
 MOUNT_NAMESPACE = os.stat("/proc/self/ns/mnt").st_ino
@@ -106,6 +107,38 @@ def test_patience_has_an_end(silent: Path) -> None:
     answers = asked(MOUNT_NAMESPACE, [bytes(silent / str(number)) for number in range(1000)])
     assert [error for error, _ in answers] == [None] * 1000
     assert time.monotonic() - before < 100 * PATIENCE, "not a wait for each path"
+
+
+def test_a_child_that_gets_no_cpu_does_not_hang(tmp_path: Path) -> None:
+    cpu, patience = {min(os.sched_getaffinity(0))}, 0.2
+
+    def starve(child: int) -> None:
+        """Keeps the child's only CPU busy with what comes before it, for longer than anybody is waited for."""
+        os.sched_setaffinity(child, cpu)
+        ready, begun = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.sched_setaffinity(0, cpu)
+            try:
+                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+                os.write(begun, b"x")
+                end = time.monotonic() + 3 * patience
+                while time.monotonic() < end:
+                    pass
+            finally:
+                os._exit(0)
+        os.close(begun)
+        busy.append(pid)
+        allowed = os.read(ready, 1)
+        os.close(ready)
+        if not allowed:
+            needs.impossible("real-time scheduling is not allowed")
+
+    busy: List[int] = []
+    with Whereabouts(patience=patience, exempt=starve) as whereabouts:
+        for answers in whereabouts.ask(MOUNT_NAMESPACE, [bytes(tmp_path)]):
+            assert [answer.error for answer in answers] == [0]
+    assert [os.waitpid(pid, 0)[1] for pid in busy] == [0]
 
 
 def test_children_are_told_of_before_they_open_anything(tmp_path: Path) -> None:
