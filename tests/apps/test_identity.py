@@ -254,6 +254,45 @@ def test_a_file_that_no_path_leads_to_is_not_the_one_whose_path_is_the_same(plac
     assert [file["bytes_written"] for file in files if file["unreachable"]] == [7]
 
 
+@FORMS
+@needs.programs("mkfs.ext4", "mount")
+def test_a_file_by_its_handle_before_and_after_a_path_leads_to_it(place: Path, form: str) -> None:
+    """As a server of NFS opens it: on a file system that was just mounted, the kernel knows of no directory above."""
+    found = run(
+        place,
+        form,
+        """
+        import subprocess
+        def sh(*words):
+            if subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
+                lacks(" ".join(words))
+        with open("image", "wb") as image:
+            image.truncate(4 << 20)
+        sh("mkfs.ext4", "-q", "image")
+        os.mkdir("m"); sh("mount", "-o", "loop", "image", "m")
+        os.makedirs("m/d/e"); fd = create("m/d/e/f"); os.write(fd, bytes(50)); os.close(fd)
+        handle = (ctypes.c_char * 136)(128)  # struct file_handle: room for 128 bytes
+        assert libc.name_to_handle_at(-100, b"m/d/e/f", handle, ctypes.byref(ctypes.c_int()), 0) == 0
+        sh("umount", "m"); sh("mount", "-o", "loop", "image", "m")
+        at = os.open("m", os.O_RDONLY)
+        def read(size):
+            fd = libc.open_by_handle_at(at, handle, os.O_RDONLY)
+            assert len(os.read(fd, size)) == size
+            return os.readlink(f"/proc/self/fd/{fd}")
+        nowhere = read(40)
+        os.stat("m/d/e/f")
+        say([nowhere, read(20)])
+        os.close(at); sh("umount", "-l", "m")
+        """,
+    )
+    if found.lacks:
+        needs.impossible(found.lacks)
+    assert found.said == ["/", str(place / "m/d/e/f")]
+    assert (found["m/d/e/f"]["bytes_written"], found["m/d/e/f"]["bytes_read"]) == (50, 20)
+    (nowhere,) = [file for file in found.document["files"] if file["unreachable"]]
+    assert (nowhere["bytes_read"], nowhere["inode"]) == (40, found["m/d/e/f"]["inode"])
+
+
 def test_selected_by_the_name_it_is_given(place: Path) -> None:
     """`--path` finds what was written under a temporary name."""
     found = trace(
