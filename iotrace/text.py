@@ -120,9 +120,33 @@ def _scaled(value: float, base: int, units: Sequence[str]) -> str:
     return f"{value:.{digits}f}{units[step]}"
 
 
+def shorten_path(path: str, columns: int, mark: str = "...") -> str:
+    """A safe path cut to at most `columns`, at the front, so that its last names stay readable."""
+    if width(path) <= columns:
+        return path
+    room = columns - len(mark)
+    if room <= 0:
+        return mark[: max(columns, 0)]
+    tail = head(path[::-1], room)[::-1]
+    whole = tail.find("/")
+    if 0 < whole < len(tail) - 1:
+        tail = tail[whole:]  # from the beginning of a name
+    while tail and _char_width(tail[0]) == 0:
+        tail = tail[1:]
+    return mark + tail
+
+
 def size(count: int) -> str:
     """Bytes for a reader: 0, 17, 4.00 KiB, 1023 MiB. At most 8 columns up to the 64 bits of a counter."""
     return str(count) if count < 1024 else _scaled(count / 1024, 1024, (" KiB", " MiB", " GiB", " TiB", " PiB", " EiB"))
+
+
+def exact_size(count: int) -> str:
+    """Bytes without rounding: 8 KiB, 1 MiB, 100, 12,345."""
+    for shift, unit in ((30, " GiB"), (20, " MiB"), (10, " KiB")):
+        if count and count % (1 << shift) == 0:
+            return f"{count >> shift:,}{unit}"
+    return f"{count:,}"
 
 
 def number(count: int) -> str:

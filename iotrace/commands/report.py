@@ -9,11 +9,12 @@ import sys
 from iotrace.atomic import standard_output
 from iotrace.commands.options import add_selection, count, selection
 from iotrace.profile import reader
-from iotrace.views import one_file, tables
+from iotrace.views import front, one_file, tables
 
 HELP = """\
-Show one profile, or several added up, as tables
-iotrace report run.iotrace                          the 20 files that moved most bytes
+Show what one profile says, or several added up, on a screen, or as tables
+iotrace report run.iotrace                          what was read, written and synced, and the files that matter
+iotrace report run.iotrace --by file --limit 50     a table of files
 iotrace report run.iotrace --by directory --depth 2 --sort syncs
 iotrace report run.iotrace --by syscall --path '/var/lib/*' --exclude '*.log'
 iotrace report run.iotrace --file /var/lib/db/wal   everything about one file, with histograms
@@ -31,7 +32,7 @@ def setup(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.add_argument("profiles", metavar="PROFILE", nargs="+", help="what `iotrace run` wrote; several are added up")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--by", choices=tables.GROUPS, default="file", help="what a line stands for; default: file")
+    what.add_argument("--by", choices=tables.GROUPS, help="a table: what a line stands for")
     what.add_argument("--file", metavar="PATH", help="everything about one file (or a glob that matches only one)")
     parser.add_argument(
         "--names",
@@ -47,8 +48,13 @@ def setup(parser: argparse.ArgumentParser) -> None:
         default=0,
         help="with --by directory: N names deep; default: 0, where the files are",
     )
-    parser.add_argument("--sort", choices=tuple(reader.SORTS), default="bytes", help="default: %(default)s")
-    parser.add_argument("--limit", metavar="N", type=count, default=20, help="lines; 0 for all; default: %(default)s")
+    parser.add_argument(
+        "--details", action="store_true", help="how it was traced, what that cost, and what was not seen, in full"
+    )
+    parser.add_argument("--sort", choices=tuple(reader.SORTS), help="a table in this order; default: bytes")
+    parser.add_argument(
+        "--limit", metavar="N", type=count, help="files, or lines; 0 for all; default: 10, or 20 of a table"
+    )
     add_selection(parser)
 
 
@@ -59,14 +65,23 @@ def run(args: argparse.Namespace) -> int:
         with standard_output():
             if args.file is not None:
                 one_file.show(sys.stdout, profiles, args.file, folded=folded)
+            elif args.by is None and args.sort is None and not args.depth:
+                front.show(
+                    sys.stdout,
+                    profiles,
+                    limit=10 if args.limit is None else args.limit,
+                    selection=selection(args),
+                    folded=folded,
+                    details=args.details,
+                )
             else:
                 tables.show(
                     sys.stdout,
                     profiles,
-                    by=args.by,
+                    by=args.by or "file",
                     depth=args.depth,
-                    sort=args.sort,
-                    limit=args.limit,
+                    sort=args.sort or "bytes",
+                    limit=20 if args.limit is None else args.limit,
                     selection=selection(args),
                     folded=folded,
                 )

@@ -205,7 +205,7 @@ class _Run:
                 print("iotrace: no process matches --comm yet: waiting for one", file=sys.stderr)
             # Imported while the command runs, since only its end needs them.
             from iotrace.profile import reader, writer  # noqa: PLC0415
-            from iotrace.views import tables  # noqa: PLC0415
+            from iotrace.views import front  # noqa: PLC0415
 
             self._session.write_to(writer.Writer(self._target))
             status.begin()
@@ -219,7 +219,7 @@ class _Run:
             with contextlib.suppress(Interrupted), signals.interruptible():
                 if not self._args.quiet:
                     with reader.open(self._target.path) as profile:
-                        tables.show(sys.stderr, [profile], limit=10)
+                        front.show(sys.stderr, [profile])
                     self._last_words(files)
             return self._exit_status(signals.signals)
 

@@ -35,13 +35,13 @@ def show_header(screen: Screen, header: Header) -> None:
         screen.field("on no file", ", ".join(calls))
     if header.overhead:
         screen.field("overhead", _overhead(header.overhead))
-    lost = _lost(header)
+    lost = losses(header)
     if lost:
         screen.loud(lost)
     screen.line()
 
 
-def _lost(header: Header) -> Optional[str]:
+def losses(header: Header) -> Optional[str]:
     """What tracing missed, as a sentence; None if it missed nothing."""
     parts = [f"{count:,} {what}" for what, count in sorted(header.lost.items()) if count]
     if not parts:

@@ -13,9 +13,9 @@ class Screen:
     """What views draw on. It lets nothing through that the terminal cannot show."""
 
     def __init__(self, out: TextIO, columns: Optional[int] = None) -> None:
-        """Without `columns` it is as wide as the terminal, but at least 80 columns."""
+        """Without `columns` it is as wide as the terminal, but at least 50 columns."""
         self._out = out
-        self.columns = max(80, shutil.get_terminal_size((80, 24)).columns) if columns is None else columns
+        self.columns = max(50, shutil.get_terminal_size((80, 24)).columns) if columns is None else columns
         self.unicode = _can_encode(out, "\u2588\u258f\u2026\u65e5")
         self._bold = out.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 

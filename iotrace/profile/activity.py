@@ -1,0 +1,201 @@
+"""What was done to a file, or to any group of files, in the terms of whoever asks: reads, writes and syncs.
+
+A profile has counts for each system call. People ask what was read and written, in which sizes, how much of it in
+order, and how long it took, whichever calls were used. Everything here adds up: the activity of a group is the sum of
+those of its files, in any order, and of several profiles the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Dict, Iterable, List, Tuple
+
+from iotrace.profile.latencies import Latencies
+from iotrace.profile.metrics import FileStats, SyscallStats
+from iotrace.profile.values import Histogram
+from programs.facts.catalogue import BY_NAME, READ, WRITE, Operation
+
+_UNKNOWN = Operation(0, "")  # a profile may have calls that this version does not know
+
+
+@dataclass
+class Sizes:
+    """Exact sizes that were asked for, as far as they are known, among `total` calls.
+
+    Of each file and system call the four most frequent are known (`SyscallStats.common_sizes`), so that a size that is
+    among them in no file is missing, and a count may be too small by what `missing` says.
+    """
+
+    counts: Dict[int, int] = field(default_factory=dict)
+    total: int = 0
+    missing: int = 0
+
+    def add(self, call: SyscallStats) -> None:
+        """Add those of a system call on a file."""
+        asked = sum(call.requested.values())
+        self.total += asked
+        self.missing += max(asked - sum(call.common_sizes.values()), 0) + call.common_sizes_error
+        for size, count in call.common_sizes.items():
+            self.counts[size] = self.counts.get(size, 0) + count
+
+    def most_frequent(self, number: int) -> List[Tuple[int, int]]:
+        """The most frequent sizes and their counts, the most frequent first."""
+        return sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))[:number]
+
+
+@dataclass
+class Transfers:
+    """Reads, or writes."""
+
+    calls: int = 0
+    bytes: int = 0
+    errors: int = 0
+    zero: int = 0  # calls that moved nothing: for reads, the end of the file
+    short: int = 0  # at least so many successful calls moved less than they were asked for, and more than nothing
+    moved: int = 0  # calls that moved something
+    jumps: int = 0  # of those: that began elsewhere than where the one before had ended
+    requested: Histogram = field(default_factory=dict)
+    completed: Histogram = field(default_factory=dict)
+    sizes: Sizes = field(default_factory=Sizes)
+    latencies: Latencies = field(default_factory=Latencies)
+
+    @property
+    def random(self) -> float:
+        """The share of the calls that moved something which did not go on where the one before had ended, 0 to 1."""
+        return self.jumps / self.moved if self.moved else 0.0
+
+    def _add_call(self, call: SyscallStats) -> None:
+        self.calls += call.calls
+        self.bytes += call.bytes
+        self.errors += sum(call.errors.values())
+        self.zero += call.completed.get(0, 0)
+        self.short += _short(call)
+        add_histogram(self.requested, call.requested)
+        add_histogram(self.completed, call.completed)
+        self.sizes.add(call)
+        self.latencies.add(call)
+
+
+@dataclass
+class Syncs:
+    """fsync and its kin."""
+
+    calls: int = 0
+    errors: int = 0
+    bytes: int = 0  # that they made durable
+    unsynced: int = 0  # bytes written and not made durable by any
+    between: Histogram = field(default_factory=dict)  # bytes written to a file between two
+    latencies: Latencies = field(default_factory=Latencies)
+
+
+@dataclass
+class Activity:
+    """The sums over a group of files."""
+
+    files: int = 0
+    opens: int = 0
+    closes: int = 0
+    errors: Dict[str, int] = field(default_factory=dict)  # errno -> calls of every kind
+    mapped: int = 0  # files that were mapped, too: what went through memory is in no number
+    direct: int = 0  # data calls on O_DIRECT descriptors
+    unaligned: int = 0  # data calls whose offset or size is not a multiple of 4,096
+    durable: int = 0  # writes that are durable when they return
+    rewrites: int = 0
+    read: Transfers = field(default_factory=Transfers)
+    written: Transfers = field(default_factory=Transfers)
+    syncs: Syncs = field(default_factory=Syncs)
+    lifetime: Latencies = field(default_factory=Latencies)  # of opens and closes
+    calls: Dict[str, int] = field(default_factory=dict)  # system call -> calls
+
+    @property
+    def busy_ns(self) -> int:
+        """The time that successful calls took together."""
+        parts = (self.read.latencies, self.written.latencies, self.syncs.latencies, self.lifetime)
+        return sum(part.total for part in parts)
+
+    def add(self, file: FileStats) -> None:
+        """Add a file."""
+        self.files += 1
+        self.opens += file.opens
+        self.closes += file.closes
+        self.mapped += file.mapped
+        self.direct += file.direct_calls
+        self.unaligned += file.unaligned_calls
+        self.durable += file.durable_writes
+        self.rewrites += file.rewrites
+        self.syncs.bytes += file.bytes_synced
+        self.syncs.unsynced += file.bytes_unsynced
+        add_histogram(self.syncs.between, file.bytes_between_syncs)
+        for name, call in file.syscalls.items():
+            self._add_call(name, call)
+        for part, moved, runs in zip(
+            (self.read, self.written), _moved(file), (file.sequential_read, file.sequential_write)
+        ):
+            part.moved += moved
+            part.jumps += _jumps(file, moved, sum(_moved(file)), sum(runs.values()))
+
+    def _add_call(self, name: str, call: SyscallStats) -> None:
+        operation = BY_NAME.get(name, _UNKNOWN)
+        self.calls[name] = self.calls.get(name, 0) + call.calls
+        for errno, count in call.errors.items():
+            self.errors[errno] = self.errors.get(errno, 0) + count
+        if operation.direction == READ:
+            self.read._add_call(call)
+        elif operation.direction == WRITE:
+            self.written._add_call(call)
+        elif operation.syncs:
+            self.syncs.calls += call.calls
+            self.syncs.errors += sum(call.errors.values())
+            self.syncs.latencies.add(call)
+        else:
+            self.lifetime.add(call)
+
+
+def of_files(files: Iterable[FileStats]) -> Activity:
+    """The activity of a group of files."""
+    found = Activity()
+    for file in files:
+        found.add(file)
+    return found
+
+
+def add_histogram(to: Histogram, more: Histogram) -> None:
+    """Add a histogram to another, in place."""
+    for bucket, count in more.items():
+        to[bucket] = to.get(bucket, 0) + count
+
+
+def _moved(file: FileStats) -> Tuple[int, int]:
+    """How many reads, and how many writes, moved anything."""
+    found = [0, 0]
+    for name, call in file.syscalls.items():
+        direction = BY_NAME.get(name, _UNKNOWN).direction
+        if direction is not None:
+            found[direction] += sum(call.completed.values()) - call.completed.get(0, 0)
+    return found[READ], found[WRITE]
+
+
+def _jumps(file: FileStats, moved: int, both: int, runs: int) -> int:
+    """How many transfers of one direction began elsewhere than where the one before had ended.
+
+    Each of them begins a run, but so does the first after an open, which has nothing before it. Opens are those of both
+    directions: they are taken to be spread as the transfers are.
+    """
+    first = max(1, file.opens * moved // both) if both else 0
+    return max(0, min(runs, moved) - first)
+
+
+def _short(call: SyscallStats) -> int:
+    """How many successful calls moved less than they were asked for, at least, and more than nothing.
+
+    Both histograms are known, not their pairs: as many as have left the upper buckets between the two. Failed calls,
+    and those that moved nothing, are in `requested` alone.
+    """
+    worst = over = 0
+    for lower in sorted({*call.requested, *call.completed}, reverse=True):
+        if lower == 0:
+            break
+        over += call.requested.get(lower, 0) - call.completed.get(lower, 0)
+        worst = max(worst, over)
+    nothing = sum(call.errors.values()) + call.completed.get(0, 0) - call.requested.get(0, 0)
+    return max(0, worst - max(nothing, 0))

@@ -1,0 +1,295 @@
+"""The first screen: what was read, written and synced, how, which files matter, and what is not in these numbers."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+from typing import Iterable, Iterator, List, NamedTuple, Optional, Sequence, TextIO, Tuple
+
+from iotrace import text
+from iotrace.globs import EVERYTHING, Selection
+from iotrace.profile import activity
+from iotrace.profile.activity import Activity, Sizes, Transfers
+from iotrace.profile.combined import combined_files, combined_header, combined_rows
+from iotrace.profile.latencies import Latencies
+from iotrace.profile.metrics import FileStats, Header
+from iotrace.profile.reader import Profile
+from iotrace.profile.rows import FileRow
+from iotrace.profile.values import text_of
+from iotrace.views import summary
+from iotrace.views.header import losses, show_header
+from iotrace.views.screen import Screen
+
+MOST_FILES = 50_000
+"""Files that are looked at one by one, 40 us each; of larger profiles the busiest."""
+
+_FULL = "full"
+_ALWAYS = ("mmap", "32-bit tasks")  # in the coverage of every run; said where it concerns a number
+
+
+class Look(NamedTuple):
+    """What the screen is made of."""
+
+    whole: Activity
+    files: int  # all of them
+    calls: int
+    busiest: int  # files that `whole` is of
+
+    @property
+    def complete(self) -> bool:
+        """Whether all files were looked at."""
+        return self.busiest == self.files
+
+
+def look(profiles: Sequence[Profile], selection: Selection = EVERYTHING) -> Look:
+    """Add up the selected files of profiles, of each no more than `MOST_FILES`."""
+    whole = Activity()
+    files = calls = 0
+    for profile in profiles:
+        totals = profile.totals(selection)
+        files += totals.files
+        calls += totals.sums.calls
+        few = totals.files <= MOST_FILES
+        for file in profile.files(None if few else "calls", 0 if few else MOST_FILES, selection):
+            whole.add(file)
+    return Look(whole, files, calls, whole.files)
+
+
+# --- the sentences at the top ----------------------------------------------------------------------------------------
+
+
+def subject(header: Header) -> str:
+    """What was traced, in words."""
+    filters = header.filters
+    follow = filters.get("follow") is True
+    parts = []
+    if header.command:
+        words = " ".join(shlex.quote(text_of(word)) for word in header.command)
+        parts.append(text.shorten(words, 60) + (" and all that it starts" if follow else ""))
+    for name, words in (("comm", "processes named"), ("pid", "process"), ("cgroup", "cgroup")):
+        value = filters.get(name)
+        if isinstance(value, list) and value:
+            parts.append(f"{words} {', '.join(map(str, value))}")
+    if filters.get("all") is True:
+        parts = ["everything on the host"]
+    return " and ".join(parts) or "several runs"
+
+
+def not_counted(header: Header, whole: Activity) -> List[str]:
+    """What is in none of the numbers, each in a few words."""
+    found = []
+    if whole.mapped:
+        found.append(f"what went through memory mappings of {text.counted(whole.mapped, 'file')}")
+    for what, how in header.coverage.items():
+        if what not in _ALWAYS and how != _FULL:
+            found.append(f"{what} ({how.partition(':')[0]})" if how.startswith("none") else f"part of {what}")
+    return found
+
+
+def _opening(header: Header, whole: Activity) -> Iterator[str]:
+    seconds = max(0, header.ended_ns - header.started_ns)
+    yield f"{subject(header)}, {text.duration(seconds)} on {header.host or 'an unknown host'}"
+    missing = not_counted(header, whole)
+    complete = "nothing lost" if losses(header) is None else "INCOMPLETE"
+    yield complete + (f"; not counted: {', '.join(missing)}" if missing else "; everything is counted")
+
+
+# --- the lines for reads, writes and syncs ---------------------------------------------------------------------------
+
+
+def share(part: float) -> str:
+    """A share, 0 to 1, in percent: 0% and 100% are said of nothing and of all alone."""
+    percent = round(100 * part)
+    if part and percent == 0:
+        return "<1%"
+    if part < 1 and percent == 100:
+        return ">99%"
+    return f"{percent}%"
+
+
+def order(transfers: Transfers) -> str:
+    """In which order the file was gone through, by what most calls did."""
+    if not transfers.moved:
+        return ""
+    random = transfers.random
+    return f"{share(random)} random" if random >= 0.5 else f"{share(1 - random)} sequential"
+
+
+def sizes(found: Sizes) -> str:
+    """The most frequent exact sizes and their shares."""
+    most = [(size, count) for size, count in found.most_frequent(2) if count * 20 >= found.total]
+    return " ".join(f"{text.exact_size(size)} x{share(count / found.total)}" for size, count in most)
+
+
+def quantiles(latencies: Latencies) -> str:
+    """Median, 99th percentile and maximum; empty if nothing was timed."""
+    median, late = latencies.quantile(0.5), latencies.quantile(0.99)
+    if median is None or late is None:
+        return ""
+    most = f"max {text.duration(latencies.most)}" if latencies.most else ""
+    return f"p50 {text.duration(median):<8} p99 {text.duration(late):<8} {most}".rstrip()
+
+
+def _transfers(verb: str, found: Transfers) -> Optional[List[str]]:
+    if not found.calls:
+        return None
+    calls = text.counted(found.calls, "call")
+    return [verb, text.size(found.bytes), calls, order(found), sizes(found.sizes), quantiles(found.latencies)]
+
+
+def _syncs(whole: Activity) -> Optional[List[str]]:
+    found = whole.syncs
+    if not found.calls:
+        return None
+    each = f"{text.size(round(found.bytes / found.calls))} each"
+    return ["synced", text.size(found.bytes), text.counted(found.calls, "call"), each, "", quantiles(found.latencies)]
+
+
+def _show_aligned(screen: Screen, lines: Sequence[Sequence[str]]) -> None:
+    """Show cells in columns; where they are too wide for the screen, what does not fit goes on a line of its own."""
+    widths = [max(text.width(cell) for cell in column) for column in zip(*lines)]
+    for cells in lines:
+        row = f"{cells[0]:<{widths[0]}} {cells[1]:>{widths[1]}}  {cells[2]:>{widths[2]}}"
+        rest = [f"{cell:<{width}}" for cell, width in zip(cells[3:], widths[3:]) if width]
+        indent = widths[0] + 1
+        for cell in rest:
+            if text.width(f"{row}  {cell}".rstrip()) > screen.columns:
+                screen.line(row)
+                row = " " * indent + cell
+            else:
+                row += "  " + cell
+        screen.line(row)
+
+
+def show_activity(screen: Screen, whole: Activity) -> None:
+    """Show a line each for what was read, written and synced; and one for opens if there is nothing else."""
+    lines = [line for line in (_transfers("read", whole.read), _transfers("written", whole.written)) if line]
+    lines += [line for line in (_syncs(whole),) if line]
+    if lines:
+        _show_aligned(screen, lines)
+    else:
+        screen.line(f"no data was read or written; {text.counted(whole.opens, 'open')}")
+
+
+def _show_errors(screen: Screen, header: Header, whole: Activity) -> None:
+    """Show which errors there were, on files and on none, the most frequent first."""
+    on_none = {
+        f"{call} {errno}": count for call, found in header.unattributed.items() for errno, count in found.items()
+    }
+    for title, errors in (("failed", whole.errors), ("on no file", on_none)):
+        most = sorted(errors.items(), key=lambda item: (-item[1], item[0]))
+        if most:
+            named = ", ".join(f"{name} {count:,}" for name, count in most[:4]) + (", ..." if len(most) > 4 else "")
+            screen.wrapped(screen.words(f"{title}: {text.counted(sum(errors.values()), 'call')}: {named}"))
+
+
+# --- the files that matter -------------------------------------------------------------------------------------------
+
+
+def _rows(profiles: Sequence[Profile], limit: int, selection: Selection, folded: bool) -> Iterable[FileRow]:
+    if len(profiles) == 1:
+        return profiles[0].rows("bytes", limit, selection, folded=folded)
+    rows = combined_rows(profiles, selection, folded=folded)
+    chosen = summary.in_order(summary.by_file(rows), "bytes", limit)
+    return (FileRow(group.key[0], group.key[1], "", "", group.marks, group.sums) for group in chosen)
+
+
+def _of_row(profiles: Sequence[Profile], row: FileRow, folded: bool) -> Activity:
+    files = combined_files(profiles, row.path, folded=folded)
+    return activity.of_files(found.file for found in files if _same(found.file, row))
+
+
+def _same(file: FileStats, row: FileRow) -> bool:
+    return file.mnt_ns == row.mnt_ns and file.unreachable == row.marks.unreachable
+
+
+def _sync_latency(found: Activity) -> str:
+    late = found.syncs.latencies.quantile(0.99)
+    return "-" if late is None else text.duration(late)
+
+
+def _random(found: Activity) -> str:
+    moved = found.read.moved + found.written.moved
+    return share((found.read.jumps + found.written.jumps) / moved) if moved else "-"
+
+
+def _show_files(screen: Screen, profiles: Sequence[Profile], limit: int, selection: Selection, folded: bool) -> None:
+    titles = f"{'WRITTEN':>8} {'READ':>8} {'CALLS':>5} {'RANDOM':>6} {'SYNCS':>5} {'SYNC P99':>8}"
+    narrow = screen.columns < 80
+    if narrow:
+        titles = f"{'WRITTEN':>8} {'READ':>8} {'CALLS':>5} {'SYNCS':>5}"
+    screen.line(f"{titles}  FILE")
+    for row in _rows(profiles, limit, selection, folded):
+        sums = row.sums
+        cells = f"{text.size(sums.bytes_written):>8} {text.size(sums.bytes_read):>8} {text.number(sums.calls):>5}"
+        if not narrow:
+            found = _of_row(profiles, row, folded)
+            cells += f" {_random(found):>6} {text.number(sums.syncs):>5} {_sync_latency(found):>8}"
+        else:
+            cells += f" {text.number(sums.syncs):>5}"
+        room = screen.columns - text.width(cells) - 2
+        screen.line(f"{cells}  {text.shorten_path(screen.name(row.path), room)}")
+
+
+# --- the screen ------------------------------------------------------------------------------------------------------
+
+
+def next_steps(names: Sequence[str], width: int) -> Tuple[str, ...]:
+    """Which commands say more."""
+    name = shlex.quote(names[0]) if len(names) == 1 else "PROFILE..."
+    steps = (f"report {name} --by directory", f"report {name} --file PATH", f"report {name} --details")
+    line, lines = "next:", []
+    for step in steps:
+        piece = f" iotrace {step}"
+        if len(line) + len(piece) + 2 > width and line != "next:":
+            lines.append(line)
+            line = "     "
+        line += piece if line in ("next:", "     ") else " |" + piece
+    return (*lines, line)
+
+
+def show(
+    out: TextIO,
+    profiles: Sequence[Profile],
+    *,
+    limit: int = 10,
+    selection: Selection = EVERYTHING,
+    folded: bool = True,
+    details: bool = False,
+    steps: bool = True,
+    columns: Optional[int] = None,
+) -> None:
+    """Show the first screen of one or more profiles together: at most `limit` files, 0 for all.
+
+    With `details`, what a report says about the run in full comes before it; with `steps`, which commands say more
+    comes last.
+    """
+    screen = Screen(out, columns)
+    header = combined_header(profiles)
+    if details:
+        show_header(screen, header)
+        screen.flush()
+    found = look(profiles, selection)
+    for line in _opening(header, found.whole):
+        screen.wrapped(screen.words(line))
+    lost = losses(header)
+    if lost and not details:
+        screen.loud(lost)
+    if not found.complete:
+        part = found.whole.calls
+        covered = sum(part.values()) / found.calls if found.calls else 0.0
+        screen.wrapped(
+            f"the lines below are of the {found.busiest:,} busiest files, with {share(covered)} of all calls"
+        )
+    screen.line()
+    show_activity(screen, found.whole)
+    _show_errors(screen, header, found.whole)
+    screen.line()
+    _show_files(screen, profiles, limit, selection, folded)
+    rest = found.files - limit if limit else 0
+    if rest > 0:
+        screen.line(f"and {text.counted(rest, 'more file')}: --limit 0 shows all")
+    if steps:
+        screen.line()
+        for line in itertools.chain(next_steps([profile.name for profile in profiles], screen.columns)):
+            screen.line(screen.words(line))
