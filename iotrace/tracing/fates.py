@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from iotrace.tracing.mounts import Mounts
     from iotrace.tracing.whereabouts import Answer, Whereabouts
 
-_LEARN_S = 0.5  # seconds between two looks at devices
+_LEARN_S = 0.5  # seconds between two looks at devices, each a child process,
+_LOOKS = 8.0  # of which there may be so many at once
 _MANY = 65536  # directories whose device is remembered
 _WALKS = 32  # paths asked for before events are taken
 _NUMBERS = [row.to_bytes(4, "little") for row in range(ASKED_ROWS)]  # keys of the map `asked`
@@ -97,7 +98,7 @@ class Fates:
         self._take = take
         self._at_once = at_once
         self._whereabouts = whereabouts
-        self._next = 0.0
+        self._looks, self._counted = _LOOKS, 0.0  # how many there may be, at that time
         self._mounts: Dict[int, Mounts] = {}  # by mount namespace
         self._looked = -math.inf  # when
         self._devices: Dict[Tuple[int, bytes], int] = {}  # of paths in mount namespaces
@@ -129,10 +130,14 @@ class Fates:
 
     def learn(self) -> None:
         """Ask for what may not be there any more in the end: the devices of file systems that have many."""
-        now = time.monotonic()
-        if not self._names.uncertain or now < self._next:
+        if not self._names.uncertain:
             return
-        self._next = now + _LEARN_S
+        now = time.monotonic()
+        self._looks = min(self._looks + (now - self._counted) / _LEARN_S, _LOOKS)
+        self._counted = now
+        if self._looks < 1:
+            return
+        self._looks -= 1
         ids = [file_id for file_id in self._names.uncertain if file_id in self._names.first]
         self._names.uncertain.clear()
         with self._whereabouts() as whereabouts:
