@@ -14,7 +14,8 @@ __all__ = ["CREATED", "Links"]
 CREATED = "file.f_mode.FMODE_CREATED"
 """The name by which `Links.find` says that this kernel does not mark files that their open has created."""
 
-_DENTRY_BYTES, _FILE_BYTES = 256, 320
+_DENTRY_BYTES = 256
+_ALIAS_WITHIN = 512  # d_u.d_alias is the last member but one, at 272 where locks are debugged
 _FILES = 4
 # include/linux/fs.h, the same on every kernel
 _FMODE_READ, _FMODE_WRITE, _FMODE_PATH, _FMODE_CREATED = 1, 2, 0x4000, 0x100000
@@ -79,7 +80,7 @@ class Links:
         for at in pointers(inodes):
             distances = {inode.word(at) - dentry.address for inode, dentry in zip(inodes, dentries)}
             inside = distances.pop()
-            if not distances and 0 <= inside < _DENTRY_BYTES:
+            if not distances and 0 <= inside < _ALIAS_WITHIN:
                 found.append((at, inside))
         if len(found) != 1:
             raise CalibrationError("inode.i_dentry.first", f"found in {len(found)} places, not one")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Mounts"]
 
-_DENTRY_BYTES, _SUPER_BYTES, _TYPE_BYTES, _FS_BYTES = 256, 2048, 128, 128
+_DENTRY_BYTES, _SUPER_BYTES, _TYPE_BYTES, _FS_BYTES = 256, 2048, 128, 192
 _BEFORE_MOUNT = 256  # bytes that a struct mount may have before its vfsmount
 _MNT_NS_INTERNAL = -22 & 0xFFFFFFFFFFFFFFFF  # ERR_PTR(-EINVAL), fs/mount.h: the pipes' mount and its like
 _DIRECTORIES = {"root": "/", "pwd": "."}
