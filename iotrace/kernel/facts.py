@@ -16,12 +16,13 @@ from iotrace.kernel import offsets, pids, procfs, quirks, uring
 from programs.facts.abi import REGISTERS
 from programs.facts.kernel import Kernel
 from programs.facts.members import CAST, FIELDS, TYPED, TYPED_MEMBERS, TYPED_OPTIONAL
-from pybpf.features import FEATURES
+from pybpf.features import FEATURES, pretended
 from pybpf.types.btf import Btf, MissingMember
 from pybpf.types.tracefs import Tracefs, TracefsError
 
 MAX_DIRECT_SLOTS = 32768
 SHARED_SLOTS = 16384
+CREATED_SINCE = (4, 19)  # FMODE_CREATED, which an older kernel that is pretended has not
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def gather(tracefs: Optional[Tracefs], source: str = "auto", vmlinux: Optional[s
         tid_slots=MAX_DIRECT_SLOTS if direct else SHARED_SLOTS if abilities["fetch_atomics"] else 0,
         tid_direct=direct,
         types=types,
-        shows_created=found.shows_created,
+        shows_created=found.shows_created and (pretended() or CREATED_SINCE) >= CREATED_SINCE,
         uring=uring.find(btf) if btf is not None else None,
         pids=None if initial else pids.find(found, tracefs),
         **abilities,

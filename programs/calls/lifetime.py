@@ -8,13 +8,12 @@ from programs.counting import counters, results
 from programs.counting.lifetimes import closed, opened
 from programs.counting.runs import end_runs
 from programs.counting.state import set_flag
-from programs.facts.catalogue import BY_NAME, Flags, Kind
+from programs.facts.catalogue import BY_NAME, Kind
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
 from programs.facts.records import (
     FILE_DELETED,
     FILE_MAPPED,
-    ID_BORN,
     OPEN_CLOSED,
     Call,
     FileState,
@@ -23,6 +22,7 @@ from programs.facts.records import (
     OpenKey,
     Signature,
 )
+from programs.files.born import asked_to_create, was_created
 from programs.files.identify import (
     SCRATCH_ENTER,
     SCRATCH_EXIT,
@@ -37,12 +37,10 @@ from programs.files.recent import remember
 from programs.way.body import Body, low
 from programs.way.descriptors import resolve
 from programs.way.exit import begin_exit
-from programs.way.registers import CALL, CALL_KIND, FILE, OPEN_FILE, RESULT, SIGNATURE
+from programs.way.registers import CALL, CALL_KIND, FILE, OPEN_FILE, RESULT
 from programs.way.threads import begin_part
 
 MAP_ANONYMOUS = 0x20
-O_CREAT, O_EXCL = 0o100, 0o200  # include/uapi/asm-generic/fcntl.h
-FMODE_CREATED = 0x100000  # include/linux/fs.h
 
 
 def enter_other(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
@@ -166,10 +164,10 @@ def exit_open(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.call("ktime_get_ns")
     a.stx(CALL[Call.now], r0)
     if not kernel.shows_created:
-        _asked_to_create(b)
+        asked_to_create(b)
     resolve(b)  # RESULT is the DESCRIPTOR, which becomes FILE
     a.jeq(FILE, 0, "gone")
-    _was_created(b)
+    was_created(b)
     identify(b, scratch=SCRATCH_EXIT, skip="out", renew=True)
     a.ldx(r1, OPEN_FILE[OpenFile.id])
     a.stx(file_id, r1)
@@ -187,51 +185,6 @@ def exit_open(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.label("out")
     a.ret(0)
     return b.program()
-
-
-def _asked_to_create(b: Body) -> None:
-    """Call.born = O_CREAT and O_EXCL as the caller gave them; SIGNATURE says where. openat2, which has them in memory,
-    is newer than the kernels that this is for."""
-    a, have = b.a, b.a.unique("have_flags")
-    a.rsh(SIGNATURE, 8)
-    a.and_(SIGNATURE, 0xFF, "where the flags are")
-    a.mov(r1, 0)
-    a.jeq(SIGNATURE, Flags.NOWHERE, have)
-    a.mov(r1, O_CREAT)
-    a.jeq(SIGNATURE, Flags.CREAT, have)
-    for place, argument in ((Flags.SECOND, 1), (Flags.THIRD, 2)):
-        other = a.unique("other_argument")
-        a.jne(SIGNATURE, place, other)
-        a.ldx(r1, low(b.argument(argument)))
-        a.label(other)
-    a.and_(r1, O_CREAT | O_EXCL)
-    a.label(have)
-    a.stx(CALL[Call.born], r1)
-
-
-def _was_created(b: Body) -> None:
-    """Call.born = ID_BORN if the open of the file in FILE has created it, else 0.
-
-    The kernel says so since 4.19 (73a09dd94377, "introduce FMODE_CREATED and switch to it"). Before, O_EXCL does; and
-    a file that was to be created if need be, and is empty, is taken for one that was.
-    """
-    a, none, born, done = b.a, b.a.unique("not_created"), b.a.unique("created"), b.a.unique("asked")
-    if b.kernel.shows_created:
-        b.load(r1, FILE, b.kernel.offsets["file.mode"], size=4, of="file")
-        a.jset(r1, FMODE_CREATED, born)
-    else:
-        a.ldx(r1, CALL[Call.born])
-        a.jset(r1, O_EXCL, born)
-        a.jeq(r1, 0, none)
-        b.load(r1, FILE, b.kernel.offsets["file.inode"], of="file")
-        b.load(r1, r1, b.kernel.offsets["inode.size"], of="inode")
-        a.jeq(r1, 0, born)
-    a.label(none)
-    a.st(CALL[Call.born], 0)
-    a.ja(done)
-    a.label(born)
-    a.st(CALL[Call.born], ID_BORN)
-    a.label(done)
 
 
 def exit_mmap(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:

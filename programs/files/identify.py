@@ -32,6 +32,7 @@ from programs.facts.records import (
     PathEvent,
     Walk,
 )
+from programs.files.born import if_made_again
 from programs.files.chain import Climb, chain, climb
 from programs.way.body import BPF_EXIST, BPF_NOEXIST, Body, low
 from programs.way.registers import CALL, CTX, FILE, OPEN_FILE, STRUCT, WALK
@@ -317,6 +318,8 @@ def _find_file(b: Body, full: str, *, renew: bool) -> None:
         a.lsh(r2, ID_TIME)
         a.sub(r1, r2)
         a.jsge(r1, 0, have, "made since this call began")
+        if not b.kernel.shows_created:
+            if_made_again(b, other, make, have)
     else:
         a.ja(have)
     a.label(other)
@@ -349,6 +352,8 @@ def _new_file(b: Body, full: str, flags: int, *, renew: bool) -> None:
     a.stx(fresh[FileId.inode], r1)
     if renew:
         a.ldx(r1, CALL[Call.born])
+        if not b.kernel.shows_created:
+            a.and_(r1, ID_BORN)
         a.stx(fresh[FileId.marks], r1)
     a.update(b.maps.files, key, fresh, flags)
     a.jeq(r0, 0, ours)

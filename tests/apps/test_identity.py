@@ -192,6 +192,26 @@ def test_created_again_under_the_same_name(place: Path, form: str, overlay: bool
 
 
 @FORMS
+def test_empty_at_an_open_but_not_created_by_it(place: Path, form: str) -> None:
+    """By two opens that were to create it if need be; and by one that cuts off what was written."""
+    found = run(
+        place,
+        form,
+        """
+        fd, other = create("twice"), create("twice")
+        os.write(fd, bytes(100)); os.pwrite(other, bytes(200), 0); os.fsync(fd)
+        for size in (10, 20):
+            fd = create("cut", flags=RW | os.O_TRUNC); os.write(fd, bytes(size)); os.close(fd)
+        os.unlink("cut")
+        fd = create("cut", flags=RW | os.O_TRUNC); os.write(fd, bytes(40)); os.close(fd)
+        """,
+    )
+    twice, cut = found["twice"], found["cut"]
+    assert (twice["incarnations"], twice["rewrites"], twice["bytes_between_syncs"]) == (1, 1, {"256": 1})
+    assert (cut["incarnations"], cut["rewrites"], cut["bytes_written"], cut["state"]) == (2, 1, 70, "present")
+
+
+@FORMS
 def test_in_a_namespace_that_has_gone(place: Path, form: str) -> None:
     """Through a symbolic link, in a mount namespace that ends with its process: known at once, not in the end."""
     found = run(

@@ -62,7 +62,7 @@ class Call(Layout):
     now = field(U64)  # ns
     broken = field(U64)  # bytes of the run that this transfer ended
     walk = field(U64)  # 1: the path must still be sent
-    born = field(U64)  # ID_BORN if the open has created the file, else 0
+    born = field(U64)  # ID_BORN if the open has created the file, else 0; before 4.19 with BORN_PERHAPS and O_TRUNC
     inode = field(U64)  # struct inode *
     ended = field(U64)  # where the run before this request ended
     previous = field(U64)  # FileState.last_write before this request

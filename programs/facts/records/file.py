@@ -57,6 +57,7 @@ class FileId(Layout):
 
 ID_NAMED = 1  # the path was sent
 ID_BORN = 2  # the file was created by the open that made the id: another incarnation begins with it
+BORN_PERHAPS = 4  # in Call.born: the open was to create the file if need be, and found it empty
 
 
 class FileState(Layout):

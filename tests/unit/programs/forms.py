@@ -141,7 +141,14 @@ OF_PIDS = {"home", "numbering"}  # maps that no program of a host has
 PIDS = Pids(proc_pid=-72, level=4, number=144, namespace=152, stride=16, thread_pid=1368)
 URING_TYPES = {**TYPES, **{name: number for number, name in enumerate(TYPED_OPTIONAL, 100)}}
 OLDEST = replace(
-    NEWEST, one_reference=1, fetch_atomics=False, big_values=False, ring_buffer=False, types={}, loops=False
+    NEWEST,
+    one_reference=1,
+    fetch_atomics=False,
+    big_values=False,
+    ring_buffer=False,
+    types={},
+    loops=False,
+    shows_created=False,
 )
 # What tid_slots and tid_direct can be: pid_max up to 32768; more, with and without compare-and-exchange.
 THREADS = {"direct": (32768, True), "shared": (16384, False), "hashed": (0, False)}
@@ -199,8 +206,15 @@ ABILITIES: Dict[Version, Dict[str, Any]] = {
     (6, 2): {},
     (5, 17): {"types": {}},
     (5, 12): {"types": {}, "loops": False, "back_jumps": True},
-    (4, 18): {"types": {}, "loops": False, "fetch_atomics": False, "ring_buffer": False},
-    (4, 14): {"types": {}, "loops": False, "fetch_atomics": False, "ring_buffer": False, "big_values": False},
+    (4, 18): {"types": {}, "loops": False, "fetch_atomics": False, "ring_buffer": False, "shows_created": False},
+    (4, 14): {
+        "types": {},
+        "loops": False,
+        "fetch_atomics": False,
+        "ring_buffer": False,
+        "big_values": False,
+        "shows_created": False,
+    },
 }
 SINCE = {"raw": (4, 17), "perf": (4, 7), "fentry": (5, 5)}
 WHO = {"named": Options(comm=True), "all": Options(everything=True, include_pseudo=True)}
