@@ -28,6 +28,7 @@ from iotrace.text import safe_text
 COMMANDS = {
     "run": "iotrace.commands.run",
     "report": "iotrace.commands.report",
+    "findings": "iotrace.commands.findings",
     "export": "iotrace.commands.export",
     "doctor": "iotrace.commands.doctor",
 }

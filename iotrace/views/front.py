@@ -7,6 +7,7 @@ import shlex
 from typing import Iterable, Iterator, List, NamedTuple, Optional, Sequence, TextIO, Tuple
 
 from iotrace import text
+from iotrace.findings.engine import Finder, Finding
 from iotrace.globs import EVERYTHING, Selection
 from iotrace.profile import activity
 from iotrace.profile.activity import Activity, Sizes, Transfers
@@ -16,12 +17,14 @@ from iotrace.profile.metrics import FileStats, Header
 from iotrace.profile.reader import Profile
 from iotrace.profile.rows import FileRow
 from iotrace.profile.values import text_of
-from iotrace.views import summary
+from iotrace.views import findings, summary
 from iotrace.views.header import losses, show_header
 from iotrace.views.screen import Screen
 
-MOST_FILES = 50_000
-"""Files that are looked at one by one, 40 us each; of larger profiles the busiest."""
+MOST_FILES = 20_000
+"""Files that are looked at one by one, 100 us each; of larger profiles the busiest."""
+
+_FINDINGS = 3  # that are shown
 
 _FULL = "full"
 _ALWAYS = ("mmap", "32-bit tasks")  # in the coverage of every run; said where it concerns a number
@@ -31,6 +34,7 @@ class Look(NamedTuple):
     """What the screen is made of."""
 
     whole: Activity
+    findings: Sequence[Finding]
     files: int  # all of them
     calls: int
     busiest: int  # files that `whole` is of
@@ -41,9 +45,9 @@ class Look(NamedTuple):
         return self.busiest == self.files
 
 
-def look(profiles: Sequence[Profile], selection: Selection = EVERYTHING) -> Look:
+def look(profiles: Sequence[Profile], header: Header, selection: Selection = EVERYTHING) -> Look:
     """Add up the selected files of profiles, of each no more than `MOST_FILES`."""
-    whole = Activity()
+    finder = Finder()
     files = calls = 0
     for profile in profiles:
         totals = profile.totals(selection)
@@ -51,8 +55,8 @@ def look(profiles: Sequence[Profile], selection: Selection = EVERYTHING) -> Look
         calls += totals.sums.calls
         few = totals.files <= MOST_FILES
         for file in profile.files(None if few else "calls", 0 if few else MOST_FILES, selection):
-            whole.add(file)
-    return Look(whole, files, calls, whole.files)
+            finder.add(file)
+    return Look(finder.whole, finder.findings(header), files, calls, finder.whole.files)
 
 
 # --- the sentences at the top ----------------------------------------------------------------------------------------
@@ -237,7 +241,12 @@ def _show_files(screen: Screen, profiles: Sequence[Profile], limit: int, selecti
 def next_steps(names: Sequence[str], width: int) -> Tuple[str, ...]:
     """Which commands say more."""
     name = shlex.quote(names[0]) if len(names) == 1 else "PROFILE..."
-    steps = (f"report {name} --by directory", f"report {name} --file PATH", f"report {name} --details")
+    steps = (
+        f"findings {name}",
+        f"report {name} --by directory",
+        f"report {name} --file PATH",
+        f"report {name} --details",
+    )
     line, lines = "next:", []
     for step in steps:
         piece = f" iotrace {step}"
@@ -269,7 +278,7 @@ def show(
     if details:
         show_header(screen, header)
         screen.flush()
-    found = look(profiles, selection)
+    found = look(profiles, header, selection)
     for line in _opening(header, found.whole):
         screen.wrapped(screen.words(line))
     lost = losses(header)
@@ -289,6 +298,9 @@ def show(
     rest = found.files - limit if limit else 0
     if rest > 0:
         screen.line(f"and {text.counted(rest, 'more file')}: --limit 0 shows all")
+    if found.findings:
+        screen.line()
+        findings.show(screen, found.findings, advice=False, limit=_FINDINGS)
     if steps:
         screen.line()
         for line in itertools.chain(next_steps([profile.name for profile in profiles], screen.columns)):

@@ -1,0 +1,197 @@
+"""Rules about the sizes, the order and the results of reads and writes."""
+
+from __future__ import annotations
+
+from typing import List, Optional
+
+from iotrace.findings.rule import Concern, Evidence, Limits, Rule, Run, Severity, Sum, Threshold
+from iotrace.findings.rules._figures import each, half_below, of_time, percent, writes_per_sync
+from iotrace.profile.activity import Transfers
+
+
+def _is_small(transfers: Transfers, limits: Limits) -> bool:
+    return transfers.calls >= limits["calls"] and half_below(transfers.requested, int(limits["bytes"]))
+
+
+def _small_sequential(transfers: Transfers, limits: Limits) -> Optional[Concern]:
+    if not _is_small(transfers, limits) or transfers.random > limits["random"]:
+        return None
+    return Concern(transfers.latencies.total, transfers.bytes)
+
+
+def _small_sequential_writes(evidence: Evidence, limits: Limits) -> Optional[Concern]:
+    found = evidence.activity
+    if found.syncs.calls and writes_per_sync(found) <= 1.5:
+        return None  # they cannot be put together as long as each is synced
+    return _small_sequential(found.written, limits)
+
+
+def _small_sequential_reads(evidence: Evidence, limits: Limits) -> Optional[Concern]:
+    return _small_sequential(evidence.activity.read, limits)
+
+
+def _said_small(verb: str, transfers: Transfers, total: Sum, run: Run) -> str:
+    return (
+        f"{transfers.calls:,} {verb} of {each(transfers.bytes, transfers.moved)} each,"
+        f" {percent(1 - transfers.random)} of them where the one before ended, took {of_time(total, run)}"
+    )
+
+
+def _random_reads(evidence: Evidence, limits: Limits) -> Optional[Concern]:
+    read = evidence.activity.read
+    if not _is_small(read, limits) or read.random < limits["random"]:
+        return None
+    return Concern(read.latencies.total, read.bytes)
+
+
+def _said_random_reads(total: Sum, run: Run) -> str:
+    read = total.activity.read
+    return (
+        f"{read.calls:,} reads of {each(read.bytes, read.moved)} each, {percent(read.random)} of them somewhere else"
+        f" than where the one before ended, took {of_time(total, run)}"
+    )
+
+
+def _unaligned_direct(evidence: Evidence, limits: Limits) -> Optional[Concern]:
+    file, found = evidence.file, evidence.activity
+    if found.direct < limits["calls"] or file.unaligned_direct_calls < limits["share"] * found.direct:
+        return None
+    latencies = (found.read.latencies, found.written.latencies)
+    return Concern(sum(part.total for part in latencies), found.read.bytes + found.written.bytes)
+
+
+def _said_unaligned_direct(total: Sum, _run: Run) -> str:
+    return f"of {total.activity.direct:,} calls with O_DIRECT, many are at offsets or of sizes that are not whole pages"
+
+
+def _partial_pages(evidence: Evidence, limits: Limits) -> Optional[Concern]:
+    found = evidence.activity
+    data = found.read.calls + found.written.calls
+    if found.written.calls < limits["writes"] or found.written.random < limits["random"]:
+        return None
+    if found.unaligned < limits["share"] * data:
+        return None
+    return Concern(found.written.latencies.total, found.written.bytes)
+
+
+def _said_partial_pages(total: Sum, run: Run) -> str:
+    written = total.activity.written
+    return (
+        f"{written.calls:,} writes of {each(written.bytes, written.moved)} each, here and there, change parts of pages"
+        f" and took {of_time(total, run)}"
+    )
+
+
+def _short_reads(evidence: Evidence, limits: Limits) -> Optional[Concern]:
+    read = evidence.activity.read
+    successful = read.calls - read.errors - read.zero
+    if read.short < limits["calls"] or read.short < limits["share"] * successful:
+        return None
+    return Concern(read.latencies.total, read.bytes)
+
+
+def _said_short_reads(total: Sum, _run: Run) -> str:
+    read = total.activity.read
+    return f"{read.short:,} of {read.moved:,} reads returned less than they had asked for"
+
+
+def _polling(evidence: Evidence, limits: Limits) -> Optional[Concern]:
+    read = evidence.activity.read
+    if read.zero < limits["calls"] or read.zero < limits["share"] * read.calls:
+        return None
+    return Concern(read.latencies.total * read.zero // read.calls)
+
+
+def _said_polling(total: Sum, _run: Run) -> str:
+    read = total.activity.read
+    return f"{read.zero:,} of {read.calls:,} reads found nothing but the end of the file"
+
+
+RULES: List[Rule] = [
+    Rule(
+        "small-sequential-writes",
+        Severity.MEDIUM,
+        "at least {calls} writes to a file, half of them below {bytes} bytes, at most {random} of them at random",
+        {
+            "calls": Threshold(1000, "writes"),
+            "bytes": Threshold(4096, "bytes, a power of two"),
+            "random": Threshold(0.1, "of the writes"),
+        },
+        lambda total, run: _said_small("writes", total.activity.written, total, run),
+        "put a buffer of 64 KiB or more before the file",
+        "it is a log that somebody reads at once, or each write must survive a crash of the process",
+        holds=_small_sequential_writes,
+    ),
+    Rule(
+        "small-sequential-reads",
+        Severity.MEDIUM,
+        "at least {calls} reads of a file, half of them below {bytes} bytes, at most {random} of them at random",
+        {
+            "calls": Threshold(1000, "reads"),
+            "bytes": Threshold(4096, "bytes, a power of two"),
+            "random": Threshold(0.1, "of the reads"),
+        },
+        lambda total, run: _said_small("reads", total.activity.read, total, run),
+        "read 64 KiB or more at a time into a buffer",
+        "the reader stops early as a rule, and would read too much",
+        holds=_small_sequential_reads,
+    ),
+    Rule(
+        "small-random-reads",
+        Severity.MEDIUM,
+        "at least {calls} reads of a file, half of them below {bytes} bytes, at least {random} of them at random",
+        {
+            "calls": Threshold(1000, "reads"),
+            "bytes": Threshold(65536, "bytes, a power of two"),
+            "random": Threshold(0.8, "of the reads"),
+        },
+        _said_random_reads,
+        "keep more of the file in memory, read in the order of the file, or have more reads under way at a time",
+        "the working set is in the cache: look at the latencies of the reads",
+        holds=_random_reads,
+    ),
+    Rule(
+        "unaligned-direct",
+        Severity.HIGH,
+        "of at least {calls} calls with O_DIRECT, {share} are at offsets or of sizes that are no multiples of 4,096",
+        {"calls": Threshold(10, "calls"), "share": Threshold(0.1, "of them")},
+        _said_unaligned_direct,
+        "make offsets and sizes multiples of 4,096: devices with sectors of that size refuse others, or read first",
+        "the device has sectors of 512 bytes, and the application is made for it",
+        holds=_unaligned_direct,
+    ),
+    Rule(
+        "partial-page-writes",
+        Severity.LOW,
+        "of at least {writes} writes to a file {random} are at random, and {share} of all calls are not whole pages",
+        {
+            "writes": Threshold(1000, "writes"),
+            "random": Threshold(0.5, "of the writes"),
+            "share": Threshold(0.5, "of reads and writes"),
+        },
+        _said_partial_pages,
+        "write whole pages of 4,096 bytes at multiples of 4,096: a page that is not in the cache is read first",
+        "the file is in the cache all the time",
+        holds=_partial_pages,
+    ),
+    Rule(
+        "short-reads",
+        Severity.LOW,
+        "at least {calls} reads of a file, {share} of the successful ones, return less than they ask for",
+        {"calls": Threshold(100, "reads"), "share": Threshold(0.5, "of the reads that return something")},
+        _said_short_reads,
+        "ask for what is there: the size is known from fstat",
+        "a file is read that somebody else appends to",
+        holds=_short_reads,
+    ),
+    Rule(
+        "polling-at-the-end",
+        Severity.LOW,
+        "at least {calls} reads of a file, {share} of all, return nothing",
+        {"calls": Threshold(100, "reads"), "share": Threshold(0.5, "of the reads")},
+        _said_polling,
+        "wait for changes with inotify instead of reading again and again",
+        "the file is opened anew each time and read to its end, in one read more than it takes",
+        holds=_polling,
+    ),
+]
