@@ -19,7 +19,8 @@ from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Type, TypeVar
 
-from iotrace.profile import values
+from iotrace.profile import failed_opens, values
+from iotrace.profile.failed_opens import FailedOpen
 from iotrace.profile.values import MAX_COUNTER, Counts, Histogram, Kind, Sizes
 from programs.facts.catalogue import BY_NAME
 
@@ -301,6 +302,13 @@ class Header:
         dict, values.NESTED_COUNTS, values.add_nested, "system call -> errno -> calls that failed without a file"
     )
     overhead: Dict[str, object] = _told(dict, values.OBJECT, values.common, "what tracing cost, see below")
+    failed_opens: List[FailedOpen] = _told(
+        list,
+        failed_opens.FAILED_OPENS,
+        failed_opens.added,
+        "opens that failed, by path and errno: the 1,000 most frequent, and what is left of each errno",
+        since=5,
+    )
 
 
 FILE, SYSCALL, TOTALS, HEADER = map(table_of, (FileStats, SyscallStats, CallTotals, Header))

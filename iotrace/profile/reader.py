@@ -17,6 +17,7 @@ from typing import Any, Dict, Iterator, NamedTuple, Optional, Set, Tuple, Type, 
 from iotrace.globs import EVERYTHING, Selection
 from iotrace.places import PathLike
 from iotrace.profile.database import Database, ProfileError
+from iotrace.profile.failed_opens import FailedOpen, from_row
 from iotrace.profile.folding import KEY, NAME, folded_rows
 from iotrace.profile.merge import add_syscalls
 from iotrace.profile.metrics import FIRST_VERSION, HEADER, SCHEMA_VERSION, FileStats, Header, SyscallStats
@@ -43,10 +44,11 @@ Ties are in order of path and mount namespace.
 __all__ = ["SORTS", "Profile", "ProfileError", "Totals", "open"]
 
 _HEADER = {metric.name: metric for metric in HEADER}
-_TABLES_OF_THEIR_OWN = ("lost", "unattributed")  # for these parts of the header; the rest is in `meta`
+_TABLES_OF_THEIR_OWN = ("lost", "unattributed", "failed_opens")  # for these parts of the header; the rest is in `meta`
 _IN_META = [name for name in _HEADER if name not in _TABLES_OF_THEIR_OWN]
 _LONGEST_HEADER = 2 << 20  # characters of JSON: what the kernel lets a command have. In memory up to 60 times as many
 _HEADER_ROWS = 10_000  # of each of its tables: more than there are pairs of a system call and an errno
+_LONGEST_PATHS = 16 << 20  # bytes of all paths of failed opens
 _ROOM_FOR_NAME = 256  # characters
 MOST_NAMES = 4096  # in one record: iotrace knows 40 system calls, Linux 133 errors
 _PATH = ROW_COLUMNS.index("path")
@@ -131,7 +133,18 @@ class Profile:
             unattributed.setdefault(syscall, {})[errno] = count
         told["lost"] = _HEADER["lost"].kind.parsed(lost)
         told["unattributed"] = _HEADER["unattributed"].kind.parsed(unattributed)
+        if "failed_open" in self._schema.tables:
+            told["failed_opens"] = list(self._read_failed_opens())
         return Header(**told)
+
+    def _read_failed_opens(self) -> Iterator[FailedOpen]:
+        left = _LONGEST_PATHS
+        for row in self._few("failed_open", "path, errno, cut, count"):
+            failed = from_row(row)
+            left -= len(failed.path or b"")
+            if left < 0:
+                raise ValueError(f"failed_open has more than {_LONGEST_PATHS:,} bytes of paths")
+            yield failed
 
     def _few(self, table: str, columns: str) -> Iterator[Tuple[Any, ...]]:
         """The rows of a table, of which there are not many; the last column says something about the others."""

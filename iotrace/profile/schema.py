@@ -57,6 +57,14 @@ CREATE TABLE calls (
     by_syscall TEXT NOT NULL
 )""",
     }
+    if version >= 5:
+        tables["failed_open"] = """\
+CREATE TABLE failed_open (
+    path BLOB,
+    errno TEXT NOT NULL,
+    cut INTEGER NOT NULL,
+    count INTEGER NOT NULL
+)"""
     return Schema(tables, columns, totals)
 
 

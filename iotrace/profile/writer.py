@@ -37,7 +37,7 @@ SELECT id, {", ".join(metric.name for metric in CURRENT.columns)}, by_syscall, {
 FROM file JOIN calls ON calls.file_id = id JOIN edges ON edges.file_id = id
 WHERE path = ? AND mnt_ns = ? AND NOT unreachable ORDER BY position"""
 _TEMPORARY = f"CREATE TEMP TABLE edges (file_id INTEGER PRIMARY KEY, {', '.join(_EDGES)})"
-_TABLES_OF_THEIR_OWN = ("lost", "unattributed")  # for these parts of the header; the rest is in `meta`
+_TABLES_OF_THEIR_OWN = ("lost", "unattributed", "failed_opens")  # for these parts of the header; the rest is in `meta`
 
 _read_file = FileDecoder(CURRENT.columns)
 
@@ -211,6 +211,7 @@ def _write_header(database: sqlite3.Connection, header: Header) -> None:
     database.executemany("INSERT INTO lost VALUES (?, ?)", header.lost.items())
     unattributed = ((call, errno, n) for call, errors in header.unattributed.items() for errno, n in errors.items())
     database.executemany("INSERT INTO unattributed VALUES (?, ?, ?)", unattributed)
+    database.executemany("INSERT INTO failed_open VALUES (?, ?, ?, ?)", header.failed_opens)
 
 
 def write(path: PathLike, header: Header, files: Iterable[FileStats], *, force: bool = False) -> None:

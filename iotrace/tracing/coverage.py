@@ -38,6 +38,7 @@ def coverage(
         "sendfile": "full",
         "aio": linux_aio(left.aio, missing),
         "io_uring": io_uring(shown, left.uring, None if URING_SETUP in missing else rings),
+        "failed opens": _failed_opens(account),
         "durability": _durability(account, missing),
         "contents": _contents(account, missing),
         "mmap": "marked: mapped memory is read and written without a system call",
@@ -52,6 +53,12 @@ def _durability(beside: Mapping[str, int], missing: Sequence[str]) -> str:
     calls = [f"{name} {beside[name]}" for name in names if beside.get(name)]
     made = [f"what is shown as unsynced may be durable, by {', '.join(calls)}"] if calls else []
     return _partial(made, [name for name in names if name in missing])
+
+
+def _failed_opens(account: Mapping[str, int]) -> str:
+    """Whether the path of each is known: not of io_uring's requests, of open_by_handle_at, of what is no address."""
+    pathless = account.get("pathless", 0)
+    return f"partial: the paths of {pathless} were not seen" if pathless else "full"
 
 
 def _contents(beside: Mapping[str, int], missing: Sequence[str]) -> str:

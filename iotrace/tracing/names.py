@@ -7,10 +7,11 @@ ago, they send the new path as well; what became of all others is found out at t
 from __future__ import annotations
 
 import struct
-from typing import Dict, List, NamedTuple, Optional
+from typing import Callable, Dict, List, NamedTuple, Optional
 
 from programs.facts.records import (
     EVENT_BORN,
+    EVENT_DIRECTORY,
     EVENT_NAMED,
     EVENT_RENAMED,
     EVENT_TRUNCATED,
@@ -51,7 +52,9 @@ class Fate(NamedTuple):
 class Names:
     """What is known of the names of files, by the programs' file id."""
 
-    def __init__(self) -> None:
+    def __init__(self, found: Callable[[int, bytes], None] = lambda _number, _path: None) -> None:
+        """`found` is told the path of each directory that a failed open began at, with its number."""
+        self._found = found
         self.first: Dict[int, Name] = {}
         self.renamed: Dict[int, bytes] = {}  # the path that a file has been given since
         self.fates: Dict[int, Fate] = {}  # of those that were asked for: see `iotrace.tracing.fates`
@@ -93,6 +96,8 @@ class Names:
                 self.uncertain.append(file_id)
         elif what == EVENT_RENAMED and file_id in self.first and not kind & EVENT_UNREACHABLE:
             self.renamed[file_id] = path
+        elif what == EVENT_DIRECTORY and not kind & (EVENT_UNREACHABLE | EVENT_TRUNCATED):
+            self._found(file_id, path)
 
     def _file_system(self, raw: bytes) -> str:
         """The type's name: one string for all files of that type."""

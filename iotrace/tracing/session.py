@@ -30,6 +30,7 @@ from iotrace.tracing.fates import Fates
 from iotrace.tracing.gathering import Gathering
 from iotrace.tracing.loader import load
 from iotrace.tracing.names import Names
+from iotrace.tracing.refused import Refused
 from iotrace.tracing.settings import Settings
 from iotrace.tracing.targets import Targets
 from programs.facts.maps import ASKED_ROWS
@@ -66,7 +67,8 @@ class Session:
             self._selected = settings.selection().matcher()
             self._unmatched = {glob: glob_matcher(glob) for glob in settings.paths}
             self._targets = Targets(self.loaded, settings)
-            self._names = Names()
+            self._refused = Refused(self.loaded.maps["refused"])
+            self._names = Names(self._refused.found)
             self._fates = Fates(
                 self._names,
                 self.loaded.maps,
@@ -132,6 +134,7 @@ class Session:
         self.loaded.events.poll(timeout)
         self._take_names()
         self._fates.learn()
+        self._refused.step()
         return self._eviction is not None and self._eviction.step()
 
     def fileno(self) -> int:
@@ -195,6 +198,7 @@ class Session:
         left = inflight.settle(inflight.requests(self.loaded.maps), self.loaded.programs)
         self._take_names()
         self._fates.ask(list(self._names.first))
+        self._refused.read()  # before the collector reads how many there were
         for records in self._collector.finish():
             self._gathering.take(records)
         self._gathering.flush()
@@ -244,6 +248,7 @@ class Session:
                 account, skipped=self._skipped, unnamed=self._collector.unnamed, truncated=self._names.truncated
             ),
             unattributed={name: dict(errors) for name, errors in sorted(self._collector.unattributed.items())},
+            failed_opens=self._refused.most(self._collector.unattributed.get("open", {})),
             overhead=overhead,
         )
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 import time
-from typing import Dict, Optional
+from typing import Dict, List, Optional
 
 from iotrace import text
+from iotrace.profile.failed_opens import FailedOpen
 from iotrace.profile.metrics import Header
 from iotrace.profile.values import text_of
 from iotrace.views.screen import Screen
@@ -33,6 +34,8 @@ def show_header(screen: Screen, header: Header) -> None:
             for errno, count in sorted(errors.items())
         )
         screen.field("on no file", ", ".join(calls))
+    if header.failed_opens:
+        screen.field("not opened", _failed_opens(header.failed_opens))
     if header.overhead:
         screen.field("overhead", _overhead(header.overhead))
     lost = losses(header)
@@ -53,6 +56,17 @@ def _coverage(coverage: Dict[str, str]) -> str:
     whole = [what for what, how in coverage.items() if how == "full"]
     rest = [f"{what}: {how}" for what, how in coverage.items() if how != "full"]
     return "; ".join(rest + (["full: " + ", ".join(whole)] if whole else []))
+
+
+_PATHS = 3  # of failed opens, that are shown
+
+
+def _failed_opens(opens: List[FailedOpen]) -> str:
+    """The most frequent ones."""
+    named = [failed for failed in opens if failed.path is not None]
+    shown = [f"{text_of(failed.path or b'')} ({failed.errno}) {failed.times:,}" for failed in named[:_PATHS]]
+    more = sum(failed.times for failed in opens) - sum(failed.times for failed in named[:_PATHS])
+    return ", ".join(shown) + (f"{', and ' if shown else ''}{more:,} more" if more else "")
 
 
 _COST = ("bystander_ns", "own_ns", "own_share", "start_ns")

@@ -9,6 +9,7 @@ from programs.counting.lifetimes import closed, opened
 from programs.counting.runs import end_runs
 from programs.counting.state import set_flag
 from programs.facts.catalogue import BY_NAME, Kind
+from programs.facts.jumps import Jump
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
 from programs.facts.records import (
@@ -37,7 +38,7 @@ from programs.files.recent import remember
 from programs.way.body import Body, low
 from programs.way.descriptors import resolve
 from programs.way.exit import begin_exit
-from programs.way.registers import CALL, CALL_KIND, FILE, OPEN_FILE, RESULT
+from programs.way.registers import CALL, CALL_KIND, CTX, FILE, OPEN_FILE, RESULT, SIGNATURE
 from programs.way.threads import begin_part
 
 MAP_ANONYMOUS = 0x20
@@ -178,7 +179,9 @@ def exit_open(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.label("named")
     send_name(b, SCRATCH_EXIT)
     a.label("failed")
+    a.stx(CALL[Call.refused], SIGNATURE)
     counters.failed(b, None)
+    a.tail_call(CTX, maps.jumps, Jump.REFUSED)
     a.ret(0)
     a.label("gone")
     b.lost(Lost.calls)

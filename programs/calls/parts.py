@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Dict
 
 from asm import ProgramSpec
-from programs.calls import answered, beside, copies, lifetime, sync, vector
+from programs.calls import answered, beside, copies, lifetime, refused, sync, vector
 from programs.facts.catalogue import Kind
 from programs.facts.jumps import WALKS, Jump
 from programs.facts.kernel import Kernel, Options
@@ -34,6 +34,7 @@ def parts(kernel: Kernel, options: Options, maps: Maps) -> Dict[int, ProgramSpec
         Kind.SYNC: sync.exit_sync(*facts),
         Kind.CLOSE: lifetime.exit_close(*facts),
         Kind.OPEN: lifetime.exit_open(*facts),
+        Jump.REFUSED: refused.exit_refused(*facts),
         Kind.MMAP: lifetime.exit_mmap(*facts),
         Kind.SENDFILE: copied,
         Kind.COPY: copied,

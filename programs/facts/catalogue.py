@@ -78,12 +78,13 @@ class Position(IntEnum):
 
 
 class Flags(IntEnum):
-    """Where an open has its flags, in the place of `Position`."""
+    """Where an open has its flags, in the place of `Position`; its path is right before them."""
 
-    NOWHERE = 0  # in no argument: openat2, open_by_handle_at
+    NOWHERE = 0  # in no argument: openat2
     SECOND = 1
     THIRD = 2
     CREAT = 3  # creat has none: it always creates
+    HANDLE = 4  # open_by_handle_at has a path no more than it has flags here
 
 
 class Beside(IntEnum):
@@ -184,7 +185,7 @@ SYSTEM_CALLS: List[SystemCall] = [
     SystemCall("creat", Kind.OPEN, 2, ("open",), Flags.CREAT),
     SystemCall("openat", Kind.OPEN, 4, ("open",), Flags.THIRD),
     SystemCall("openat2", Kind.OPEN, 4, ("open",)),
-    SystemCall("open_by_handle_at", Kind.OPEN, 3, ("open",)),
+    SystemCall("open_by_handle_at", Kind.OPEN, 3, ("open",), Flags.HANDLE),
     SystemCall("close", Kind.CLOSE, 1, ("close",)),
     SystemCall("mmap", Kind.MMAP, 6, ()),
     SystemCall("unshare", Kind.NAMESPACE, 1, ()),

@@ -47,6 +47,7 @@ class Jump(IntEnum):
     BORN = auto()  # a thread of a target, when it begins
     ENTER_VECTOR = auto()  # the iovec at the entry of readv and its relatives
     EXIT_IOVEC = auto()  # the same at its exit, where its pages were not in memory
+    REFUSED = auto()  # an open that has failed
 
 
 JUMPS = max(Jump) + 1

@@ -34,6 +34,7 @@ from programs.facts.records import (
     Pending,
     PendingKey,
     Recent,
+    RefusedKey,
     Requested,
     RingFile,
     RingKey,
@@ -54,6 +55,8 @@ RING_FILES = 4096  # the latest ones
 BORROWED = 64  # Call records a CPU, by thread, where programs are preempted
 RING_BYTES = 8 << 20
 RECENT_ROWS = 512  # a power of two
+REFUSED = 4096  # ways in which opens have failed, until user space takes them
+DIRECTORIES = 4096  # that they began at: the latest ones
 ASKED_ROWS = 1024
 BPF_F_NO_PREALLOC, BPF_F_MMAPABLE = 1, 1 << 10
 
@@ -92,6 +95,8 @@ class Maps:
     jumps: MapSpec  # the table of tail calls
     scratch: MapSpec  # a CPU's two work spaces
     events: MapSpec  # paths on their way to user space
+    refused: MapSpec  # opens that have failed, by path and errno
+    directories: MapSpec  # that they began at, whose paths were sent
     recent: MapSpec  # the files that a process has closed last, by its id modulo RECENT_ROWS
     asking: MapSpec  # what the program `ask` is to do
     asked: MapSpec  # questions about files, and the answers
@@ -154,6 +159,8 @@ def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True)
         jumps=MapSpec("jumps", MapType.PROG_ARRAY, U32, U32, JUMPS),
         scratch=MapSpec("scratch", MapType.PERCPU_ARRAY, U32, Scratch, 2),
         events=events,
+        refused=table("refused", RefusedKey, U64, REFUSED),
+        directories=MapSpec("directories", MapType.LRU_HASH, U64, U64, DIRECTORIES),
         recent=MapSpec("recent", MapType.ARRAY, U32, Recent, RECENT_ROWS),
         asking=MapSpec("asking", MapType.ARRAY, U32, Asking, 1),
         asked=MapSpec("asked", MapType.ARRAY, U32, AskFile, ASKED_ROWS),

@@ -24,7 +24,8 @@ def asked_to_create(b: Body) -> None:
     a.rsh(SIGNATURE, 8)
     a.and_(SIGNATURE, 0xFF, "where the flags are")
     a.mov(r1, 0)
-    a.jeq(SIGNATURE, Flags.NOWHERE, have)
+    for nowhere in (Flags.NOWHERE, Flags.HANDLE):
+        a.jeq(SIGNATURE, nowhere, have)
     a.mov(r1, O_CREAT | O_TRUNC)
     a.jeq(SIGNATURE, Flags.CREAT, have)
     for place, argument in ((Flags.SECOND, 1), (Flags.THIRD, 2)):

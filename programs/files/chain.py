@@ -29,9 +29,10 @@ class Climb(Layout):
 def climb(b: Body) -> Slot:
     """The slot that `chain` works in: its `dentry` and `mount` say where the way begins.
 
-    Where records are made on the stack there is no room for it but in the place of those.
+    Where records are made on the stack there is no room for it but in the place of those, unless the program has one.
     """
-    return b.a.slot("climb", Climb) if b.kernel.big_values else b.overlay("climb", Climb)
+    own = any(slot.name == "climb" for slot in b.a.stack)
+    return b.a.slot("climb", Climb) if own or b.kernel.big_values else b.overlay("climb", Climb)
 
 
 def chain(b: Body) -> None:

@@ -113,7 +113,21 @@ def _unattributed(totals: Totals, document: Mapping[str, Any]) -> List[str]:
         for errno in sorted(set(mine) | set(theirs)):
             if mine[errno] != theirs[errno]:
                 lines.append(f"(no file): {key} error {errno}: strace {mine[errno]}, iotrace {theirs[errno]}")
-    return lines
+    return lines + _failed_opens(totals, document)
+
+
+def _failed_opens(totals: Totals, document: Mapping[str, Any]) -> List[str]:
+    """Path by path. Those that iotrace has no room for are told as the rest of their errno."""
+    found: CounterOf[Tuple[bytes, str]] = Counter()
+    for failed in document["failed_opens"]:
+        if failed["path"] is not None and not failed["cut"]:
+            found[_path(failed), failed["errno"]] = failed["count"]
+    rest = any(failed["path"] is None or failed["cut"] for failed in document["failed_opens"])
+    return [
+        f"(not opened): {show(path)} {errno}: strace {totals.refused[path, errno]}, iotrace {found[path, errno]}"
+        for path, errno in sorted(set(found) if rest else set(found) | set(totals.refused))
+        if totals.refused[path, errno] != found[path, errno]
+    ]
 
 
 Counts = Callable[[bytes, str], Tuple[int, int]]  # (path, system call) -> successful calls, bytes

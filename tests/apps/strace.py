@@ -133,6 +133,7 @@ class Totals:
 
     files: Dict[bytes, FileCalls] = field(default_factory=dict)
     unattributed: Dict[str, CounterOf[str]] = field(default_factory=dict)
+    refused: CounterOf[Tuple[bytes, str]] = field(default_factory=Counter)  # opens that failed, by path and errno
     renames: Set[Tuple[bytes, bytes]] = field(default_factory=set)
     undecoded: Set[str] = field(default_factory=set)
 
@@ -149,6 +150,7 @@ class Totals:
         for key, errors in other.unattributed.items():
             for errno, count in errors.items():
                 self.nobody(key, errno, count)
+        self.refused.update(other.refused)
         self.renames |= other.renames
         self.undecoded |= other.undecoded
 
@@ -319,6 +321,7 @@ class _Reader:
     def open(self, line: Line) -> None:
         if line.errno is not None:
             self.totals.nobody("open", line.errno)
+            self._refused(line, line.errno)
         elif line.result is not None and line.target is None:
             raise StraceError(f"strace does not show what {line.name} opened")  # open_by_handle_at
         elif line.target is not None and line.target.path is not None:
@@ -329,6 +332,18 @@ class _Reader:
                 self.directories.add(path)
             self._opened[line.target.number] = path
             self._charge("open", line.target, line)
+
+    def _refused(self, line: Line, errno: str) -> None:
+        """By the path as it was asked for, behind that of the directory that it is relative to."""
+        at = line.name in ("openat", "openat2")
+        if line.name == "open_by_handle_at" or not line.has_string(int(at)):
+            return
+        path = line.string(int(at))
+        if not path.startswith(b"/"):
+            above = line.descriptor().path if at else self.directory
+            if above is not None:
+                path = os.path.realpath(above).rstrip(b"/") + b"/" + path
+        self.totals.refused[path, errno] += 1
 
     def rename(self, line: Line) -> None:
         if line.errno is not None or line.result is None:

@@ -69,6 +69,10 @@ class Line:
             raise StraceError(f"no descriptor in {self.name}({self.arguments})")
         return _descriptor(match)
 
+    def has_string(self, position: int) -> bool:
+        """Whether there is text at the given argument, and not an address that leads nowhere."""
+        return _STRING.fullmatch(_split(self.arguments)[position]) is not None
+
     def string(self, position: int) -> bytes:
         match = _STRING.fullmatch(_split(self.arguments)[position])
         if match is None or match.group(2):

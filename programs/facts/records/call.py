@@ -80,6 +80,8 @@ class Call(Layout):
 
     # -- the same words in other phases
     signature = overlay(Signature, call)
+    # While an open that failed is counted:
+    refused = overlay(U32, requested)  # its Signature
     # While a file is closed:
     size_seen = overlay(U64, offset)  # FileState.seen
     # At the exit of a transfer, until it is placed:

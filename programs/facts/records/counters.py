@@ -141,6 +141,7 @@ class Lost(Layout):
     truncate = field(U64)
 
     cores = field(U64)  # signals that dump a target's core: nor a loss
+    pathless = field(U64)  # failed opens whose path was not seen: nor a loss
 
 
 class Activity(Layout):

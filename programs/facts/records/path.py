@@ -25,6 +25,7 @@ class PathEvent(Layout):
 
 EVENT_NAMED = 1  # the path of a file that is new
 EVENT_RENAMED = 2  # the path that a file has by now, which keeps its id
+EVENT_DIRECTORY = 3  # the path of a directory that failed opens began at: `id` is its number in `RefusedKey`
 # Added to one of the others:
 EVENT_TRUNCATED = 0x100  # the path is too long or too deep
 EVENT_BORN = 0x200  # the file was created just now
@@ -49,6 +50,22 @@ class Scratch(Layout):
 
     walk = field(Walk)  # first, so that a Walk pointer is a Scratch pointer; its event lies before the path
     data = field(U8, IOVECS * IOVEC_BYTES + IOVEC_CHUNK * IOVEC_BYTES)  # a path, or an iovec
+
+
+REFUSED_TEXT = 248  # bytes of a path, the NUL included
+
+
+class RefusedKey(Layout):
+    """Opens that have failed in one way."""
+
+    errno = field(U32)
+    marks = field(U32)  # REFUSED_*
+    directory = field(U64)  # the chain of the directory that the text begins at: programs/files/chain.py; 0: the root
+    text = field(U8, REFUSED_TEXT)  # as the caller gave it, up to a NUL
+
+
+REFUSED_CUT = 1  # the text has more bytes
+REFUSED_ADRIFT = 2  # nobody knows which directory the text begins at
 
 
 class RecentFile(Layout):

@@ -47,6 +47,7 @@ def open_done(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     send_name(b, SCRATCH_EXIT)
     a.label("failed")
     counters.failed(b, None)
+    b.lost(Lost.pathless)
     a.ret(0)
     a.label("gone")
     b.lost(Lost.calls)

@@ -10,6 +10,7 @@ from typing import Any, Dict, Iterator
 from hypothesis import strategies as st
 
 from iotrace.profile import values
+from iotrace.profile.failed_opens import FAILED_OPENS, FailedOpen
 from iotrace.profile.metrics import FILE, HEADER, SYSCALL, FileStats, Header, SyscallStats
 
 TOP = (1 << 63) - 1
@@ -23,6 +24,11 @@ histograms = st.dictionaries(buckets, st.integers(1, TOP), max_size=4)
 errors = st.dictionaries(st.sampled_from(sorted(errno.errorcode.values())), st.integers(1, TOP), max_size=3)
 paths = st.binary(min_size=1, max_size=60).map(lambda path: path.replace(b"\0", b"0"))
 texts = st.text()
+failed_opens = st.lists(
+    st.builds(FailedOpen, st.none() | paths, st.sampled_from(("ENOENT", "EACCES")), st.booleans(), counters),
+    max_size=4,
+    unique_by=lambda failed: failed[:3],
+)
 OF_KIND: Dict[values.Kind, st.SearchStrategy[Any]] = {
     values.COUNT: counters,
     values.MAYBE: maybe,
@@ -41,6 +47,7 @@ OF_KIND: Dict[values.Kind, st.SearchStrategy[Any]] = {
         texts, st.integers() | texts | st.lists(texts) | st.floats(allow_nan=False, allow_infinity=False)
     ),
     values.TEXTS: st.dictionaries(texts, texts),
+    FAILED_OPENS: failed_opens,
     values.NESTED_COUNTS: st.dictionaries(
         st.sampled_from(("read", "close")),
         st.dictionaries(st.sampled_from(("EBADF", "EINTR")), counters, min_size=1),

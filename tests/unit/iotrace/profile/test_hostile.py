@@ -174,6 +174,12 @@ DAMAGE: Dict[str, Tuple[str, str]] = {
     "command": ("UPDATE meta SET value = json_array(hex(zeroblob(1500000))) WHERE key = 'command'", "meta has more"),
     "meta twice": ("INSERT INTO meta SELECT key || 'x', value FROM meta", ""),
     "unattributed": (MANY.format(20000) + " INSERT INTO unattributed SELECT 'read', x, 1 FROM c", "10,000 rows"),
+    "failed opens": (MANY.format(20000) + " INSERT INTO failed_open SELECT NULL, x, 0, 1 FROM c", "10,000 rows"),
+    "failed paths": (MANY.format(400) + " INSERT INTO failed_open SELECT zeroblob(60000), x, 0, 1 FROM c", "not"),
+    "long failed paths": (
+        MANY.format(400) + " INSERT INTO failed_open SELECT CAST(hex(zeroblob(30000)) AS BLOB), x, 0, 1 FROM c",
+        "bytes of paths",
+    ),
     "deep": ("UPDATE meta SET value = '{\"x\":' || printf('%.*c', 900, '[') || printf('%.*c', 900, ']') || '}' "
              "WHERE key = 'filters'", "more than 8 deep"),
     "nan": ("UPDATE meta SET value = '{\"x\":NaN}' WHERE key = 'overhead'", "NaN is not a number"),

@@ -9,6 +9,7 @@ from typing import Any, Dict, get_type_hints
 import pytest
 
 from iotrace.profile import metrics, values
+from iotrace.profile.failed_opens import FAILED_OPENS, FailedOpen
 from iotrace.profile.merge import add_files, add_headers, add_syscalls
 from iotrace.profile.metrics import (
     FILE,
@@ -44,6 +45,7 @@ TYPES: Dict[Kind, str] = {
     values.OBJECT: "Dict[str, object]",
     values.TEXTS: "Dict[str, str]",
     values.NESTED_COUNTS: "Dict[str, Counts]",
+    FAILED_OPENS: "List[FailedOpen]",
 }
 
 
@@ -129,6 +131,7 @@ SOMETHING: Dict[Kind, Any] = {
     values.OBJECT: {"seven": 7},
     values.TEXTS: {"seven": "7"},
     values.NESTED_COUNTS: {"read": {"EIO": 7}},
+    FAILED_OPENS: [FailedOpen(b"/seven", "ENOENT", False, 7)],
 }
 
 
@@ -156,6 +159,8 @@ def test_merging_keeps_every_metric(record: Any, add: Any) -> None:
             expected = dict.fromkeys(value, 14)
         elif metric.merge is values.add_nested:
             expected = {"read": {"EIO": 14}}
+        elif metric.kind is FAILED_OPENS:
+            expected = [row._replace(times=14) for row in value]
         assert getattr(both, metric.name) == expected, metric.name
         if metric.merge in (values.added, values.least, values.greatest, values.most, values.either):
             assert getattr(add(nothing, known), metric.name) == value

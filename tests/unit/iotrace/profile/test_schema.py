@@ -12,6 +12,7 @@ from typing import Dict, Iterator, List, Sequence
 import pytest
 
 from iotrace.profile import metrics, parts, reader, rows, schema
+from iotrace.profile.failed_opens import FailedOpen
 from iotrace.profile.metrics import (
     FILE,
     FIRST_VERSION,
@@ -156,7 +157,9 @@ def test_the_document_describes_every_column_as_the_table_of_metrics_does() -> N
     current = schema.CURRENT
     assert section("file")[1:] == with_types((*current.columns, *current.totals))
     assert section("syscall")[2:] == without_types(SYSCALL)
-    assert section("meta") == without_types([m for m in HEADER if m.name not in ("lost", "unattributed")])
+    assert section("meta") == without_types(
+        [m for m in HEADER if m.name not in ("lost", "unattributed", "failed_opens")]
+    )
     assert f"`PRAGMA user_version` is the version of the schema described here: **{SCHEMA_VERSION}**" in DOCUMENT
     assert f"`PRAGMA application_id` is {schema.APPLICATION_ID} " in DOCUMENT
 
@@ -175,14 +178,16 @@ def test_every_column_is_documented(tmp_path: Path) -> None:
 
 def test_every_documented_query_runs(tmp_path: Path) -> None:
     lost = {"events": 2, "files": 0, "calls": 0}
-    write(tmp_path / "p", Header(host="h", command=[b"x"], lost=lost), sample(50))
+    failed = [FailedOpen(b"/nosuch", "ENOENT", False, 2), FailedOpen(None, "ENOENT", False, 1)]
+    write(tmp_path / "p", Header(host="h", command=[b"x"], lost=lost, failed_opens=failed), sample(50))
     queries = re.findall(r"```sql\n(.*?)```", DOCUMENT, re.DOTALL)
-    assert len(queries) == 5
+    assert len(queries) == 6
     database = sqlite3.connect(str(tmp_path / "p"))
     answers = [database.execute(query).fetchall() for query in queries]
     assert answers[1] == [(4096, sum(i % 7 for i in range(50)))]
     assert answers[2][0][1:] == ("pread64", "EIO", 1) and len(answers[2]) == 50
-    assert answers[3:] == [[("events", 2)], [("h", json.dumps(["x"]))]]
+    assert answers[3] == [("/nosuch", "ENOENT", 2)]
+    assert answers[4:] == [[("events", 2)], [("h", json.dumps(["x"]))]]
 
 
 def test_the_views_show_every_bucket_and_error(tmp_path: Path) -> None:

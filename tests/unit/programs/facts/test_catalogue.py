@@ -127,7 +127,7 @@ def test_the_arguments_that_are_read_exist() -> None:
         Kind.AIO_EXIT: 0,
     }
     extra = {Position.CURRENT: 0, Position.EXPLICIT: 4, Position.MINUS_ONE: 6}
-    flags = {Flags.NOWHERE: 0, Flags.SECOND: 2, Flags.THIRD: 3, Flags.CREAT: 0}
+    flags = {Flags.NOWHERE: 2, Flags.SECOND: 2, Flags.THIRD: 3, Flags.CREAT: 1, Flags.HANDLE: 0}
     beside = {**dict.fromkeys(Beside, 0), Beside.MSYNC: 3, Beside.CLONE: 2}
     for call in SYSTEM_CALLS:
         if call.kind is Kind.BESIDE:

@@ -7,6 +7,7 @@ from typing import List
 
 from hypothesis import strategies as st
 
+from iotrace.profile.failed_opens import FailedOpen
 from iotrace.profile.metrics import FileStats, Header, SyscallStats
 from iotrace.views import formats
 
@@ -24,6 +25,7 @@ HEADER = Header(
     lost={"events": 0, "files": 0, "calls": 0},
     unattributed={"read": {"EBADF": 3}},
     overhead={"ns": 5},
+    failed_opens=[FailedOpen(b"/etc/\xff", "ENOENT", False, 3), FailedOpen(None, "EACCES", False, 1)],
 )
 FILE = FileStats(
     4026531841,

@@ -25,6 +25,8 @@ DOCUMENT = """
  "started_ns": 10, "ended_ns": 20,
  "filters": {"comm": ["cp"]}, "attach": "raw_tracepoint", "coverage": {"io_uring": "full"},
  "lost": {"events": 0, "files": 0, "calls": 0}, "unattributed": {"read": {"EBADF": 3}}, "overhead": {"ns": 5},
+ "failed_opens": [{"path": "/etc/\\udcff", "errno": "ENOENT", "cut": false, "count": 3},
+                  {"path": null, "errno": "EACCES", "cut": false, "count": 1}],
  "files": [
   {"mnt_ns": 4026531841, "path": "/var/lib/x", "renamed_to": null, "ended_as": null,
    "device": "8:1", "inode": 131, "fstype": "ext4",
