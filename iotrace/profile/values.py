@@ -157,7 +157,10 @@ def _flag(value: Any) -> bool:
 
 
 def _tally(value: Any) -> Counts:
-    if type(value) is not dict or not all(type(n) is int and 0 <= n <= MAX_COUNTER for n in value.values()):
+    if type(value) is not dict:
+        raise ValueError("a table of counts is not valid")
+    counts = value.values()
+    if counts and (not _INTEGERS.issuperset(map(type, counts)) or min(counts) < 0 or max(counts) > MAX_COUNTER):
         raise ValueError("a table of counts is not valid")
     return value  # keys from JSON are always text
 
@@ -170,13 +173,25 @@ def _counts(value: Any) -> Counts:
     return counts
 
 
-def _histogram(value: Any) -> Histogram:
+_BUCKETS = {str(lower): lower for lower in (0, *(1 << k for k in range(64)))}
+_FINE_BUCKETS = {
+    **_BUCKETS,  # what there was before version 4
+    **{str(lower): lower for lower, _ in map(fine_bounds, range(4 * 64)) if lower < 1 << 64},
+}
+
+
+def _bucketed(value: Any, buckets: Dict[str, int]) -> Histogram:
+    """A histogram with these buckets, of which few are used; looked up, since a profile has millions of them."""
     if value is None:
         return {}
-    histogram = _numbered(value)
-    if not all(key < 1 << 64 and key & (key - 1) == 0 for key in histogram if key):
-        raise ValueError("a histogram is not valid")
-    return histogram
+    try:
+        return {buckets[key]: count for key, count in _tally(value).items()}
+    except KeyError:
+        raise ValueError("a histogram is not valid") from None
+
+
+def _histogram(value: Any) -> Histogram:
+    return _bucketed(value, _BUCKETS)
 
 
 def _numbered(value: Any) -> Dict[int, int]:
@@ -190,16 +205,8 @@ def _numbered(value: Any) -> Dict[int, int]:
     return numbered
 
 
-def _is_fine(lower: int) -> bool:
-    """Whether there is a bucket of latencies with this lower bound. Before version 4 there were powers of two alone."""
-    return lower % (fine_above(lower) - lower) == 0 if lower & (lower - 1) else True
-
-
 def _fine(value: Any) -> Histogram:
-    histogram = _numbered(value)
-    if not all(key < 1 << 64 and _is_fine(key) for key in histogram):
-        raise ValueError("a histogram is not valid")
-    return histogram
+    return _bucketed(value, _FINE_BUCKETS)
 
 
 def _sizes(value: Any) -> Sizes:
