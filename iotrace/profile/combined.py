@@ -10,10 +10,11 @@ from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
 from iotrace.errors import UserError
 from iotrace.globs import EVERYTHING, Selection
 from iotrace.profile.folding import final_name, under_final_name
-from iotrace.profile.merge import add_files, add_headers, add_in_order
+from iotrace.profile.merge import add_files, add_headers, add_in_order, with_runs
 from iotrace.profile.metrics import FileStats, Header
 from iotrace.profile.reader import MOST_NAMES, Profile
 from iotrace.profile.rows import FileRow, add_rows
+from iotrace.profile.runs import hosts
 
 
 class NamedFile(NamedTuple):
@@ -24,21 +25,24 @@ class NamedFile(NamedTuple):
     more: int = 0  # names that are not among these
 
 
-def _same_row(row: FileRow) -> Tuple[bytes, int, int]:
-    return row.path, row.mnt_ns, row.marks.unreachable
+_Key = Tuple[bytes, int, bool, str]
 
 
-def _same_file(file: FileStats) -> Tuple[bytes, int, bool]:
-    return file.path, file.mnt_ns, file.unreachable
+def _same_row(row: FileRow) -> _Key:
+    return row.path, row.mnt_ns, bool(row.marks.unreachable), row.host
 
 
-def _same_in_the_end(file: FileStats) -> Tuple[bytes, int, bool]:
-    return final_name(file), file.mnt_ns, file.unreachable
+def _same_file(file: FileStats) -> _Key:
+    return file.path, file.mnt_ns, file.unreachable, file.host or ""
+
+
+def _same_in_the_end(file: FileStats) -> _Key:
+    return final_name(file), file.mnt_ns, file.unreachable, file.host or ""
 
 
 def combined_header(profiles: Sequence[Profile]) -> Header:
-    """The merged header of one or more profiles."""
-    return functools.reduce(add_headers, (profile.header for profile in profiles))
+    """The merged header of one or more profiles, with the runs that they are of."""
+    return functools.reduce(add_headers, (with_runs(profile.header) for profile in profiles))
 
 
 def combined_rows(
@@ -67,17 +71,29 @@ def _checked(total: FileStats) -> FileStats:
 
 
 def combined_files(profiles: Sequence[Profile], path: bytes, *, folded: bool = False) -> Iterator[NamedFile]:
-    """Everything the profiles know about one path: a record for each mount namespace, one after the other.
+    """Everything the profiles know about one path: a record for each mount namespace of each host, one after the other.
 
     With `folded`, temporary files are part of what they became, and are found by that name as well as by their own.
     """
     key = _same_in_the_end if folded else _same_file
-    found = heapq.merge(*(profile.find(path, folded=folded) for profile in profiles), key=key)
+    several = len(hosts(combined_header(profiles).runs)) > 1
+    streams = (profile.find(path, folded=folded) for profile in profiles)
+    if several:
+        streams = (_with_host(profile, files) for profile, files in zip(profiles, streams))
+    found = heapq.merge(*streams, key=key)
     for _, group in itertools.groupby(found, key):
         if folded:
             yield _folded(group)
         else:
             yield NamedFile(functools.reduce(_add, group))
+
+
+def _with_host(profile: Profile, files: Iterator[FileStats]) -> Iterator[FileStats]:
+    """The files of a profile, each of which says which host it is on."""
+    for file in files:
+        if file.host is None:
+            file.host = profile.host
+        yield file
 
 
 def _folded(files: Iterator[FileStats]) -> NamedFile:

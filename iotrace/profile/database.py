@@ -24,6 +24,9 @@ from iotrace.untrusted import open_regular
 LONGEST = 4 << 20
 """Bytes of a row, and of each value in it."""
 
+CACHE = 2000
+"""KiB of pages that are kept in memory, if nobody says otherwise."""
+
 PATIENCE = "IOTRACE_READ_SECONDS"
 """The environment variable that says how long a query may be silent, in seconds of CPU time."""
 
@@ -55,9 +58,9 @@ class _Query:
 class Database:
     """The database in a file. Errors come out of `honest` blocks as `ProfileError`."""
 
-    def __init__(self, path: PathLike, application: int, check: Callable[[str, int], None]) -> None:
+    def __init__(self, path: PathLike, application: int, check: Callable[[str, int], None], cache: int = CACHE) -> None:
         """Open a database that has that application id. `check` is called with its name and the version of its schema
-        before SQLite sees it. Raises ProfileError."""
+        before SQLite sees it. It keeps up to `cache` KiB in memory. Raises ProfileError."""
         self.name = os.fsdecode(path)
         where = os.path.abspath(os.fsencode(path))
         self.patience = _patience()
@@ -72,7 +75,7 @@ class Database:
             raise ProfileError(f"{self.name}: cannot read profile: {error}") from error
         try:
             with self.honest():
-                self._set_bounds()
+                self._set_bounds(cache)
         except BaseException:
             self.close()
             raise
@@ -104,7 +107,7 @@ class Database:
         allocated = status.st_blocks * 512
         return found.schema, size, min(size, _COMPRESSED * allocated) if allocated else size
 
-    def _set_bounds(self) -> None:
+    def _set_bounds(self, cache: int) -> None:
         connection = self._connection
         limit = getattr(connection, "setlimit", None)  # Python 3.11
         if limit is not None:
@@ -113,7 +116,7 @@ class Database:
         connection.execute("PRAGMA trusted_schema = OFF")  # 3.31; older ones ignore it
         connection.execute("PRAGMA cell_size_check = ON")
         connection.execute("PRAGMA mmap_size = 0")  # a file that becomes shorter would be SIGBUS
-        connection.execute("PRAGMA cache_size = -2000")  # KiB; the file has a wish of its own
+        connection.execute(f"PRAGMA cache_size = -{cache}")  # KiB; the file has a wish of its own
 
     def close(self) -> None:
         """Close the file."""

@@ -17,8 +17,13 @@ from iotrace.profile.rows import FileRow, Marks, Sums
 NAME = "(CASE WHEN unreachable THEN path ELSE coalesce(ended_as, path) END)"
 """The name that a row of the table `file` is folded under, in SQL."""
 
-KEY = f"{NAME}, mnt_ns, (CASE WHEN unreachable THEN id ELSE 0 END)"
-"""What rows that are folded together share: a file that no path leads to stays by itself, whatever its name."""
+
+def group_key(column: Callable[[str], str]) -> str:
+    """What rows that are folded together share: a file that no path leads to stays by itself, whatever its name.
+
+    `column` gives the SQL for a column of `file`.
+    """
+    return f"{NAME}, mnt_ns, coalesce({column('host')}, ''), (CASE WHEN unreachable THEN id ELSE 0 END)"
 
 
 def folded_rows(table: str, column: Callable[[str], str], condition: str) -> str:
@@ -27,17 +32,18 @@ def folded_rows(table: str, column: Callable[[str], str], condition: str) -> str
     `table` is the table `file` in SQL, `column` gives the SQL for one of its columns. SQLite takes the
     columns that are not aggregated from the row for which the only max() is reached.
     """
-    of_row, of_sums = FileRow._fields[1:4], Sums._fields
+    of_row, of_sums = (*FileRow._fields[1:4], "host"), Sums._fields
     marks = {name: column(name) for name in Marks._fields}
     marks["mapped"] = f"sum({marks['mapped']}) > 0"
     marks["renamed"] = f"ended_as IS NULL AND {marks['renamed']}"
     marks["folded"] = "sum(ended_as IS NOT NULL) > 0"
-    columns = ["id", f"{NAME} AS path", *map(column, of_row)]
+    columns = ["id", f"{NAME} AS path", *(f"{column(name)} AS {name}" for name in of_row)]
     columns += [f"({mark}) AS {name}" for name, mark in marks.items()]
     # The sum of several may hide that one is negative.
     sums = {name: column(name) for name in of_sums}
     columns += [f"CASE WHEN sum({sql} < 0) THEN -1 ELSE sum({sql}) END AS {name}" for name, sql in sums.items()]
-    return f"(SELECT {', '.join(columns)}, max(ended_as IS NULL) FROM {table} WHERE {condition} GROUP BY {KEY})"
+    chosen = f"{', '.join(columns)}, max(ended_as IS NULL)"
+    return f"(SELECT {chosen} FROM {table} WHERE {condition} GROUP BY {group_key(column)})"
 
 
 def final_name(file: FileStats) -> bytes:

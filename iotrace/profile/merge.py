@@ -11,6 +11,7 @@ from typing import Dict, Iterable, Optional, Sequence, Set, Tuple, TypeVar
 
 from iotrace.profile.metrics import FILE, HEADER, SYSCALL, FileStats, Header, Metric, SyscallStats
 from iotrace.profile.parts import Edges
+from iotrace.profile.runs import Run, host_name, id_of
 from iotrace.profile.values import COMMON_SIZES, Histogram, bucket
 
 Record = TypeVar("Record", FileStats, SyscallStats, Header)
@@ -25,17 +26,35 @@ def add_syscalls(a: SyscallStats, b: SyscallStats) -> SyscallStats:
     """The sum of two records of the same system call."""
     total = _merged(SYSCALL, a, b)
     if total.common_sizes:
-        _keep_common(total, a, b)
+        sizes = _CommonSizes()
+        sizes.add(a)
+        sizes.add(b)
+        sizes.settle(total)
     return total
 
 
-def _keep_common(total: SyscallStats, a: SyscallStats, b: SyscallStats) -> None:
-    """Keep the most frequent sizes alone. What one record does not list may be what it has most of besides."""
-    most = sorted(total.common_sizes.items(), key=lambda item: (-item[1], item[0]))[:COMMON_SIZES]
-    total.common_sizes = dict(sorted(most))
-    total.common_sizes_error += max(
-        sum(_not_listed(record) for record in (a, b) if size not in record.common_sizes) for size in total.common_sizes
-    )
+class _CommonSizes:
+    """The common sizes of any number of records. What one of them does not list may be what it has most of besides."""
+
+    def __init__(self) -> None:
+        self._counts: Dict[int, int] = {}
+        self._error = 0  # in sum, of the counts that are listed
+        self._hidden = 0  # how often at most a size was asked for in records that do not list it, if none did
+        self._listed: Dict[int, int] = {}  # size -> how much of that is of records that list it
+
+    def add(self, call: SyscallStats) -> None:
+        hidden = _not_listed(call)
+        self._hidden += hidden
+        self._error += call.common_sizes_error
+        for size, count in call.common_sizes.items():
+            self._counts[size] = self._counts.get(size, 0) + count
+            self._listed[size] = self._listed.get(size, 0) + hidden
+
+    def settle(self, total: SyscallStats) -> None:
+        """Give the sum of the records the most frequent sizes, and by how much their counts may be off."""
+        most = sorted(self._counts.items(), key=lambda item: (-item[1], item[0]))[:COMMON_SIZES]
+        total.common_sizes = dict(sorted(most))
+        total.common_sizes_error = self._error + max((self._hidden - self._listed[size] for size, _ in most), default=0)
 
 
 def _not_listed(call: SyscallStats) -> int:
@@ -68,9 +87,46 @@ def add_files(a: FileStats, b: FileStats) -> FileStats:
     return add_in_order(b, a) if _last_seen(a) > _last_seen(b) else add_in_order(a, b)
 
 
+def add_all(files: Iterable[FileStats]) -> FileStats:
+    """The sum of the records of one file, of which there is at least one, in any number of profiles.
+
+    It is that of `add_files`, one after the other, but for common sizes, whose error is smaller.
+    """
+    ordered = iter(files)
+    total = next(ordered)
+    sizes: Optional[Dict[str, _CommonSizes]] = None
+    for file in ordered:
+        if sizes is None:
+            sizes = {}
+            _note_sizes(sizes, total)
+        _note_sizes(sizes, file)
+        total = add_files(total, file)
+    for name, sums in (sizes or {}).items():
+        sums.settle(total.syscalls[name])
+    return total
+
+
+def _note_sizes(sizes: Dict[str, _CommonSizes], file: FileStats) -> None:
+    for name, call in file.syscalls.items():
+        if call.requested or call.common_sizes:
+            sizes.setdefault(name, _CommonSizes()).add(call)
+
+
 def add_headers(a: Header, b: Header) -> Header:
     """The header of two runs together: losses add up, values that differ are both named, a shared command is kept."""
-    return _merged(HEADER, a, b)
+    return _merged(HEADER, with_runs(a), with_runs(b))
+
+
+_IDENTITY = ("version", "host", "kernel", "machine", "command", "started_ns", "ended_ns", "filters", "attach")
+
+
+def with_runs(header: Header) -> Header:
+    """The header with the run that it is of, also where that had no identity yet."""
+    if header.runs:
+        return header
+    facts = {metric.name: metric.kind.dumped(getattr(header, metric.name)) for metric in HEADER}
+    identity = id_of({name: facts[name] for name in _IDENTITY})
+    return replace(header, runs=[Run(identity, host_name(header.host), header.started_ns, header.ended_ns)])
 
 
 # --- parts of a file -------------------------------------------------------------------------------------------------

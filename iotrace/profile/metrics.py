@@ -19,8 +19,9 @@ from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Type, TypeVar
 
-from iotrace.profile import failed_opens, values
+from iotrace.profile import failed_opens, runs, values
 from iotrace.profile.failed_opens import FailedOpen
+from iotrace.profile.runs import Run
 from iotrace.profile.values import MAX_COUNTER, Counts, Histogram, Kind, Sizes
 from programs.facts.catalogue import BY_NAME
 
@@ -210,6 +211,15 @@ class FileStats:
     mapped: bool = _metric(
         False, values.FLAG, values.either, "", NUMBER, "was mapped: what goes through mapped memory is in no count"
     )
+    host: Optional[str] = _metric(
+        None,
+        values.MAYBE_TEXT,
+        values.same,
+        "",
+        NUMBER,
+        "the host that the file is on, in a profile that others were merged into; null: that of the run",
+        since=5,
+    )
     opens: int = _total("opens", NUMBER, "successful opens of every kind")
     closes: int = _total("closes", NUMBER, "successful closes")
     bytes_read: int = _total("read", BYTES, "bytes read, over all system calls")
@@ -308,6 +318,9 @@ class Header:
         failed_opens.added,
         "opens that failed, by path and errno: the 1,000 most frequent, and what is left of each errno",
         since=5,
+    )
+    runs: List[Run] = _told(
+        list, runs.RUNS, runs.added, "the runs that the profile is of; several, if others were merged into it", since=5
     )
 
 

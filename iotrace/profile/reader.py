@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import itertools
 from types import TracebackType
-from typing import Any, Dict, Iterator, NamedTuple, Optional, Set, Tuple, Type, Union
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple, Type, Union
 
 from iotrace.globs import EVERYTHING, Selection
 from iotrace.places import PathLike
-from iotrace.profile.database import Database, ProfileError
-from iotrace.profile.failed_opens import FailedOpen, from_row
-from iotrace.profile.folding import KEY, NAME, folded_rows
+from iotrace.profile import failed_opens, runs
+from iotrace.profile.database import CACHE, Database, ProfileError
+from iotrace.profile.failed_opens import FailedOpen
+from iotrace.profile.folding import NAME, folded_rows, group_key
 from iotrace.profile.merge import add_syscalls
 from iotrace.profile.metrics import FIRST_VERSION, HEADER, SCHEMA_VERSION, FileStats, Header, SyscallStats
 from iotrace.profile.rows import ROW_COLUMNS, SQL, FileDecoder, FileRow, Marks, Sums, read_calls, read_row
+from iotrace.profile.runs import Run, host_name
 from iotrace.profile.schema import APPLICATION_ID, schema
 from iotrace.profile.values import check_counts, check_text
 from iotrace.untrusted import parse_json
@@ -44,7 +46,7 @@ Ties are in order of path and mount namespace.
 __all__ = ["SORTS", "Profile", "ProfileError", "Totals", "open"]
 
 _HEADER = {metric.name: metric for metric in HEADER}
-_TABLES_OF_THEIR_OWN = ("lost", "unattributed", "failed_opens")  # for these parts of the header; the rest is in `meta`
+_TABLES_OF_THEIR_OWN = ("lost", "unattributed", "failed_opens", "runs")  # for these; the rest is in `meta`
 _IN_META = [name for name in _HEADER if name not in _TABLES_OF_THEIR_OWN]
 _LONGEST_HEADER = 2 << 20  # characters of JSON: what the kernel lets a command have. In memory up to 60 times as many
 _HEADER_ROWS = 10_000  # of each of its tables: more than there are pairs of a system call and an errno
@@ -76,6 +78,8 @@ class Profile:
     """The path that was opened."""
     header: Header
     """What the profile says about the run as a whole."""
+    host: str
+    """The host of files that do not say which (`FileStats.host`)."""
 
     def __init__(self, database: Database) -> None:
         """The profile takes over the database and closes it."""
@@ -90,6 +94,7 @@ class Profile:
         with self._honest():
             self._check_schema()
             self.header = self._read_header()
+        self.host = host_name(self.header.host)
 
     def __enter__(self) -> Profile:
         return self
@@ -135,16 +140,24 @@ class Profile:
         told["unattributed"] = _HEADER["unattributed"].kind.parsed(unattributed)
         if "failed_open" in self._schema.tables:
             told["failed_opens"] = list(self._read_failed_opens())
+        if "run" in self._schema.tables:
+            told["runs"] = self._read_runs()
         return Header(**told)
 
     def _read_failed_opens(self) -> Iterator[FailedOpen]:
         left = _LONGEST_PATHS
         for row in self._few("failed_open", "path, errno, cut, count"):
-            failed = from_row(row)
+            failed = failed_opens.from_row(row)
             left -= len(failed.path or b"")
             if left < 0:
                 raise ValueError(f"failed_open has more than {_LONGEST_PATHS:,} bytes of paths")
             yield failed
+
+    def _read_runs(self) -> List[Run]:
+        found = list(map(runs.from_row, self._few("run", ", ".join(Run._fields))))
+        if len({run.id for run in found}) < len(found):
+            raise ValueError("table run has a row twice")
+        return found
 
     def _few(self, table: str, columns: str) -> Iterator[Tuple[Any, ...]]:
         """The rows of a table, of which there are not many; the last column says something about the others."""
@@ -159,11 +172,12 @@ class Profile:
             yield row
 
     def _column(self, name: str) -> str:
-        """The SQL for one of `ROW_COLUMNS`; it yields 0 if the profile is older than the metric.
+        """The SQL for one of `ROW_COLUMNS`; it yields 0, or no host, if the profile is older than the metric.
 
-        The zero is an expression, since ORDER BY takes a plain number for the position of a column.
+        These are expressions, since ORDER BY takes a plain number for the position of a column.
         """
-        return SQL.get(name) or (name if self._schema.has(name) else "(0 + 0)")
+        missing = "nullif(0, 0)" if name == "host" else "(0 + 0)"
+        return SQL.get(name) or (name if self._schema.has(name) else missing)
 
     def _where(self, selection: Selection, folded: bool = False) -> str:
         """The SQL condition for a selection. Unless it selects everything, SQLite calls into Python once per row.
@@ -174,7 +188,8 @@ class Profile:
             return "1"
         if folded and selection.path:
             wanted = self._where(selection._replace(exclude=()))
-            same = f"({KEY}) IN (SELECT {KEY} FROM {self._table} WHERE {wanted})"
+            file = group_key(self._column)
+            same = f"({file}) IN (SELECT {file} FROM {self._table} WHERE {wanted})"
             return f"{same} AND {self._where(selection._replace(path=()))}"
         name = f"selected_{abs(hash(selection))}"
         self._database.define(name, selection.matcher())
@@ -203,7 +218,7 @@ class Profile:
         if sort is not None and sort not in SORTS:
             raise ValueError(f"files cannot be sorted by {sort!r}, but by {', '.join(SORTS)}")
         largest = " + ".join(map(self._column, SORTS[sort])) if sort else ""
-        by_path = f"path, mnt_ns, {self._column('unreachable')}"
+        by_path = f"path, mnt_ns, {self._column('unreachable')}, {self._column('host')}"
         order = f"{largest} DESC, {by_path}" if largest else by_path if sort else "id"
         return f"SELECT {columns} FROM {source} ORDER BY {order} LIMIT ?"
 
@@ -220,12 +235,30 @@ class Profile:
             yield from self._files(query, (limit or -1,))
 
     def _files(self, query: str, parameters: Tuple[Union[int, bytes], ...]) -> Iterator[FileStats]:
+        yield from self._decoded(self._database.query(query, parameters))
+
+    def _decoded(self, rows: Iterator[Tuple[Any, ...]]) -> Iterator[FileStats]:
         path = self._whole_path
-        found = ((row, self._calls_of(row[-1])) for row in self._database.query(query, parameters))
+        found = ((row, self._calls_of(row[-1])) for row in rows)
         for row, calls in self._database.charged(found, lambda each: _weight(each[0][path]) + _weight(each[1])):
             file = self._file(row[:-1])
             file.syscalls = read_calls(calls)
             yield file
+
+    def by_path(self) -> Iterator[FileStats]:
+        """Every file, in the order in which several profiles are merged, with the host that it is on.
+
+        Names alone are sorted, so that it takes little memory.
+        """
+        order = f"path, mnt_ns, {self._column('unreachable')}, {self._column('host')}"
+        names = f"SELECT id FROM {self._table} ORDER BY {order}"
+        whole = f"SELECT {self._whole_file} FROM main.file WHERE id = ?"
+        with self._honest():
+            found = (row for (key,) in self._database.query(names) for row in self._database.look_up(whole, key))
+            for file in self._decoded(found):
+                if file.host is None:
+                    file.host = self.host
+                yield file
 
     def _calls_of(self, file: int) -> Any:
         """The value of `by_syscall` for a file, which is not checked; None without."""
@@ -241,13 +274,16 @@ class Profile:
         condition, name = "path = ?1 OR renamed_to = ?1", "path"
         with self._honest():
             if self._folds(folded):
-                names = f"SELECT DISTINCT {NAME} AS name, mnt_ns AS ns FROM {self._table} WHERE {condition}"
+                host = f"coalesce({self._column('host')}, '')"
+                names = (
+                    f"SELECT DISTINCT {NAME} AS name, mnt_ns AS ns, {host} AS h FROM {self._table} WHERE {condition}"
+                )
                 condition = (
                     f"id IN (SELECT file.id FROM ({names}) JOIN {self._table}"
-                    " ON mnt_ns = ns AND (path = name AND ended_as IS NULL OR ended_as = name))"
+                    f" ON mnt_ns = ns AND {host} = h AND (path = name AND ended_as IS NULL OR ended_as = name))"
                 )
                 name = NAME
-            order = f"{name}, mnt_ns, {self._column('unreachable')}"
+            order = f"{name}, mnt_ns, {self._column('unreachable')}, {self._column('host')}"
             named = f"SELECT {self._whole_file} FROM {self._table} WHERE {condition} ORDER BY {order}"
             yield from self._files(named, (path,))
 
@@ -268,7 +304,8 @@ class Profile:
         query = self._ordered(", ".join(ROW_COLUMNS), source, sort)
         with self._honest():
             found = self._database.query(query, (limit or -1,))
-            yield from map(read_row, self._database.charged(found, _weight_of_path))
+            for row in self._database.charged(found, _weight_of_path):
+                yield read_row(row, self.host)
 
     def totals(self, selection: Selection = EVERYTHING, *, folded: bool = False) -> Totals:
         """The totals over all selected files. SQLite adds up a million of them in a second."""
@@ -298,8 +335,8 @@ class Profile:
 
     def _folded_calls(self, condition: str) -> Iterator[Tuple[str, SyscallStats]]:
         found = self._database.query(
-            f"SELECT {KEY}, by_syscall FROM {self._table} JOIN main.calls ON file_id = id WHERE {condition}"
-            " ORDER BY 1, 2, 3"
+            f"SELECT {group_key(self._column)}, by_syscall FROM {self._table} JOIN main.calls ON file_id = id"
+            f" WHERE {condition} ORDER BY 1, 2, 3, 4"
         )
         rows = self._database.charged(found, lambda row: _weight(row[-1]))
         for _, group in itertools.groupby(rows, lambda row: row[:-1]):
@@ -345,9 +382,12 @@ def _check_version(name: str, version: int) -> None:
         raise ProfileError(f"{name}: written by an older iotrace (schema {version}, this one reads {reads})")
 
 
-def open(path: PathLike) -> Profile:
-    """Open a profile for reading. Raises `ProfileError` if it is not a profile, is damaged, or has a newer schema."""
-    database = Database(path, APPLICATION_ID, _check_version)
+def open(path: PathLike, *, cache: int = CACHE) -> Profile:
+    """Open a profile for reading. Raises `ProfileError` if it is not a profile, is damaged, or has a newer schema.
+
+    `cache` is how many KiB of it may be kept in memory.
+    """
+    database = Database(path, APPLICATION_ID, _check_version, cache)
     try:
         return Profile(database)
     except BaseException:

@@ -136,6 +136,7 @@ class FileRow(NamedTuple):
     fstype: str
     marks: Marks
     sums: Sums
+    host: str = ""
 
 
 def add_sums(a: Sums, b: Sums) -> Sums:
@@ -143,19 +144,25 @@ def add_sums(a: Sums, b: Sums) -> Sums:
     return Sums(*[x + y for x, y in zip(a, b)])
 
 
-_SUMS_AT = 4 + len(Marks._fields)
-ROW_COLUMNS: Tuple[str, ...] = (*FileRow._fields[:4], *Marks._fields, *Sums._fields)
+_MARKS_AT = 5
+_SUMS_AT = _MARKS_AT + len(Marks._fields)
+ROW_COLUMNS: Tuple[str, ...] = (*FileRow._fields[:4], "host", *Marks._fields, *Sums._fields)
 """The columns that `read_row` expects. `SQL` has expressions for those that are not columns of `file`."""
 
 SQL = {"renamed": "(renamed_to IS NOT NULL)", "folded": "(0 + 0)"}
 
 
-def read_row(row: Tuple[Any, ...]) -> FileRow:
-    """A file from a row of `ROW_COLUMNS`. Raises ValueError."""
-    check_path(row[0])
-    check_short_text(row[2], row[3])
-    check_counts((row[1], *row[4:]))
-    return FileRow(row[0], row[1], row[2], row[3], Marks._make(row[4:_SUMS_AT]), Sums._make(row[_SUMS_AT:]))
+def read_row(row: Tuple[Any, ...], host: str = "") -> FileRow:
+    """A file from a row of `ROW_COLUMNS`; `host` is that of the run. Raises ValueError."""
+    path, mnt_ns, device, fstype, own_host = row[:_MARKS_AT]
+    check_path(path)
+    if own_host is not None:
+        check_short_text(own_host)
+        host = own_host
+    check_short_text(device, fstype)
+    check_counts((mnt_ns, *row[_MARKS_AT:]))
+    marks, sums = Marks._make(row[_MARKS_AT:_SUMS_AT]), Sums._make(row[_SUMS_AT:])
+    return FileRow(path, mnt_ns, device, fstype, marks, sums, host)
 
 
 _MERGES: Dict[str, Callable[[Any, Any], Any]] = {

@@ -15,6 +15,7 @@ from iotrace.profile.parts import COLUMNS
 from iotrace.profile.values import COUNT, FINE, HISTOGRAM
 
 APPLICATION_ID = 0x696F7472  # "iotr"
+WITH_RUNS = 5  # the version from which on there is a table of runs
 
 
 class Schema(NamedTuple):
@@ -65,6 +66,15 @@ CREATE TABLE failed_open (
     cut INTEGER NOT NULL,
     count INTEGER NOT NULL
 )"""
+    if version >= WITH_RUNS:
+        tables["run"] = """\
+CREATE TABLE run (
+    id TEXT PRIMARY KEY,
+    host TEXT NOT NULL,
+    started_ns INTEGER NOT NULL,
+    ended_ns INTEGER NOT NULL,
+    times INTEGER NOT NULL
+) WITHOUT ROWID"""
     return Schema(tables, columns, totals)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import itertools
 from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple, TypeVar
 
 from iotrace.untrusted import parse_json
@@ -34,6 +35,7 @@ LONGEST_PATH = 1 << 16
 
 _LONGEST_TABLE = 16384  # characters of JSON: twice what 65 buckets, or all errnos, take with counts of 19 digits
 _LONGEST_NAME = 128  # characters of the name of a system call, of an errno
+_MOST_NAMED = 20  # descriptions of runs, one after the other
 _MOST_NAMES = 1024  # of errnos in a table, of system calls in a file: the kernel has 133 and iotrace 40
 _USUAL = frozenset((*errno.errorcode.values(), *BY_NAME))
 _LONGEST_TEXT = 1 << 16  # characters
@@ -121,6 +123,10 @@ def check_names(table: Mapping[str, object]) -> None:
 def _text(value: Any) -> str:
     check_short_text(value)
     return str(value)
+
+
+def _maybe_text(value: Any) -> Optional[str]:
+    return None if value is None else _text(value)
 
 
 def _count(value: Any) -> int:
@@ -356,8 +362,12 @@ def add_tables(a: Dict[Any, int], b: Dict[Any, int]) -> Dict[Any, int]:
 
 
 def both_named(a: str, b: str) -> str:
-    """The description that two runs share, or both of them separated by a slash."""
-    return a if not b or b in a.split(" / ") else f"{a} / {b}" if a else b
+    """The description that two runs share, or both of them separated by a slash; of many, the first and an ellipsis."""
+    names = dict.fromkeys(name for both in (a, b) if both for name in both.split(" / "))
+    if len(names) > _MOST_NAMED:
+        names.pop("...", None)
+        names = dict.fromkeys([*itertools.islice(names, _MOST_NAMED - 1), "..."])
+    return " / ".join(names)
 
 
 def common(a: Value, b: Value) -> Value:
@@ -410,6 +420,7 @@ COUNT = Kind("INTEGER NOT NULL", _count)
 MAYBE = Kind("INTEGER", _maybe)  # a number that may be unknown
 FLAG = Kind("INTEGER NOT NULL", lambda value: bool(_count(value)), store=int, parse=_flag)
 TEXT = Kind("TEXT NOT NULL", _text)
+MAYBE_TEXT = Kind("TEXT", _maybe_text)
 STATE = Kind("TEXT", _state)
 PATH = Kind("BLOB NOT NULL", _path, parse=_path_of, dump=text_of)
 MAYBE_PATH = Kind("BLOB", _maybe_path, parse=_maybe_path_of, dump=_maybe_text_of)

@@ -35,9 +35,9 @@ _NEXT_EDGES = f"INSERT INTO edges VALUES (NULL, {', '.join('?' * len(_EDGES))})"
 _SAME_FILE = f"""\
 SELECT id, {", ".join(metric.name for metric in CURRENT.columns)}, by_syscall, {", ".join(_EDGES)}
 FROM file JOIN calls ON calls.file_id = id JOIN edges ON edges.file_id = id
-WHERE path = ? AND mnt_ns = ? AND NOT unreachable ORDER BY position"""
+WHERE path = ? AND mnt_ns = ? AND host IS ? AND NOT unreachable ORDER BY position"""
 _TEMPORARY = f"CREATE TEMP TABLE edges (file_id INTEGER PRIMARY KEY, {', '.join(_EDGES)})"
-_TABLES_OF_THEIR_OWN = ("lost", "unattributed", "failed_opens")  # for these parts of the header; the rest is in `meta`
+_TABLES_OF_THEIR_OWN = ("lost", "unattributed", "failed_opens", "runs")  # for these; the rest is in `meta`
 
 _read_file = FileDecoder(CURRENT.columns)
 
@@ -187,13 +187,13 @@ def _insert(database: sqlite3.Connection, parts: List[Part]) -> int:
 
 
 def _add_up(database: sqlite3.Connection) -> int:
-    """Merge all rows that one path led to in one mount namespace. Returns the number of rows that this saved."""
+    """Merge all rows that one path led to in one mount namespace of a host. Returns the number of rows saved."""
     saved = 0
     database.execute(
-        "CREATE TEMP TABLE repeated AS SELECT path, mnt_ns FROM file WHERE NOT unreachable"
-        " GROUP BY path, mnt_ns HAVING count(*) > 1"
+        "CREATE TEMP TABLE repeated AS SELECT path, mnt_ns, host FROM file WHERE NOT unreachable"
+        " GROUP BY path, mnt_ns, host HAVING count(*) > 1"
     )
-    for place in database.execute("SELECT path, mnt_ns FROM repeated"):
+    for place in database.execute("SELECT path, mnt_ns, host FROM repeated"):
         rows = database.execute(_SAME_FILE, place).fetchall()
         file = add_parts(map(_part, rows))
         keys = [(row[0],) for row in rows]
@@ -212,6 +212,7 @@ def _write_header(database: sqlite3.Connection, header: Header) -> None:
     unattributed = ((call, errno, n) for call, errors in header.unattributed.items() for errno, n in errors.items())
     database.executemany("INSERT INTO unattributed VALUES (?, ?, ?)", unattributed)
     database.executemany("INSERT INTO failed_open VALUES (?, ?, ?, ?)", header.failed_opens)
+    database.executemany("INSERT INTO run VALUES (?, ?, ?, ?, ?)", header.runs)
 
 
 def write(path: PathLike, header: Header, files: Iterable[FileStats], *, force: bool = False) -> None:

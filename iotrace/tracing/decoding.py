@@ -216,6 +216,7 @@ class Decoder:
             self._seen,
         ) = state
         self.mapped = self._flags & FILE_MAPPED != 0
+        self.host: Optional[str] = None  # that of the run
         self._add_lifetime("open", self.opens, *lifetimes[:2])
         self._add_lifetime("close", self.closes, *lifetimes[2:])
 

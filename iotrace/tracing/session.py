@@ -21,6 +21,7 @@ from iotrace.globs import glob_matcher
 from iotrace.kernel import way_in
 from iotrace.profile.metrics import Header
 from iotrace.profile.parts import Part
+from iotrace.profile.runs import Run, host_name, new_id
 from iotrace.release import __version__
 from iotrace.tracing import eviction, inflight, losses
 from iotrace.tracing.collector import Collector
@@ -250,6 +251,7 @@ class Session:
             unattributed={name: dict(errors) for name, errors in sorted(self._collector.unattributed.items())},
             failed_opens=self._refused.most(self._collector.unattributed.get("open", {})),
             overhead=overhead,
+            runs=[Run(new_id(), host_name(system.nodename), self.started_ns, self.ended_ns)],
         )
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from iotrace.profile.latencies import Latencies
 from iotrace.profile.metrics import FileStats, Header
 from iotrace.profile.reader import Profile
 from iotrace.profile.rows import FileRow
+from iotrace.profile.runs import hosts, repeated, traced_ns
 from iotrace.profile.values import text_of
 from iotrace.views import findings, summary
 from iotrace.views.header import losses, show_header
@@ -25,6 +26,9 @@ MOST_FILES = 20_000
 """Files that are looked at one by one, 100 us each; of larger profiles the busiest."""
 
 _FINDINGS = 3  # that are shown
+
+MOST_HOSTS = 4
+"""Hosts that are named; of more their number is said."""
 
 _FULL = "full"
 _ALWAYS = ("mmap", "32-bit tasks")  # in the coverage of every run; said where it concerns a number
@@ -76,7 +80,8 @@ def subject(header: Header) -> str:
             parts.append(f"{words} {', '.join(map(str, value))}")
     if filters.get("all") is True:
         parts = ["everything on the host"]
-    return " and ".join(parts) or "several runs"
+    several = text.counted(len(header.runs), "run") if len(header.runs) > 1 else ""
+    return " of ".join(filter(None, (several, " and ".join(parts)))) or "several runs"
 
 
 def not_counted(header: Header, whole: Activity) -> List[str]:
@@ -91,8 +96,9 @@ def not_counted(header: Header, whole: Activity) -> List[str]:
 
 
 def _opening(header: Header, whole: Activity) -> Iterator[str]:
-    seconds = max(0, header.ended_ns - header.started_ns)
-    yield f"{subject(header)}, {text.duration(seconds)} on {header.host or 'an unknown host'}"
+    names = hosts(header.runs)
+    where = f"{len(names)} hosts" if len(names) > MOST_HOSTS else " / ".join(filter(None, names)) or "an unknown host"
+    yield f"{subject(header)}, {text.duration(traced_ns(header.runs))} on {where}"
     missing = not_counted(header, whole)
     complete = "nothing lost" if losses(header) is None else "INCOMPLETE"
     yield complete + (f"; not counted: {', '.join(missing)}" if missing else "; everything is counted")
@@ -195,7 +201,11 @@ def _rows(profiles: Sequence[Profile], limit: int, selection: Selection, folded:
         return profiles[0].rows("bytes", limit, selection, folded=folded)
     rows = combined_rows(profiles, selection, folded=folded)
     chosen = summary.in_order(summary.by_file(rows), "bytes", limit)
-    return (FileRow(group.key[0], group.key[1], "", "", group.marks, group.sums) for group in chosen)
+    return (
+        FileRow(path, mnt_ns, "", "", group.marks, group.sums, host)
+        for group in chosen
+        for path, mnt_ns, host in [group.key]
+    )
 
 
 def _of_row(profiles: Sequence[Profile], row: FileRow, folded: bool) -> Activity:
@@ -204,7 +214,8 @@ def _of_row(profiles: Sequence[Profile], row: FileRow, folded: bool) -> Activity
 
 
 def _same(file: FileStats, row: FileRow) -> bool:
-    return file.mnt_ns == row.mnt_ns and file.unreachable == row.marks.unreachable
+    same_host = file.host is None or file.host == row.host
+    return same_host and file.mnt_ns == row.mnt_ns and file.unreachable == row.marks.unreachable
 
 
 def _sync_latency(found: Activity) -> str:
@@ -223,6 +234,7 @@ def _show_files(screen: Screen, profiles: Sequence[Profile], limit: int, selecti
     if narrow:
         titles = f"{'WRITTEN':>8} {'READ':>8} {'CALLS':>5} {'SYNCS':>5}"
     screen.line(f"{titles}  FILE")
+    several_hosts = len(hosts(combined_header(profiles).runs)) > 1
     for row in _rows(profiles, limit, selection, folded):
         sums = row.sums
         cells = f"{text.size(sums.bytes_written):>8} {text.size(sums.bytes_read):>8} {text.number(sums.calls):>5}"
@@ -231,8 +243,9 @@ def _show_files(screen: Screen, profiles: Sequence[Profile], limit: int, selecti
             cells += f" {_random(found):>6} {text.number(sums.syncs):>5} {_sync_latency(found):>8}"
         else:
             cells += f" {text.number(sums.syncs):>5}"
-        room = screen.columns - text.width(cells) - 2
-        screen.line(f"{cells}  {text.shorten_path(screen.name(row.path), room)}")
+        host = screen.words(row.host) + ":" if several_hosts else ""
+        room = max(screen.columns - text.width(cells + host) - 2, 20)
+        screen.line(f"{cells}  {host}{text.shorten_path(screen.name(row.path), room)}")
 
 
 # --- the screen ------------------------------------------------------------------------------------------------------
@@ -284,6 +297,9 @@ def show(
     lost = losses(header)
     if lost and not details:
         screen.loud(lost)
+    twice = repeated(header.runs)
+    if twice and not details:
+        screen.loud(twice)
     if not found.complete:
         part = found.whole.calls
         covered = sum(part.values()) / found.calls if found.calls else 0.0

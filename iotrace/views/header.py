@@ -8,22 +8,26 @@ from typing import Dict, List, Optional
 
 from iotrace import text
 from iotrace.profile.failed_opens import FailedOpen
+from iotrace.profile.merge import with_runs
 from iotrace.profile.metrics import Header
+from iotrace.profile.runs import repeated, traced_ns
 from iotrace.profile.values import text_of
 from iotrace.views.screen import Screen
 
 
 def show_header(screen: Screen, header: Header) -> None:
     """Show one field for each, and an empty line. What was lost comes last, next to the numbers that it spoils."""
+    header = with_runs(header)
     if header.command:
         screen.field("command", " ".join(shlex.quote(text_of(word)) for word in header.command))
     if header.filters:
         screen.field("filters", ", ".join(f"{name}: {value}" for name, value in header.filters.items()))
     screen.field("host", f"{header.host}, Linux {header.kernel}, {header.machine}")
     started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(header.started_ns // 10**9))
+    several = f" in {text.counted(len(header.runs), 'run')}" if len(header.runs) > 1 else ""
     screen.field(
         "traced",
-        f"{started}, {text.duration(max(0, header.ended_ns - header.started_ns))},"
+        f"{started}, {text.duration(traced_ns(header.runs))}{several},"
         f" by {header.attach or 'unknown means'}, iotrace {header.version}",
     )
     screen.field("coverage", _coverage(header.coverage))
@@ -41,6 +45,9 @@ def show_header(screen: Screen, header: Header) -> None:
     lost = losses(header)
     if lost:
         screen.loud(lost)
+    twice = repeated(header.runs)
+    if twice:
+        screen.loud(twice)
     screen.line()
 
 

@@ -120,6 +120,8 @@ def _show_heading(screen: Screen, file: FileStats, temporary: Sequence[bytes], m
     if file.renamed_to is not None:
         screen.wrapped("renamed to " + screen.name(file.renamed_to))
     where = f"inode {file.inode} on {file.fstype} {file.device}, mount namespace {file.mnt_ns}"
+    if file.host is not None:
+        where += f" of {file.host}"
     screen.wrapped(screen.words(where))
     if file.incarnations > 1:
         screen.line(f"deleted and created again: {file.incarnations:,} inodes, this is the last")

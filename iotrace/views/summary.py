@@ -42,8 +42,8 @@ class Group(Generic[Key]):
 
 
 @dataclass
-class FileGroup(Group[Tuple[bytes, int]]):
-    """A single file, identified by path and mount namespace."""
+class FileGroup(Group[Tuple[bytes, int, str]]):
+    """A single file, identified by path, mount namespace and host."""
 
     marks: Marks
 
@@ -73,7 +73,7 @@ AnyGroup = TypeVar("AnyGroup", bound=Group[Any])
 def by_file(rows: Iterable[FileRow]) -> Iterator[FileGroup]:
     """Each file as a group of its own, one after the other."""
     for row in rows:
-        yield FileGroup((row.path, row.mnt_ns), 1, row.sums, row.marks)
+        yield FileGroup((row.path, row.mnt_ns, row.host), 1, row.sums, row.marks)
 
 
 def directory(path: bytes, depth: int = 0) -> bytes:
@@ -113,6 +113,11 @@ def by_directory(rows: Iterable[FileRow], depth: int = 0) -> Iterator[Group[byte
 def by_extension(rows: Iterable[FileRow]) -> Iterator[Group[bytes]]:
     """Group files by `extension`."""
     return grouped(rows, lambda row: extension(row.path), len)
+
+
+def by_host(rows: Iterable[FileRow]) -> Iterator[Group[str]]:
+    """Group files by the host that they are on."""
+    return grouped(rows, lambda row: row.host, len)
 
 
 def by_mount(rows: Iterable[FileRow]) -> List[Group[Mount]]:

@@ -10,13 +10,14 @@ from iotrace.globs import EVERYTHING, Selection
 from iotrace.profile.combined import combined_header, combined_rows
 from iotrace.profile.reader import Profile
 from iotrace.profile.rows import Marks, Sums
+from iotrace.profile.runs import hosts
 from iotrace.profile.values import MAX_COUNTER
 from iotrace.views import summary
 from iotrace.views.header import show_header
 from iotrace.views.screen import Screen
 from iotrace.views.summary import FileGroup, Group, Mount, SyscallGroup, Whole
 
-GROUPS = ("file", "directory", "mount", "extension", "syscall")
+GROUPS = ("file", "directory", "mount", "extension", "host", "syscall")
 
 
 class Column(NamedTuple):
@@ -109,8 +110,13 @@ def _path(screen: Screen, path: bytes) -> str:
     return screen.name(path if len(path) <= 2 * most else path[:most] + b"..." + path[-most:])
 
 
-def _file_line(screen: Screen, file: FileGroup) -> Line:
-    return Line(file, _path(screen, file.key[0]), _flags(file.marks))
+def _file_line(screen: Screen, file: FileGroup, several_hosts: bool) -> Line:
+    host = screen.words(file.key[2]) + ":" if several_hosts else ""
+    return Line(file, host + _path(screen, file.key[0]), _flags(file.marks))
+
+
+def _several_hosts(profiles: Sequence[Profile]) -> bool:
+    return len(hosts(combined_header(profiles).runs)) > 1
 
 
 def _total_line(files: int, sums: Sums) -> Line:
@@ -132,7 +138,8 @@ def _show_files(screen: Screen, profile: Profile, selection: Selection, *, folde
     """Show one line per file of a single profile, sorted and added up by SQLite."""
     totals = profile.totals(selection, folded=folded)
     files = summary.by_file(profile.rows(sort, limit, selection, folded=folded))
-    lines: Iterable[Line] = (_file_line(screen, file) for file in files)
+    several = _several_hosts([profile])
+    lines: Iterable[Line] = (_file_line(screen, file, several) for file in files)
     flags = _flags(totals.marks)
     if 0 < limit <= _FEW:
         lines = list(lines)
@@ -162,11 +169,15 @@ def _show_groups(
     whole = Whole()
     if by == "file":
         files = summary.in_order(whole.watching(summary.by_file(rows)), sort, limit)
-        lines = [_file_line(screen, file) for file in files]
+        several_hosts = _several_hosts(profiles)
+        lines = [_file_line(screen, file, several_hosts) for file in files]
     elif by == "mount":
         mounts = summary.in_order(whole.watching(summary.by_mount(rows)), sort, limit)
         one_namespace = len({mount.key.mnt_ns for mount in mounts}) == 1
         lines = [_mount_line(screen, mount, one_namespace) for mount in mounts]
+    elif by == "host":
+        on_hosts = summary.in_order(whole.watching(summary.by_host(rows)), sort, limit)
+        lines = [Line(host, screen.words(host.key)) for host in on_hosts]
     else:
         groups = summary.by_directory(rows, depth) if by == "directory" else summary.by_extension(rows)
         lines = [

@@ -95,7 +95,7 @@ def test_the_tools_that_the_readme_shows_are_there() -> None:
 
 def test_the_options_that_the_readme_shows_are_taken() -> None:
     shown = re.findall(
-        r"^    iotrace (run|report|export) (.*?)(?:  .*)?$", (ROOT / "README.md").read_text(), re.MULTILINE
+        r"^    iotrace (run|report|merge|diff|export) (.*?)(?:  .*)?$", (ROOT / "README.md").read_text(), re.MULTILINE
     )
     assert len(shown) > 5
     for command, words in shown:

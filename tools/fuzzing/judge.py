@@ -44,6 +44,7 @@ def commands(path: str) -> Iterator[Tuple[str, ...]]:
     yield "report", path, path, "--file", mutate.KNOWN
     for by in tables.GROUPS[1:]:
         yield "report", path, "--by", by
+    yield "merge", path, path, "--allow-duplicates", "--force", "-o", path + ".merged"
     for form in ("json", "jsonl", "csv"):
         yield "export", path, "--format", form
     yield "export", path, "--sort", "path", "--limit", "5"

@@ -19,6 +19,7 @@ COMMANDS = (
     ("report", "{}", "--by", "mount"),
     ("report", "{}", "--by", "syscall"),
     ("report", "{}", "{}"),
+    ("merge", "{}", "{}", "--allow-duplicates", "-o", "{}.merged", "--force"),
     ("export", "{}"),
     ("export", "{}", "--format", "csv", "--sort", "path"),
 )

@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator
 
 from hypothesis import strategies as st
 
-from iotrace.profile import values
+from iotrace.profile import runs, values
 from iotrace.profile.failed_opens import FAILED_OPENS, FailedOpen
 from iotrace.profile.metrics import FILE, HEADER, SYSCALL, FileStats, Header, SyscallStats
 
@@ -42,6 +42,18 @@ OF_KIND: Dict[values.Kind, st.SearchStrategy[Any]] = {
     values.FINE: st.dictionaries(fine_buckets, st.integers(1, TOP), max_size=4),
     values.SIZES: st.dictionaries(st.integers(0, 1 << 31), st.integers(1, TOP), max_size=values.COMMON_SIZES),
     values.COUNTS: errors,
+    values.MAYBE_TEXT: st.none() | texts.map(lambda text: text.replace("\0", "0")),
+    runs.RUNS: st.lists(
+        st.builds(
+            runs.Run,
+            st.integers(0, (1 << 128) - 1).map("{:032x}".format),
+            st.text(max_size=60).map(runs.host_name),
+            *[st.integers(0, 10**18)] * 2,
+            counters,
+        ),
+        max_size=3,
+        unique_by=lambda run: run.id,
+    ).map(sorted),
     values.WORDS: st.lists(paths, max_size=3),
     values.OBJECT: st.dictionaries(
         texts, st.integers() | texts | st.lists(texts) | st.floats(allow_nan=False, allow_infinity=False)

@@ -8,7 +8,7 @@ from typing import Any, Dict, get_type_hints
 
 import pytest
 
-from iotrace.profile import metrics, values
+from iotrace.profile import metrics, runs, values
 from iotrace.profile.failed_opens import FAILED_OPENS, FailedOpen
 from iotrace.profile.merge import add_files, add_headers, add_syscalls
 from iotrace.profile.metrics import (
@@ -36,6 +36,8 @@ TYPES: Dict[Kind, str] = {
     values.PATH: "bytes",
     values.MAYBE_PATH: "Optional[bytes]",
     values.STATE: "Optional[str]",
+    values.MAYBE_TEXT: "Optional[str]",
+    runs.RUNS: "List[Run]",
     values.UNSIGNED: "int",
     values.HISTOGRAM: "Histogram",
     values.FINE: "Histogram",
@@ -88,7 +90,7 @@ def test_every_metric_of_a_file_has_a_column(metric: Metric) -> None:
 def test_a_metric_that_is_counted_or_drawn_has_a_caption() -> None:
     """The others stand in the heading of `iotrace report --file`, whose tests look for each."""
     heading = ["mnt_ns", "path", "renamed_to", "ended_as", "device", "inode", "fstype", "incarnations"]
-    heading += ["state", "deleted", "unreachable", "mapped"]
+    heading += ["state", "deleted", "unreachable", "mapped", "host"]
     assert [metric.name for metric in FILE if not metric.caption] == heading
     assert [metric.name for metric in SYSCALL if not metric.caption] == [
         "calls",
@@ -122,6 +124,8 @@ SOMETHING: Dict[Kind, Any] = {
     values.PATH: b"/seven",
     values.MAYBE_PATH: b"/seven",
     values.STATE: values.REPLACED,
+    values.MAYBE_TEXT: "seven",
+    runs.RUNS: [runs.Run("7" * 32, "seven", 1, 7)],
     values.UNSIGNED: 7,
     values.HISTOGRAM: {4: 7},
     values.FINE: {80: 7},
@@ -157,6 +161,8 @@ def test_merging_keeps_every_metric(record: Any, add: Any) -> None:
             expected = 14
         elif metric.merge is values.add_tables:
             expected = dict.fromkeys(value, 14)
+        elif metric.merge is runs.added:
+            expected = [runs.Run("7" * 32, "seven", 1, 7, times=2)]
         elif metric.merge is values.add_nested:
             expected = {"read": {"EIO": 14}}
         elif metric.kind is FAILED_OPENS:

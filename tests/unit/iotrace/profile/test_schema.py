@@ -158,7 +158,7 @@ def test_the_document_describes_every_column_as_the_table_of_metrics_does() -> N
     assert section("file")[1:] == with_types((*current.columns, *current.totals))
     assert section("syscall")[2:] == without_types(SYSCALL)
     assert section("meta") == without_types(
-        [m for m in HEADER if m.name not in ("lost", "unattributed", "failed_opens")]
+        [m for m in HEADER if m.name not in ("lost", "unattributed", "failed_opens", "runs")]
     )
     assert f"`PRAGMA user_version` is the version of the schema described here: **{SCHEMA_VERSION}**" in DOCUMENT
     assert f"`PRAGMA application_id` is {schema.APPLICATION_ID} " in DOCUMENT
@@ -181,9 +181,10 @@ def test_every_documented_query_runs(tmp_path: Path) -> None:
     failed = [FailedOpen(b"/nosuch", "ENOENT", False, 2), FailedOpen(None, "ENOENT", False, 1)]
     write(tmp_path / "p", Header(host="h", command=[b"x"], lost=lost, failed_opens=failed), sample(50))
     queries = re.findall(r"```sql\n(.*?)```", DOCUMENT, re.DOTALL)
-    assert len(queries) == 6
+    assert len(queries) == 7
     database = sqlite3.connect(str(tmp_path / "p"))
-    answers = [database.execute(query).fetchall() for query in queries]
+    by_host, *answers = [database.execute(query).fetchall() for query in queries]
+    assert by_host == [(None, sum(range(1, 51)))]
     assert answers[1] == [(4096, sum(i % 7 for i in range(50)))]
     assert answers[2][0][1:] == ("pread64", "EIO", 1) and len(answers[2]) == 50
     assert answers[3] == [("/nosuch", "ENOENT", 2)]

@@ -59,7 +59,7 @@ def test_a_mount_is_called_by_what_its_files_share() -> None:
 def test_a_file_is_a_group_of_its_own() -> None:
     files = list(summary.by_file([ROWS[0]._replace(marks=Marks(mapped=1))]))
     assert [(file.key, file.files, file.sums, file.marks) for file in files] == [
-        ((b"/srv/a/x.log", 1), 1, ROWS[0].sums, Marks(0, 1, 0))
+        ((b"/srv/a/x.log", 1, ""), 1, ROWS[0].sums, Marks(0, 1, 0))
     ]
 
 
