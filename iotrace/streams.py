@@ -35,8 +35,12 @@ class _Dropping(io.RawIOBase):
                 done += os.write(2, data[done:])
             except BlockingIOError:
                 break  # somebody has set O_NONBLOCK, and the pipe is full
-            except OSError:
-                self._gone = True
+            except BaseException as error:
+                self._gone = (
+                    True  # who waited in vain for a reader, and was interrupted, does not wait again at the exit
+                )
+                if not isinstance(error, OSError):
+                    raise
         return size
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import sqlite3
 from types import TracebackType
 from typing import Any, Iterable, Iterator, List, Optional, Tuple, Type, Union
@@ -80,7 +81,11 @@ class Writer:
         self._spool.close()
 
     def _failure(self, error: Exception) -> Failure:
-        return Failure(f"{self.target.path}: profile not written: {getattr(error, 'strerror', None) or error}")
+        reason = getattr(error, "strerror", None) or str(error)
+        most = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        if most != resource.RLIM_INFINITY and isinstance(error, (OSError, sqlite3.Error)):
+            reason += f", where no file may be larger than {most:,} bytes (ulimit -f)"
+        return Failure(f"{self.target.path}: profile not written: {reason}")
 
     def add(self, part: Part) -> None:
         """Add a file, or a part of one."""

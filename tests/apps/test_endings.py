@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import signal
@@ -89,6 +90,23 @@ def test_a_pipe_that_nobody_reads(place: Path) -> None:
     ended = subprocess.run(run(place, seconds=0.1), stderr=writing, cwd=place)
     os.close(writing)
     assert (ended.returncode, files(place)) == (7, 10)
+
+
+def test_a_pipe_whose_reader_does_not_read(place: Path) -> None:
+    """The summary waits for it, the profile does not; a signal ends the wait."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, bytes(4096))
+    os.set_blocking(writing, True)
+    tool = subprocess.Popen(run(place, seconds=0.1), stderr=writing, cwd=place)
+    os.close(writing)
+    until((place / "p.iotrace").exists)
+    until(lambda: Path(f"/proc/{tool.pid}/wchan").read_text().endswith("pipe_write") or tool.poll() is not None)
+    tool.send_signal(signal.SIGTERM)
+    assert (tool.wait(20), files(place)) == (7, 10)
+    os.close(reading)
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
