@@ -19,7 +19,7 @@ from iotrace.profile.rows import FileRow
 from iotrace.profile.runs import hosts, repeated, traced_ns
 from iotrace.profile.values import text_of
 from iotrace.views import findings, summary
-from iotrace.views.header import losses, show_header
+from iotrace.views.header import losses, not_opened, show_header
 from iotrace.views.screen import Screen
 
 MOST_FILES = 20_000
@@ -191,6 +191,8 @@ def _show_errors(screen: Screen, header: Header, whole: Activity) -> None:
         if most:
             named = ", ".join(f"{name} {count:,}" for name, count in most[:4]) + (", ..." if len(most) > 4 else "")
             screen.wrapped(screen.words(f"{title}: {text.counted(sum(errors.values()), 'call')}: {named}"))
+    if header.failed_opens:
+        screen.wrapped(screen.words(f"not opened: {not_opened(header.failed_opens)}"))
 
 
 # --- the files that matter -------------------------------------------------------------------------------------------

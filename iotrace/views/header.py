@@ -39,7 +39,7 @@ def show_header(screen: Screen, header: Header) -> None:
         )
         screen.field("on no file", ", ".join(calls))
     if header.failed_opens:
-        screen.field("not opened", _failed_opens(header.failed_opens))
+        screen.field("not opened", not_opened(header.failed_opens))
     if header.overhead:
         screen.field("overhead", _overhead(header.overhead))
     lost = losses(header)
@@ -68,7 +68,7 @@ def _coverage(coverage: Dict[str, str]) -> str:
 _PATHS = 3  # of failed opens, that are shown
 
 
-def _failed_opens(opens: List[FailedOpen]) -> str:
+def not_opened(opens: List[FailedOpen]) -> str:
     """The most frequent ones."""
     named = [failed for failed in opens if failed.path is not None]
     shown = [f"{text_of(failed.path or b'')} ({failed.errno}) {failed.times:,}" for failed in named[:_PATHS]]

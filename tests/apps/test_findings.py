@@ -122,6 +122,12 @@ FAULTS = [
         python('import os; f = open("f", "wb", 0); f.write(b"a"); f.write(b"b"); os.fsync(f)'),
     ),
     Fault(
+        "missing-files",
+        "for i in $(seq 60); do test -e f; cat gone 2>/dev/null; done; true",
+        "for i in $(seq 60); do test -e f; done; cat gone 2>/dev/null; true",
+        programs="cat",
+    ),
+    Fault(
         "hard-errors",
         "mount -t tmpfs -o size=64k none full; dd if=/dev/zero of=full/f bs=64k count=2; umount full; true",
         "mount -t tmpfs -o size=256k none full; dd if=/dev/zero of=full/f bs=64k count=2; umount full",

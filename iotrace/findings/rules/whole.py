@@ -8,6 +8,7 @@ from iotrace import text
 from iotrace.findings.rule import Concern, Evidence, Limits, Rule, Run, Severity, Sum, Threshold
 from iotrace.findings.rules._figures import each, percent
 from iotrace.profile.activity import Activity
+from iotrace.profile.failed_opens import FailedOpen
 
 
 def _many_small_files(run: Run, limits: Limits) -> Optional[Concern]:
@@ -28,6 +29,24 @@ def _said_many_small_files(_total: Sum, run: Run) -> str:
         f"{found.files:,} files of which {each(moved, found.files)} each were read or written: opening and closing"
         f" them took {text.duration(found.lifetime.total)}, {percent(part)} of all time in I/O"
     )
+
+
+def _missing(run: Run, times: float) -> List[FailedOpen]:
+    """The paths that were tried to be opened that often, and were not there."""
+    opens = run.header.failed_opens
+    return [failed for failed in opens if failed.path and failed.errno == "ENOENT" and failed.times >= times]
+
+
+def _missing_files(run: Run, limits: Limits) -> Optional[Concern]:
+    return Concern() if _missing(run, limits["times"]) else None
+
+
+def _said_missing_files(_total: Sum, run: Run) -> str:
+    opens = _missing(run, 2)
+    most = max(opens, key=lambda failed: failed.times)
+    times = sum(failed.times for failed in opens)
+    name = text.shorten_path(text.safe(most.path or b""), 60)
+    return f"{times:,} opens of {text.counted(len(opens), 'file')} found nothing there, {name} {most.times:,} times"
 
 
 _HARD = ("EIO", "ENOSPC", "EDQUOT", "EROFS", "ESTALE", "EUCLEAN", "EFBIG")
@@ -63,6 +82,16 @@ RULES: List[Rule] = [
         "put them together in an archive or a database",
         "it happens once, as when a program is installed",
         of_run=_many_small_files,
+    ),
+    Rule(
+        "missing-files",
+        Severity.LOW,
+        "a file that is not there is tried to be opened at least {times} times",
+        {"times": Threshold(50, "opens of one path")},
+        _said_missing_files,
+        "remember that it is not there, or shorten the search path that leads to it",
+        "somebody waits for the file to appear, and has no inotify",
+        of_run=_missing_files,
     ),
     Rule(
         "hard-errors",

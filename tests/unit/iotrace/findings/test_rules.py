@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple
+from typing import Any, Dict, List, NamedTuple, Optional
 
 import pytest
 
@@ -13,6 +13,7 @@ from iotrace.findings import engine
 from iotrace.findings.rule import Severity
 from iotrace.findings.rules import RULES
 from iotrace.profile import reader
+from iotrace.profile.failed_opens import FailedOpen
 from iotrace.profile.metrics import FileStats, Header, SyscallStats
 from iotrace.profile.writer import write
 
@@ -169,8 +170,8 @@ CASES = [
 ]
 
 
-def found(place: Path, files: List[FileStats]) -> Dict[str, engine.Finding]:
-    write(place / "p", Header(), files, force=True)
+def found(place: Path, files: List[FileStats], header: Optional[Header] = None) -> Dict[str, engine.Finding]:
+    write(place / "p", header or Header(), files, force=True)
     with reader.open(place / "p") as profile:
         return {each.rule.name: each for each in engine.find([profile])}
 
@@ -185,8 +186,20 @@ def test_a_rule_holds_or_just_does_not(tmp_path: Path, case: Case) -> None:
         assert case.rule not in found(tmp_path, [one] if isinstance(one, FileStats) else one)
 
 
+@pytest.mark.parametrize(
+    ("times", "errno", "holds"), [(50, "ENOENT", True), (49, "ENOENT", False), (99, "EACCES", False)]
+)
+def test_a_file_that_is_not_there(tmp_path: Path, times: int, errno: str, holds: bool) -> None:
+    opens = [FailedOpen(b"/etc/\x1bgone", errno, False, times), FailedOpen(None, "ENOENT", False, 1000)]
+    findings = found(tmp_path, [], Header(failed_opens=opens))
+    assert ("missing-files" in findings) == holds
+    if holds:
+        sentence = findings["missing-files"].sentence
+        assert sentence == "50 opens of 1 file found nothing there, /etc/\\x1bgone 50 times"
+
+
 def test_every_rule_has_a_case_of_both_kinds() -> None:
-    assert {case.rule for case in CASES} == {rule.name for rule in RULES}
+    assert {case.rule for case in CASES} | {"missing-files"} == {rule.name for rule in RULES}
     assert len(RULES) >= 15 and len({rule.name for rule in RULES}) == len(RULES)
 
 

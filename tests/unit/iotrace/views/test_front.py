@@ -12,6 +12,7 @@ import pytest
 from iotrace import text
 from iotrace.globs import Selection
 from iotrace.profile import reader
+from iotrace.profile.failed_opens import FailedOpen
 from iotrace.profile.metrics import FileStats, Header, SyscallStats
 from iotrace.profile.writer import write
 from iotrace.views import front
@@ -118,9 +119,12 @@ def test_nothing_but_opens(tmp_path: Path) -> None:
 
 
 def test_errors(tmp_path: Path) -> None:
-    header = dataclasses.replace(HEADER, unattributed={"open": {"ENOENT": 7, "EMFILE": 1}, "read": {"EBADF": 1}})
+    opens = [FailedOpen(b"/gone", "ENOENT", False, 6)]
+    on_none = {"open": {"ENOENT": 7, "EMFILE": 1}, "read": {"EBADF": 1}}
+    header = dataclasses.replace(HEADER, unattributed=on_none, failed_opens=opens)
     lines = screen(tmp_path, [DATABASE], header=header).splitlines()
     assert lines[6] == "on no file: 9 calls: open ENOENT 7, open EMFILE 1, read EBADF 1"
+    assert lines[7] == "not opened: /gone (ENOENT) 6"
 
 
 def test_of_selected_files_alone(tmp_path: Path) -> None:
