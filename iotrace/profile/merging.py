@@ -13,7 +13,7 @@ import itertools
 import os
 from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from iotrace.errors import Failure, UserError
+from iotrace.errors import UserError
 from iotrace.places import PathLike, Place
 from iotrace.profile import reader
 from iotrace.profile.merge import add_all, add_headers, with_runs
@@ -103,13 +103,13 @@ def _of_few(names: Iterable[PathLike]) -> Iterator[FileStats]:
 
 
 def _keep(spool: Spool, files: Iterator[FileStats]) -> None:
-    """Put files on disk. Raises Failure if a number is too large for a profile."""
+    """Put files on disk. Raises UserError if a number is too large for a profile."""
     while True:
         parts: List[Part] = []
         try:
             parts = [as_part(file, Edges(0)) for file in itertools.islice(files, _BATCH)]
         except OverflowError as error:
-            raise Failure(f"profiles not merged: {error}") from error
+            raise UserError(f"profiles not merged: {error}") from error
         if not parts:
             return
         spool.add(parts)

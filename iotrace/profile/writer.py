@@ -96,11 +96,14 @@ class Writer:
             self._parts = []
 
     def add_file(self, file: FileStats) -> None:
-        """Add a whole file, or one of its parts; parts are added in the order in which they were made."""
+        """Add a whole file, or one of its parts; parts are added in the order in which they were made.
+
+        Raises UserError if a number is too large for a profile: what is traced never is.
+        """
         try:
             part = as_part(file, Edges(self.added))
         except OverflowError as error:
-            raise self._failure(error) from error
+            raise UserError(str(self._failure(error))) from error
         self.add(part)
 
     def finish(self, header: Header) -> int:
@@ -123,7 +126,7 @@ class Writer:
                         )
                         return files, stack.enter_context(Source(descriptor))
                 except (OverflowError, UnicodeEncodeError) as error:
-                    raise self._failure(error) from error
+                    raise UserError(str(self._failure(error))) from error
                 except (OSError, UserError, sqlite3.Error) as error:
                     first = first or error
         assert first is not None

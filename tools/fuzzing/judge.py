@@ -36,14 +36,17 @@ _FRESH = 60  # inputs that a worker takes, so that what one leaves in memory is 
 def commands(path: str) -> Iterator[Tuple[str, ...]]:
     """Every subcommand that reads a profile, in the ways that take different paths through the reader."""
     yield "report", path
+    yield "report", path, "--details"
     yield "report", path, "--file", mutate.KNOWN
     yield "report", path, "--file", "*known*"
     yield "report", path, "--limit", "0", "--sort", "latency"
     yield "report", path, "--path", "*a*", "--exclude", "*zz*"
     yield "report", path, path
     yield "report", path, path, "--file", mutate.KNOWN
-    for by in tables.GROUPS[1:]:
+    for by in tables.GROUPS:
         yield "report", path, "--by", by
+    yield "findings", path
+    yield "findings", path, "--format", "json"
     yield "merge", path, path, "--allow-duplicates", "--force", "-o", path + ".merged"
     for form in ("json", "jsonl", "csv"):
         yield "export", path, "--format", form

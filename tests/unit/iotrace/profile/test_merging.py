@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from iotrace.errors import Failure, UserError
+from iotrace.errors import UserError
 from iotrace.profile import merging, reader
 from iotrace.profile.merge import add_all
 from iotrace.profile.merging import Merged, merge
@@ -189,7 +189,7 @@ def test_too_large_a_sum_leaves_nothing(tmp_path: Path) -> None:
     names = [profile(tmp_path / name, "h", [FileStats(1, b"/x", opens=TOP)]) for name in "ab"]
     before = sorted(tmp_path.iterdir())
     for fan_in in (1, 2):
-        with pytest.raises(Failure):
+        with pytest.raises(UserError):
             merged(tmp_path / "m", *names, fan_in=fan_in)
         assert sorted(tmp_path.iterdir()) == before
 

@@ -204,7 +204,7 @@ def test_what_found_no_room_is_written_when_there_is_some(target: Path, size: in
 
 
 def test_a_number_that_does_not_fit_is_refused(target: Path) -> None:
-    with pytest.raises(Failure):
+    with pytest.raises(UserError):
         write(target, Header(), [FileStats(1, b"/a", opens=1 << 63)])
     assert not target.exists()
 
