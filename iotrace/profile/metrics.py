@@ -244,6 +244,21 @@ class FileStats:
     sequential_read: Histogram = _histogram("read runs", BYTES, "bytes of maximal contiguous runs of reads")
     sequential_write: Histogram = _histogram("write runs", BYTES, "bytes of maximal contiguous runs of writes")
     bytes_between_syncs: Histogram = _histogram("between syncs", BYTES, "bytes written to the file between two syncs")
+    threads: int = _most(
+        "threads",
+        NUMBER,
+        "distinct threads that did I/O on it; 64: so many or more; at least, over several runs",
+        since=4,
+    )
+    queue_depth_max: int = _most(
+        "queue depth", NUMBER, "requests of AIO and io_uring in flight at once, at most", since=4
+    )
+    queue_depth: Histogram = _histogram(
+        "queue depth",
+        NUMBER,
+        "requests of AIO and io_uring in flight when one is submitted, itself included",
+        since=4,
+    )
 
     @property
     def calls(self) -> int:

@@ -15,10 +15,11 @@ from iotrace.tracing import inflight
 from iotrace.tracing.decoding import Tally, device_name, errno_name, operations
 from iotrace.tracing.gathering import Records
 from iotrace.tracing.names import Name, Names
-from programs.facts.catalogue import BY_CODE, WRITE, Operation
+from programs.facts.catalogue import BY_CODE, OPERATIONS, WRITE, Operation
 from programs.facts.records import (
     LATENCY_PIECES,
     Completed,
+    Depth,
     FileId,
     FileKey,
     FileState,
@@ -35,6 +36,9 @@ from pybpf.maps import Map
 _ID = struct.Struct("<Q")
 _TALLY = struct.Struct("<IIQQ")  # TallyKey without the file, and the count
 _PIECE = struct.Struct("<I")  # OpKey.piece
+
+REQUESTS = sum(1 << operation.code for operation in OPERATIONS if operation.name.startswith(("aio_", "uring_")))
+"""Of FileState.operations, those of requests that complete later."""
 
 PARTS: Tuple[Tuple[str, Type[Layout], int], ...] = (
     ("requested", Requested, 1),
@@ -77,6 +81,7 @@ class Collector:
         self.unattributed: DefaultDict[str, Dict[str, int]] = defaultdict(dict)
         self.unnamed = 0
         self._state = maps["states"].finder()
+        self._depth = maps["depths"].finder() if "depths" in maps else None
         self._operation = maps["operations"].finder() if big_values else self._joined()
         self._in_parts = not big_values
 
@@ -171,4 +176,9 @@ class Collector:
                 found[operation] = stats
                 if read is not None:
                     read.append(key)
-        return Records(file_id, names.first[file_id], names.fate(file_id), state, tallies, runs, found)
+        depth = self._depth_of(file_id) if state[FileState.operations.index] & REQUESTS else ()
+        return Records(file_id, names.first[file_id], names.fate(file_id), state, tallies, runs, found, depth)
+
+    def _depth_of(self, file_id: int) -> Tuple[int, ...]:
+        raw = self._depth(_ID.pack(file_id)) if self._depth is not None else None
+        return () if raw is None else Depth.struct.unpack(raw)[Depth.most.index :]

@@ -25,12 +25,14 @@ def coverage(
     *,
     rings: Optional[int] = None,
     account: Mapping[str, int] = NOTHING_COUNTED,
+    straight: bool = False,
 ) -> Dict[str, str]:
     """Family of calls -> what a run sees of it. Seccomp and ptrace are there if they had a say in any call.
 
     `attach` is the way in, `shown` how the kernel shows io_uring's requests, `missing` are system calls that cannot be
     traced, `left` are requests whose completion was not seen. `rings` were made by what was traced; None if that was
-    not counted. `account` is what the programs have counted besides, by the fields of `Lost`.
+    not counted. `account` is what the programs have counted besides, by the fields of `Lost`. `straight`: programs
+    could not loop.
     """
     thirty_two = "none: left out; what was seen of them is counted in lost" if attach == "raw" else "none: left out"
     return {
@@ -44,7 +46,11 @@ def coverage(
         "mmap": "marked: mapped memory is read and written without a system call",
         "32-bit tasks": thirty_two,
         **dict(_intercepted(account)),
+        **({"queue depth": _NO_DEPTH} if straight else {}),
     }
+
+
+_NO_DEPTH = "none: it takes programs that loop (5.3); threads that only submit requests of AIO are not counted either"
 
 
 def _durability(beside: Mapping[str, int], missing: Sequence[str]) -> str:

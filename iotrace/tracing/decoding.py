@@ -11,7 +11,7 @@ import json
 import os
 import struct
 import time
-from typing import Dict, Iterable, List, Optional, Tuple
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 from iotrace.profile.metrics import TOTALS
 from iotrace.profile.parts import COLUMNS, Edges, Part, call_json, call_text, columns
@@ -33,6 +33,7 @@ from programs.facts.records import (
     FILE_DELETED,
     FILE_MAPPED,
     LATENCY_BUCKETS,
+    MOST_THREADS,
     RUN_BUCKETS,
     SIZE_BUCKETS,
     TALLY_BETWEEN_SYNCS,
@@ -41,6 +42,7 @@ from programs.facts.records import (
     TALLY_READ_RUN,
     TALLY_REQUESTED,
     TALLY_WRITE_RUN,
+    THREAD_SHIFT,
     Completed,
     FileKey,
     Latency,
@@ -151,6 +153,11 @@ def _count(histogram: Histogram, lower: int, count: int) -> None:
     histogram[lower] = histogram.get(lower, 0) + count
 
 
+def thread_count(word: int) -> int:
+    """How many threads FileState.threads tells of: MOST_THREADS stand for so many and more."""
+    return min(1 + word % (1 << THREAD_SHIFT), MOST_THREADS) if word else 0
+
+
 Tally = Tuple[int, int, int, int]
 """Operation, kind, item and count."""
 
@@ -214,7 +221,11 @@ class Decoder:
             _operations,  # those that have a record, which is to be added
             *lifetimes,
             self._seen,
+            threads,
         ) = state
+        self.threads = thread_count(threads)
+        self.queue_depth: Histogram = {}
+        self.queue_depth_max = 0
         self.mapped = self._flags & FILE_MAPPED != 0
         self.host: Optional[str] = None  # that of the run
         self._add_lifetime("open", self.opens, *lifetimes[:2])
@@ -258,6 +269,11 @@ class Decoder:
         self._json.append(f'"{name}":{entry}')
         self.calls += calls
         self.busy_ns += latency
+
+    def add_depth(self, most: int, buckets: Sequence[int]) -> None:
+        """Add how many requests were in flight when one was submitted."""
+        self.queue_depth_max = most
+        self.queue_depth = {lower_bound(number): count for number, count in enumerate(buckets) if count}
 
     def add_run(self, direction: int, run: int) -> None:
         """Add a run in progress, given in bytes."""

@@ -29,7 +29,7 @@ from iotrace.tracing.collector import Collector, Rest
 from iotrace.tracing.gathering import Gathering
 from iotrace.tracing.names import Names
 from programs.facts.catalogue import Kind
-from programs.facts.records import ID_NAMED, Call, FileId, FileState, OpenFile, Pending, RingFile, TallyKey
+from programs.facts.records import ID_NAMED, Call, FileId, FileState, OpenFile, Pending, RingFile, TallyKey, ThreadKey
 from pybpf.maps import NOEXIST, Map
 from pybpf.syscalls import BpfError
 
@@ -100,9 +100,10 @@ class Eviction:
             return True
         records = sum(bin(mask).count("1") for (mask,) in self._words("states", FileState.operations.offset))
         tallies = sum(len(keys) for keys, _ in self._maps["tallies"].blocks()) // TallyKey.size
-        return any(
-            2 * count >= self._maps[name].max_entries for count, name in ((records, "operations"), (tallies, "tallies"))
-        )
+        counts = {"operations": records, "tallies": tallies}
+        if "threads" in self._maps:
+            counts["threads"] = sum(len(keys) for keys, _ in self._maps["threads"].blocks()) // ThreadKey.size
+        return any(2 * count >= self._maps[name].max_entries for name, count in counts.items())
 
     def _round(self) -> Iterator[None]:
         """Moves away the files that were seen first, until a quarter of the room is in use."""
@@ -171,10 +172,13 @@ class Eviction:
 
     def _move(self, chosen: List[int]) -> Iterator[None]:
         rest, tallies = self._sparse(set(chosen))
+        threads = self._threads(set(chosen))
         for start in range(0, len(chosen), _SLICE):
             states: List[bytes] = []
             operations: List[bytes] = []
+            depths: List[bytes] = []
             gone: List[bytes] = []
+            counted: List[bytes] = []
             some = chosen[start : start + _SLICE]
             self._ask(some)
             for file_id in some:
@@ -182,14 +186,28 @@ class Eviction:
                 self._names.forget(file_id)
                 if records is not None:
                     self._gathering.take(records)
+                    depths += [_ID.pack(file_id)] if records.depth else []
                 states.append(_ID.pack(file_id))
                 gone += tallies.get(file_id, ())
+                counted += threads.get(file_id, ())
             self._maps["states"].delete_all(states)
-            self._maps["tallies"].delete_all(gone)
+            for name, keys in (("tallies", gone), ("depths", depths), ("threads", counted)):
+                if keys:
+                    self._maps[name].delete_all(keys)
             self._collector.delete_operations(operations)
             self.moved += len(states)
             yield
         self._gathering.flush()
+
+    def _threads(self, chosen: Set[int]) -> Dict[int, List[bytes]]:
+        """The keys of the threads of these files that have more than one."""
+        found: Dict[int, List[bytes]] = {}
+        for joined, _ in self._maps["threads"].blocks() if "threads" in self._maps else ():
+            for at in range(0, len(joined), ThreadKey.size):
+                file_id = _ID.unpack_from(joined, at)[0]
+                if file_id in chosen:
+                    found.setdefault(file_id, []).append(joined[at : at + ThreadKey.size])
+        return found
 
     def _sparse(self, chosen: Set[int]) -> Tuple[Rest, Dict[int, List[bytes]]]:
         """The sparse counters of these files, and their keys."""

@@ -14,7 +14,7 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple
 from iotrace.profile.parts import Part
 from iotrace.profile.values import agreed
 from iotrace.tracing import common_sizes
-from iotrace.tracing.decoding import HEAD, Clock, Decoder, Tally
+from iotrace.tracing.decoding import HEAD, Clock, Decoder, Tally, thread_count
 from iotrace.tracing.names import Fate, Name
 from programs.facts.catalogue import Operation
 from programs.facts.records import FILE_MAPPED, FileKey, OpStats, Requested
@@ -37,6 +37,7 @@ class Records:
     tallies: List[Tally]
     runs: List[Tuple[int, int]]  # in progress: direction and bytes
     operations: Dict[Operation, bytes]  # OpStats
+    depth: Tuple[int, ...] = ()  # Depth: the most, and the buckets; none without requests
     incarnations: int = 1
     stale: int = 0  # bytes that files before the last one left unsynced
     went: Optional[bytes] = None  # the path that all of those were renamed to
@@ -47,11 +48,12 @@ class Records:
             self.state
         )
         opened, closed, rewritten, _first, last_write, left, covered, _sync, marks, used, *took = later.state
-        opening, slowest_open, closing, slowest_close, _seen = times
+        opening, slowest_open, closing, slowest_close, _seen, threads = times
         self.state = (
             *(opens + opened, closes + closed, rewrites + rewritten, first_write, last_write),
             *(unsynced + left, synced + covered, first_sync, marks | flags & FILE_MAPPED, mask | used),
             *(opening + took[0], max(slowest_open, took[1]), closing + took[2], max(slowest_close, took[3]), took[4]),
+            max(threads, took[5], key=thread_count),
         )
         ended_as = self.fate.renamed_to
         self.went = ended_as if self.incarnations == 1 else agreed(self.went, ended_as)
@@ -60,6 +62,11 @@ class Records:
         if later.tallies:
             self.tallies = _sum_of_tallies(self.tallies + later.tallies)
         self.runs = self.runs + later.runs
+        if self.depth and later.depth:
+            most, buckets = max(self.depth[0], later.depth[0]), zip(self.depth[1:], later.depth[1:])
+            self.depth = (most, *map(sum, buckets))
+        else:
+            self.depth = self.depth or later.depth
         for operation, raw in later.operations.items():
             before = self.operations.get(operation)
             self.operations[operation] = raw if before is None else _sum_of_stats(before, raw)
@@ -69,6 +76,8 @@ class Records:
         decoder = Decoder(clock, self.name, self.state, self.tallies)
         for direction, run in self.runs:
             decoder.add_run(direction, run)
+        if self.depth:
+            decoder.add_depth(self.depth[0], self.depth[1:])
         for operation, raw in self.operations.items():
             decoder.add_operation(operation, raw)
         return decoder.part(

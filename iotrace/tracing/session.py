@@ -244,6 +244,7 @@ class Session:
                 left._replace(uring=left.uring + account["requests"]),
                 rings=account["rings"],
                 account=account,
+                straight=loaded.kernel.straight,
             ),
             lost=losses.losses(
                 account, skipped=self._skipped, unnamed=self._collector.unnamed, truncated=self._names.truncated

@@ -5,6 +5,7 @@ from __future__ import annotations
 from asm import ProgramSpec, r0, r1
 from programs.calls.transfer import set_operation
 from programs.counting import counters, results
+from programs.counting.threads import used
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
 from programs.facts.records import Call, Lost, OpenFile, Signature
@@ -31,6 +32,7 @@ def exit_sync(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.ldx(RESULT, CALL[Call.result])
     a.ldx(r1, OPEN_FILE[OpenFile.id])
     a.stx(CALL[Call.id], r1)
+    used(b)
     results.sync_result(b, "full")
     a.ja("name")
     a.label("full")

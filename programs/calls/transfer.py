@@ -11,6 +11,7 @@ from typing import Optional
 from asm import Field, r0, r1, r2, r3
 from programs.counting import counters, results
 from programs.counting.runs import extend_at_offset, extend_at_position, unless_appending
+from programs.counting.threads import used
 from programs.facts.abi import RWF_COUNTED
 from programs.facts.catalogue import OPERATIONS, READ, WRITE, Position
 from programs.facts.records import Call, Lost, OpenFile, Signature
@@ -89,6 +90,7 @@ def account_transfer(b: Body, *, after: int, file: Field = Call.file, descriptor
     _leave_flight(b)
     a.ldx(r1, OPEN_FILE[OpenFile.id])
     a.stx(CALL[Call.id], r1)
+    used(b)
     results.transfer_result(b, "full")
     a.ja("name")
     a.label("full")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import List, Optional, Tuple, Type
 
-from asm import U32, U64, Field, Layout, MapSpec, Mem, Register, Slot, r0, r1, r2, r3, r4
+from asm import U64, Field, Layout, MapSpec, Mem, Register, Slot, r0, r1, r2, r3, r4
 from programs.facts.abi import O_DIRECT, O_DSYNC, RWF_DSYNC, RWF_SYNC
 from programs.facts.catalogue import READ
 from programs.facts.records import (
@@ -27,7 +27,7 @@ from programs.facts.records import (
     Requested,
     Runs,
 )
-from programs.way.body import BPF_NOEXIST, Body
+from programs.way.body import Body
 from programs.way.registers import CALL, RESULT
 
 EXTREME_TRIES = 4  # CPUs that set a new extreme of one file at the same instant
@@ -67,10 +67,7 @@ class Counters:
         a.ja(have)
         a.label(made)
         for name, spec, record in self._records():
-            if self.b.kernel.big_values:
-                self._update_from_zeros(spec)
-            else:
-                a.update(spec, self.key, self.b.fresh(record), BPF_NOEXIST)
+            self.b.make_zeros(spec, self.key, record)
             if name == HEAD.name:
                 self._enter_in_state()
         self._look_up(full)
@@ -108,19 +105,6 @@ class Counters:
             (RUNS, maps.runs),
         )
         return [(part.name, spec, part.record) for part, spec in parts]
-
-    def _update_from_zeros(self, spec: MapSpec) -> None:
-        a, zero = self.b.a, self.b.a.slot("zero", U32)
-        none = a.unique("no_zeros")
-        a.st(zero, 0)
-        a.lookup(self.b.maps.zeros, zero)
-        a.jeq(r0, 0, none)
-        a.mov(r3, r0)
-        a.ld_map(r1, spec)
-        a.addr(r2, self.key)
-        a.mov(r4, BPF_NOEXIST)
-        a.call("map_update_elem", "a record of zeros")
-        a.label(none)
 
     def _enter_in_state(self) -> None:
         """Adds the operation to FileState.operations if r0 says that this program made the record, so only once."""

@@ -18,6 +18,7 @@ from programs.facts.records import (
     Call,
     CommWords,
     Completed,
+    Depth,
     FileId,
     FileKey,
     FileState,
@@ -42,6 +43,7 @@ from programs.facts.records import (
     Scratch,
     TallyKey,
     Target,
+    ThreadKey,
 )
 
 SYSCALL_ROWS = 512  # no traced call has a higher number
@@ -75,12 +77,14 @@ class Maps:
     opens: MapSpec  # open file descriptions
     notes: MapSpec  # asynchronous requests in flight, and
     pending: MapSpec  # those whose place is another's
+    depths: MapSpec  # how many of a file are in flight
     contexts: MapSpec  # of Linux AIO
     ring_files: MapSpec  # opened into a ring's table
     silence: MapSpec  # 1 once a request has been noted that shows no completion
     borrowed: MapSpec  # a CPU's own Call record
     files: MapSpec
     states: MapSpec  # per-file totals
+    threads: MapSpec  # those that did I/O on a file, but the first
     heads: MapSpec  # OpStats, or OpHead where the record must be kept in parts
     requested: MapSpec  # the other parts of OpStats, there
     completed: MapSpec
@@ -113,6 +117,8 @@ def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True)
 
     `preallocate` spends the memory at once, as kernels before 6.1 need it: allocating from a tracing program could
     deadlock there (7c8199e24fa0, "bpf: Introduce any context BPF specific memory allocator").
+
+    Long because each map takes a line.
     """
     flags = 0 if preallocate else BPF_F_NO_PREALLOC
     operations = max_files * 2
@@ -139,12 +145,14 @@ def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True)
         opens=table("opens", OpenKey, OpenFile, max_files),
         notes=MapSpec("notes", MapType.ARRAY, U32, Note, NOTES, BPF_F_MMAPABLE),
         pending=table("pending", PendingKey, Pending, REQUESTS),
+        depths=table("depths", U64, Depth, max_files),
         contexts=table("contexts", AioKey, AioContext, AIO_CONTEXTS),
         ring_files=MapSpec("ring_files", MapType.LRU_HASH, RingKey, RingFile, RING_FILES),
         silence=array("silence", U64, 1),
         borrowed=MapSpec("borrowed", MapType.PERCPU_ARRAY, U32, Call, BORROWED if kernel.spares else 1),
         files=table("files", FileKey, FileId, max_files),
         states=table("states", U64, FileState, max_files),
+        threads=table("threads", ThreadKey, U64, max_files * 2),
         heads=table("operations", OpKey, OpHead if parts else OpStats, operations),
         requested=table("requested", OpKey, Requested, operations if parts else 1),
         completed=table("completed", OpKey, Completed, operations if parts else 1),

@@ -10,8 +10,9 @@ from __future__ import annotations
 from asm import Slot, r0, r1, r2
 from programs.counting import latencies, results
 from programs.counting.counters import Counters
+from programs.counting.threads import used
 from programs.facts.records import LATENCY_BITS, RUN_BUCKETS, SYNC, Call, OpenFile, OpenKey, Pending
-from programs.requests import notes
+from programs.requests import depth, notes
 from programs.requests.runs import correct, extend_run
 from programs.way.body import Body
 from programs.way.registers import CALL, OPEN_FILE, RESULT
@@ -46,7 +47,7 @@ OF_A_WHOLE_TRANSFER = (
 WHOLE_BITS = 32  # that its latency has at most, and the run that it has ended
 assert WHOLE_BITS == LATENCY_BITS == RUN_BUCKETS - 1
 # Of all, what nobody knows of a request whose file is not known.
-OF_A_FILE = (Pending.id, Pending.broken, Pending.ended, Pending.previous, Pending.flags)
+OF_A_FILE = (Pending.id, Pending.broken, Pending.ended, Pending.flags)
 
 
 def _contents(b: Body) -> notes.Contents:
@@ -54,48 +55,71 @@ def _contents(b: Body) -> notes.Contents:
     opened = b.a.slot("open", OpenKey)
     return [
         *((note, CALL[own]) for note, own in NOTED),
+        (Pending.depth, CALL[Call.depth] if depth.is_known(b) else None),
         (Pending.file, opened[OpenKey.file]),
         (Pending.mnt_ns, opened[OpenKey.mnt_ns]),
     ]
 
 
-def submit(b: Body, key: Slot, full: str) -> None:
+def submit(b: Body, key: Slot, full: str, *, lent: bool = False, queued: bool = True) -> None:
     """Notes the request that the Call record describes under the PendingKey `key`; jumps to `full` without room.
 
     OPEN_FILE is its file's, whose OpenKey is in the slot "open" (find_open, identify). Call.op, direction (READ, WRITE
     or SYNC), requested, unmeasured, offset, explicit, rw_flags, flags and inode are set, and Call.entered is the time
-    of submission. Destroys r8.
+    of submission. Destroys r8. `lent`: CALL is not the thread's own record. `queued`: it is one that waits for storage.
     """
-    a = b.a
+    a, no_room, noted = b.a, b.a.unique("not_noted"), b.a.unique("in_flight")
     for place in (Call.broken, Call.ended, Call.previous):
         a.st(CALL[place], 0)
     a.ldx(r1, OPEN_FILE[OpenFile.id])
     a.stx(CALL[Call.id], r1)
+    if not depth.is_known(b):
+        extend_run(b)
+        notes.put(b, key, _contents(b), full)
+        return
+    a.st(CALL[Call.depth], 0)
+    if queued:
+        used(b, lent=lent)
+        depth.join(b)
     extend_run(b)
-    notes.put(b, key, _contents(b), full)
+    notes.put(b, key, _contents(b), no_room)
+    a.ja(noted)
+    a.label(no_room)
+    depth.leave(b, accepted=False)
+    a.ja(full)
+    a.label(noted)
 
 
 def note_without_file(b: Body, key: Slot, full: str) -> None:
-    """Notes the request of the Call record, whose file is found at its completion. Destroys r8."""
+    """Notes the request of the Call record, whose file is found at its completion. Destroys r8.
+
+    Call.previous is the thread that submits it, if anybody is to know then.
+    """
     contents = [(note, None if note in OF_A_FILE else CALL[own]) for note, own in NOTED]
-    notes.put(b, key, [*contents, (Pending.file, None), (Pending.mnt_ns, CALL[Call.mnt_ns])], full)
+    contents += [(Pending.depth, None), (Pending.file, None)]
+    notes.put(b, key, [*contents, (Pending.mnt_ns, CALL[Call.mnt_ns])], full)
 
 
-def claim(b: Body, key: Slot, unknown: str) -> None:
-    """The Call record and the slot "open" = the note under `key`, which is taken away. Jumps to `unknown` without."""
+def claim(b: Body, key: Slot, unknown: str, *, accepted: bool = True) -> None:
+    """The Call record and the slot "open" = the note under `key`, which is taken away. Jumps to `unknown` without.
+
+    The request is in flight no more. `accepted`: it has been.
+    """
     notes.take(b, key, _contents(b), unknown)
+    if depth.is_known(b):
+        depth.leave(b, accepted=accepted)
     b.a.ldx(r1, CALL[Call.offset])
     b.a.stx(CALL[Call.start], r1)
 
 
-def complete(b: Body, key: Slot, unknown: str, full: str) -> None:
+def complete(b: Body, key: Slot, unknown: str, full: str, *, accepted: bool = True) -> None:
     """Accounts for the request noted under `key`, with its result in RESULT, whose end was seen at Call.now.
 
     Jumps to `unknown` if there is none, or somebody else has just done it, and to `full` if there is no room for its
     counters. CALL is the record of whoever saw the completion, and is overwritten, `entered` included. RESULT is kept,
-    r7 destroyed.
+    r7 destroyed. Unless `accepted`, it fails before it is in flight.
     """
-    claim(b, key, unknown)
+    claim(b, key, unknown, accepted=accepted)
     b.a.stx(CALL[Call.result], RESULT)
     account(b, full, corrected=False)
 
@@ -152,7 +176,7 @@ def take_back(b: Body, key: Slot, unknown: str) -> None:
     Jumps to `unknown` if there is none. Otherwise as `complete`, and sets RESULT to 0.
     """
     a, done = b.a, b.a.unique("taken_back")
-    claim(b, key, unknown)
+    claim(b, key, unknown, accepted=False)
     a.mov(RESULT, 0)
     a.stx(CALL[Call.result], RESULT)
     a.ldx(r1, CALL[Call.direction])

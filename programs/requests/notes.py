@@ -56,7 +56,6 @@ def put(b: Body, key: Slot, contents: Contents, full: str) -> None:
         _put_in_place(b, key, contents, noted, full)
     there = a.unique("stale_note")
     fresh = b.overlay("note", Pending)
-    a.st(fresh[Pending.pad], 0)
     _fill(b, lambda part: fresh[part], contents)
     a.update(b.maps.pending, key, fresh, BPF_NOEXIST)
     a.jeq(r0, 0, noted)

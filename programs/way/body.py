@@ -14,6 +14,7 @@ from asm import (
     Assembler,
     Field,
     Layout,
+    MapSpec,
     Mem,
     ProgramSpec,
     ProgramType,
@@ -304,6 +305,27 @@ class Body:
         slot = Slot("fresh", record, 0, self._fresh_slot().offset)
         self.a.zero(slot)
         return slot
+
+    def make_zeros(self, spec: MapSpec, key: Slot, record: Type[Layout]) -> None:
+        """Adds a cleared `record` to a map unless it has one under `key`; r0 = 0 if it did. Clobbers r1 to r5.
+
+        A record that is larger than what has room on the stack is copied from the map `zeros`, where helpers take
+        values of maps.
+        """
+        a = self.a
+        if not self.kernel.big_values:
+            a.update(spec, key, self.fresh(record), BPF_NOEXIST)
+            return
+        zero, none = a.slot("zero", U32), a.unique("no_zeros")
+        a.st(zero, 0)
+        a.lookup(self.maps.zeros, zero)
+        a.jeq(r0, 0, none)
+        a.mov(r3, r0)
+        a.ld_map(r1, spec)
+        a.addr(r2, key)
+        a.mov(r4, BPF_NOEXIST)
+        a.call("map_update_elem", "a record of zeros")
+        a.label(none)
 
     def _fresh_slot(self) -> Slot:
         size = SMALL_BYTES if self.kernel.big_values else FRESH_BYTES

@@ -82,6 +82,10 @@ class Call(Layout):
     signature = overlay(Signature, call)
     # While an open that failed is counted:
     refused = overlay(U32, requested)  # its Signature
+    # In a record that is a thread's own:
+    used = overlay(U64, opcode)  # id of the file that it did I/O on last, and has been counted for
+    # While requests are noted or accounted for:
+    depth = overlay(U64, born)  # requests of its file that were in flight with this one, 0 if nobody knows
     # While a file is closed:
     size_seen = overlay(U64, offset)  # FileState.seen
     # At the exit of a transfer, until it is placed:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from asm import U32, U64, Layout, field
 
+THREADS_KEPT = 4  # a power of two
+
 
 class OpenKey(Layout):
     """An open file description, as seen from a mount namespace."""
@@ -28,6 +30,7 @@ class OpenFile(Layout):
     inflight = field(U64)  # transfers at the file position that other threads may overtake
     flags = field(U64)  # OPEN_*
     closer = field(U64)  # with OPEN_CLOSED: the process (tgid) in the upper half, its descriptor in the lower one
+    threads = field(U64, THREADS_KEPT)  # those that did I/O through it last, each in the place that its id falls on
 
 
 OPEN_UNNAMED = 1  # the path has not reached user space yet
@@ -82,6 +85,16 @@ class FileState(Layout):
     closing = field(U64)  # the same of closes
     slowest_close = field(U64)
     seen = field(U64)  # size of the file when it was opened or closed last, plus one; 0: never
+    threads = field(U64)  # the first thread that did I/O on it, and in the lowest THREAD_SHIFT bits how many more
 
 
 FILE_DELETED, FILE_MAPPED = 1, 2
+THREAD_SHIFT = 10  # no more threads than that are in the midst of being counted for one file
+MOST_THREADS = 64  # stands for so many and more
+
+
+class ThreadKey(Layout):
+    """One of the threads that did I/O on a file, but the first."""
+
+    id = field(U64)
+    thread = field(U64)  # programs/counting/threads.py

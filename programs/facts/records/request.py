@@ -20,6 +20,9 @@ OWN, OTHER = 0, 1
 SYNC = 2  # a request's direction where it is neither READ nor WRITE
 
 
+DEPTH_BUCKETS = 18  # up to 131,071 requests in flight, twice what there is room for
+
+
 class Pending(Layout):
     """A request between submission and completion: the fields of Call of the same names."""
 
@@ -39,7 +42,18 @@ class Pending(Layout):
     unmeasured = field(U32)
     explicit = field(U32)
     marks = field(U32)  # NOTE_*
-    pad = field(U32)
+    depth = field(U32)  # requests of the file in flight when it was submitted, itself included; 0: unknown
+
+
+class Depth(Layout):
+    """How many requests of a file are in flight (key: its id), and how many were when one was submitted.
+
+    A request is in flight until its completion is seen: with Linux AIO until it is taken, by whomever.
+    """
+
+    inflight = field(U64)
+    most = field(U64)
+    buckets = field(U64, DEPTH_BUCKETS)  # of requests that were accepted
 
 
 class Note(Layout):

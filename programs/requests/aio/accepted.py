@@ -116,7 +116,7 @@ def _failed(b: Body) -> None:
     a.call("ktime_get_ns")
     a.stx(CALL[Call.now], r0)
     key = pending_key(b, b.overlay("pending", PendingKey))
-    complete(b, key, unknown="no_file", full="full")
+    complete(b, key, unknown="no_file", full="full", accepted=False)
     a.ja("out")
     a.label("full")
     b.lost(Lost.calls)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from asm import U64, Slot, r0, r1, r2, r3
 from programs.counting import counters, state
 from programs.counting.runs import extend_at_offset
+from programs.counting.threads import used_by
 from programs.facts.catalogue import READ, WRITE
 from programs.facts.records import NOTE_SELECTS, SYNC, Call, Lost, OpenFile, OpenKey
 from programs.files.identify import SCRATCH_EXIT, find_open, identify, send_name
@@ -49,6 +50,10 @@ def finish(b: Body, key: Slot, request: Request, after: int = 0) -> None:
     if request.view is not PLAIN:
         b.load(r1, FILE, b.kernel.offsets["file.pos"], "f_pos", of="file")
         a.stx(a.slot("end", U64), r1)
+    a.ldx(r1, CALL[Call.id])
+    a.jne(r1, 0, "counted_then", "by whoever submitted it")
+    used_by(b, CALL[Call.previous])
+    a.label("counted_then")
     a.ldx(RESULT, CALL[Call.result])
     _place(b)
     a.label("account")
@@ -141,6 +146,7 @@ def _leave_runs(b: Body) -> None:
     a.stx(CALL[Call.result], r1)
     a.label(nothing)
     a.st(CALL[Call.id], 0)
+    a.st(CALL[Call.previous], 0, "the thread that submitted it, which is not known any more")
     a.ldx(FILE, file)
     a.ldx(REQUEST, request)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asm import U64, Slot, r0, r1
+from programs.counting.threads import who
 from programs.facts.records import NOTE_ABSENT, OWN, Call, Lost, PendingKey
 from programs.files.identify import SCRATCH_EXIT, find_or_identify, send_name
 from programs.requests import lifecycle
@@ -60,12 +61,14 @@ def note(b: Body, key: Slot, request: Request, *, absent: str = "out", after: in
     find_or_identify(b, scratch=SCRATCH_EXIT, skip=absent)
     if request.view is CLOSING:
         note_last(b)
-    lifecycle.submit(b, key, "full")
+    lifecycle.submit(b, key, "full", lent=True, queued=request.view is not CLOSING)
     send_name(b, SCRATCH_EXIT, after)
     if absent == "absent":
         a.label("absent")
         mark(b, NOTE_ABSENT)
     a.label("unknown_file")
+    who(b)
+    a.stx(CALL[Call.previous], r1)
     lifecycle.note_without_file(b, key, "full")
     a.ja("out")
     a.label("full")

@@ -17,8 +17,11 @@ from iotrace.tracing.gathering import Gathering
 from iotrace.tracing.names import Name, Names
 from programs.facts.catalogue import BY_NAME, Kind
 from programs.facts.records import (
+    DEPTH_BUCKETS,
     TALLY_WRITE_RUN,
+    THREAD_SHIFT,
     Call,
+    Depth,
     FileId,
     FileKey,
     FileState,
@@ -31,6 +34,7 @@ from programs.facts.records import (
     RingFile,
     RingKey,
     TallyKey,
+    ThreadKey,
 )
 from pybpf.syscalls import BpfError
 from tests.unit.iotrace.tracing.tables import Table
@@ -58,6 +62,7 @@ class Tables:
         }
         self.maps: Dict[str, Any] = {name: Table(0, layout.size, 2 * ROOM) for name, layout in sizes.items()}
         self.maps["tallies"] = Table(0, 8, 4 * ROOM)
+        self.maps["threads"], self.maps["depths"] = Table(ThreadKey.size, 8, 4 * ROOM), Table(8, Depth.size, ROOM)
         self.names = Names()
         self.kept: List[Part] = []
         self.waits: List[Callable[[], None]] = []
@@ -116,6 +121,23 @@ def test_the_oldest_go_until_a_quarter_is_left() -> None:
     assert (file.mnt_ns, file.path, file.opens, file.bytes_written) == (7, b"/1", 1, 1)
     assert file.sequential_write == {4: 1}
     assert tables.kept[0].by_syscall.startswith('{"open":[1],"write":[3,1]')
+
+
+def test_threads_and_requests_go_with_their_file() -> None:
+    tables, read = Tables(10), BY_NAME["aio_pread"].code
+    for file_id in (2, 8):
+        state = {"opens": 1, "operations": 1 << WRITE | 1 << read, "threads": 77 << THREAD_SHIFT | 2}
+        tables.maps["states"][number(file_id)] = FileState.pack(**state)
+        tables.maps["operations"][OpKey.pack(id=file_id, op=read)] = OpStats.pack(head={"calls": 3})
+        tables.maps["depths"][number(file_id)] = Depth.pack(most=2, buckets=(0, 2, 1, *[0] * (DEPTH_BUCKETS - 3)))
+        for thread in (5, 6):
+            tables.maps["threads"][ThreadKey.pack(id=file_id, thread=thread)] = number(0)
+    tables.run()
+    files = {file_of(part).path: file_of(part) for part in tables.kept}
+    assert [files[path].threads for path in (b"/1", b"/2")] == [0, 3]
+    assert (files[b"/2"].queue_depth_max, files[b"/2"].queue_depth) == (2, {1: 2, 2: 1})
+    assert {ThreadKey.unpack(key)["id"] for key in tables.maps["threads"]} == {8}
+    assert list(tables.maps["depths"]) == [number(8)]
 
 
 def test_many_operations_on_few_files_fill_the_tables_too() -> None:

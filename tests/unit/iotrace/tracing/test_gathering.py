@@ -81,6 +81,7 @@ def a_file(draw: st.DrawFn) -> Dict[str, Any]:
     counts = ("rewrites", "first_write", "last_write", "unsynced", "synced", *times)
     state = {name: draw(st.integers(0, 9)) for name in counts}
     state["flags"] = draw(st.integers(0, 3))
+    state["threads"] = draw(st.sampled_from([0, 1 << 40, 3 << 40 | 1, 5 << 40 | 62, 1 << 40 | 70]))
     tally = st.tuples(st.just(BY_NAME["write"].code), st.sampled_from([TALLY_ERROR]), st.sampled_from([5, 28]), COUNTS)
     between = st.tuples(st.just(0), st.just(TALLY_BETWEEN_SYNCS), st.integers(0, 3), COUNTS)
     cells = draw(st.lists(st.one_of(tally, between), max_size=3, unique_by=lambda cell: cell[1:3]))
@@ -90,6 +91,7 @@ def a_file(draw: st.DrawFn) -> Dict[str, Any]:
         "fate": Fate(draw(st.sampled_from(STATES)), draw(st.sampled_from([None, b"/other"]))),
         "state": {**state, "operations": sum(1 << BY_NAME[name].code for name in used)},
         "tallies": cells,
+        "depth": draw(st.sampled_from([(), (5, 1, 2, 3), (7, 4, 0, 2)])),
         "runs": draw(st.lists(st.tuples(st.integers(0, 1), st.integers(1, 9)), max_size=2)),
         "operations": {BY_NAME[name]: stats() for name in sorted(used)},
     }

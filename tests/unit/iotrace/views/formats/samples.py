@@ -43,6 +43,9 @@ FILE = FileStats(
     },
     sequential_read={8192: 1},
     bytes_between_syncs={0: 1},
+    threads=2,
+    queue_depth_max=3,
+    queue_depth={1: 1, 2: 2},
 )
 
 paths = st.binary(min_size=1, max_size=40).map(lambda path: path.replace(b"\0", b"="))
