@@ -8,14 +8,17 @@ import sys
 
 from iotrace.atomic import standard_output
 from iotrace.commands.options import add_selection, count, selection
+from iotrace.errors import UserError
 from iotrace.profile import reader
-from iotrace.views import front, one_file, tables
+from iotrace.views import chosen, columns, front, one_file, tables
 
 HELP = """\
 Show what one profile says, or several added up, on a screen, or as tables
 iotrace report run.iotrace                          what was read, written and synced, and the files that matter
 iotrace report run.iotrace --by file --limit 50     a table of files
 iotrace report run.iotrace --by directory --depth 2 --sort syncs
+iotrace report run.iotrace --by directory --columns small-writes,writes,per-sync --sort small-writes
+iotrace report run.iotrace --sort times-read        which files are read over and over
 iotrace report run.iotrace --by syscall --path '/var/lib/*' --exclude '*.log'
 iotrace report run.iotrace --file /var/lib/db/wal   everything about one file, with histograms
 iotrace report monday.iotrace tuesday.iotrace --limit 0
@@ -51,20 +54,72 @@ def setup(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--details", action="store_true", help="how it was traced, what that cost, and what was not seen, in full"
     )
-    parser.add_argument("--sort", choices=tuple(reader.SORTS), help="a table in this order; default: bytes")
+    parser.add_argument("--columns", metavar="NAME,...", help="a table with these columns; --columns help lists them")
+    parser.add_argument(
+        "--sort",
+        metavar="COLUMN",
+        help=f"a table in this order, the largest first: a column, or {', '.join(reader.SORTS)}",
+    )
+    parser.add_argument("--min-bytes", metavar="N", type=count, help="leave out what moved fewer bytes")
+    parser.add_argument("--format", choices=chosen.FORMATS, help="of a table; default: text")
     parser.add_argument(
         "--limit", metavar="N", type=count, help="files, or lines; 0 for all; default: 10, or 20 of a table"
     )
     add_selection(parser)
 
 
+def _asks_for_columns(args: argparse.Namespace) -> bool:
+    """Whether the table takes more than the sums that a profile has of each file."""
+    other_order = args.sort is not None and args.sort not in reader.SORTS
+    return args.columns is not None or other_order or args.min_bytes is not None or args.format is not None
+
+
+def _wanted(args: argparse.Namespace) -> chosen.Wanted:
+    """The table that the options ask for. Raises UserError."""
+    by = args.by or "file"
+    if by not in chosen.BY:
+        raise UserError(f"--by {by} has columns of its own: no --columns, --min-bytes, --format, nor --sort by others")
+    sort = {"latency": "time", "path": "bytes"}.get(args.sort, args.sort) or "bytes"
+    usual = ("files", *columns.USUAL) if by != "file" else columns.USUAL
+    names = args.columns or ",".join(usual if sort in (*usual, "bytes") else (*usual[:-3], sort))
+    return chosen.Wanted(
+        by,
+        columns.chosen(names),
+        columns.chosen(sort)[0],
+        limit=20 if args.limit is None else args.limit,
+        depth=args.depth,
+        min_bytes=args.min_bytes or 0,
+        selection=selection(args),
+        folded=args.names == "final",
+    )
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse options that do not go together. Raises UserError."""
+    table = [f"--{name}" for name in ("columns", "sort", "min_bytes", "format") if getattr(args, name) is not None]
+    if args.file is not None and (table or args.path or args.exclude or args.limit is not None):
+        raise UserError("--file shows one file: no options of a table")
+    if args.sort is not None and args.sort not in reader.SORTS:
+        columns.chosen(args.sort, "--sort")
+    if args.depth and args.by not in ("directory", "tree"):
+        raise UserError("--depth needs --by directory")
+
+
 def run(args: argparse.Namespace) -> int:
+    if args.columns == "help":
+        with standard_output():
+            for column in columns.COLUMNS:
+                sys.stdout.write(f"{column.name:<14} {column.meaning}\n")
+        return 0
+    _check(args)
     folded = args.names == "final"
     with contextlib.ExitStack() as stack:
         profiles = [stack.enter_context(reader.open(name)) for name in args.profiles]
         with standard_output():
             if args.file is not None:
                 one_file.show(sys.stdout, profiles, args.file, folded=folded)
+            elif _asks_for_columns(args):
+                chosen.show(sys.stdout, profiles, _wanted(args), args.format or "text")
             elif args.by is None and args.sort is None and not args.depth:
                 front.show(
                     sys.stdout,

@@ -65,7 +65,7 @@ class Evidence:
     @property
     def size(self) -> int:
         """Bytes of the file: as last seen, and at least as far as it was touched."""
-        return max(self.file.size or 0, (self.file.highest_offset or -1) + 1)
+        return self.activity.size
 
 
 @dataclass

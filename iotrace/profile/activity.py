@@ -7,8 +7,8 @@ those of its files, in any order, and of several profiles the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Dict, Iterable, List, Tuple
+from dataclasses import dataclass, field, fields
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from iotrace.profile.latencies import Latencies
 from iotrace.profile.metrics import FileStats, SyscallStats
@@ -18,8 +18,23 @@ from programs.facts.catalogue import BY_NAME, READ, WRITE, Operation
 _UNKNOWN = Operation(0, "")  # a profile may have calls that this version does not know
 
 
+class _Sum:
+    """What adds up, field by field: numbers, tables of numbers, and what adds up itself."""
+
+    def merge(self, other: Any) -> None:
+        """Add another one of the same kind."""
+        for each in fields(self):  # type: ignore[arg-type]
+            mine, more = getattr(self, each.name), getattr(other, each.name)
+            if isinstance(mine, int):
+                setattr(self, each.name, mine + more)
+            elif isinstance(mine, dict):
+                add_histogram(mine, more)
+            else:
+                mine.merge(more)
+
+
 @dataclass
-class Sizes:
+class Sizes(_Sum):
     """Exact sizes that were asked for, as far as they are known, among `total` calls.
 
     Of each file and system call the four most frequent are known (`SyscallStats.common_sizes`), so that a size that is
@@ -44,7 +59,7 @@ class Sizes:
 
 
 @dataclass
-class Transfers:
+class Transfers(_Sum):
     """Reads, or writes."""
 
     calls: int = 0
@@ -77,7 +92,7 @@ class Transfers:
 
 
 @dataclass
-class Syncs:
+class Syncs(_Sum):
     """fsync and its kin."""
 
     calls: int = 0
@@ -89,13 +104,14 @@ class Syncs:
 
 
 @dataclass
-class Activity:
+class Activity(_Sum):
     """The sums over a group of files."""
 
     files: int = 0
     opens: int = 0
     closes: int = 0
     errors: Dict[str, int] = field(default_factory=dict)  # errno -> calls of every kind
+    size: int = 0  # bytes of the files, as last seen, and at least as far as they were touched
     mapped: int = 0  # files that were mapped, too: what went through memory is in no number
     direct: int = 0  # data calls on O_DIRECT descriptors
     unaligned: int = 0  # data calls whose offset or size is not a multiple of 4,096
@@ -113,9 +129,15 @@ class Activity:
         parts = (self.read.latencies, self.written.latencies, self.syncs.latencies, self.lifetime)
         return sum(part.total for part in parts)
 
+    @property
+    def times_read(self) -> Optional[float]:
+        """Bytes read for each byte of the files; None if they have none."""
+        return self.read.bytes / self.size if self.size else None
+
     def add(self, file: FileStats) -> None:
         """Add a file."""
         self.files += 1
+        self.size += size_of(file)
         self.opens += file.opens
         self.closes += file.closes
         self.mapped += file.mapped
@@ -159,8 +181,13 @@ def of_files(files: Iterable[FileStats]) -> Activity:
     return found
 
 
-def add_histogram(to: Histogram, more: Histogram) -> None:
-    """Add a histogram to another, in place."""
+def size_of(file: FileStats) -> int:
+    """Bytes of a file, as last seen, and at least as far as it was touched."""
+    return max(file.size or 0, (file.highest_offset or -1) + 1)
+
+
+def add_histogram(to: Dict[Any, int], more: Mapping[Any, int]) -> None:
+    """Add a histogram, or another table of counts, to another, in place."""
     for bucket, count in more.items():
         to[bucket] = to.get(bucket, 0) + count
 

@@ -31,6 +31,14 @@ class Latencies:
         self.most = max(self.most, call.latency_max_ns)
         self.coarse = self.coarse or (not call.latency_sum_ns and any(call.latency_ns))
 
+    def merge(self, other: Latencies) -> None:
+        """Add those of another group."""
+        for lower, count in other.histogram.items():
+            self.histogram[lower] = self.histogram.get(lower, 0) + count
+        self.total += other.total
+        self.most = max(self.most, other.most)
+        self.coarse = self.coarse or other.coarse
+
     @property
     def count(self) -> int:
         """How many there are."""

@@ -210,7 +210,8 @@ def _rows(profiles: Sequence[Profile], limit: int, selection: Selection, folded:
     )
 
 
-def _of_row(profiles: Sequence[Profile], row: FileRow, folded: bool) -> Activity:
+def activity_of(profiles: Sequence[Profile], row: FileRow, folded: bool) -> Activity:
+    """Everything that the profiles know about the file of a row."""
     files = combined_files(profiles, row.path, folded=folded)
     return activity.of_files(found.file for found in files if _same(found.file, row))
 
@@ -241,7 +242,7 @@ def _show_files(screen: Screen, profiles: Sequence[Profile], limit: int, selecti
         sums = row.sums
         cells = f"{text.size(sums.bytes_written):>8} {text.size(sums.bytes_read):>8} {text.number(sums.calls):>5}"
         if not narrow:
-            found = _of_row(profiles, row, folded)
+            found = activity_of(profiles, row, folded)
             cells += f" {_random(found):>6} {text.number(sums.syncs):>5} {_sync_latency(found):>8}"
         else:
             cells += f" {text.number(sums.syncs):>5}"

@@ -1,0 +1,169 @@
+"""The columns that tables can have, and can be sorted by.
+
+Some are sums that the profile keeps for each file; a table of those alone is made by SQLite, or from short rows. The
+others need everything that is known about each file, which takes six times as long.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Iterable, List, Optional, Union
+
+from iotrace import text
+from iotrace.errors import UserError
+from iotrace.profile.activity import Activity, Transfers
+from iotrace.profile.latencies import Latencies
+from iotrace.profile.rows import Sums
+
+Value = Union[int, float, str, None]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its value for a group of files, and how that is shown."""
+
+    name: str
+    title: str
+    width: int
+    meaning: str
+    show: Callable[[Any], str]
+    of_activity: Callable[[Activity], Value]
+    of_sums: Optional[Callable[[Sums], Value]] = None  # where the sums are enough
+
+    def shown(self, value: Value) -> str:
+        """A value as a cell."""
+        return "-" if value is None else self.show(value)
+
+
+def _share(part: float) -> str:
+    percent = round(100 * part)
+    if part and percent == 0:
+        return "<1%"
+    return ">99%" if part < 1 and percent == 100 else f"{percent}%"
+
+
+def _duration(ns: int) -> str:
+    return text.duration(ns) if ns else "-"
+
+
+def _mean(bytes_: int, calls: int) -> Optional[int]:
+    return round(bytes_ / calls) if calls else None
+
+
+def _random(found: Transfers) -> Optional[float]:
+    return found.random if found.moved else None
+
+
+def _reached(latencies: Callable[[Activity], Latencies], share: float) -> Callable[[Activity], Value]:
+    return lambda found: latencies(found).quantile(share)
+
+
+def _slowest(latencies: Callable[[Activity], Latencies]) -> Callable[[Activity], Value]:
+    return lambda found: latencies(found).most or None
+
+
+def _below(found: Transfers, size: int) -> int:
+    return sum(count for lower, count in found.requested.items() if lower < size)
+
+
+def _sizes(found: Transfers) -> Optional[str]:
+    most = found.sizes.most_frequent(2)
+    return " ".join(f"{text.exact_size(size)} x{count:,}" for size, count in most) or None
+
+
+_KINDS: Dict[str, Callable[[Activity], Latencies]] = {
+    "read": lambda found: found.read.latencies,
+    "write": lambda found: found.written.latencies,
+    "sync": lambda found: found.syncs.latencies,
+}
+
+
+def _latency_columns() -> Iterable[Column]:
+    for kind, latencies in _KINDS.items():
+        for name, share in (("p50", 0.5), ("p99", 0.99)):
+            title, meaning = f"{kind.upper()} {name.upper()}", f"latency that {share:.0%} of {kind}s do not exceed"
+            yield Column(f"{kind}-{name}", title, 9, meaning, text.duration, _reached(latencies, share))
+        yield Column(f"{kind}-max", f"{kind.upper()} MAX", 9, f"the slowest {kind}", text.duration, _slowest(latencies))
+
+
+COLUMNS: List[Column] = [
+    Column("files", "FILES", 6, "files", text.number, lambda found: found.files),
+    Column(
+        "bytes",
+        "BYTES",
+        8,
+        "bytes read and written",
+        text.size,
+        lambda found: found.read.bytes + found.written.bytes,
+        lambda sums: sums.bytes_read + sums.bytes_written,
+    ),
+    Column("read", "READ", 8, "bytes read", text.size, lambda f: f.read.bytes, lambda sums: sums.bytes_read),
+    Column(
+        "written", "WRITTEN", 8, "bytes written", text.size, lambda f: f.written.bytes, lambda sums: sums.bytes_written
+    ),
+    Column("calls", "CALLS", 5, "all calls", text.number, lambda f: sum(f.calls.values()), lambda sums: sums.calls),
+    Column(
+        "errors",
+        "ERRS",
+        5,
+        "calls that failed",
+        text.number,
+        lambda found: sum(found.errors.values()),
+        lambda sums: sums.errors,
+    ),
+    Column("syncs", "SYNCS", 5, "fsync and its kin", text.number, lambda f: f.syncs.calls, lambda sums: sums.syncs),
+    Column("time", "TIME", 7, "time in successful calls", _duration, lambda f: f.busy_ns, lambda sums: sums.busy_ns),
+    Column("opens", "OPENS", 5, "successful opens", text.number, lambda found: found.opens),
+    Column("reads", "READS", 5, "calls that read", text.number, lambda found: found.read.calls),
+    Column("writes", "WRITES", 6, "calls that write", text.number, lambda found: found.written.calls),
+    Column(
+        "read-size", "READ SIZE", 9, "bytes of a read, mean", text.size, lambda f: _mean(f.read.bytes, f.read.moved)
+    ),
+    Column(
+        "write-size",
+        "WR. SIZE",
+        8,
+        "bytes of a write, mean",
+        text.size,
+        lambda found: _mean(found.written.bytes, found.written.moved),
+    ),
+    Column("read-sizes", "READ SIZES", 22, "most frequent sizes of reads, exactly", str, lambda f: _sizes(f.read)),
+    Column(
+        "write-sizes", "WRITE SIZES", 22, "most frequent sizes of writes, exactly", str, lambda f: _sizes(f.written)
+    ),
+    Column("small-reads", "<4K RD", 6, "reads of less than 4 KiB", text.number, lambda f: _below(f.read, 4096)),
+    Column("small-writes", "<4K WR", 6, "writes of less than 4 KiB", text.number, lambda f: _below(f.written, 4096)),
+    Column("random-reads", "RAND RD", 7, "share of reads not in sequence", _share, lambda found: _random(found.read)),
+    Column("random-writes", "RAND WR", 7, "share of writes not in sequence", _share, lambda f: _random(f.written)),
+    Column("times-read", "x READ", 6, "bytes read for each byte of the file", "{:.2f}".format, lambda f: f.times_read),
+    Column("size", "SIZE", 8, "bytes of the files, as last seen", text.size, lambda found: found.size),
+    Column("synced", "SYNCED", 8, "bytes made durable", text.size, lambda found: found.syncs.bytes),
+    Column("unsynced", "UNSYNCED", 8, "bytes not made durable", text.size, lambda found: found.syncs.unsynced),
+    Column(
+        "per-sync",
+        "PER SYNC",
+        8,
+        "bytes made durable by a sync, mean",
+        text.size,
+        lambda found: _mean(found.syncs.bytes, found.syncs.calls),
+    ),
+    Column("rewrites", "REWR", 5, "writes where the one before began", text.number, lambda found: found.rewrites),
+    Column("direct", "DIRECT", 6, "calls with O_DIRECT", text.number, lambda found: found.direct),
+    Column("unaligned", "UNALIGN", 7, "calls that are not whole pages", text.number, lambda found: found.unaligned),
+    *_latency_columns(),
+]
+"""All columns, in the order in which they are listed."""
+
+BY_NAME = {column.name: column for column in COLUMNS}
+USUAL = ("read", "written", "calls", "errors", "syncs", "time")
+"""The columns of a table if nobody asks for others."""
+
+
+def chosen(words: str, option: str = "--columns") -> List[Column]:
+    """The columns that the value of an option names, separated by commas. Raises UserError."""
+    found = []
+    for name in words.split(","):
+        if name not in BY_NAME:
+            raise UserError(f"{option} {words}: there is no column {name!r}: iotrace report --columns help lists them")
+        found.append(BY_NAME[name])
+    return found

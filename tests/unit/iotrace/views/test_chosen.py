@@ -1,0 +1,163 @@
+"""Tables of chosen columns: their figures, their order, and their formats."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any, Dict, List
+
+import pytest
+
+from iotrace import cli, text
+from iotrace.errors import Failure, UserError
+from iotrace.globs import Selection
+from iotrace.profile import activity, reader
+from iotrace.profile.metrics import FileStats, SyscallStats
+from iotrace.profile.writer import write
+from iotrace.views import chosen, columns
+from tests.unit.iotrace.views.samples import HEADER, HOSTILE
+from tests.unit.iotrace.views.test_front import DATABASE
+
+KIB = 1024
+
+
+def small(path: bytes, writes: int, **more: Any) -> FileStats:
+    call = SyscallStats(writes, 64 * writes, requested={64: writes}, completed={64: writes})
+    return FileStats(1, path, bytes_written=64 * writes, syscalls={"write": call}, **more)
+
+
+FILES = [
+    DATABASE,
+    small(b"/logs/a.log", 30),
+    small(b"/logs/b.log", 10, size=640),
+    FileStats(1, b"/etc/motd", size=100, bytes_read=350, syscalls={"read": SyscallStats(4, 350)}),
+    small(b"/logs/c.tmp", 5, renamed_to=b"/logs/c.log", ended_as=b"/logs/c.log"),
+]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    write(tmp_path / "p", HEADER, FILES)
+    return tmp_path / "p"
+
+
+def table(path: Path, names: str, sort: str, form: str = "json", **more: Any) -> str:
+    out = io.StringIO()
+    by = more.pop("by", "file")
+    wanted = chosen.Wanted(by, columns.chosen(names), columns.chosen(sort)[0], **more)
+    with reader.open(path) as profile:
+        chosen.show(out, [profile], wanted, form, 100)
+    return out.getvalue()
+
+
+def rows(path: Path, names: str, sort: str, **more: Any) -> List[Dict[str, Any]]:
+    found: List[Dict[str, Any]] = json.loads(table(path, names, sort, **more))
+    return found
+
+
+def test_which_directory_gets_most_small_writes(path: Path) -> None:
+    assert rows(path, "small-writes,writes", "small-writes", by="directory", limit=1) == [
+        {"directory": "/logs", "small-writes": 45, "writes": 45}
+    ]
+
+
+def test_which_files_are_read_over_and_over(path: Path) -> None:
+    first, second, *rest = rows(path, "times-read", "times-read")
+    assert first == {"file": "/etc/motd", "times-read": 3.5}
+    assert second["times-read"] == 0 and {each["times-read"] for each in rest} == {None}
+
+
+def test_a_temporary_file_is_part_of_what_it_became(path: Path) -> None:
+    assert {"file": "/logs/c.log", "writes": 5} in rows(path, "writes", "writes")
+    assert {"file": "/logs/c.tmp", "writes": 5} in rows(path, "writes", "writes", folded=False)
+    assert {each["extension"] for each in rows(path, "writes", "writes", by="extension")} == {".log", "(none)"}
+
+
+def test_what_moved_little_is_left_out(path: Path) -> None:
+    found = rows(path, "bytes", "bytes", min_bytes=640)
+    assert [each["bytes"] for each in found] == [960 * KIB, 1920, 640]
+
+
+@pytest.mark.parametrize("column", columns.COLUMNS, ids=lambda column: column.name)
+def test_a_column_of_sums_is_that_of_the_calls(path: Path, column: columns.Column) -> None:
+    """The sums that the profile keeps for each file are those over its calls; every column can sort, and be shown."""
+    with reader.open(path) as profile:
+        for file, row in zip(profile.files("path"), profile.rows("path")):
+            if column.of_sums is not None:
+                assert column.of_sums(row.sums) == column.of_activity(activity.of_files([file]))
+    output = table(path, column.name, column.name, "text")
+    assert all(len(line) <= 100 for line in output.splitlines()) and "total, 5 files" in output
+
+
+def test_formats_agree(path: Path) -> None:
+    names = "read,written,random-reads,sync-p99"
+    (title, *values) = csv.reader(io.StringIO(table(path, names, "read", "csv", limit=1)))
+    (found,) = rows(path, names, "read", limit=1)
+    assert title == list(found) and values == [["/var/lib/db/base", "819200", "163840", "0.99", str(found["sync-p99"])]]
+    markdown = table(path, names, "read", "markdown", limit=1).splitlines()
+    assert markdown[0] == "| file | READ | WRITTEN | RAND RD | SYNC P99 |"
+    assert markdown[2].startswith("| /var/lib/db/base | 800 KiB | 160 KiB | 99% | 1.31 ms |")
+
+
+def test_no_format_lets_a_name_through(tmp_path: Path) -> None:
+    names = [b"/" + HOSTILE, b"/a|<b>`x`", b"/=1+1"]
+    write(tmp_path / "p", HEADER, [small(name, 1) for name in names])
+    assert [each["file"] for each in rows(tmp_path / "p", "writes", "writes")] == sorted(
+        name.decode("utf-8", "surrogateescape") for name in names
+    )
+    for form in ("text", "csv", "markdown"):
+        output = table(tmp_path / "p", "writes", "writes", form)
+        assert text.safe_text(output.replace("\n", " ").replace("\\", "")) == output.replace("\n", " ").replace(
+            "\\", ""
+        )
+    assert "<b>" not in output and "`" not in output and output.count("|") == 3 * 6
+    assert "\n=" not in table(tmp_path / "p", "writes", "writes", "csv", by="extension")
+
+
+def test_too_many_lines_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chosen, "_MOST_GROUPS", 2)
+    with pytest.raises(UserError, match="more than 2 lines with these columns: --limit 2"):
+        table(path, "read", "read", limit=0)
+    with pytest.raises(UserError, match="more than 2 groups"):
+        table(path, "read", "read", by="directory")
+    assert len(rows(path, "read", "read", limit=2)) == 2
+
+
+def test_a_selection_without_a_file_fails(path: Path) -> None:
+    with pytest.raises(Failure, match="no file matches"):
+        table(path, "read", "read", selection=Selection((b"/nothing",)))
+
+
+def test_two_profiles_add_up(path: Path) -> None:
+    out = io.StringIO()
+    wanted = chosen.Wanted("file", columns.chosen("writes,sync-max"), columns.chosen("writes")[0], limit=1)
+    with reader.open(path) as a, reader.open(path) as b:
+        chosen.show(out, [a, b], wanted, "json")
+    assert json.loads(out.getvalue()) == [{"file": "/logs/a.log", "writes": 60, "sync-max": None}]
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "says"),
+    [
+        (["--columns", "read,nothing"], 2, "there is no column 'nothing'"),
+        (["--sort", "nothing"], 2, "--sort nothing: there is no column"),
+        (["--by", "syscall", "--columns", "read"], 2, "--by syscall has columns of its own"),
+        (["--file", "/etc/motd", "--sort", "read"], 2, "--file shows one file"),
+        (["--depth", "2"], 2, "--depth needs --by directory"),
+        (["--path", "/nothing", "--format", "csv"], 1, "no file matches"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    path: Path, options: List[str], status: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["report", str(path), *options]) == status
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+
+
+def test_columns_are_listed(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["report", str(path), "--columns", "help"]) == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert listed == [column.name for column in columns.COLUMNS]
