@@ -43,7 +43,7 @@ SCRATCH_ENTER, SCRATCH_EXIT = 0, 1
 O_TMPFILE = 0o20000000  # __O_TMPFILE, include/uapi/asm-generic/fcntl.h, the same on x86_64 and aarch64
 MNT_NS_INTERNAL = -22  # ERR_PTR(-EINVAL), fs/mount.h: of memfd and other files that no path leads to
 # Inode numbers of anonymous mount namespaces: none before MNT_NS_ANON_INO (include/uapi/linux/nsfs.h).
-ANONYMOUS_NAMESPACES = (0, 0xEFFFFFFD - (1 << 32))
+ANONYMOUS_NAMESPACES = (0, 0xEFFFFFF7 - (1 << 32))
 
 
 def read_file(b: Body, file: Register) -> None:

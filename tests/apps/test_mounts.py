@@ -98,6 +98,35 @@ def test_a_file_on_a_mount_that_is_detached_while_it_is_open(place: Path, form: 
 
 
 @FORMS
+def test_files_on_mounts_that_are_nowhere(place: Path, form: str) -> None:
+    """A copy of a mount (open_tree), and a file system that is mounted nowhere yet (fsmount): 5.2."""
+    found = run(
+        place,
+        form,
+        """
+        def mounted(*arguments):
+            number = libc.syscall(*arguments)
+            if number < 0:
+                lacks(f"system call {arguments[0]}")
+            return number
+        def work():
+            private(); os.mkdir("m"); put("f", 1)
+            tree = mounted(428, AT, os.getcwd().encode(), 1)
+            fd = os.open("f", os.O_WRONLY, dir_fd=tree); os.write(fd, bytes(2)); os.close(fd)
+            context = mounted(430, b"tmpfs", 0); mounted(431, context, 6, None, None, 0)
+            root = mounted(432, context, 0, 0)
+            fd = os.open("f", RW, dir_fd=root); os.write(fd, bytes(4)); os.close(fd)
+            mounted(429, root, b"", AT, b"m", 4)
+            fd = os.open("f", os.O_WRONLY, dir_fd=root); os.write(fd, bytes(8)); os.close(fd)
+        child(work)
+        """,
+    )
+    assert {name: found[name]["bytes_written"] for name in found.names} == {"f": 1, "m/f": 8}
+    nowhere = [file for file in found.document["files"] if file["unreachable"]]
+    assert sorted((file["fstype"] == "tmpfs", file["bytes_written"]) for file in nowhere) == [(False, 2), (True, 4)]
+
+
+@FORMS
 def test_two_bind_mounts_of_one_file_are_two_files(place: Path, form: str) -> None:
     found = run(
         place,
