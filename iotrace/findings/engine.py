@@ -22,6 +22,10 @@ WORST = 3
 """Files that a finding names."""
 
 
+LEAST_SHARE = "share_of_time"
+"""The threshold, of rules that have it, that all files of a finding together must reach."""
+
+
 @dataclass
 class Finding:
     """A rule that holds, the figures that say so, and the files that it is about, the worst first."""
@@ -102,6 +106,7 @@ class Finder:
         """What the rules have found: the most severe first, then by the time that they concern."""
         run = Run(header, self.whole)
         found = [_of_files(hit, run) for hit in self._hits if hit.total.files]
+        found = [each for each in found if each.share >= each.rule.limits(self._changed).get(LEAST_SHARE, 0)]
         for rule in RULES:
             concern = rule.of_run(run, rule.limits(self._changed)) if rule.of_run is not None else None
             if concern is not None:

@@ -18,6 +18,10 @@ from programs.facts.catalogue import BY_NAME, READ, WRITE, Operation
 _UNKNOWN = Operation(0, "")  # a profile may have calls that this version does not know
 
 
+_MOST = {"merge": max}
+"""Metadata of a number of which the largest counts."""
+
+
 class _Sum:
     """What adds up, field by field: numbers, tables of numbers, and what adds up itself."""
 
@@ -25,7 +29,9 @@ class _Sum:
         """Add another one of the same kind."""
         for each in fields(self):  # type: ignore[arg-type]
             mine, more = getattr(self, each.name), getattr(other, each.name)
-            if isinstance(mine, int):
+            if each.metadata == _MOST:
+                setattr(self, each.name, max(mine, more))
+            elif isinstance(mine, int):
                 setattr(self, each.name, mine + more)
             elif isinstance(mine, dict):
                 add_histogram(mine, more)
@@ -117,6 +123,9 @@ class Activity(_Sum):
     unaligned: int = 0  # data calls whose offset or size is not a multiple of 4,096
     durable: int = 0  # writes that are durable when they return
     rewrites: int = 0
+    threads: int = field(default=0, metadata=_MOST)  # that did I/O on one file; 64: so many or more
+    queue_depth: int = field(default=0, metadata=_MOST)  # requests of one file in flight
+    asynchronous: int = 0  # requests of Linux AIO and io_uring
     read: Transfers = field(default_factory=Transfers)
     written: Transfers = field(default_factory=Transfers)
     syncs: Syncs = field(default_factory=Syncs)
@@ -145,6 +154,9 @@ class Activity(_Sum):
         self.unaligned += file.unaligned_calls
         self.durable += file.durable_writes
         self.rewrites += file.rewrites
+        self.threads = max(self.threads, file.threads)
+        self.queue_depth = max(self.queue_depth, file.queue_depth_max)
+        self.asynchronous += sum(file.queue_depth.values())
         self.syncs.bytes += file.bytes_synced
         self.syncs.unsynced += file.bytes_unsynced
         add_histogram(self.syncs.between, file.bytes_between_syncs)

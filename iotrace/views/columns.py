@@ -150,6 +150,8 @@ COLUMNS: List[Column] = [
     Column("rewrites", "REWR", 5, "writes where the one before began", text.number, lambda found: found.rewrites),
     Column("direct", "DIRECT", 6, "calls with O_DIRECT", text.number, lambda found: found.direct),
     Column("unaligned", "UNALIGN", 7, "calls that are not whole pages", text.number, lambda found: found.unaligned),
+    Column("threads", "THREADS", 7, "threads that did I/O on a file, 64: or more", str, lambda found: found.threads),
+    Column("depth", "DEPTH", 5, "requests of a file in flight, at most", text.number, lambda f: f.queue_depth or None),
     *_latency_columns(),
 ]
 """All columns, in the order in which they are listed."""

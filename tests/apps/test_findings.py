@@ -80,6 +80,19 @@ FAULTS = [
         programs="fio dd",
     ),
     Fault(
+        "one-at-a-time",
+        "fio --name=r --rw=randread --ioengine=libaio --iodepth=1 --bs=4k --size=8m --io_size=5m --filename=in",
+        "fio --name=r --rw=randread --ioengine=libaio --iodepth=8 --bs=4k --size=8m --io_size=5m --filename=in",
+        before="dd if=/dev/zero of=in bs=1M count=8",
+        programs="fio dd",
+    ),
+    Fault(
+        "shared-by-threads",
+        "fio --name=r --rw=write --thread --numjobs=9 --bs=64k --size=1m --filename=f",
+        "fio --name=r --rw=write --thread --numjobs=9 --bs=64k --size=1m --filename_format='f.$jobnum'",
+        programs="fio",
+    ),
+    Fault(
         "short-reads",
         python('f = open("in", "rb", 0); [(f.seek(0), f.read(65536)) for _ in range(120)]'),
         python('f = open("in", "rb", 0); [(f.seek(0), f.read(100)) for _ in range(120)]'),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import List, Optional
 
+from iotrace import text
 from iotrace.findings.rule import Concern, Evidence, Limits, Rule, Run, Severity, Sum, Threshold
 from iotrace.findings.rules._figures import each, half_below, of_time, percent, writes_per_sync
 from iotrace.profile.activity import Transfers
@@ -107,7 +108,62 @@ def _said_polling(total: Sum, _run: Run) -> str:
     return f"{read.zero:,} of {read.calls:,} reads found nothing but the end of the file"
 
 
+def _one_at_a_time(evidence: Evidence, limits: Limits) -> Optional[Concern]:
+    found = evidence.activity
+    if found.asynchronous < limits["requests"] or found.queue_depth > limits["depth"]:
+        return None
+    data = (found.read, found.written)
+    return Concern(sum(part.latencies.total for part in data), sum(part.bytes for part in data))
+
+
+def _said_one_at_a_time(total: Sum, run: Run) -> str:
+    found = total.activity
+    return (
+        f"{found.asynchronous:,} asynchronous requests, never more than {found.queue_depth} of a file at a time, took"
+        f" {of_time(total, run)}"
+    )
+
+
+def _shared_by_threads(evidence: Evidence, limits: Limits) -> Optional[Concern]:
+    found = evidence.activity
+    if found.threads < limits["threads"]:
+        return None
+    return Concern(found.busy_ns, found.read.bytes + found.written.bytes)
+
+
+def _said_shared_by_threads(total: Sum, run: Run) -> str:
+    files = text.counted(total.files, "file")
+    most = f"{total.activity.threads} threads" + (" or more" if total.activity.threads >= _MANY else "")
+    return f"up to {most} wait for I/O on {files}, which took {of_time(total, run)}"
+
+
+_MANY = 64  # threads: so many, or more
+
+
 RULES: List[Rule] = [
+    Rule(
+        "one-at-a-time",
+        Severity.MEDIUM,
+        "at least {requests} requests of Linux AIO or io_uring on a file, never more than {depth} in flight",
+        {"requests": Threshold(1000, "requests"), "depth": Threshold(1, "requests in flight")},
+        _said_one_at_a_time,
+        "submit several requests before waiting for one; with one at a time, pread and pwrite do the same for less",
+        "each request needs the result of the one before",
+        holds=_one_at_a_time,
+    ),
+    Rule(
+        "shared-by-threads",
+        Severity.LOW,
+        "files that at least {threads} threads use take {share_of_time} of all time in I/O",
+        {
+            "threads": Threshold(8, "threads that did I/O on the file"),
+            "share_of_time": Threshold(0.5, "of all time in I/O, of all these files"),
+        },
+        _said_shared_by_threads,
+        "look at what the threads wait for: the lock of the inode (writes take it), the device, or one another's syncs",
+        "the threads read what is in the cache",
+        holds=_shared_by_threads,
+    ),
     Rule(
         "small-sequential-writes",
         Severity.MEDIUM,

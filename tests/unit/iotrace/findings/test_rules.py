@@ -163,6 +163,16 @@ CASES = [
     Case("many-small-files", many(1000, 65536, 500), many(1000, 65536, 400)),
     Case("many-small-files", many(1000, 65536, 2000), many(1000, 65537, 2000)),
     Case(
+        "one-at-a-time",
+        [file(queue_depth_max=1, queue_depth={1: 1000})],
+        [file(queue_depth_max=2, queue_depth={1: 999, 2: 1}), file(queue_depth_max=1, queue_depth={1: 999})],
+    ),
+    Case(
+        "shared-by-threads",
+        [file(threads=8, syscalls={"read": data(10, 64)})],
+        [file(threads=7, syscalls={"read": data(10, 64)})],
+    ),
+    Case(
         "hard-errors",
         [file(syscalls={"write": SyscallStats(1, errors={"ENOSPC": 1})})],
         [file(syscalls={"write": SyscallStats(9, errors={"EAGAIN": 9})})],
@@ -196,6 +206,14 @@ def test_a_file_that_is_not_there(tmp_path: Path, times: int, errno: str, holds:
     if holds:
         sentence = findings["missing-files"].sentence
         assert sentence == "50 opens of 1 file found nothing there, /etc/\\x1bgone 50 times"
+
+
+def test_files_that_threads_share_take_a_part_of_all_time(tmp_path: Path) -> None:
+    shared = [file(b"/%d" % n, threads=9, syscalls={"read": data(10, 64)}) for n in range(3)]
+    others = [file(b"/x", syscalls={"read": data(30, 64)})]
+    finding = found(tmp_path, shared + others)["shared-by-threads"]
+    assert finding.share == 0.5 and "up to 9 threads wait for I/O on 3 files" in finding.sentence
+    assert "shared-by-threads" not in found(tmp_path, [*shared, file(b"/x", syscalls={"read": data(31, 64)})])
 
 
 def test_every_rule_has_a_case_of_both_kinds() -> None:
