@@ -10,7 +10,7 @@ from iotrace.atomic import standard_output
 from iotrace.commands.options import add_selection, count, selection
 from iotrace.errors import UserError
 from iotrace.profile import reader
-from iotrace.views import chosen, columns, front, one_file, tables
+from iotrace.views import chosen, columns, front, histograms, one_file, tables
 
 HELP = """\
 Show what one profile says, or several added up, on a screen, or as tables
@@ -20,6 +20,8 @@ iotrace report run.iotrace --by directory --depth 2 --sort syncs
 iotrace report run.iotrace --by directory --columns small-writes,writes,per-sync --sort small-writes
 iotrace report run.iotrace --sort times-read        which files are read over and over
 iotrace report run.iotrace --by syscall --path '/var/lib/*' --exclude '*.log'
+iotrace report run.iotrace --by tree --depth 3      directories with all that is below them
+iotrace report run.iotrace --histograms --path '*.wal'
 iotrace report run.iotrace --file /var/lib/db/wal   everything about one file, with histograms
 iotrace report monday.iotrace tuesday.iotrace --limit 0
 """
@@ -35,8 +37,9 @@ def setup(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.add_argument("profiles", metavar="PROFILE", nargs="+", help="what `iotrace run` wrote; several are added up")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--by", choices=tables.GROUPS, help="a table: what a line stands for")
+    what.add_argument("--by", choices=(*tables.GROUPS, "tree"), help="a table: what a line stands for")
     what.add_argument("--file", metavar="PATH", help="everything about one file (or a glob that matches only one)")
+    what.add_argument("--histograms", action="store_true", help="sizes and latencies of all selected files together")
     parser.add_argument(
         "--names",
         choices=("final", "opened"),
@@ -71,7 +74,8 @@ def setup(parser: argparse.ArgumentParser) -> None:
 def _asks_for_columns(args: argparse.Namespace) -> bool:
     """Whether the table takes more than the sums that a profile has of each file."""
     other_order = args.sort is not None and args.sort not in reader.SORTS
-    return args.columns is not None or other_order or args.min_bytes is not None or args.format is not None
+    tree = args.by == "tree"
+    return tree or args.columns is not None or other_order or args.min_bytes is not None or args.format is not None
 
 
 def _wanted(args: argparse.Namespace) -> chosen.Wanted:
@@ -99,10 +103,12 @@ def _check(args: argparse.Namespace) -> None:
     table = [f"--{name}" for name in ("columns", "sort", "min_bytes", "format") if getattr(args, name) is not None]
     if args.file is not None and (table or args.path or args.exclude or args.limit is not None):
         raise UserError("--file shows one file: no options of a table")
+    if args.histograms and (table or args.limit is not None):
+        raise UserError("--histograms is no table: no options of one, but --path and --exclude")
     if args.sort is not None and args.sort not in reader.SORTS:
         columns.chosen(args.sort, "--sort")
     if args.depth and args.by not in ("directory", "tree"):
-        raise UserError("--depth needs --by directory")
+        raise UserError("--depth needs --by directory or --by tree")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -118,6 +124,8 @@ def run(args: argparse.Namespace) -> int:
         with standard_output():
             if args.file is not None:
                 one_file.show(sys.stdout, profiles, args.file, folded=folded)
+            elif args.histograms:
+                histograms.show(sys.stdout, profiles, selection(args))
             elif _asks_for_columns(args):
                 chosen.show(sys.stdout, profiles, _wanted(args), args.format or "text")
             elif args.by is None and args.sort is None and not args.depth:

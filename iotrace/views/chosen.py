@@ -47,13 +47,20 @@ class Wanted(NamedTuple):
     folded: bool = True
 
 
-_GROUPS: Dict[str, Callable[[FileStats, bytes, int], bytes]] = {
-    "directory": lambda _file, path, depth: summary.directory(path, depth),
-    "extension": lambda _file, path, _depth: summary.extension(path),
-    "mount": lambda file, _path, _depth: f"{file.mnt_ns} {file.fstype} {file.device}".encode("utf-8", "replace"),
-    "host": lambda file, _path, _depth: (file.host or "").encode("utf-8", "replace"),
+def _above(path: bytes, depth: int) -> List[bytes]:
+    """The directories that a file is in, at any depth, or down to one."""
+    names = path.split(b"/")[1:-1]
+    return [b"/" + b"/".join(names[:number]) for number in range((min(len(names), depth) if depth else len(names)) + 1)]
+
+
+_GROUPS: Dict[str, Callable[[FileStats, bytes, int], List[bytes]]] = {
+    "directory": lambda _file, path, depth: [summary.directory(path, depth)],
+    "tree": lambda _file, path, depth: _above(path, depth),
+    "extension": lambda _file, path, _depth: [summary.extension(path)],
+    "mount": lambda file, _path, _depth: [f"{file.mnt_ns} {file.fstype} {file.device}".encode("utf-8", "replace")],
+    "host": lambda file, _path, _depth: [(file.host or "").encode("utf-8", "replace")],
 }
-"""What a line stands for -> the name of the group that a file belongs to."""
+"""What a line stands for -> the names of the groups that a file belongs to, of which only a tree has several."""
 
 BY = ("file", *_GROUPS)
 
@@ -76,7 +83,8 @@ def made(profiles: Sequence[Profile], wanted: Wanted) -> Table:
         for line in source:
             if line.found.read.bytes + line.found.written.bytes >= wanted.min_bytes:
                 groups += 1
-                total.merge(line.found)
+                if wanted.by != "tree" or line.name == b"/":  # which has all of them
+                    total.merge(line.found)
                 yield line
 
     found = _in_order(counted(), wanted)
@@ -105,17 +113,19 @@ def _files(profiles: Sequence[Profile], wanted: Wanted) -> Iterator[Line]:
 
 
 def _groups(profiles: Sequence[Profile], wanted: Wanted) -> Iterator[Line]:
-    group_of = _GROUPS[wanted.by]
+    groups_of = _GROUPS[wanted.by]
     found: Dict[bytes, Activity] = {}
     for profile in profiles:
         for file in profile.files(selection=wanted.selection):
-            name = group_of(file, final_name(file) if wanted.folded else file.path, wanted.depth)
-            activity = found.get(name)
-            if activity is None:
-                if len(found) == _MOST_GROUPS:
-                    raise UserError(f"more than {_MOST_GROUPS:,} groups: --depth, --path or --exclude make them fewer")
-                activity = found[name] = Activity()
-            activity.add(file)
+            for name in groups_of(file, final_name(file) if wanted.folded else file.path, wanted.depth):
+                activity = found.get(name)
+                if activity is None:
+                    if len(found) == _MOST_GROUPS:
+                        raise UserError(
+                            f"more than {_MOST_GROUPS:,} groups: --depth, --path or --exclude make them fewer"
+                        )
+                    activity = found[name] = Activity()
+                activity.add(file)
     for name, activity in found.items():
         yield Line(name, activity)
 

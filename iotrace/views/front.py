@@ -49,7 +49,7 @@ class Look(NamedTuple):
         return self.busiest == self.files
 
 
-def look(profiles: Sequence[Profile], header: Header, selection: Selection = EVERYTHING) -> Look:
+def look(profiles: Sequence[Profile], selection: Selection = EVERYTHING) -> Look:
     """Add up the selected files of profiles, of each no more than `MOST_FILES`."""
     finder = Finder()
     files = calls = 0
@@ -60,7 +60,7 @@ def look(profiles: Sequence[Profile], header: Header, selection: Selection = EVE
         few = totals.files <= MOST_FILES
         for file in profile.files(None if few else "calls", 0 if few else MOST_FILES, selection):
             finder.add(file)
-    return Look(finder.whole, finder.findings(header), files, calls, finder.whole.files)
+    return Look(finder.whole, finder.findings(combined_header(profiles)), files, calls, finder.whole.files)
 
 
 # --- the sentences at the top ----------------------------------------------------------------------------------------
@@ -294,7 +294,7 @@ def show(
     if details:
         show_header(screen, header)
         screen.flush()
-    found = look(profiles, header, selection)
+    found = look(profiles, selection)
     for line in _opening(header, found.whole):
         screen.wrapped(screen.words(line))
     lost = losses(header)

@@ -33,12 +33,12 @@ def bar(part: int, whole: int, columns: int, unicode: bool) -> str:
     return _BLOCKS[8] * (eighths // 8) + _BLOCKS[eighths % 8].strip()
 
 
-def _show_histogram(screen: Screen, metric: Metric, histogram: Histogram) -> None:
+def show_histogram(screen: Screen, caption: str, counts: Unit, histogram: Histogram) -> None:
     """Show every bucket between the smallest and the largest that occur; empty ones show the gaps."""
     if not histogram:
         return
-    unit = _UNITS.get(metric.unit, text.number)
-    screen.beside("  ", metric.doc)
+    unit = _UNITS.get(counts, text.number)
+    screen.beside("  ", caption)
     most = max(histogram.values())
     digits = max(12, len(f"{most:,}"))
     buckets = sorted(histogram)
@@ -69,9 +69,9 @@ def _show_facts(screen: Screen, metrics: Sequence[Metric], record: object, start
 def _show_histograms(screen: Screen, metrics: Sequence[Metric], record: object) -> None:
     for metric in metrics:
         if metric.kind == HISTOGRAM:
-            _show_histogram(screen, metric, getattr(record, metric.name))
+            show_histogram(screen, metric.doc, metric.unit, getattr(record, metric.name))
         elif metric.kind == FINE:
-            _show_histogram(screen, metric, by_powers(getattr(record, metric.name)))
+            show_histogram(screen, metric.doc, metric.unit, by_powers(getattr(record, metric.name)))
 
 
 def _show_syscall(screen: Screen, name: str, call: SyscallStats, start: int) -> None:

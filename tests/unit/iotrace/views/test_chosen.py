@@ -63,6 +63,21 @@ def test_which_directory_gets_most_small_writes(path: Path) -> None:
     ]
 
 
+def test_a_tree_has_all_that_is_below(path: Path) -> None:
+    found = {each["tree"]: each["writes"] for each in rows(path, "writes", "writes", by="tree")}
+    assert found == {"/": 65, "/logs": 45, "/var": 20, "/var/lib": 20, "/var/lib/db": 20, "/etc": 0}
+    assert len(rows(path, "writes", "writes", by="tree", depth=1)) == 4
+    assert "total, 5 files" in table(path, "writes", "writes", "text", by="tree")
+
+
+def test_histograms_of_a_selection(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["report", str(path), "--histograms", "--path", "/logs/*"]) == 0
+    output = capsys.readouterr().out
+    assert "writes: 45 calls, 2,880 bytes" in output and "64 .. 128" in output and "reads" not in output
+    assert cli.main(["report", str(path), "--histograms", "--path", "/nothing"]) == 0
+    assert capsys.readouterr().out == "no data was read, written or synced\n"
+
+
 def test_which_files_are_read_over_and_over(path: Path) -> None:
     first, second, *rest = rows(path, "times-read", "times-read")
     assert first == {"file": "/etc/motd", "times-read": 3.5}
@@ -146,6 +161,7 @@ def test_two_profiles_add_up(path: Path) -> None:
         (["--by", "syscall", "--columns", "read"], 2, "--by syscall has columns of its own"),
         (["--file", "/etc/motd", "--sort", "read"], 2, "--file shows one file"),
         (["--depth", "2"], 2, "--depth needs --by directory"),
+        (["--histograms", "--sort", "read"], 2, "--histograms is no table"),
         (["--path", "/nothing", "--format", "csv"], 1, "no file matches"),
     ],
 )
