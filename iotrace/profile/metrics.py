@@ -248,16 +248,16 @@ class FileStats:
         "threads",
         NUMBER,
         "distinct threads that did I/O on it; 64: so many or more; at least, over several runs",
-        since=4,
+        since=5,
     )
     queue_depth_max: int = _most(
-        "queue depth", NUMBER, "requests of AIO and io_uring in flight at once, at most", since=4
+        "queue depth", NUMBER, "requests of AIO and io_uring in flight at once, at most", since=5
     )
     queue_depth: Histogram = _histogram(
         "queue depth",
         NUMBER,
         "requests of AIO and io_uring in flight when one is submitted, itself included",
-        since=4,
+        since=5,
     )
 
     @property
