@@ -71,6 +71,11 @@ def _sizes(found: Transfers) -> Optional[str]:
     return " ".join(f"{text.exact_size(size)} x{count:,}" for size, count in most) or None
 
 
+def _errnos(found: Activity) -> Optional[str]:
+    most = sorted(found.errors.items(), key=lambda item: (-item[1], item[0]))
+    return text.safe_text(" ".join(f"{name} x{count:,}" for name, count in most[:3])) or None
+
+
 _KINDS: Dict[str, Callable[[Activity], Latencies]] = {
     "read": lambda found: found.read.latencies,
     "write": lambda found: found.written.latencies,
@@ -78,8 +83,19 @@ _KINDS: Dict[str, Callable[[Activity], Latencies]] = {
 }
 
 
+def _mean_of(latencies: Callable[[Activity], Latencies]) -> Callable[[Activity], Value]:
+    def mean(found: Activity) -> Optional[int]:
+        known = latencies(found).mean
+        return None if known is None else round(known)
+
+    return mean
+
+
 def _latency_columns() -> Iterable[Column]:
     for kind, latencies in _KINDS.items():
+        yield Column(
+            f"{kind}-mean", f"{kind.upper()} MEAN", 10, f"mean latency of {kind}s", text.duration, _mean_of(latencies)
+        )
         for name, share in (("p50", 0.5), ("p99", 0.99)):
             title, meaning = f"{kind.upper()} {name.upper()}", f"latency that {share:.0%} of {kind}s do not exceed"
             yield Column(f"{kind}-{name}", title, 9, meaning, text.duration, _reached(latencies, share))
@@ -111,6 +127,7 @@ COLUMNS: List[Column] = [
         lambda found: sum(found.errors.values()),
         lambda sums: sums.errors,
     ),
+    Column("errnos", "ERRORS", 22, "the most frequent errors", str, _errnos),
     Column("syncs", "SYNCS", 5, "fsync and its kin", text.number, lambda f: f.syncs.calls, lambda sums: sums.syncs),
     Column("time", "TIME", 7, "time in successful calls", _duration, lambda f: f.busy_ns, lambda sums: sums.busy_ns),
     Column("opens", "OPENS", 5, "successful opens", text.number, lambda found: found.opens),

@@ -78,6 +78,20 @@ def test_histograms_of_a_selection(path: Path, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out == "no data was read, written or synced\n"
 
 
+def test_which_errors_and_how_long(tmp_path: Path) -> None:
+    failed = FileStats(1, b"/f", syscalls={"write": SyscallStats(5, errors={"EIO": 1, "ENOSPC": 3})})
+    write(tmp_path / "p", HEADER, [DATABASE, failed])
+    found = {each["file"]: each for each in rows(tmp_path / "p", "errors,errnos,sync-mean,read-mean", "errors")}
+    assert found["/f"] == {
+        "file": "/f",
+        "errors": 4,
+        "errnos": "ENOSPC x3 EIO x1",
+        "sync-mean": None,
+        "read-mean": None,
+    }
+    assert (found["/var/lib/db/base"]["sync-mean"], found["/var/lib/db/base"]["read-mean"]) == (1 << 20, 4500)
+
+
 def test_which_files_are_read_over_and_over(path: Path) -> None:
     first, second, *rest = rows(path, "times-read", "times-read")
     assert first == {"file": "/etc/motd", "times-read": 3.5}
