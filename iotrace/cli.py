@@ -29,6 +29,7 @@ COMMANDS = {
     "run": "iotrace.commands.run",
     "report": "iotrace.commands.report",
     "findings": "iotrace.commands.findings",
+    "diff": "iotrace.commands.diff",
     "merge": "iotrace.commands.merge",
     "export": "iotrace.commands.export",
     "doctor": "iotrace.commands.doctor",

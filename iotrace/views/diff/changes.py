@@ -1,0 +1,193 @@
+"""What grew, shrank, appeared and vanished: files by their final names, directories, or system calls."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from enum import Enum
+from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+from iotrace.errors import UserError
+from iotrace.globs import EVERYTHING, Selection
+from iotrace.profile.reader import SORTS, Profile
+from iotrace.profile.rows import Sums, add_sums
+from iotrace.views.diff.figures import Change, Figure, Verdict, poisson
+from iotrace.views.diff.side import Side, family
+from iotrace.views.summary import MEMORY, directory
+
+_SAME = 0.05  # a change by no more than this part is none
+_ENTRY = 900  # bytes of a line that is kept, without its name
+
+
+class Kind(Enum):
+    """What has become of a file, a directory or a system call."""
+
+    APPEARED = "appeared"
+    VANISHED = "vanished"
+    GREW = "grew"
+    SHRANK = "shrank"
+    SAME = "about as before"
+    UNCLEAR = "with too few calls to tell"
+
+
+class Part(NamedTuple):
+    """What one run has of it."""
+
+    files: int
+    sums: Sums
+
+
+Pair = Tuple[bytes, Optional[Part], Optional[Part]]
+"""A name, and what each of the two runs has of it."""
+
+
+class Entry(NamedTuple):
+    """A file, a directory, or a system call, in both runs."""
+
+    name: bytes
+    before: Optional[Part]
+    after: Optional[Part]
+    change: Change  # of the rate that is compared
+    kind: Kind
+
+    @property
+    def weight(self) -> float:
+        """How much has changed."""
+        before, after = (0.0 if figure is None else figure.value for figure in self.change)
+        return abs(after - before)
+
+
+def rate(part: Optional[Part], sort: str, seconds: float) -> Figure:
+    """How much a second; its interval is that of the number of calls, as if all were of the same size."""
+    if part is None:
+        return Figure(0.0, 0.0, 0.0, 0)
+    amount = sum(getattr(part.sums, name) for name in SORTS[sort])
+    calls = part.sums.calls if sort not in ("errors", "syncs") else amount
+    low, high = poisson(calls)
+    scale = amount / calls if calls else 0.0
+    return Figure(amount / seconds, low * scale / seconds, high * scale / seconds, calls)
+
+
+def entry(name: bytes, before: Optional[Part], after: Optional[Part], sort: str, seconds: Tuple[float, float]) -> Entry:
+    """Compare what both runs have of it."""
+    change = Change(rate(before, sort, seconds[0]), rate(after, sort, seconds[1]))
+    return Entry(name, before, after, change, _kind(before, after, change))
+
+
+def _kind(before: Optional[Part], after: Optional[Part], change: Change) -> Kind:
+    if before is None:
+        return Kind.APPEARED
+    if after is None:
+        return Kind.VANISHED
+    relative = change.relative
+    if relative is not None and abs(relative) <= _SAME:
+        return Kind.SAME
+    if change.verdict == Verdict.TOLD:
+        return Kind.GREW if relative is not None and relative > 0 else Kind.SHRANK
+    return Kind.UNCLEAR if change.verdict == Verdict.FEW else Kind.SAME
+
+
+class Changes(NamedTuple):
+    """All that was compared."""
+
+    counts: Dict[Kind, int]
+    entries: List[Entry]  # those that changed most, first
+
+
+def collect(entries: Iterable[Entry], limit: int) -> Changes:
+    """Count entries by their kinds, and keep the `limit` (0: all) that changed most. Raises UserError if that is too
+    many for memory."""
+    counts = dict.fromkeys(Kind, 0)
+
+    def counted() -> Iterator[Entry]:
+        for each in entries:
+            counts[each.kind] += 1
+            if each.weight or each.kind in (Kind.APPEARED, Kind.VANISHED):
+                yield each
+
+    def key(each: Entry) -> Tuple[float, bytes]:
+        return -each.weight, each.name
+
+    if limit:
+        return Changes(counts, heapq.nsmallest(limit, counted(), key))
+    kept: List[Entry] = []
+    left = MEMORY
+    for each in counted():
+        left -= _ENTRY + len(each.name)
+        if left < 0:
+            raise UserError(f"more than {len(kept):,} lines: --limit 1000 shows the first of them")
+        kept.append(each)
+    return Changes(counts, sorted(kept, key=key))
+
+
+def by_file(profiles: Sequence[Profile], selection: Selection = EVERYTHING) -> Iterator[Pair]:
+    """Each file of two profiles by its final name, whatever namespace and host it is in."""
+    streams = [_parts(profile, selection) for profile in profiles]
+    first = ((name, 0, part) for name, part in streams[0])
+    second = ((name, 1, part) for name, part in streams[1])
+    merged = heapq.merge(first, second, key=lambda item: item[:2])
+    for name, group in itertools.groupby(merged, lambda item: item[0]):
+        found: List[Optional[Part]] = [None, None]
+        for _, number, part in group:
+            found[number] = part
+        yield name, found[0], found[1]
+
+
+def _parts(profile: Profile, selection: Selection) -> Iterator[Tuple[bytes, Part]]:
+    """Each name of a profile once, in order."""
+    name: Optional[bytes] = None
+    files, sums = 0, Sums()
+    for row in profile.rows("path", selection=selection, folded=True):
+        if row.path == name:
+            files, sums = files + 1, add_sums(sums, row.sums)
+            continue
+        if name is not None:
+            yield name, Part(files, sums)
+        name, files, sums = row.path, 1, row.sums
+    if name is not None:
+        yield name, Part(files, sums)
+
+
+def by_directory(files: Iterable[Pair], depth: int = 0) -> Iterator[Pair]:
+    """Add files up by their directories. Raises UserError if these do not fit into memory."""
+    found: Dict[bytes, List[Optional[Part]]] = {}
+    left = MEMORY
+    for name, *parts in files:
+        place = directory(name, depth)
+        if place not in found:
+            left -= _ENTRY + len(place)
+            if left < 0:
+                raise UserError(f"more than {len(found):,} groups: --depth, --path or --exclude make them fewer")
+        before = found.setdefault(place, [None, None])
+        found[place] = [_both(old, new) for old, new in zip(before, parts)]
+    for place, (before_, after) in found.items():
+        yield place, before_, after
+
+
+def _both(a: Optional[Part], b: Optional[Part]) -> Optional[Part]:
+    if a is None or b is None:
+        return a or b
+    return Part(a.files + b.files, add_sums(a.sums, b.sums))
+
+
+def by_syscall(sides: Sequence[Side]) -> Iterator[Pair]:
+    """The system calls of either run."""
+    for name in sorted({name for side in sides for name in side.calls}):
+        before, after = (_of_syscall(side, name) for side in sides)
+        yield name.encode("utf-8", "surrogateescape"), before, after
+
+
+def _of_syscall(side: Side, name: str) -> Optional[Part]:
+    calls = side.calls.get(name)
+    if calls is None:
+        return None
+    kind = family(name)
+    sums = Sums(
+        bytes_read=calls.bytes if kind == "read" else 0,
+        bytes_written=calls.bytes if kind == "write" else 0,
+        calls=calls.calls,
+        errors=calls.errors,
+        syncs=calls.calls if kind == "sync" else 0,
+        busy_ns=calls.latencies.total,
+    )
+    return Part(0, sums)
