@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from iotrace.globs import Selection
     from iotrace.profile.metrics import FileStats, Header, SyscallStats
     from iotrace.profile.reader import Profile, ProfileError, open
+    from iotrace.text import unescape
     from iotrace.tracing.api import Run, trace
     from iotrace.tracing.snapshots import Snapshot
 
@@ -30,6 +31,7 @@ _LATE = {
     "iotrace.globs": "Selection",
     "iotrace.profile.metrics": "FileStats Header SyscallStats",
     "iotrace.profile.reader": "Profile ProfileError open",
+    "iotrace.text": "unescape",
     "iotrace.tracing.api": "Run trace",
     "iotrace.tracing.snapshots": "Snapshot",
 }
@@ -50,6 +52,7 @@ __all__ = [
     "__version__",
     "open",
     "trace",
+    "unescape",
     "version",
 ]
 

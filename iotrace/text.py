@@ -17,6 +17,10 @@ _PLAIN = re.compile(r"[ -\[\]-~]*\Z")
 def _escape(char: str) -> str:
     if char != "\\" and unicodedata.category(char) not in _UNSAFE_CATEGORIES:
         return char
+    return _bytes_of(char)
+
+
+def _bytes_of(char: str) -> str:
     if "\ud800" <= char < "\udc80" or "\udcff" < char <= "\udfff":  # from JSON only: no bytes stand behind it
         return f"\\u{ord(char):04x}"
     return "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogateescape"))
@@ -34,8 +38,39 @@ def safe(path: bytes) -> str:
     return safe_text(path.decode("utf-8", "surrogateescape"))
 
 
+# What a file for other programs must not hold, by number: what is unassigned today would depend on the version of
+# Python. Controls, the backslash, surrogates, and what has no width or turns the direction of writing.
+_UNFIT = re.compile(
+    "[\x00-\x1f\x7f-\x9f\\\\\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+# A cell that begins so is a formula, and where a spreadsheet takes another character for the separator, or for the
+# quote, a cell may begin in the middle of one of ours. Some spreadsheets know the wide forms too.
+_FORMULA = re.compile("(?:^|[;,|\"'])\\s*[=+@\uff1d\uff0b\uff20\uff0d-]")
+
+
+def portable_text(text: str) -> str:
+    """`text` for files that other programs read: UTF-8 without control characters or formulas.
+
+    What cannot stay is written \\xNN, byte by byte, as are backslashes. It does not depend on the version of Python.
+    """
+    if _UNFIT.search(text):
+        text = _UNFIT.sub(lambda match: _bytes_of(match.group()), text)
+    if _FORMULA.search(text):
+        text = _FORMULA.sub(lambda match: match.group()[:-1] + _bytes_of(match.group()[-1]), text)
+    return text
+
+
+def portable(path: bytes) -> str:
+    """A path for files that other programs read, see `portable_text`."""
+    return portable_text(path.decode("utf-8", "surrogateescape"))
+
+
 def unescape(text: str) -> bytes:
-    """The path that `safe` shows as `text`."""
+    """The path that is written as `text`, with \\xNN for some of its bytes, on the terminal and in exports.
+
+    Raises ValueError for text that stands for no bytes.
+    """
     raw = text.encode("utf-8", "surrogateescape")
     return re.sub(rb"\\x([0-9a-f]{2})", lambda match: bytes((int(match.group(1), 16),)), raw)
 

@@ -230,20 +230,26 @@ class Profile:
         Without `sort` they come in the order in which they were first seen. "bytes", "read", "written", "calls",
         "errors", "syncs" and "latency" put the largest first, "path" sorts by path. Raises ValueError for any other.
         """
+        return (file for _, file in self.numbered(sort, limit, selection))
+
+    def numbered(
+        self, sort: Optional[str] = None, limit: int = 0, selection: Selection = EVERYTHING
+    ) -> Iterator[Tuple[int, FileStats]]:
+        """Like `files`, each with its `id` in the profile."""
         query = self._ordered(self._whole_file, f"{self._table} WHERE {self._where(selection)}", sort)
         with self._honest():
             yield from self._files(query, (limit or -1,))
 
-    def _files(self, query: str, parameters: Tuple[Union[int, bytes], ...]) -> Iterator[FileStats]:
+    def _files(self, query: str, parameters: Tuple[Union[int, bytes], ...]) -> Iterator[Tuple[int, FileStats]]:
         yield from self._decoded(self._database.query(query, parameters))
 
-    def _decoded(self, rows: Iterator[Tuple[Any, ...]]) -> Iterator[FileStats]:
+    def _decoded(self, rows: Iterator[Tuple[Any, ...]]) -> Iterator[Tuple[int, FileStats]]:
         path = self._whole_path
         found = ((row, self._calls_of(row[-1])) for row in rows)
         for row, calls in self._database.charged(found, lambda each: _weight(each[0][path]) + _weight(each[1])):
             file = self._file(row[:-1])
             file.syscalls = read_calls(calls)
-            yield file
+            yield row[-1], file
 
     def by_path(self) -> Iterator[FileStats]:
         """Every file, in the order in which several profiles are merged, with the host that it is on.
@@ -255,7 +261,7 @@ class Profile:
         whole = f"SELECT {self._whole_file} FROM main.file WHERE id = ?"
         with self._honest():
             found = (row for (key,) in self._database.query(names) for row in self._database.look_up(whole, key))
-            for file in self._decoded(found):
+            for _, file in self._decoded(found):
                 if file.host is None:
                     file.host = self.host
                 yield file
@@ -285,7 +291,7 @@ class Profile:
                 name = NAME
             order = f"{name}, mnt_ns, {self._column('unreachable')}, {self._column('host')}"
             named = f"SELECT {self._whole_file} FROM {self._table} WHERE {condition} ORDER BY {order}"
-            yield from self._files(named, (path,))
+            yield from (file for _, file in self._files(named, (path,)))
 
     def rows(
         self,

@@ -38,6 +38,35 @@ def test_safe(path: bytes, shown: str) -> None:
     assert text.safe(path) == shown
 
 
+@given(paths)
+@example(b"\\x41")
+@example(b"=1+1")
+@example(b'a;"\xe3\x80\x80=1')
+def test_portable_text_is_utf_8_of_one_line_and_comes_back(path: bytes) -> None:
+    shown = text.portable(path)
+    assert shown.encode().decode() == shown
+    assert not [c for c in shown if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]
+    assert text.unescape(shown) == path
+    assert shown[:1] not in ("=", "+", "-", "@")
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        (b"/a b/\xc3\xa9=+-@", "/a b/é=+-@"),  # harmless where they are, so that names stay what they are
+        (b"/\xff\\\n\x9b", r"/\xff\x5c\x0a\x9b"),
+        (b"=1", r"\x3d1"),
+        (b"  +1", r"  \x2b1"),
+        (b"/a,-b;@c|=d", r"/a,\x2db;\x40c|\x3dd"),
+        ("\u202e\u200b\uff1d".encode(), "\\xe2\\x80\\xae\\xe2\\x80\\x8b\uff1d"),
+        ("\uff1d".encode(), r"\xef\xbc\x9d"),
+        ("\U000e9999\ue000".encode(), "\U000e9999\ue000"),  # unassigned, private: not for every version of Python
+    ],
+)
+def test_portable(path: bytes, shown: str) -> None:
+    assert text.portable(path) == shown
+
+
 def test_a_surrogate_that_stands_for_no_byte_is_shown_by_number() -> None:
     assert text.safe_text("a\ud800") == r"a\ud800"
 
