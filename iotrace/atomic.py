@@ -12,16 +12,16 @@ import ctypes
 import errno
 import os
 import stat
-from typing import BinaryIO, Callable, Iterator, NamedTuple, Optional
+from typing import BinaryIO, Callable, Iterator, NamedTuple, Optional, Tuple
 
 from iotrace.errors import Failure, UserError
 from iotrace.places import PathLike, Place, Spot
 
 PRIVATE = 0o600  # what a profile says is for its owner
-_HEAD = 4096  # bytes in which a file must be recognised
+_HEAD = 4096  # bytes at either end in which a file must be recognised
 _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS)
 _RENAMEAT2 = {"x86_64": 316, "aarch64": 276}
-_RENAME_NOREPLACE = 1  # Linux 3.15
+RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2  # of renameat2, Linux 3.15
 
 
 class Kind(NamedTuple):
@@ -29,6 +29,7 @@ class Kind(NamedTuple):
 
     name: str  # as a message has it: "a profile"
     begins: Callable[[bytes], bool]  # whether a file that begins with these bytes is one
+    has: Callable[[bytes, bytes], bool] = lambda head, tail: True  # and one that begins and ends with these
 
 
 class Hidden:
@@ -36,6 +37,8 @@ class Hidden:
 
     What has it at the end is removed; if this process is killed before, by a shell that waits for either.
     """
+
+    _IN_SHELL = b'rm -f "$0"'
 
     def __init__(self, directory: int) -> None:
         self._directory = directory
@@ -50,7 +53,7 @@ class Hidden:
                 (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
             ]
-            words = [b"sh", b"-c", b'read ended || { cd /proc/self/fd/%d && rm -f "$0"; }' % there, self.name]
+            words = [b"sh", b"-c", b"read ended || { cd /proc/self/fd/%d && %s; }" % (there, self._IN_SHELL), self.name]
             # A session of its own, so that what kills this process's group or terminal does not reach it.
             self._waiting = os.posix_spawn("/bin/sh", words, {"PATH": os.defpath}, file_actions=actions, setsid=True)
             self._signal = writer
@@ -70,7 +73,7 @@ class Hidden:
         removed = False
         with contextlib.suppress(OSError):
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.name, dir_fd=self._directory)
+                self._remove()
             removed = True
         if self._signal < 0:
             return
@@ -81,6 +84,9 @@ class Hidden:
         self._signal = -1
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self._waiting, 0)
+
+    def _remove(self) -> None:
+        os.unlink(self.name, dir_fd=self._directory)
 
 
 class Fresh:
@@ -141,7 +147,7 @@ class Fresh:
         else:
             self._link(name)
         if durable:
-            _sync(self.directory)
+            sync(self.directory)
 
     def _link(self, name: bytes) -> None:
         try:
@@ -165,14 +171,19 @@ class Fresh:
 
 def _rename_to_nothing(directory: int, old: bytes, new: bytes) -> None:
     """Rename, but replace nothing."""
+    renameat2(directory, old, new, RENAME_NOREPLACE)
+
+
+def renameat2(directory: int, old: bytes, new: bytes, flag: int) -> None:
+    """Rename in a directory as the flag has it. Raises OSError, EINVAL where the file system cannot."""
     number = _RENAMEAT2.get(os.uname().machine, -1)
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.syscall(number, directory, old, directory, new, _RENAME_NOREPLACE) != 0:
+    if libc.syscall(number, directory, old, directory, new, flag) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
 
 
-def _sync(directory: int) -> None:
+def sync(directory: int) -> None:
     """Force a directory to disk, if it can be read at all."""
     with contextlib.suppress(PermissionError):
         descriptor = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
@@ -195,7 +206,8 @@ def replaceable(spot: Spot, kind: Kind, shown: str, *, force: bool) -> bool:
         if not stat.S_ISREG(mode):
             raise UserError(f"{shown}: not a regular file, so it cannot be replaced; choose another name")
         try:
-            recognised = kind.begins(_head(found))
+            head, tail = _both_ends(found)
+            recognised = kind.begins(head) and kind.has(head, tail)
         except OSError:
             recognised = False
     finally:
@@ -207,13 +219,19 @@ def replaceable(spot: Spot, kind: Kind, shown: str, *, force: bool) -> bool:
     return True
 
 
-def _head(found: int) -> bytes:
-    """The beginning of a regular file that was opened by O_PATH."""
+def _both_ends(found: int) -> Tuple[bytes, bytes]:
+    """The first and the last bytes of a regular file that was opened by O_PATH."""
     descriptor = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        return os.read(descriptor, _HEAD)
+        return both_ends(descriptor)
     finally:
         os.close(descriptor)
+
+
+def both_ends(descriptor: int) -> Tuple[bytes, bytes]:
+    """The first and the last bytes of a file, by which it is recognised. Raises OSError."""
+    size = os.fstat(descriptor).st_size
+    return os.pread(descriptor, _HEAD, 0), os.pread(descriptor, _HEAD, max(size - _HEAD, 0))
 
 
 def check(place: Place, kind: Optional[Kind], *, force: bool = False) -> None:
@@ -221,7 +239,7 @@ def check(place: Place, kind: Optional[Kind], *, force: bool = False) -> None:
 
     Without `kind` only whether the directory can be written to.
     """
-    with _refusing(place), place.opened() as spot:
+    with refusing(place), place.opened() as spot:
         if kind is not None:
             replaceable(spot, kind, place.shown, force=force)
         try:
@@ -232,7 +250,7 @@ def check(place: Place, kind: Optional[Kind], *, force: bool = False) -> None:
 
 
 @contextlib.contextmanager
-def _refusing(place: Place) -> Iterator[None]:
+def refusing(place: Place) -> Iterator[None]:
     """Within the block, a path that does not lead anywhere is a UserError."""
     try:
         yield

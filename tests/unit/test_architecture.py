@@ -76,6 +76,7 @@ ROOMS: Dict[str, Dict[str, str]] = {
         "globs": "errors",
         "places": "errors",
         "atomic": "errors places",
+        "directories": "atomic errors places",
         "kernel": "atomic errors places untrusted",
         "profile": "atomic errors globs places untrusted",
         "tracing": "errors globs kernel places profile release text",
