@@ -8,12 +8,14 @@ complete (`tools/test --ci`) fails then, so that nothing is skipped there for wa
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Tuple
 
 import pytest
 
@@ -54,6 +56,16 @@ def output(name: str, *words: object) -> str:
     """What an installed program prints; skips the test where it is not. Raises CalledProcessError if it fails."""
     command = [program(name), *map(str, words)]
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def module(name: str, python: Tuple[int, int] = (3, 8)) -> Any:
+    """A package of the extra `test`, which has it from this version of Python on; skips where it is not there."""
+    if sys.version_info[:2] < python:
+        impossible(f"{name} is not installed for Python {sys.version_info[0]}.{sys.version_info[1]}")
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return missing(name)
 
 
 def bpftool(*words: object) -> Any:

@@ -82,7 +82,7 @@ ROOMS: Dict[str, Dict[str, str]] = {
         "tracing": "errors globs kernel places profile release text",
         "findings": "errors globs profile text",
         "views": "errors findings globs profile text",
-        "commands": "atomic errors findings globs kernel profile release text tracing views",
+        "commands": "atomic directories errors findings globs kernel profile release text tracing views",
         "cli": "errors release text",
         "environment": "",
         "streams": "",

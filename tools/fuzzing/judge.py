@@ -48,8 +48,9 @@ def commands(path: str) -> Iterator[Tuple[str, ...]]:
     yield "findings", path
     yield "findings", path, "--format", "json"
     yield "merge", path, path, "--allow-duplicates", "--force", "-o", path + ".merged"
-    for form in ("json", "jsonl", "csv"):
+    for form in ("json", "jsonl", "openmetrics"):
         yield "export", path, "--format", form
+    yield "export", path, "--format", "csv", "--table", "histogram"
     yield "export", path, "--sort", "path", "--limit", "5"
 
 

@@ -1,17 +1,46 @@
-"""Text formats for other programs. They are streamed: memory use is constant, and the first line appears at once.
+"""Formats for other programs; `README.md` describes them. They are streamed: memory use does not grow with a profile.
 
-Each module in this package whose name has no leading underscore is a format of that name. Its docstring defines the
-format, its function `write(header, files, out)` writes it, and what it writes begins with `START`. To add a format,
-add a module.
+Each module in this package whose name has no leading underscore is a format of that name. It has
+`recognises(head, tail)`, which says whether a file that begins and ends with these bytes has been written in this
+format, by any version, and one of these, or both:
+
+- `write(runs, stream)`: write the format as one stream of bytes, with the options that `OPTIONS` names, if any; of one
+  run alone if `SINGLE` is true;
+- `Writer(table, stream)`: write one table; `add(row)` for each row, and `close()` at the end.
+
+To add a format, add a module.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from typing import IO, Callable, Iterable, List
+from types import ModuleType
+from typing import BinaryIO, Callable, List, Protocol, Sequence, Tuple
 
-from iotrace.profile.metrics import FileStats, Header
+from iotrace.views.formats._runs import Run, run_of
+from iotrace.views.formats._tables import OF_RUNS, PARTS, TABLES, Row, Table, rows
+
+__all__ = [
+    "OF_RUNS",
+    "PARTS",
+    "TABLES",
+    "Row",
+    "Run",
+    "Table",
+    "are_tables",
+    "has_one_run",
+    "has_stream",
+    "has_tables",
+    "is_table",
+    "names",
+    "options",
+    "recognises",
+    "rows",
+    "run_of",
+    "stream_writer",
+    "table_writer",
+]
 
 
 def names() -> List[str]:
@@ -19,13 +48,64 @@ def names() -> List[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
 
 
-def writer(name: str) -> Callable[[Header, Iterable[FileStats], IO[str]], None]:
-    """The function that writes the format `name`. It consumes `files` once; `out` is a text file in UTF-8."""
-    write: Callable[[Header, Iterable[FileStats], IO[str]], None] = importlib.import_module(f"{__name__}.{name}").write
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def has_stream(name: str) -> bool:
+    """Whether the format can be one stream of everything."""
+    return hasattr(_module(name), "write")
+
+
+def has_tables(name: str) -> bool:
+    """Whether the format can have each table by itself."""
+    return hasattr(_module(name), "Writer")
+
+
+def has_one_run(name: str) -> bool:
+    """Whether the format is of one run, no more and no less."""
+    return bool(getattr(_module(name), "SINGLE", False))
+
+
+def options(name: str) -> Tuple[str, ...]:
+    """The options of its own that a format takes."""
+    found: Tuple[str, ...] = getattr(_module(name), "OPTIONS", ())
+    return found
+
+
+def stream_writer(name: str) -> Callable[..., None]:
+    """The function that writes runs to a stream: `write(runs, stream, **options)`."""
+    write: Callable[..., None] = _module(name).write
     return write
 
 
-def begins(head: bytes) -> bool:
-    """Whether a file that begins with these bytes has been written in one of the formats."""
-    starts = (importlib.import_module(f"{__name__}.{name}").START for name in names())
-    return head.startswith(tuple(starts))
+class TableWriter(Protocol):
+    """What writes a table."""
+
+    def add(self, row: Row) -> None:
+        """Write a row, now or later."""
+
+    def close(self) -> None:
+        """Write what is left. The stream stays open."""
+
+
+def table_writer(name: str, table: Table, stream: BinaryIO) -> TableWriter:
+    """A writer of one table. Raises UserError if the format needs a package that is not installed."""
+    writer: TableWriter = _module(name).Writer(table, stream)
+    return writer
+
+
+def recognises(head: bytes, tail: bytes) -> bool:
+    """Whether a file that begins and ends with these bytes has been written in one of the formats, by any version."""
+    return any(_module(name).recognises(head, tail) for name in names())
+
+
+def is_table(name: str, head: bytes, tail: bytes) -> bool:
+    """Whether a file in a directory is a table that has been written in the format that its name says."""
+    table, _, form = name.rpartition(".")
+    return table.isidentifier() and form in names() and has_tables(form) and _module(form).recognises(head, tail)
+
+
+def are_tables(names: Sequence[str]) -> bool:
+    """Whether these may be the names of all files in a directory of tables."""
+    return len({name.rpartition(".")[2] for name in names}) == 1 and any(name.startswith("run.") for name in names)

@@ -1,57 +1,60 @@
-"""CSV (RFC 4180, UTF-8): a line of column names, then one line per file and system call.
+"""CSV (RFC 4180, UTF-8): a table as a line of column names and a line for each row.
 
-A file without system calls has one line. The columns of a file are repeated on each of its lines; the header of the
-profile is left out. Paths are escaped as on the terminal: bytes that are not printable or not UTF-8, and backslashes,
-are written as \\xNN, which `iotrace.text.unescape` reverses. A cell that starts with = + - @ or a single quote gets a
-single quote in front, so that spreadsheets do not take it for a formula. Histograms and errors are `bucket:count` pairs
-joined by semicolons; unknown values are empty.
+Text has no control characters, backslashes and formulas, but \\xNN, which `iotrace.unescape` undoes. Unknown values are
+empty, flags 0 or 1.
 """
 
 from __future__ import annotations
 
 import csv
-from typing import IO, Iterable, List, Mapping, Optional
+import io
+from typing import BinaryIO, List
 
-from iotrace.profile.metrics import FILE, SYSCALL, FileStats, Header
-from iotrace.profile.values import HISTOGRAM
-from iotrace.text import safe, safe_text
+from iotrace.views.formats._tables import FLAG, TABLES, Row, Table
 
-START = b"mnt_ns,path,"
-_FILE = [metric.name for metric in sorted(FILE, key=lambda metric: metric.kind == HISTOGRAM)]  # histograms come last
-_CALL = [metric.name for metric in sorted(SYSCALL, key=lambda metric: not metric.in_document)]
+_ROOM = 1 << 16  # characters
 
 
-def _pairs(table: Mapping[object, int]) -> str:
-    return ";".join([f"{key}:{count}" for key, count in sorted(table.items())])
+_BEFORE = b"mnt_ns,path,"  # what there was before there were tables
 
 
-def _cell(value: object) -> str:
-    """A value as a CSV cell that no spreadsheet evaluates."""
-    if value is None:
-        return ""
-    if isinstance(value, dict):
-        return _guard(safe_text(_pairs(value)))
-    if isinstance(value, bool):
-        return str(int(value))
-    if isinstance(value, bytes):
-        return _guard(safe(value))
-    return _guard(safe_text(str(value)))
+def recognises(head: bytes, tail: bytes) -> bool:
+    """Whether it is one of our tables. Later versions may have more columns in it."""
+    starts = [",".join(column.name for column in table.columns[:3]).encode() for table in TABLES.values()]
+    return head.startswith((_BEFORE, *starts))
 
 
-def _guard(cell: str) -> str:
-    # Tab and carriage return, which spreadsheets skip before a formula, have been escaped by now.
-    return "'" + cell if cell[:1] in ("=", "+", "-", "@", "'") else cell
+class Writer:
+    """Writes a table. Lines end with CR LF."""
 
+    def __init__(self, table: Table, stream: BinaryIO) -> None:
+        """The line of column names is written at once."""
+        self._flags = [index for index, column in enumerate(table.columns) if column.type == FLAG]
+        self._stream = stream
+        self._text = io.StringIO(newline="")
+        self._add = csv.writer(self._text, lineterminator="\r\n").writerow
+        self._add([column.name for column in table.columns])
+        self._write()
+        stream.flush()
 
-def write(header: Header, files: Iterable[FileStats], out: IO[str]) -> None:
-    """Write the lines, which end with CR LF."""
-    del header
-    rows = csv.writer(out, lineterminator="\r\n")
-    rows.writerow((*_FILE, "syscall", *_CALL))
-    out.flush()
-    for file in files:
-        shared = [_cell(getattr(file, name)) for name in _FILE]
-        calls: List[Optional[str]] = [*sorted(file.syscalls)] or [None]
-        for name in calls:
-            call = None if name is None else file.syscalls[name]
-            rows.writerow([*shared, _cell(name), *(_cell(getattr(call, column, None)) for column in _CALL)])
+    def add(self, row: Row) -> None:
+        """Write a row."""
+        if self._flags:
+            cells: List[object] = list(row)
+            for index in self._flags:
+                cells[index] = int(row[index])
+            self._add(cells)
+        else:
+            self._add(row)
+        if self._text.tell() > _ROOM:
+            self._write()
+
+    def _write(self) -> None:
+        self._stream.write(self._text.getvalue().encode())
+        self._text.seek(0)
+        self._text.truncate()
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._write()
+        self._stream.flush()

@@ -1,18 +1,61 @@
-"""JSON lines: the header of the JSON document on the first line, then each of its files on a line of its own."""
+"""JSON lines (UTF-8): an object for each row of each table, of which `type` is the name of the table.
+
+A run comes first, then what belongs to it. Numbers of 2^53 and less are numbers. Larger ones are strings, since many
+readers of JSON would round them.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import IO, Iterable
+import re
+from typing import Any, BinaryIO, Dict, List, Sequence
 
-from iotrace.profile.metrics import FileStats, Header
-from iotrace.views.formats._document import START, file_object, header_object
+from iotrace.views.formats._runs import ID, Run
+from iotrace.views.formats._tables import JSON, TABLES, Row, Table, rows
 
-__all__ = ["START", "write"]
+_EXACT = 1 << 53
+_BEGINS = re.compile(rb'\{"type": "[a-z_]+", "run": "%s"|\{"schema": "iotrace/' % ID.encode())  # the latter before
 
 
-def write(header: Header, files: Iterable[FileStats], out: IO[str]) -> None:
-    """Write the lines."""
-    out.write(json.dumps(header_object(header)) + "\n")
-    out.flush()
-    out.writelines(json.dumps(file_object(file)) + "\n" for file in files)
+def recognises(head: bytes, tail: bytes) -> bool:
+    """Whether it is one of our objects."""
+    return _BEGINS.match(head) is not None
+
+
+_NAMES = {table.name: [column.name for column in table.columns] for table in TABLES.values()}
+_VALUES = {
+    table.name: [index for index, column in enumerate(table.columns) if column.type == JSON]
+    for table in TABLES.values()
+}
+
+
+def _line(table: str, row: Row) -> bytes:
+    cells: List[Any] = [str(value) if type(value) is int and value > _EXACT else value for value in row]
+    for index in _VALUES[table]:
+        cells[index] = None if cells[index] is None else json.loads(cells[index])
+    found: Dict[str, object] = {"type": table, **dict(zip(_NAMES[table], cells))}
+    return json.dumps(found, ensure_ascii=False).encode() + b"\n"
+
+
+class Writer:
+    """Writes the lines of one table."""
+
+    def __init__(self, table: Table, stream: BinaryIO) -> None:
+        self._name, self._stream = table.name, stream
+
+    def add(self, row: Row) -> None:
+        """Write a row."""
+        self._stream.write(_line(self._name, row))
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._stream.flush()
+
+
+def write(runs: Sequence[Run], stream: BinaryIO) -> None:
+    """Write the lines of all tables."""
+    for table, row in rows(runs):
+        stream.write(_line(table, row))
+        if table == "run":
+            stream.flush()
+    stream.flush()

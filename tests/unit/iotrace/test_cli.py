@@ -19,6 +19,15 @@ ROOT = Path(iotrace.__file__).parent.parent
 IOTRACE = (sys.executable, "-m", "iotrace")
 
 
+WRITE = [
+    ["report", "--limit", "0"],
+    ["export"],
+    ["export", "--format", "csv", "--table", "file"],
+    ["export", "--format", "jsonl"],
+    ["export", "--format", "openmetrics", "--top", "1000"],
+]
+
+
 def tool(*arguments: str, **more: Any) -> subprocess.CompletedProcess[bytes]:
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": ROOT, **more}
     return cast("subprocess.CompletedProcess[bytes]", subprocess.run([*IOTRACE, *arguments], **options))
@@ -61,14 +70,14 @@ def test_usage_opens_with_examples(command: str) -> None:
     assert out.startswith(f"iotrace {command} ") and "\nusage: iotrace" in out
 
 
-@pytest.mark.parametrize("arguments", [["report", "--limit", "0"], ["export"], ["export", "--format", "csv"]])
+@pytest.mark.parametrize("arguments", WRITE)
 def test_output_that_cannot_be_written(stored: str, arguments: List[str]) -> None:
     with open("/dev/full", "wb") as full:
         done = tool(*arguments, stored, stdout=full)
     assert (done.returncode, done.stderr) == (1, b"iotrace: standard output: not written: No space left on device\n")
 
 
-@pytest.mark.parametrize("arguments", [["report", "--limit", "0"], ["export"], ["export", "--format", "csv"]])
+@pytest.mark.parametrize("arguments", WRITE)
 def test_a_reader_that_has_gone_is_met_with_silence(stored: str, arguments: List[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)

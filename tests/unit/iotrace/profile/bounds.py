@@ -21,7 +21,8 @@ COMMANDS = (
     ("report", "{}", "{}"),
     ("merge", "{}", "{}", "--allow-duplicates", "-o", "{}.merged", "--force"),
     ("export", "{}"),
-    ("export", "{}", "--format", "csv", "--sort", "path"),
+    ("export", "{}", "--format", "csv", "--table", "operation", "--sort", "path"),
+    ("export", "{}", "--format", "openmetrics"),
 )
 
 

@@ -50,9 +50,9 @@ def version_2(tmp_path: Path) -> Path:
 
 def exported(path: Path) -> object:
     """The JSON document of a profile of version 2, without what version 2 did not know, which must be nothing."""
-    out = io.StringIO()
+    out = io.BytesIO()
     with reader.open(path) as profile:
-        formats.writer("json")(profile.header, profile.files(), out)
+        formats.stream_writer("json")([formats.run_of(profile)], out)
     document = json.loads(out.getvalue())
     without_new(HEADER, document)
     for file in document["files"]:

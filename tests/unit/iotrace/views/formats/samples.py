@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-from typing import List
+from typing import Dict, Sequence
 
 from hypothesis import strategies as st
 
 from iotrace.profile.failed_opens import FailedOpen
 from iotrace.profile.metrics import FileStats, Header, SyscallStats
 from iotrace.views import formats
+from iotrace.views.formats._runs import run_id
 
 HEADER = Header(
     version="0.1.0",
@@ -52,7 +53,24 @@ paths = st.binary(min_size=1, max_size=40).map(lambda path: path.replace(b"\0", 
 several = st.lists(paths, max_size=5)
 
 
-def exported(form: str, files: List[FileStats]) -> str:
-    out = io.StringIO(newline="")
-    formats.writer(form)(HEADER, files, out)
-    return out.getvalue()
+def run(files: Sequence[FileStats], header: Header = HEADER) -> formats.Run:
+    """A run to be exported, whose files are numbered from 1 on."""
+    return formats.Run(run_id(header), header, list(enumerate(files, 1)))
+
+
+def exported(form: str, files: Sequence[FileStats], **options: object) -> str:
+    """Everything in one stream."""
+    stream = io.BytesIO()
+    formats.stream_writer(form)([run(files)], stream, **options)
+    return stream.getvalue().decode()
+
+
+def tables(form: str, *runs: formats.Run) -> Dict[str, bytes]:
+    """Each table by itself."""
+    streams = {name: io.BytesIO() for name in formats.TABLES}
+    writers = {name: formats.table_writer(form, table, streams[name]) for name, table in formats.TABLES.items()}
+    for name, row in formats.rows(runs):
+        writers[name].add(row)
+    for writer in writers.values():
+        writer.close()
+    return {name: stream.getvalue() for name, stream in streams.items()}

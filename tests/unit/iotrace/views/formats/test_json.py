@@ -14,6 +14,7 @@ from iotrace.profile import reader
 from iotrace.profile.metrics import FILE, SYSCALL, FileStats
 from iotrace.profile.metrics import HEADER as HEADER_TABLE
 from iotrace.profile.writer import write
+from iotrace.views import formats
 from iotrace.views.formats import json as json_format
 from tests.unit.iotrace.views.formats.samples import FILE as SAMPLE
 from tests.unit.iotrace.views.formats.samples import HEADER, exported, paths, several
@@ -69,9 +70,9 @@ def test_the_profile_in_between_loses_nothing(tmp_path: Path, names: List[bytes]
     files = [FileStats(1, name, syscalls=SAMPLE.syscalls) for name in names]
     write(tmp_path / "q", HEADER, files, force=True)
     with reader.open(tmp_path / "q") as profile:
-        out = io.StringIO()
-        json_format.write(profile.header, profile.files(), out)
-    assert out.getvalue() == exported("json", files)
+        out = io.BytesIO()
+        json_format.write([formats.run_of(profile)], out)
+    assert out.getvalue().decode() == exported("json", files)
 
 
 def test_every_metric_is_in_the_document() -> None:
