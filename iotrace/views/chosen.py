@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import heapq
 import json
-import os
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, TextIO, Tuple
 
 from iotrace import text
@@ -158,7 +157,7 @@ def _plain(value: Value) -> Value:
 def _json(out: TextIO, wanted: Wanted, table: Table) -> None:
     objects = [
         {
-            wanted.by: os.fsdecode(line.name),
+            wanted.by: text.portable(line.name),
             **{column.name: _plain(column.of_activity(line.found)) for column in wanted.columns},
         }
         for line in table.lines
@@ -171,12 +170,7 @@ def _csv(out: TextIO, wanted: Wanted, table: Table) -> None:
     rows.writerow([wanted.by, *(column.name for column in wanted.columns)])
     for line in table.lines:
         cells = ["" if value is None else str(_plain(value)) for value in _values(line.found, wanted.columns)]
-        rows.writerow([_guarded(text.safe(line.name)), *cells])
-
-
-def _guarded(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    return "'" + cell if cell[:1] in ("=", "+", "-", "@", "'") else cell
+        rows.writerow([text.portable(line.name), *cells])
 
 
 _MARKUP = str.maketrans({char: f"&#{ord(char)};" for char in "|`<>&*_[]~#!$"})
