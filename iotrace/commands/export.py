@@ -69,7 +69,10 @@ def run(args: argparse.Namespace) -> int:
     options = _options(args)
     with contextlib.ExitStack() as stack:
         profiles = [stack.enter_context(reader.open(name)) for name in args.profiles]
-        runs = [formats.run_of(profile, args.sort, args.limit, selection(args)) for profile in profiles]
+        if "top" in options:
+            runs = [formats.first_of(profile, args.sort, args.top, selection(args)) for profile in profiles]
+        else:
+            runs = [formats.run_of(profile, args.sort, args.limit, selection(args)) for profile in profiles]
         _check_once(runs, args.profiles)
         if args.table is None and not formats.has_stream(args.format):
             _write_directory(args, runs)
@@ -101,7 +104,8 @@ def _options(args: argparse.Namespace) -> Dict[str, object]:
     if args.top is not None and args.top > _MOST:
         raise UserError(f"--top {args.top}: {_MOST:,} at most")
     args.sort = args.sort or "bytes"
-    return {"top": _TOP if args.top is None else args.top, "timestamps": args.timestamps}
+    args.top = _TOP if args.top is None else args.top
+    return {"top": args.top, "timestamps": args.timestamps}
 
 
 def _check_once(runs: Sequence[formats.Run], names: Sequence[str]) -> None:

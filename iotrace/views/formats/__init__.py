@@ -18,7 +18,7 @@ import pkgutil
 from types import ModuleType
 from typing import BinaryIO, Callable, List, Protocol, Sequence, Tuple
 
-from iotrace.views.formats._runs import Run, run_of
+from iotrace.views.formats._runs import Run, first_of, run_of
 from iotrace.views.formats._tables import OF_RUNS, PARTS, TABLES, Row, Table, rows
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Run",
     "Table",
     "are_tables",
+    "first_of",
     "has_one_run",
     "has_stream",
     "has_tables",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Iterable, NamedTuple, Optional, Tuple
+from typing import Iterable, Iterator, NamedTuple, Optional, Tuple
 
 from iotrace.globs import EVERYTHING, Selection
 from iotrace.profile.metrics import FileStats, Header
@@ -34,3 +34,17 @@ def run_id(header: Header) -> str:
 def run_of(profile: Profile, sort: Optional[str] = None, limit: int = 0, selection: Selection = EVERYTHING) -> Run:
     """The run of a profile, with the files that `Profile.files` has for these arguments."""
     return Run(run_id(profile.header), profile.header, profile.numbered(sort, limit, selection))
+
+
+def first_of(profile: Profile, sort: str, count: int, selection: Selection = EVERYTHING) -> Run:
+    """The run of a profile, with all its files, the first `count` by `sort` in front: the others need no sorting."""
+    return Run(run_id(profile.header), profile.header, _first(profile, sort, count, selection))
+
+
+def _first(profile: Profile, sort: str, count: int, selection: Selection) -> Iterator[Tuple[int, FileStats]]:
+    first = set()
+    if count:
+        for number, file in profile.numbered(sort, count, selection):
+            first.add(number)
+            yield number, file
+    yield from (each for each in profile.numbered(selection=selection) if each[0] not in first)

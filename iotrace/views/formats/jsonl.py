@@ -14,6 +14,7 @@ from iotrace.views.formats._runs import ID, Run
 from iotrace.views.formats._tables import JSON, TABLES, Row, Table, rows
 
 _EXACT = 1 << 53
+_encode = json.JSONEncoder(ensure_ascii=False).encode  # `json.dumps` makes an encoder for every line
 _BEGINS = re.compile(rb'\{"type": "[a-z_]+", "run": "%s"|\{"schema": "iotrace/' % ID.encode())  # the latter before
 
 
@@ -34,7 +35,7 @@ def _line(table: str, row: Row) -> bytes:
     for index in _VALUES[table]:
         cells[index] = None if cells[index] is None else json.loads(cells[index])
     found: Dict[str, object] = {"type": table, **dict(zip(_NAMES[table], cells))}
-    return json.dumps(found, ensure_ascii=False).encode() + b"\n"
+    return _encode(found).encode() + b"\n"
 
 
 class Writer:

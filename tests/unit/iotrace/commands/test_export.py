@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Callable, Dict, List
@@ -72,6 +73,19 @@ def test_one_table_goes_to_standard_output(stored: Path, capfdbinary: pytest.Cap
     assert capfdbinary.readouterr().out.splitlines()[0] == b"run,file_id,operation,errno,count"
     assert cli.main(["export", str(stored), "--format", "jsonl", "--table", "lost"]) == 0
     assert [json.loads(line)["type"] for line in capfdbinary.readouterr().out.splitlines()] == ["lost"] * 3
+
+
+def test_those_that_moved_most_have_series_of_their_own(stored: Path, tmp_path: Path) -> None:
+    for options, expected in (
+        (["--top", "2"], {"/b": 0, "/var/lib/x": 8192, "": 0}),
+        (["--top", "1", "--sort", "read"], {"/var/lib/x": 8192, "": 0}),
+        (["--top", "0", "--exclude", "/b"], {"": 8192}),
+        (["--path", "/b"], {"/b": 0}),
+    ):
+        arguments = ["export", str(stored), "--format", "openmetrics", "-o", str(tmp_path / "om"), "--force", *options]
+        assert cli.main(arguments) == 0
+        read = re.findall(r'^iotrace_file_read_bytes_total{file="(.*?)".*} (\d+)$', (tmp_path / "om").read_text(), re.M)
+        assert {file: int(count) for file, count in read} == expected, options
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
