@@ -81,7 +81,7 @@ QUIRKS: Tuple[Quirk, ...] = (
     Quirk(
         "map value arguments",
         "map_value_arguments",
-        "counters are kept in three records per file and operation instead of one",
+        "counters are kept in several records per file and operation instead of one",
         fact="big_values",
     ),
     Quirk("line info", "line_info", "bpftool shows the programs without notes"),
