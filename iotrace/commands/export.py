@@ -48,7 +48,12 @@ def setup(parser: argparse.ArgumentParser) -> None:
         help="csv and parquet: the directory to make, without --table; else a file; default: standard output",
     )
     parser.add_argument("--force", action="store_true", help="replace PATH if it is an export")
-    parser.add_argument("--table", choices=tuple(formats.TABLES), help="csv, jsonl and parquet: this table alone")
+    parser.add_argument(
+        "--table",
+        metavar="NAME",
+        choices=tuple(formats.TABLES),
+        help=f"csv, jsonl and parquet: this table alone, of {', '.join(formats.TABLES)}",
+    )
     parser.add_argument(
         "--top",
         metavar="N",
