@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 from asm import ProgramSpec
-from programs.calls import beside, transfer
+from programs.calls import beside, storage, transfer
 from programs.calls import parts as calls
 from programs.facts.catalogue import NUMBERS, SYSTEM_CALLS, SystemCall
 from programs.facts.hooks import Hook
 from programs.facts.jumps import WALKS, Jump
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
+from programs.facts.members import CACHE_FIELD
 from programs.facts.signatures import signature
 from programs.files import ask, path
 from programs.files.identify import SCRATCH_EXIT
@@ -136,12 +137,13 @@ def _together(
 
 
 def _on_tasks(kernel: Kernel, options: Options, maps: Maps) -> Iterable[Attached]:
-    """The programs that keep the set of targets right, and the one that sees them dump core."""
+    """The programs that keep the set of targets right, and those that see what else happens in a task."""
     facts = (kernel, options, maps)
     kind = "tracepoint" if options.attach == "perf" else "raw_tracepoint"
     yield Attached(targets.new_task(*facts), [Hook(kind, "task", "task_newtask")])
     yield Attached(targets.exit_task(*facts), [Hook(kind, "sched", "sched_process_exit")])
     yield Attached(targets.exec_task(*facts), [Hook(kind, "sched", "sched_process_exec")])
+    yield Attached(storage.page_cached(*facts), [Hook(kind, *CACHE_FIELD[:2])])
     yield Attached(beside.core_dump(*facts), [Hook(kind, "signal", "signal_deliver")])
     if options.comm:
         yield Attached(targets.rename(*facts), [Hook(kind, "task", "task_rename")])

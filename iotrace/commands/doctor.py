@@ -14,6 +14,7 @@ from iotrace.atomic import standard_output
 from iotrace.errors import Failure
 from iotrace.kernel import facts, offsets, procfs, uring, way_in
 from iotrace.kernel.quirks import QUIRKS
+from iotrace.kernel.quirks import facts as abilities
 from iotrace.release import __version__
 from iotrace.tracing import processes
 from iotrace.tracing.coverage import coverage
@@ -190,7 +191,10 @@ def _ways_in() -> Iterator[Finding]:
 
 def _coverage() -> Iterator[Finding]:
     """What a run sees of each family of calls."""
-    for what, how in coverage(way_in.choose("auto"), _io_uring()).items():
+    has_types, looping = FEATURES["kernel_btf"].supported(), abilities()
+    straight = not (looping["loops"] or looping["back_jumps"])
+    seen = coverage(way_in.choose("auto"), _io_uring(), straight=straight, folios=has_types)
+    for what, how in seen.items():
         yield Finding(what, "ok" if how == "full" else "no", how)
 
 

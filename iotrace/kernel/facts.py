@@ -15,7 +15,7 @@ from iotrace.errors import Failure
 from iotrace.kernel import offsets, pids, procfs, quirks, uring
 from programs.facts.abi import REGISTERS
 from programs.facts.kernel import Kernel
-from programs.facts.members import CAST, FIELDS, TYPED, TYPED_MEMBERS, TYPED_OPTIONAL
+from programs.facts.members import CACHE_FIELD, CACHE_MEMBERS, CAST, FIELDS, TYPED, TYPED_MEMBERS, TYPED_OPTIONAL
 from pybpf.features import FEATURES, pretended
 from pybpf.types.btf import Btf, MissingMember
 from pybpf.types.tracefs import Tracefs, TracefsError
@@ -55,7 +55,17 @@ def tracepoint_fields(tracefs: Tracefs) -> Dict[str, int]:
         if field not in shape.fields:
             raise Failure(f"the tracepoint {category}:{event} has no field {field} on this kernel")
         found[key] = shape.fields[field].offset
+    category, event, field = CACHE_FIELD
+    with suppress(TracefsError, KeyError):  # kernels that bring in one page at a time do not have it
+        found[f"page_cache.{field}"] = tracefs.format(category, event).fields[field].offset
     return found
+
+
+def _page_cache(btf: Btf) -> Dict[str, int]:
+    """The offset of everything in CACHE_MEMBERS; nothing if anything is missing."""
+    places = btf.offsets([], optional=[member for members in CACHE_MEMBERS.values() for member in members])
+    found = {key: [places[name].offset for name in names if name in places] for key, names in CACHE_MEMBERS.items()}
+    return {key: known[0] for key, known in found.items()} if all(found.values()) else {}
 
 
 def pid_max() -> int:
@@ -80,6 +90,8 @@ def gather(tracefs: Optional[Tracefs], source: str = "auto", vmlinux: Optional[s
     types = _typed_reads(btf) if btf is not None and found.source == offsets.BTF else {}
     if types and btf is not None:
         members.update({key: btf.offsets(names)[names[0]].offset for key, names in TYPED_MEMBERS.items()})
+    if btf is not None and found.source == offsets.BTF:
+        members.update(_page_cache(btf))
     abilities = quirks.facts()
     initial = procfs.is_initial()
     direct = initial and pid_max() <= MAX_DIRECT_SLOTS
@@ -91,6 +103,7 @@ def gather(tracefs: Optional[Tracefs], source: str = "auto", vmlinux: Optional[s
         tid_slots=MAX_DIRECT_SLOTS if direct else SHARED_SLOTS if abilities["fetch_atomics"] else 0,
         tid_direct=direct,
         types=types,
+        page_bits=os.sysconf("SC_PAGE_SIZE").bit_length() - 1,
         shows_created=found.shows_created and (pretended() or CREATED_SINCE) >= CREATED_SINCE,
         uring=uring.find(btf) if btf is not None else None,
         pids=None if initial else pids.find(found, tracefs),

@@ -167,6 +167,26 @@ class SyscallStats:
     common_sizes_error: int = _total(
         "", NUMBER, "by how much at most the counts of `common_sizes` are off", since=4, of_transfers=True
     )
+    storage_bytes: int = _total(
+        "from storage",
+        BYTES,
+        "bytes that reads had brought from storage, what was read ahead included",
+        since=5,
+        of_transfers=True,
+    )
+    storage_calls: int = _total(
+        "  calls", NUMBER, "successful reads that had bytes brought from storage", since=5, of_transfers=True
+    )
+    storage_latency_ns: Histogram = _fine_histogram(
+        "from storage", DURATION, "latency of these; `latency_ns` has all", since=5, of_transfers=True
+    )
+    readahead_bytes: int = _total(
+        "  read ahead",
+        BYTES,
+        "of `storage_bytes`, what goes beyond the bytes that the call returned",
+        since=5,
+        of_transfers=True,
+    )
 
 
 @_explained

@@ -12,10 +12,10 @@ from typing import Any, Callable, DefaultDict, Dict, Iterator, List, Mapping, Op
 
 from asm import Layout
 from iotrace.tracing import inflight
-from iotrace.tracing.decoding import Tally, device_name, errno_name, operations
+from iotrace.tracing.decoding import REQUESTS, Tally, device_name, errno_name, is_buffered, operations
 from iotrace.tracing.gathering import Records
 from iotrace.tracing.names import Name, Names
-from programs.facts.catalogue import BY_CODE, OPERATIONS, WRITE, Operation
+from programs.facts.catalogue import BY_CODE, OPERATIONS, READ, WRITE, Operation
 from programs.facts.records import (
     LATENCY_PIECES,
     Completed,
@@ -37,8 +37,9 @@ _ID = struct.Struct("<Q")
 _TALLY = struct.Struct("<IIQQ")  # TallyKey without the file, and the count
 _PIECE = struct.Struct("<I")  # OpKey.piece
 
-REQUESTS = sum(1 << operation.code for operation in OPERATIONS if operation.name.startswith(("aio_", "uring_")))
-"""Of FileState.operations, those of requests that complete later."""
+_REQUESTS = sum(
+    1 << operation.code for operation in OPERATIONS if operation.name in REQUESTS
+)  # of FileState.operations
 
 PARTS: Tuple[Tuple[str, Type[Layout], int], ...] = (
     ("requested", Requested, 1),
@@ -80,6 +81,7 @@ class Collector:
         self._names = names
         self.unattributed: DefaultDict[str, Dict[str, int]] = defaultdict(dict)
         self.unnamed = 0
+        self.buffered = False  # whether there were requests to read that went through the page cache
         self._state = maps["states"].finder()
         self._depth = maps["depths"].finder() if "depths" in maps else None
         self._operation = maps["operations"].finder() if big_values else self._joined()
@@ -174,9 +176,11 @@ class Collector:
             stats = self._operation(key)
             if stats is not None:
                 found[operation] = stats
+                if operation.name in REQUESTS and operation.direction == READ:
+                    self.buffered |= is_buffered(stats)
                 if read is not None:
                     read.append(key)
-        depth = self._depth_of(file_id) if state[FileState.operations.index] & REQUESTS else ()
+        depth = self._depth_of(file_id) if state[FileState.operations.index] & _REQUESTS else ()
         return Records(file_id, names.first[file_id], names.fate(file_id), state, tallies, runs, found, depth)
 
     def _depth_of(self, file_id: int) -> Tuple[int, ...]:

@@ -26,13 +26,16 @@ def coverage(
     rings: Optional[int] = None,
     account: Mapping[str, int] = NOTHING_COUNTED,
     straight: bool = False,
+    folios: bool = True,
+    buffered: bool = False,
 ) -> Dict[str, str]:
     """Family of calls -> what a run sees of it. Seccomp and ptrace are there if they had a say in any call.
 
     `attach` is the way in, `shown` how the kernel shows io_uring's requests, `missing` are system calls that cannot be
     traced, `left` are requests whose completion was not seen. `rings` were made by what was traced; None if that was
     not counted. `account` is what the programs have counted besides, by the fields of `Lost`. `straight`: programs
-    could not loop.
+    could not loop. `folios`: they could read what comes into the page cache, and not only that something does.
+    `buffered`: there were reads by AIO or io_uring on descriptors that are not O_DIRECT.
     """
     thirty_two = "none: left out; what was seen of them is counted in lost" if attach == "raw" else "none: left out"
     return {
@@ -45,12 +48,25 @@ def coverage(
         "contents": _contents(account, missing),
         "mmap": "marked: mapped memory is read and written without a system call",
         "32-bit tasks": thirty_two,
+        "storage": storage(attach, folios=folios, buffered=buffered),
         **dict(_intercepted(account)),
         **({"queue depth": _NO_DEPTH} if straight else {}),
     }
 
 
 _NO_DEPTH = "none: it takes programs that loop (5.3); threads that only submit requests of AIO are not counted either"
+
+
+def storage(attach: str, *, folios: bool, buffered: bool) -> str:
+    """Whether it is known of every read if it came from storage or from the page cache; as `coverage`."""
+    lacks = []
+    if attach == "perf" or not folios:
+        lacks.append("not known of copies (sendfile, copy_file_range, splice)")
+    if attach != "perf" and not folios:
+        lacks.append("several pages brought in as one folio count as one page")
+    if buffered:
+        lacks.append("not known of reads by AIO and io_uring that are not O_DIRECT")
+    return _partial(lacks, ())
 
 
 def _durability(beside: Mapping[str, int], missing: Sequence[str]) -> str:

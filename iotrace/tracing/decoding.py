@@ -40,7 +40,10 @@ from programs.facts.records import (
     TALLY_ERROR,
     TALLY_LATENCY,
     TALLY_READ_RUN,
+    TALLY_READAHEAD_BYTES,
     TALLY_REQUESTED,
+    TALLY_STORAGE_BYTES,
+    TALLY_STORAGE_LATENCY,
     TALLY_WRITE_RUN,
     THREAD_SHIFT,
     Completed,
@@ -153,6 +156,18 @@ def _count(histogram: Histogram, lower: int, count: int) -> None:
     histogram[lower] = histogram.get(lower, 0) + count
 
 
+REQUESTS = frozenset(operation.name for operation in OPERATIONS if operation.name.startswith(("aio_", "uring_")))
+"""Operations of requests that complete later."""
+_BROUGHT = {TALLY_STORAGE_BYTES: "storage_bytes", TALLY_READAHEAD_BYTES: "readahead_bytes"}
+_NOT_FROM_STORAGE = (0, 0, "null", 0)
+
+
+def is_buffered(raw: bytes) -> bool:
+    """Whether some calls of an OpStats were on descriptors that are not O_DIRECT."""
+    head = HEAD.unpack_from(raw)
+    return bool(head[OpHead.direct.index] < head[OpHead.calls.index])
+
+
 def thread_count(word: int) -> int:
     """How many threads FileState.threads tells of: MOST_THREADS stand for so many and more."""
     return min(1 + word % (1 << THREAD_SHIFT), MOST_THREADS) if word else 0
@@ -173,6 +188,8 @@ class Decoder:
             "_errors",
             "_large",
             "_slow",
+            "_waited",
+            "_brought",
             "_generation",
             "_born",
             "_first_write",
@@ -190,6 +207,8 @@ class Decoder:
         self._errors: Dict[str, Counts] = {}  # of operations that have not been added yet
         self._large: Dict[str, Histogram] = {}  # their requests that the dense histogram has no room for
         self._slow: Dict[str, Histogram] = {}  # their latencies, likewise
+        self._waited: Dict[str, Histogram] = {}  # latencies of those that waited for storage
+        self._brought: Dict[str, Counts] = {}  # what these had brought, by the names of metrics
         self.sequential_read: Histogram = {}
         self.sequential_write: Histogram = {}
         self.bytes_between_syncs: Histogram = {}
@@ -243,6 +262,10 @@ class Decoder:
             _count(self.sequential_write, lower_bound(item), count)
         elif kind == TALLY_LATENCY:
             _count(self._slow.setdefault(BY_CODE[op].name, {}), _fine_bound(item), count)
+        elif kind == TALLY_STORAGE_LATENCY:
+            _count(self._waited.setdefault(BY_CODE[op].name, {}), _fine_bound(item), count)
+        elif kind in _BROUGHT:
+            self._brought.setdefault(BY_CODE[op].name, {})[_BROUGHT[kind]] = count
         elif kind == TALLY_BETWEEN_SYNCS:
             _count(self.bytes_between_syncs, lower_bound(item), count)
 
@@ -265,6 +288,10 @@ class Decoder:
             latency_max_ns=slowest,
             common_sizes="null",
             common_sizes_error=0,
+            storage_bytes=0,
+            storage_calls=0,
+            storage_latency_ns="null",
+            readahead_bytes=0,
         )
         self._json.append(f'"{name}":{entry}')
         self.calls += calls
@@ -307,6 +334,12 @@ class Decoder:
                 self.lowest_offset = least(self.lowest_offset, lowest - 1)
         self.busy_ns += latency_sum
         errors = self._errors.pop(operation.name, None) if self._errors else None
+        latency = self._latencies(operation.name, raw[_LATENCY])
+        storage = _NOT_FROM_STORAGE
+        if operation.name in self._brought:
+            storage = self._storage(operation.name)
+        elif direct == calls and moved and operation.direction == READ and operation.name in REQUESTS:
+            storage = (moved, calls - sum(errors.values()) if errors else calls, latency, 0)
         entry = call_text(
             calls=calls,
             bytes=moved,
@@ -315,11 +348,15 @@ class Decoder:
             errors=json.dumps(errors) if errors else "null",
             requested=requested,
             completed=completed,
-            latency_ns=self._latencies(operation.name, raw[_LATENCY]),
+            latency_ns=latency,
             latency_sum_ns=latency_sum,
             latency_max_ns=latency_max,
             common_sizes=common,
             common_sizes_error=error,
+            storage_bytes=storage[0],
+            storage_calls=storage[1],
+            storage_latency_ns=storage[2],
+            readahead_bytes=storage[3],
         )
         self._json.append(f'"{operation.name}":{entry}')
 
@@ -348,6 +385,12 @@ class Decoder:
         slow = self._slow.pop(name, None) if self._slow else None
         return encode(add_tables(_fine_cells(raw), slow)) or "null" if slow else _latencies(raw)
 
+    def _storage(self, name: str) -> Tuple[int, int, str, int]:
+        """Bytes from storage, calls that waited for it, a histogram of their latencies, and bytes read ahead."""
+        brought, waited = self._brought.pop(name), self._waited.pop(name, _NOTHING)
+        latency = encode(waited) or "null"
+        return brought.get("storage_bytes", 0), sum(waited.values()), latency, brought.get("readahead_bytes", 0)
+
     def _set_fate(self, fate: Fate) -> None:
         self.renamed_to, self.state = fate.renamed_to, fate.state
         if fate.device is not None:
@@ -361,9 +404,11 @@ class Decoder:
         self, fate: Fate, order: int, *, incarnations: int = 1, went: Optional[bytes] = None, stale: int = 0
     ) -> Part:
         """Everything that was added, as a part of the profile. See `Edges` for `order`, `went` and `stale`."""
-        for name in {**self._errors, **self._large, **self._slow}:  # operations for whose records there was no room
+        left = {**self._errors, **self._large, **self._slow, **self._brought}
+        for name in left:  # operations for whose records there was no room
             values: Dict[str, object] = {"errors": self._errors.get(name), "requested": self._large.get(name)}
             values["latency_ns"] = self._slow.get(name)
+            values.update(self._brought.get(name, {}))
             self._json.append(f'"{name}":{call_json(values)}')
         self._set_fate(fate)
         self.incarnations = incarnations

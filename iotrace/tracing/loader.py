@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 DEFAULT_FILES, DEFAULT_FILES_AT_ONCE = 131072, 16384
 """`--max-files` unless it is given; the second where tables take all their memory at once."""
 PERF_PAGES = 128  # of a CPU's buffer for events
-_OPENED = {"raw": 112, "perf": 208, "fentry": 448}  # files at most, besides one for each CPU, by the way in
+_OPENED = {"raw": 120, "perf": 216, "fentry": 460}  # files at most, besides one for each CPU, by the way in
 
 
 def default_files(*, preallocate: bool) -> int:

@@ -35,6 +35,7 @@ from iotrace.tracing.refused import Refused
 from iotrace.tracing.settings import Settings
 from iotrace.tracing.targets import Targets
 from programs.facts.maps import ASKED_ROWS
+from programs.facts.members import CACHE_MEMBERS
 from programs.facts.records import Activity
 from pybpf.grace import GracePeriods
 from pybpf.maps import PerCpuArray
@@ -245,6 +246,8 @@ class Session:
                 rings=account["rings"],
                 account=account,
                 straight=loaded.kernel.straight,
+                folios=loaded.kernel.offsets.keys() >= CACHE_MEMBERS.keys(),
+                buffered=self._collector.buffered,
             ),
             lost=losses.losses(
                 account, skipped=self._skipped, unnamed=self._collector.unnamed, truncated=self._names.truncated

@@ -50,7 +50,7 @@ def exit_answered(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     b.lost(Lost.answered)
     a.call("ktime_get_ns")
     a.stx(CALL[Call.entered], r0)
-    for place in (Call.file, Call.target, Call.shared, Call.measured):
+    for place in (Call.file, Call.target, Call.shared, Call.measured, Call.pages):
         a.st(CALL[place], 0)
     a.ldx(r1, CALL[Call.mnt_ns])
     a.jne(r1, 0, "placed")

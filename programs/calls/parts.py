@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Dict
 
 from asm import ProgramSpec
-from programs.calls import answered, beside, copies, lifetime, refused, sync, vector
+from programs.calls import answered, beside, copies, lifetime, refused, storage, sync, vector
 from programs.facts.catalogue import Kind
 from programs.facts.jumps import WALKS, Jump
 from programs.facts.kernel import Kernel, Options
@@ -30,6 +30,7 @@ def parts(kernel: Kernel, options: Options, maps: Maps) -> Dict[int, ProgramSpec
         Jump.ENTER_OTHER: lifetime.enter_other(*facts),
         Jump.ENTER_VECTOR: vector.enter_vector(*facts),
         Jump.EXIT_IOVEC: vector.exit_iovec(*facts),
+        Jump.STORAGE: storage.exit_storage(*facts),
         Kind.VECTOR: vector.exit_vector(*facts),
         Kind.SYNC: sync.exit_sync(*facts),
         Kind.CLOSE: lifetime.exit_close(*facts),

@@ -12,8 +12,9 @@ from asm import Field, r0, r1, r2, r3
 from programs.counting import counters, results
 from programs.counting.runs import extend_at_offset, extend_at_position, unless_appending
 from programs.counting.threads import used
-from programs.facts.abi import RWF_COUNTED
+from programs.facts.abi import O_DIRECT, RWF_COUNTED
 from programs.facts.catalogue import OPERATIONS, READ, WRITE, Position
+from programs.facts.jumps import Jump
 from programs.facts.records import Call, Lost, OpenFile, Signature
 from programs.files.identify import SCRATCH_EXIT, find_or_identify, send_name
 from programs.way.body import Body
@@ -96,6 +97,8 @@ def account_transfer(b: Body, *, after: int, file: Field = Call.file, descriptor
     a.label("full")
     b.lost(Lost.calls)
     a.label("name")
+    if file is Call.file:  # not the target of a copy
+        _if_from_storage(b)
     send_name(b, SCRATCH_EXIT, after)
     a.label("no_file")
     counters.without_file(b, "next")
@@ -103,6 +106,21 @@ def account_transfer(b: Body, *, after: int, file: Field = Call.file, descriptor
     if after:
         a.tail_call(CTX, b.maps.jumps, after)
     a.ret(0)
+
+
+def _if_from_storage(b: Body) -> None:
+    """On to Jump.STORAGE if pages were brought in for the call, or it is a read that goes past the page cache."""
+    a, storage, cache = b.a, b.a.unique("from_storage"), b.a.unique("from_cache")
+    a.ldx(r1, CALL[Call.pages])
+    a.jne(r1, 0, storage)
+    a.ldx(r1, CALL[Call.flags])
+    a.and_(r1, O_DIRECT[b.kernel.machine])
+    a.jeq(r1, 0, cache, "as mostly")
+    a.ldx(r1, CALL[Call.direction])
+    a.jne(r1, READ, cache)
+    a.label(storage)
+    a.tail_call(CTX, b.maps.jumps, Jump.STORAGE)
+    a.label(cache)
 
 
 def _set_moved(b: Body) -> None:

@@ -48,6 +48,7 @@ class Jump(IntEnum):
     ENTER_VECTOR = auto()  # the iovec at the entry of readv and its relatives
     EXIT_IOVEC = auto()  # the same at its exit, where its pages were not in memory
     REFUSED = auto()  # an open that has failed
+    STORAGE = auto()  # a read that waited for storage
 
 
 JUMPS = max(Jump) + 1

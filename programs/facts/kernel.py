@@ -64,6 +64,7 @@ class Kernel:
     spares: int = 0
     loops: bool = False  # bpf_loop, in programs that make tail calls: 5.17
     back_jumps: bool = False  # loops of a known number of rounds, which the verifier follows one by one: 5.3
+    page_bits: int = 12  # a page has 1 << page_bits bytes
     shows_created: bool = True  # FMODE_CREATED: 4.19, 73a09dd94377 ("introduce FMODE_CREATED and switch to it")
     uring: Optional[Uring] = None  # None: this kernel does not show enough of io_uring's requests
     pids: Optional[Pids] = None  # None: iotrace is in the initial PID namespace, whose numbers the kernel uses itself

@@ -108,6 +108,19 @@ PID_MEMBERS: Dict[str, Tuple[str, ...]] = {
 """Members that lead from a process, or from its directory in a proc, to its numbers in all PID namespaces: needed where
 iotrace is not in the initial one."""
 
+CACHE_MEMBERS: Dict[str, Tuple[str, ...]] = {
+    "file.mapping": ("file.f_mapping",),
+    "folio.mapping": ("folio.mapping",),
+    # compound_head of the second page, which leads to the first where the folio has more than one
+    "folio.head": ("folio._head_1", "folio.__head"),
+    # The lowest byte of _flags_1 from 6.6 on: ebc1baf5c9b4 ("mm: free up a word in the first tail page")
+    "folio.order": ("folio._folio_order", "folio._flags_1"),
+}
+"""Members that tell how many pages an event brings into the page cache, and of which file; a kernel may lack any."""
+
+CACHE_FIELD: Tuple[str, str, str] = ("filemap", "mm_filemap_add_to_page_cache", "order")
+"""The same in a tracepoint's record; kernels that bring in one page at a time do not have it."""
+
 TYPED_MEMBERS: Dict[str, Tuple[str, ...]] = {"task.tgid": ("task_struct.tgid",), "task.stack": ("task_struct.stack",)}
 """Members that are read by plain loads or not at all."""
 
@@ -118,6 +131,7 @@ TYPED: Tuple[str, ...] = ("task_struct", "files_struct", "fdtable", "file", "lis
 """The structs that are read in that way."""
 TYPED_OPTIONAL: Tuple[str, ...] = (
     "inode",
+    "folio",
     "super_block",
     "mount",
     "mnt_namespace",

@@ -209,9 +209,19 @@ class Body:
         a.label(skip)
 
     def tally(
-        self, *, file: Optional[Mem], op: Optional[Mem], kind: int, item: Register, beyond: Union[int, Mem] = 0
+        self,
+        *,
+        file: Optional[Mem],
+        op: Optional[Mem],
+        kind: int,
+        item: Register,
+        beyond: Union[int, Mem] = 0,
+        amount: Optional[Slot] = None,
     ) -> None:
-        """Adds 1 to the sparse counter (file, op, kind + beyond, item); `item` is r2 or above. Clobbers r0 to r5."""
+        """Adds 1, or `amount`, to the sparse counter (file, op, kind + beyond, item). Clobbers r0 to r5.
+
+        `item` is r2 or above.
+        """
         a, found, full, done = self.a, self.a.unique("tally"), self.a.unique("tally_full"), self.a.unique("tallied")
         key, one = a.slot("tally", TallyKey), a.slot("one", U64)
         a.stx(key[TallyKey.item], item)
@@ -234,7 +244,11 @@ class Body:
         a.lookup(self.maps.tallies, key)
         a.jeq(r0, 0, full, "no room")
         a.label(found)
-        self.count(r0.u64(0))
+        if amount is None:
+            self.count(r0.u64(0))
+        else:
+            a.ldx(r1, amount)
+            a.xadd(r0.u64(0), r1)
         a.ja(done)
         a.label(full)
         self.lost(Lost.tallies)

@@ -99,6 +99,7 @@ def _note(b: Body) -> None:
     a.call("ktime_get_ns")
     a.stx(CALL[Call.entered], r0)
     a.label("untimed")
+    a.st(CALL[Call.pages], 0)
     a.stx(CALL[Call.call], SIGNATURE)
     a.st(CALL[Call.file], 0)
     a.st(CALL[Call.target], 0)

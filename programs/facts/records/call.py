@@ -86,6 +86,8 @@ class Call(Layout):
     used = overlay(U64, opcode)  # id of the file that it did I/O on last, and has been counted for
     # While requests are noted or accounted for:
     depth = overlay(U64, born)  # requests of its file that were in flight with this one, 0 if nobody knows
+    # While a synchronous read is in flight:
+    pages = overlay(U64, base)  # that this thread has brought into the page cache
     # While a file is closed:
     size_seen = overlay(U64, offset)  # FileState.seen
     # At the exit of a transfer, until it is placed:

@@ -113,6 +113,9 @@ class TallyKey(Layout):
 
 
 TALLY_ERROR, TALLY_REQUESTED, TALLY_READ_RUN, TALLY_WRITE_RUN, TALLY_BETWEEN_SYNCS, TALLY_LATENCY = range(1, 7)
+# Of reads that waited for storage: their latencies; and, as sums under item 0, the bytes that they had brought, and how
+# many of these they did not return.
+TALLY_STORAGE_LATENCY, TALLY_STORAGE_BYTES, TALLY_READAHEAD_BYTES = range(7, 10)
 
 
 class Lost(Layout):

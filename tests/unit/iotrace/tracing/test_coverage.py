@@ -145,3 +145,27 @@ def test_core_dumps() -> None:
     assert coverage("raw", SHOWN, account={"cores": 1})["contents"].startswith("partial: 1 core dump, which the kernel")
     told = coverage("raw", SHOWN, account={"cores": 2, "truncate": 1})["contents"]
     assert told.startswith("partial: files were also changed by") and "truncate 1; 2 core dumps, which" in told
+
+
+@pytest.mark.parametrize(
+    ("attach", "folios", "buffered", "expected"),
+    [
+        ("raw", True, False, "full"),
+        ("raw", True, True, "partial: not known of reads by AIO and io_uring that are not O_DIRECT"),
+        ("perf", True, False, "partial: not known of copies (sendfile, copy_file_range, splice)"),
+        (
+            "fentry",
+            False,
+            False,
+            "partial: not known of copies (sendfile, copy_file_range, splice); several pages brought in as one folio "
+            "count as one page",
+        ),
+    ],
+)
+def test_storage(attach: str, folios: bool, buffered: bool, expected: str) -> None:
+    assert coverage(attach, SHOWN, folios=folios, buffered=buffered)["storage"] == expected
+
+
+def test_depths_of_queues_take_loops() -> None:
+    assert "queue depth" not in coverage("raw", SHOWN)
+    assert coverage("raw", SHOWN, straight=True)["queue depth"].startswith("none: ")

@@ -39,7 +39,9 @@ FILE = FileStats(
     closes=2,
     bytes_read=8192,
     syscalls={
-        "pread64": SyscallStats(3, 8192, 11, 12, {"EIO": 1}, {4096: 3}, {4096: 2}, {512: 2}, 1100, 600, {4096: 3}),
+        "pread64": SyscallStats(
+            3, 8192, 11, 12, {"EIO": 1}, {4096: 3}, {4096: 2}, {512: 2}, 1100, 600, {4096: 3}, 0, 4096, 1
+        ),
         "fsync": SyscallStats(1, latency_ns={65536: 1}, latency_sum_ns=65537, latency_max_ns=65537),
     },
     sequential_read={8192: 1},
