@@ -117,8 +117,8 @@ def _named(metrics: Sequence[Metric], *kinds: Kind) -> List[Metric]:
 _of_run, _of_file, _of_call = map(_Columns, (HEADER, FILE, SYSCALL))
 _NOT_OF_ALL = [
     1 + index
-    for index, metric in enumerate(_of_call.columns)
-    if metric.name in {metric.name for metric in SYSCALL if metric.of_transfers}
+    for index, column in enumerate(_of_call.columns)
+    if column.name in {metric.name for metric in SYSCALL if metric.of_transfers}
 ]  # the places, after that of the name, of what calls without data do not have
 
 
