@@ -21,7 +21,7 @@ import sys
 from types import ModuleType
 from typing import IO, Any, Iterator, List, NoReturn, Optional
 
-from iotrace.errors import CommandError, Failure, IotraceError, UserError
+from iotrace.errors import CommandError, Failure, IotraceError, UserError, words
 from iotrace.release import version
 from iotrace.text import safe_text
 
@@ -159,8 +159,7 @@ def _words(error: BaseException) -> str:
         return "too many files are open: raise the limit (ulimit -n 1024)"
     if error.errno == errno.ENOMEM and error.filename is None:
         return _NO_MEMORY
-    name = os.fsdecode(error.filename) + ": " if isinstance(error.filename, (str, bytes)) else ""
-    return f"{name}{error.strerror or error}"
+    return words(error)
 
 
 def settled(status: int) -> int:

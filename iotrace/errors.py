@@ -6,6 +6,8 @@ whatever it prints safe for a terminal.
 
 from __future__ import annotations
 
+import os
+
 
 class IotraceError(Exception):
     """What every error meant for the user derives from; `status` is the exit status it leads to."""
@@ -29,3 +31,11 @@ class UserError(IotraceError):
     """The request itself cannot be served: a wrong option, a file that is not a profile. Exit status 2."""
 
     status = 2
+
+
+def words(error: Exception) -> str:
+    """What an error says, as a part of a message: of one of the system's, on what and why, without its number."""
+    if not isinstance(error, OSError) or type(error).__str__ is not OSError.__str__ or not error.strerror:
+        return str(error)
+    named = isinstance(error.filename, (str, bytes))
+    return f"{os.fsdecode(error.filename)}: {error.strerror}" if named else error.strerror

@@ -11,7 +11,7 @@ from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Union
 
 from iotrace import text
 from iotrace.atomic import standard_output
-from iotrace.errors import Failure
+from iotrace.errors import Failure, words
 from iotrace.kernel import facts, offsets, procfs, uring, way_in
 from iotrace.kernel.quirks import QUIRKS
 from iotrace.kernel.quirks import facts as abilities
@@ -124,11 +124,7 @@ def _facts() -> Union[facts.Facts, Failure]:
     except Failure as error:
         return error
     except OSError as error:
-        return Failure(_words(error))
-
-
-def _words(error: OSError) -> str:
-    return str(error) if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
+        return Failure(words(error))
 
 
 def _memory(found: Union[facts.Facts, Failure]) -> Iterator[Finding]:
@@ -261,4 +257,4 @@ def _trial(found: Union[facts.Facts, Failure]) -> Finding:
     except Failure as error:
         return Finding("programs", "!", str(error))
     except OSError as error:
-        return Finding("programs", "!", _words(error))
+        return Finding("programs", "!", words(error))

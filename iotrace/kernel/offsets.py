@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from iotrace.atomic import Kind, writing
-from iotrace.errors import Failure, UserError
+from iotrace.errors import Failure, UserError, words
 from iotrace.untrusted import open_regular, parse_json
 from programs.facts.members import COMPAT, MEMBERS, PID_MEMBERS
 from pybpf.calibration.calibrate import CalibrationError, calibrate
@@ -127,7 +127,7 @@ def from_calibration(machine: str, tracefs: Optional[Tracefs] = None) -> Offsets
             "or a file of tools/offsets with --offsets"
         ) from error
     except (OSError, TracefsError) as error:
-        raise Failure(f"this kernel's structures could not be looked at: {error}") from error
+        raise Failure(f"this kernel's structures could not be looked at: {words(error)}") from error
     members = dict(found.members)
     compat, bit = COMPAT[machine]
     # What could not be found is not needed on this kernel; a member that is close enough stands in for it.
@@ -199,5 +199,5 @@ def compare(machine: str, tracefs: Optional[Tracefs] = None) -> List[Comparison]
     try:
         found = calibrate(tracefs).members
     except (CalibrationError, OSError, TracefsError) as error:
-        raise Failure(f"calibration failed: {error}") from error
+        raise Failure(f"calibration failed: {words(error)}") from error
     return [Comparison(member, offset, found.get(member)) for member, offset in known.items()]

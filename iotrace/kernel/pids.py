@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Mapping, Optional
 
-from iotrace.errors import Failure
+from iotrace.errors import Failure, words
 from iotrace.kernel.offsets import PID_CHAIN, Offsets
 from programs.facts.kernel import Pids
 from programs.facts.members import PID_MEMBERS
@@ -29,7 +29,7 @@ def find(known: Offsets, tracefs: Optional[Tracefs]) -> Pids:
     except (CalibrationError, OSError, TracefsError) as error:
         raise Failure(
             f"iotrace is in a PID namespace of its own, and where this kernel keeps the numbers of processes could not "
-            f"be made out: {error}; run it outside of the container"
+            f"be made out: {words(error)}; run it outside of the container"
         ) from error
 
 

@@ -10,7 +10,7 @@ import functools
 import os
 from typing import List, Optional
 
-from iotrace.errors import Failure
+from iotrace.errors import Failure, words
 from pybpf.mounts import mount_privately
 
 INITIAL = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h: the first namespace's inode number since 3.8
@@ -66,7 +66,7 @@ def _own_root() -> Optional[int]:
     except OSError as error:
         raise Failure(
             "/proc does not show the PID namespace that iotrace is in, and iotrace cannot mount one that does "
-            f"({error}): mount -t proc proc /proc"
+            f"({words(error)}): mount -t proc proc /proc"
         ) from error
 
 
