@@ -162,11 +162,9 @@ class Activity(_Sum):
         add_histogram(self.syncs.between, file.bytes_between_syncs)
         for name, call in file.syscalls.items():
             self._add_call(name, call)
-        for part, moved, runs in zip(
-            (self.read, self.written), _moved(file), (file.sequential_read, file.sequential_write)
-        ):
+        for part, (moved, jumps) in zip((self.read, self.written), order_of(file)):
             part.moved += moved
-            part.jumps += _jumps(file, moved, sum(_moved(file)), sum(runs.values()))
+            part.jumps += jumps
 
     def _add_call(self, name: str, call: SyscallStats) -> None:
         operation = BY_NAME.get(name, _UNKNOWN)
@@ -198,6 +196,17 @@ def size_of(file: FileStats) -> int:
     return max(file.size or 0, (file.highest_offset or -1) + 1)
 
 
+def order_of(file: FileStats) -> Tuple[Tuple[int, int], Tuple[int, int]]:
+    """How many reads, and how many writes, moved anything, and how many of each began elsewhere than where the one
+    before had ended."""
+    reads, writes = _moved(file)
+    both = reads + writes
+    if not both:
+        return (0, 0), (0, 0)
+    read_runs, write_runs = sum(file.sequential_read.values()), sum(file.sequential_write.values())
+    return (reads, _jumps(file, reads, both, read_runs)), (writes, _jumps(file, writes, both, write_runs))
+
+
 def add_histogram(to: Dict[Any, int], more: Mapping[Any, int]) -> None:
     """Add a histogram, or another table of counts, to another, in place."""
     for bucket, count in more.items():
@@ -220,7 +229,7 @@ def _jumps(file: FileStats, moved: int, both: int, runs: int) -> int:
     Each of them begins a run, but so does the first after an open, which has nothing before it. Opens are those of both
     directions: they are taken to be spread as the transfers are.
     """
-    first = max(1, file.opens * moved // both) if both else 0
+    first = max(1, file.opens * moved // both)
     return max(0, min(runs, moved) - first)
 
 

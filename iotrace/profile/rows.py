@@ -10,6 +10,7 @@ from iotrace.profile.parts import ABSENT, COLUMNS, Part
 from iotrace.profile.values import (
     COUNT,
     FLAG,
+    MAX_COUNTER,
     MAYBE,
     Kind,
     check_counts,
@@ -72,12 +73,48 @@ _checked_call = _Checked(SYSCALL, lambda kind: kind.parse or kind.load)
 _numbers = _picker([metric.kind for metric in SYSCALL], (COUNT, MAYBE))
 
 
+def _checked_values(values: Tuple[Any, ...]) -> SyscallStats:
+    checked = _checked_call(list(values))
+    check_range(_numbers(checked))
+    return SyscallStats(*checked)
+
+
+def _make_call() -> Callable[[Tuple[Any, ...]], SyscallStats]:
+    """Make a function that decodes a system call, with every check spelt out: a profile has millions of them.
+
+    What is not as it mostly is, is left to `_checked_values`, which says what is wrong.
+    """
+    names = [metric.name for metric in SYSCALL]
+    counts = [metric.name for metric in SYSCALL if metric.kind == COUNT]
+    maybes = [metric.name for metric in SYSCALL if metric.kind == MAYBE]
+    others = [metric for metric in SYSCALL if metric.kind not in (COUNT, MAYBE)]
+    made: Dict[str, Any] = {f"to_{metric.name}": metric.kind.parsed for metric in others}
+    made.update(SyscallStats=SyscallStats, checked=_checked_values, INT={int}, TOP=MAX_COUNTER)
+    numbers = ", ".join(counts)
+    maybe = " and ".join(f"({name} is None or type({name}) is int and 0 <= {name} <= TOP)" for name in maybes)
+    values = [
+        name if name in (*counts, *maybes) else f"{{}} if {name} is None else to_{name}({name})" for name in names
+    ]
+    source = f"""
+def call(values):
+    {", ".join(names)} = values
+    if {{{", ".join(f"type({name})" for name in counts)}}} == INT:
+        if min({numbers}) >= 0 and max({numbers}) <= TOP and {maybe}:
+            return SyscallStats({", ".join(values)})
+    return checked(values)
+"""
+    exec(source, made)
+    return made["call"]  # type: ignore[no-any-return]
+
+
+_usual_call = _make_call()
+_MISSING = [ABSENT[length:] for length in range(len(ABSENT) + 1)]  # of an array of that length
+
+
 def _call(values: object) -> SyscallStats:
     if type(values) is not list or not 1 <= len(values) <= len(ABSENT):
         raise ValueError("a system call is not an array of values")
-    checked = _checked_call([*values, *ABSENT[len(values) :]])
-    check_range(_numbers(checked))
-    return SyscallStats(*checked)
+    return _usual_call((*values, *_MISSING[len(values)]))
 
 
 def read_calls(text: object) -> Dict[str, SyscallStats]:
