@@ -88,9 +88,10 @@ def run(args: argparse.Namespace) -> int:
     sides = measure_both((args.before, args.after), chosen)
     per = args.per if all(side.seconds for side in sides) else "run"
     seconds = (sides[0].seconds, sides[1].seconds) if per == "second" else (1.0, 1.0)
+    rule = changes.Rule(sort, seconds)
     with contextlib.ExitStack() as stack:
         pairs = _pairs(args, sides, chosen, stack)
-        found = changes.collect((changes.entry(*pair, sort, seconds) for pair in pairs), args.limit)
+        found = changes.collect((changes.entry(*pair, rule) for pair in pairs), args.limit)
     judged = [conditions.judge(condition, sides) for condition in args.fail_on]
     result = show.Result(sides, args.by, per, sort, found, judged)
     with standard_output():

@@ -41,50 +41,60 @@ Pair = Tuple[bytes, Optional[Part], Optional[Part]]
 """A name, and what each of the two runs has of it."""
 
 
+class Rule(NamedTuple):
+    """What is compared."""
+
+    sort: str  # one of `SORTS`
+    seconds: Tuple[float, float]  # of each run; 1 to compare sums
+
+
 class Entry(NamedTuple):
     """A file, a directory, or a system call, in both runs."""
 
     name: bytes
     before: Optional[Part]
     after: Optional[Part]
-    change: Change  # of the rate that is compared
+    rule: Rule
     kind: Kind
+    weight: float  # how much has changed
 
     @property
-    def weight(self) -> float:
-        """How much has changed."""
-        before, after = (0.0 if figure is None else figure.value for figure in self.change)
-        return abs(after - before)
+    def change(self) -> Change:
+        """The change of the rate that is compared."""
+        return _change(self.before, self.after, self.rule)
+
+
+def _amount(part: Optional[Part], sort: str) -> int:
+    return 0 if part is None else sum([getattr(part.sums, name) for name in SORTS[sort]])
 
 
 def rate(part: Optional[Part], sort: str, seconds: float) -> Figure:
     """How much a second; its interval is that of the number of calls, as if all were of the same size."""
     if part is None:
         return Figure(0.0, 0.0, 0.0, 0)
-    amount = sum(getattr(part.sums, name) for name in SORTS[sort])
+    amount = _amount(part, sort)
     calls = part.sums.calls if sort not in ("errors", "syncs") else amount
     low, high = poisson(calls)
     scale = amount / calls if calls else 0.0
     return Figure(amount / seconds, low * scale / seconds, high * scale / seconds, calls)
 
 
-def entry(name: bytes, before: Optional[Part], after: Optional[Part], sort: str, seconds: Tuple[float, float]) -> Entry:
-    """Compare what both runs have of it."""
-    change = Change(rate(before, sort, seconds[0]), rate(after, sort, seconds[1]))
-    return Entry(name, before, after, change, _kind(before, after, change))
+def _change(before: Optional[Part], after: Optional[Part], rule: Rule) -> Change:
+    return Change(rate(before, rule.sort, rule.seconds[0]), rate(after, rule.sort, rule.seconds[1]))
 
 
-def _kind(before: Optional[Part], after: Optional[Part], change: Change) -> Kind:
-    if before is None:
-        return Kind.APPEARED
-    if after is None:
-        return Kind.VANISHED
-    relative = change.relative
-    if relative is not None and abs(relative) <= _SAME:
-        return Kind.SAME
-    if change.verdict == Verdict.TOLD:
-        return Kind.GREW if relative is not None and relative > 0 else Kind.SHRANK
-    return Kind.UNCLEAR if change.verdict == Verdict.FEW else Kind.SAME
+def entry(name: bytes, before: Optional[Part], after: Optional[Part], rule: Rule) -> Entry:
+    """Compare what both runs have of it. Intervals are worked out only where they matter: there may be millions."""
+    old, new = _amount(before, rule.sort) / rule.seconds[0], _amount(after, rule.sort) / rule.seconds[1]
+    if before is None or after is None:
+        kind = Kind.APPEARED if before is None else Kind.VANISHED
+    elif abs(new - old) <= _SAME * old:
+        kind = Kind.SAME
+    else:
+        verdict = _change(before, after, rule).verdict
+        grown = Kind.GREW if new > old else Kind.SHRANK
+        kind = {Verdict.TOLD: grown, Verdict.FEW: Kind.UNCLEAR}.get(verdict, Kind.SAME)
+    return Entry(name, before, after, rule, kind, abs(new - old))
 
 
 class Changes(NamedTuple):

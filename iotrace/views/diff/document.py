@@ -40,7 +40,7 @@ def _side(side: Side) -> Dict[str, object]:
         "command": [text_of(word) for word in header.command],
         "started_ns": header.started_ns,
         "seconds": side.seconds,
-        "files": side.whole.files,
+        "files": side.files,
         "lost": header.lost,
     }
 
@@ -89,7 +89,7 @@ def _entry(entry: Entry) -> Dict[str, object]:
 def write(out: TextIO, result: Result) -> None:
     """Write everything, for programs."""
     sides = result.sides
-    before, after = (side.whole.errors for side in sides)
+    before, after = (side.errors for side in sides)
     seconds = [side.seconds for side in sides]
     document = {
         "schema": SCHEMA,

@@ -87,11 +87,10 @@ def _show_side(screen: Screen, title: str, side: Side) -> None:
     header = with_runs(side.header)
     names = hosts(header.runs)
     where = f"{len(names)} hosts" if len(names) > front.MOST_HOSTS else " / ".join(filter(None, names)) or "a host"
-    calls = sum(side.whole.calls.values())
     lost = "" if losses(header) is None else ", INCOMPLETE"
     words = (
         f"{side.name}: {front.subject(header)}, {text.duration(round(side.seconds * 1e9))} on {where},"
-        f" {text.counted(side.whole.files, 'file')}, {text.counted(calls, 'call')}{lost}"
+        f" {text.counted(side.files, 'file')}, {text.counted(side.of('all').calls, 'call')}{lost}"
     )
     screen.beside(f"{title:<7} ", screen.words(words))
 
@@ -125,10 +124,9 @@ def _show_order(screen: Screen, family: str, sides: Sequence[Side]) -> None:
     """Show which part of the calls went elsewhere in the file, where that has changed."""
     if family == "sync":
         return
-    before, after = (side.whole.read if family == "read" else side.whole.written for side in sides)
-    change = Change(part(before.jumps, before.moved), part(after.jumps, after.moved))
+    change = Change(*(part(side.jumps[family], side.moved[family]) for side in sides))
     if change.verdict == Verdict.TOLD:
-        shares = f"{front.share(before.random):>12} {front.share(after.random):>12}"
+        shares = " ".join(f"{front.share(figure.value):>12}" for figure in change if figure is not None)
         screen.line(f"{'':8}{'random':11}{shares}  {told(change)}")
 
 
@@ -153,7 +151,7 @@ def _show_shifts(screen: Screen, sides: Sequence[Side], family: str) -> None:
 
 
 def _show_errors(screen: Screen, sides: Sequence[Side]) -> None:
-    before, after = (side.whole.errors for side in sides)
+    before, after = (side.errors for side in sides)
     words = [
         f"{name} {before.get(name, 0):,} -> {after.get(name, 0):,}"
         for name in sorted({*before, *after})

@@ -11,7 +11,7 @@ from typing import Dict, Iterable, List, Tuple
 from iotrace.errors import Failure, UserError
 from iotrace.globs import EVERYTHING, Selection
 from iotrace.profile import reader
-from iotrace.profile.activity import Activity
+from iotrace.profile.activity import add_histogram, order_of
 from iotrace.profile.merge import with_runs
 from iotrace.profile.metrics import FileStats, Header, is_sync
 from iotrace.profile.runs import traced_ns
@@ -21,6 +21,7 @@ from programs.facts.catalogue import BY_NAME, READ, WRITE
 FAMILIES = ("read", "write", "sync", "all")
 """Kinds of calls that are more than one system call."""
 
+_METRICS = ("opens", "sequential_read", "sequential_write")  # what `order_of` needs of a file
 _LARGE = 8 << 20  # bytes of a profile from which on a second process is worth starting
 _MOST_SYSCALLS = 1024  # iotrace knows 40
 
@@ -31,7 +32,10 @@ class Side:
 
     name: str
     header: Header
-    whole: Activity = field(default_factory=Activity)
+    files: int = 0
+    errors: Dict[str, int] = field(default_factory=dict)  # errno -> calls of every kind
+    moved: Dict[str, int] = field(default_factory=lambda: {"read": 0, "write": 0})  # calls that moved anything
+    jumps: Dict[str, int] = field(default_factory=lambda: {"read": 0, "write": 0})  # of those, that began elsewhere
     calls: Dict[str, Calls] = field(default_factory=dict)  # by system call
 
     @property
@@ -41,8 +45,13 @@ class Side:
 
     def add(self, file: FileStats) -> None:
         """Add a file. Raises UserError if there are more kinds of system calls than a profile of iotrace has."""
-        self.whole.add(file)
+        self.files += 1
+        for kind, (moved, jumps) in zip(("read", "write"), order_of(file)):
+            self.moved[kind] += moved
+            self.jumps[kind] += jumps
         for name, call in file.syscalls.items():
+            if call.errors:
+                add_histogram(self.errors, call.errors)
             found = self.calls.get(name)
             if found is None:
                 if len(self.calls) == _MOST_SYSCALLS:
@@ -70,7 +79,7 @@ def measure(name: str, selection: Selection = EVERYTHING) -> Side:
     """Read a profile. Raises ProfileError, UserError."""
     with reader.open(name) as profile:
         side = Side(name, profile.header)
-        for file in profile.files(selection=selection):
+        for file in profile.brief(_METRICS, selection):
             side.add(file)
         return side
 
