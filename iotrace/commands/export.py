@@ -138,22 +138,21 @@ def _stream(args: argparse.Namespace) -> Iterator[BinaryIO]:
 
 
 def _write_table(args: argparse.Namespace, runs: Sequence[formats.Run], stream: BinaryIO) -> None:
-    writer = formats.table_writer(args.format, formats.TABLES[args.table], stream)
     if args.table in formats.OF_RUNS:  # then no file need be read
         runs = [run._replace(files=()) for run in runs]
-    for table, row in formats.rows(runs):
-        if table == args.table:
-            writer.add(row)
-    writer.close()
+    with formats.table_writer(args.format, formats.TABLES[args.table], stream) as add:
+        for table, row in formats.rows(runs):
+            if table == args.table:
+                add(row)
 
 
 def _write_directory(args: argparse.Namespace, runs: Sequence[formats.Run]) -> None:
-    with directories.writing(args.output, _DIRECTORY, force=args.force) as directory:
-        writers = {
-            name: formats.table_writer(args.format, table, directory.create(f"{name}.{args.format}"))
+    with directories.writing(args.output, _DIRECTORY, force=args.force) as directory, contextlib.ExitStack() as stack:
+        add = {
+            name: stack.enter_context(
+                formats.table_writer(args.format, table, directory.create(f"{name}.{args.format}"))
+            )
             for name, table in formats.TABLES.items()
         }
         for table, row in formats.rows(runs):
-            writers[table].add(row)
-        for writer in writers.values():
-            writer.close()
+            add[table](row)

@@ -6,17 +6,18 @@ format, by any version, and one of these, or both:
 
 - `write(runs, stream)`: write the format as one stream of bytes, with the options that `OPTIONS` names, if any; of one
   run alone if `SINGLE` is true;
-- `Writer(table, stream)`: write one table; `add(row)` for each row, and `close()` at the end.
+- `Writer(table, stream)`: write one table; `add(row)` for each row, and `close()` at the end, or `abandon()`.
 
 To add a format, add a module.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import pkgutil
 from types import ModuleType
-from typing import BinaryIO, Callable, List, Protocol, Sequence, Tuple
+from typing import BinaryIO, Callable, Iterator, List, Sequence, Tuple
 
 from iotrace.views.formats._runs import Run, first_of, run_of
 from iotrace.views.formats._tables import OF_RUNS, PARTS, TABLES, Row, Table, rows
@@ -80,20 +81,19 @@ def stream_writer(name: str) -> Callable[..., None]:
     return write
 
 
-class TableWriter(Protocol):
-    """What writes a table."""
+@contextlib.contextmanager
+def table_writer(name: str, table: Table, stream: BinaryIO) -> Iterator[Callable[[Row], None]]:
+    """A function that writes a row of a table, within the block; at its end the table is complete.
 
-    def add(self, row: Row) -> None:
-        """Write a row, now or later."""
-
-    def close(self) -> None:
-        """Write what is left. The stream stays open."""
-
-
-def table_writer(name: str, table: Table, stream: BinaryIO) -> TableWriter:
-    """A writer of one table. Raises UserError if the format needs a package that is not installed."""
-    writer: TableWriter = _module(name).Writer(table, stream)
-    return writer
+    Raises UserError if the format needs a package that is not installed.
+    """
+    writer = _module(name).Writer(table, stream)
+    try:
+        yield writer.add
+        writer.close()
+    except BaseException:
+        writer.abandon()
+        raise
 
 
 def recognises(head: bytes, tail: bytes) -> bool:

@@ -58,3 +58,6 @@ class Writer:
         """Write what is left."""
         self._write()
         self._stream.flush()
+
+    def abandon(self) -> None:
+        """Nothing is waiting to be written by itself."""

@@ -52,6 +52,9 @@ class Writer:
         """Write what is left."""
         self._stream.flush()
 
+    def abandon(self) -> None:
+        """Nothing is waiting to be written by itself."""
+
 
 def write(runs: Sequence[Run], stream: BinaryIO) -> None:
     """Write the lines of all tables."""

@@ -82,3 +82,7 @@ class Writer:
         if self._batches:
             self._write()
         self._parquet.close()
+
+    def abandon(self) -> None:
+        """Have it not written at last that there is nothing more, where nothing can be written any more."""
+        self._parquet.is_open = False

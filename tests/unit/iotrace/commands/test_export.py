@@ -6,6 +6,8 @@ import csv
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Callable, Dict, List
 
@@ -16,7 +18,10 @@ from iotrace.profile.metrics import FileStats, Header
 from iotrace.profile.writer import write
 from iotrace.views import formats
 from tests import needs
+from tests.unit.iotrace.profile.samples import sample
 from tests.unit.iotrace.views.formats.samples import FILE, HEADER
+
+ROOT = Path(cli.__file__).parent.parent
 
 
 @pytest.fixture
@@ -144,3 +149,23 @@ def test_a_damaged_profile_never_replaces_an_export(stored: Path, tmp_path: Path
     assert cli.main(["export", str(stored), "--format", "csv", "-o", str(tmp_path / "d"), "--force"]) == 2
     assert old == (out.read_text(), sorted((path.name, path.read_text()) for path in (tmp_path / "d").iterdir()))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d", "out.json", "p"]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_tables_that_cannot_be_written_are_one_line(tmp_path: Path, form: str) -> None:
+    """Whatever the package that writes them has to say besides, when its objects go."""
+    if form == "parquet":
+        needs.module("pyarrow", (3, 10))
+    write(tmp_path / "p", HEADER, sample(5000))
+    code = """
+import resource, signal, sys
+from iotrace import cli
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+sys.exit(cli.main())
+"""
+    words = [sys.executable, "-c", code, "export", str(tmp_path / "p"), "--format", form, "-o"]
+    done = subprocess.run([*words, str(tmp_path / "d")], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"iotrace: {tmp_path}/d: not written: File too large\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["p"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from typing import Dict, Sequence
 
@@ -70,9 +71,11 @@ def exported(form: str, files: Sequence[FileStats], **options: object) -> str:
 def tables(form: str, *runs: formats.Run) -> Dict[str, bytes]:
     """Each table by itself."""
     streams = {name: io.BytesIO() for name in formats.TABLES}
-    writers = {name: formats.table_writer(form, table, streams[name]) for name, table in formats.TABLES.items()}
-    for name, row in formats.rows(runs):
-        writers[name].add(row)
-    for writer in writers.values():
-        writer.close()
+    with contextlib.ExitStack() as stack:
+        add = {
+            name: stack.enter_context(formats.table_writer(form, table, streams[name]))
+            for name, table in formats.TABLES.items()
+        }
+        for name, row in formats.rows(runs):
+            add[name](row)
     return {name: stream.getvalue() for name, stream in streams.items()}
