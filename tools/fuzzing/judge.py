@@ -47,6 +47,8 @@ def commands(path: str) -> Iterator[Tuple[str, ...]]:
         yield "report", path, "--by", by
     yield "findings", path
     yield "findings", path, "--format", "json"
+    yield "diff", path, path
+    yield "diff", path, path, "--by", "directory", "--format", "json", "--limit", "0", "--fail-on", "p99(read)>1s"
     yield "merge", path, path, "--allow-duplicates", "--force", "-o", path + ".merged"
     for form in ("json", "jsonl", "openmetrics"):
         yield "export", path, "--format", form

@@ -33,6 +33,7 @@ class Calls:
     requested: Histogram = field(default_factory=dict)
     completed: Histogram = field(default_factory=dict)
     latencies: Latencies = field(default_factory=Latencies)
+    missed: int = 0  # calls for which bytes were brought from storage
 
     def add(self, call: SyscallStats) -> None:
         """Add the calls on a file."""
@@ -44,19 +45,17 @@ class Calls:
             add_histogram(self.requested, call.requested)
             add_histogram(self.completed, call.completed)
         self.latencies.add(call)
+        self.missed += call.storage_calls
 
     def add_all(self, more: Calls) -> None:
         """Add those of another kind."""
         self.calls += more.calls
         self.bytes += more.bytes
         self.errors += more.errors
+        self.missed += more.missed
         add_histogram(self.requested, more.requested)
         add_histogram(self.completed, more.completed)
-        mine, theirs = self.latencies, more.latencies
-        add_histogram(mine.histogram, theirs.histogram)
-        mine.total += theirs.total
-        mine.most = max(mine.most, theirs.most)
-        mine.coarse = mine.coarse or theirs.coarse
+        self.latencies.merge(more.latencies)
 
 
 class Unit(Enum):
@@ -189,6 +188,11 @@ METRICS: Dict[str, Metric] = {
         "time that they took, as a share of the time traced; 1: one thread all the time",
     ),
     "bytes/call": Metric(lambda c, s: average(c.bytes, c.completed), Unit.BYTES, "bytes of a call on average"),
+    "missed": Metric(
+        lambda c, s: part(min(c.missed, c.latencies.count), c.latencies.count),
+        Unit.SHARE,
+        "share of calls for which bytes were brought from storage; 0 too where that was not measured",
+    ),
     "mean": Metric(lambda c, s: average(c.latencies.total, c.latencies.histogram), Unit.NS, "latency on average"),
     "p50": Metric(_at(0.5), Unit.NS, "median of latency"),
     "p90": Metric(_at(0.9), Unit.NS, "90th percentile of latency"),

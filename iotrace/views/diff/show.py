@@ -17,7 +17,7 @@ from iotrace.views.header import losses
 from iotrace.views.screen import Screen
 
 LINES: Dict[str, Tuple[str, ...]] = {
-    "read": ("bytes/s", "calls/s", "bytes/call", "busy", "p50", "p99"),
+    "read": ("bytes/s", "calls/s", "bytes/call", "missed", "busy", "p50", "p99"),
     "write": ("bytes/s", "calls/s", "bytes/call", "busy", "p50", "p99"),
     "sync": ("calls/s", "busy", "p50", "p99", "max"),
 }
@@ -109,7 +109,7 @@ def _show_figures(screen: Screen, sides: Sequence[Side]) -> None:
         for name in names:
             metric = METRICS[name]
             change = Change(metric.compute(before, sides[0].seconds), metric.compute(after, sides[1].seconds))
-            if change.before is None and change.after is None:
+            if not any(figure is not None and (figure.value or name != "missed") for figure in change):
                 continue
             cells = f"{_cell(change.before, metric.unit):>12} {_cell(change.after, metric.unit):>12}"
             screen.line(f"{title:8}{name:11}{cells}  {told(change)}")

@@ -20,6 +20,8 @@ COMMANDS = (
     ("report", "{}", "--by", "syscall"),
     ("report", "{}", "{}"),
     ("merge", "{}", "{}", "--allow-duplicates", "-o", "{}.merged", "--force"),
+    ("diff", "{}", "{}"),
+    ("diff", "{}", "{}", "--by", "directory", "--format", "json"),
     ("export", "{}"),
     ("export", "{}", "--format", "csv", "--table", "operation", "--sort", "path"),
     ("export", "{}", "--format", "openmetrics"),

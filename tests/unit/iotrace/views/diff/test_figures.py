@@ -92,6 +92,13 @@ def test_a_figure_twice_as_large_is_told() -> None:
         assert change.verdict == Verdict.SAME, name
 
 
+def test_what_was_brought_from_storage_is_a_share() -> None:
+    cold, warm = calls_of([1024] * 400), calls_of([1024] * 400)
+    cold.missed = 100
+    change = Change(METRICS["missed"].compute(warm, 1.0), METRICS["missed"].compute(cold, 1.0))
+    assert change.after is not None and change.after.value == 0.25 and change.verdict == Verdict.TOLD
+
+
 def test_runs_of_different_length_have_the_same_rates() -> None:
     """Ten times as long, ten times as much."""
     short, long = calls_of([1024] * 40), calls_of([1024] * 400)
@@ -137,6 +144,7 @@ def test_nothing_has_no_figures_but_totals() -> None:
     found = {name: metric.compute(Calls(), 1.0) for name, metric in METRICS.items()}
     assert {name for name, figure in found.items() if figure is None} == {
         "bytes/call",
+        "missed",
         "mean",
         "p50",
         "p90",
