@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Dict, List, Mapping, Sequence, TextIO
 
 from iotrace import text
@@ -67,7 +66,7 @@ def write_json(out: TextIO, findings: Sequence[Finding]) -> None:
             "share_of_time": round(finding.share, 4),
             "bytes": finding.concern.bytes,
             "files": finding.files,
-            "worst": [os.fsdecode(name) for name in finding.worst],
+            "worst": [text.portable(name) for name in finding.worst],
             "advice": finding.rule.advice,
             "disproof": finding.rule.disproof,
         }

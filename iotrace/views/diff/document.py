@@ -14,7 +14,8 @@
 A FIGURE is `{"before": [VALUE, LOW, HIGH, CALLS], "after": [...], "relative": 0.2, "verdict": "told", "needed": 381}`:
 the value in each run, the interval that it lies in, and how many calls it is made of; null if a run has no such figure.
 `relative` is null if it is unknown, or infinite. The figure of a shift has `"before": [0, 0, 0, CALLS]`. A PART is
-null, or the sums over a file, a directory or a system call. Names are as in the JSON document of `iotrace export`.
+null, or the sums over a file, a directory or a system call. Names and words of commands are UTF-8, with an escape for
+what cannot stay, which `iotrace.unescape` undoes.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import json
 import math
 from typing import Dict, List, Optional, TextIO
 
-from iotrace.profile.values import text_of
+from iotrace.text import portable
 from iotrace.views.diff.changes import Entry, Part
 from iotrace.views.diff.figures import METRICS, SHIFTS, Calls, Change, Figure
 from iotrace.views.diff.show import Result
@@ -37,7 +38,7 @@ def _side(side: Side) -> Dict[str, object]:
     return {
         "profile": side.name,
         "host": header.host,
-        "command": [text_of(word) for word in header.command],
+        "command": [portable(word) for word in header.command],
         "started_ns": header.started_ns,
         "seconds": side.seconds,
         "files": side.files,
@@ -78,7 +79,7 @@ def _part(part: Optional[Part]) -> Optional[Dict[str, int]]:
 
 def _entry(entry: Entry) -> Dict[str, object]:
     return {
-        "name": text_of(entry.name),
+        "name": portable(entry.name),
         "kind": entry.kind.name.lower(),
         "before": _part(entry.before),
         "after": _part(entry.after),

@@ -9,10 +9,11 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 
-from iotrace import cli
+from iotrace import cli, unescape
 from iotrace.profile.metrics import FileStats, Header, SyscallStats
 from iotrace.profile.writer import write
 from iotrace.views.diff import side
+from tests.unit.iotrace.views.samples import HOSTILE
 
 TIMES = {
     b"/srv/a/grew": (1, 4),
@@ -158,3 +159,13 @@ def test_nothing_at_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         write(tmp_path / name, Header(), [])
     assert cli.main(["diff", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
     assert "no data was read or written in either run\n\nfiles: none\n" in capsys.readouterr().out
+
+
+def test_names_in_json_can_be_any(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in (1, 2):
+        header = Header(command=[HOSTILE], started_ns=0, ended_ns=10**9)
+        write(tmp_path / f"{number}", header, [FileStats(1, b"/" + HOSTILE, bytes_read=number << 30)])
+    found = document(capsys, str(tmp_path / "1"), str(tmp_path / "2"))
+    (change,) = found["changes"]
+    assert (unescape(change["name"]), unescape(found["before"]["command"][0])) == (b"/" + HOSTILE, HOSTILE)
+    assert change["name"].encode().decode().isprintable()

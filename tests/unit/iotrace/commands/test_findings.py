@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from iotrace import cli
+from iotrace import cli, unescape
 from iotrace.findings.rules import RULES
 from iotrace.profile.metrics import FileStats, Header, SyscallStats
 from iotrace.profile.writer import write
@@ -35,6 +35,13 @@ def test_json_has_the_same(profile: str, capsys: pytest.CaptureFixture[str]) -> 
     (finding,) = json.loads(capsys.readouterr().out)
     assert (finding["rule"], finding["severity"], finding["files"]) == ("short-reads", "low", 1)
     assert finding["worst"] == ["/b"] and finding["sentence"].startswith("100 of 100 reads")
+
+
+def test_names_in_json_can_be_any(profile: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["findings", profile, "--format", "json"]) == 0
+    (finding,) = json.loads(capsys.readouterr().out)
+    assert sorted(map(unescape, finding["worst"])) == [b"/" + HOSTILE, b"/b"]
+    assert all(name.encode().decode().isprintable() for name in finding["worst"])
 
 
 @pytest.mark.parametrize(("severity", "status"), [("high", 0), ("medium", 0), ("low", 1)])
