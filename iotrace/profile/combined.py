@@ -79,7 +79,7 @@ def combined_files(profiles: Sequence[Profile], path: bytes, *, folded: bool = F
     several = len(hosts(combined_header(profiles).runs)) > 1
     streams = (profile.find(path, folded=folded) for profile in profiles)
     if several:
-        streams = (_with_host(profile, files) for profile, files in zip(profiles, streams))
+        streams = (on_hosts(profile, files) for profile, files in zip(profiles, streams))
     found = heapq.merge(*streams, key=key)
     for _, group in itertools.groupby(found, key):
         if folded:
@@ -88,7 +88,7 @@ def combined_files(profiles: Sequence[Profile], path: bytes, *, folded: bool = F
             yield NamedFile(functools.reduce(_add, group))
 
 
-def _with_host(profile: Profile, files: Iterator[FileStats]) -> Iterator[FileStats]:
+def on_hosts(profile: Profile, files: Iterator[FileStats]) -> Iterator[FileStats]:
     """The files of a profile, each of which says which host it is on."""
     for file in files:
         if file.host is None:

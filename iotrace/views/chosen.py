@@ -11,7 +11,7 @@ from iotrace import text
 from iotrace.errors import Failure, UserError
 from iotrace.globs import EVERYTHING, Selection
 from iotrace.profile.activity import Activity
-from iotrace.profile.combined import combined_rows
+from iotrace.profile.combined import combined_rows, on_hosts
 from iotrace.profile.folding import final_name
 from iotrace.profile.metrics import FileStats
 from iotrace.profile.reader import Profile
@@ -115,7 +115,7 @@ def _groups(profiles: Sequence[Profile], wanted: Wanted) -> Iterator[Line]:
     groups_of = _GROUPS[wanted.by]
     found: Dict[bytes, Activity] = {}
     for profile in profiles:
-        for file in profile.files(selection=wanted.selection):
+        for file in on_hosts(profile, profile.files(selection=wanted.selection)):
             for name in groups_of(file, final_name(file) if wanted.folded else file.path, wanted.depth):
                 activity = found.get(name)
                 if activity is None:

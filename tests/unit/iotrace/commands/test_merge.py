@@ -35,6 +35,9 @@ def test_hosts_are_told_apart(hosts: List[str], tmp_path: Path, capsys: pytest.C
         table = lines[lines.index("") + 1 :]
         assert [line.split()[-1] for line in table[1:4]] == ["\\x1b[31mdb3", "db1", "db2"]
         assert [line.split()[1:3] for line in table[1:4]] == [["12.0", "KiB"], ["4.00", "KiB"], ["8.00", "KiB"]]
+        assert cli.main(["report", *profiles, "--by", "host", "--columns", "calls", "--format", "csv"]) == 0
+        lines = capsys.readouterr().out.split()
+        assert {"db1", "db2"} < {line.split(",")[0] for line in lines} and len(lines) == 4
         for options in ([], ["--by", "file"]):
             assert cli.main(["report", *profiles, *options]) == 0
             out = capsys.readouterr().out
