@@ -75,8 +75,11 @@ class Transfers(_Sum):
     short: int = 0  # at least so many successful calls moved less than they were asked for, and more than nothing
     moved: int = 0  # calls that moved something
     jumps: int = 0  # of those: that began elsewhere than where the one before had ended
+    storage_bytes: int = 0  # brought from storage, with what was read ahead
+    readahead_bytes: int = 0  # of these, beyond what the calls returned
     requested: Histogram = field(default_factory=dict)
     completed: Histogram = field(default_factory=dict)
+    waiting: Histogram = field(default_factory=dict)  # latencies of the calls that had bytes brought from storage
     sizes: Sizes = field(default_factory=Sizes)
     latencies: Latencies = field(default_factory=Latencies)
 
@@ -85,8 +88,27 @@ class Transfers(_Sum):
         """The share of the calls that moved something which did not go on where the one before had ended, 0 to 1."""
         return self.jumps / self.moved if self.moved else 0.0
 
+    @property
+    def from_storage(self) -> float:
+        """The share of the bytes that came from storage, 0 to 1; the rest was in the page cache."""
+        return min(1.0, (self.storage_bytes - self.readahead_bytes) / self.bytes) if self.bytes else 0.0
+
+    @property
+    def missed(self) -> Latencies:
+        """The latencies of the calls that had bytes brought from storage."""
+        return Latencies(dict(self.waiting), most=self.latencies.most)
+
+    @property
+    def cached(self) -> Latencies:
+        """The latencies of the calls that the page cache served."""
+        rest = {lower: count - self.waiting.get(lower, 0) for lower, count in self.latencies.histogram.items()}
+        return Latencies({lower: count for lower, count in rest.items() if count > 0}, most=self.latencies.most)
+
     def _add_call(self, call: SyscallStats) -> None:
         self.calls += call.calls
+        self.storage_bytes += call.storage_bytes
+        self.readahead_bytes += call.readahead_bytes
+        add_histogram(self.waiting, call.storage_latency_ns)
         self.bytes += call.bytes
         self.errors += sum(call.errors.values())
         self.zero += call.completed.get(0, 0)

@@ -71,6 +71,14 @@ def _sizes(found: Transfers) -> Optional[str]:
     return " ".join(f"{text.exact_size(size)} x{count:,}" for size, count in most) or None
 
 
+def _median_missed(found: Activity) -> Value:
+    return found.read.missed.quantile(0.5)
+
+
+def _median_cached(found: Activity) -> Value:
+    return found.read.cached.quantile(0.5)
+
+
 def _errnos(found: Activity) -> Optional[str]:
     most = sorted(found.errors.items(), key=lambda item: (-item[1], item[0]))
     return text.safe_text(" ".join(f"{name} x{count:,}" for name, count in most[:3])) or None
@@ -153,6 +161,18 @@ COLUMNS: List[Column] = [
     Column("random-reads", "RAND RD", 7, "share of reads not in sequence", _share, lambda found: _random(found.read)),
     Column("random-writes", "RAND WR", 7, "share of writes not in sequence", _share, lambda f: _random(f.written)),
     Column("times-read", "x READ", 6, "bytes read for each byte of the file", "{:.2f}".format, lambda f: f.times_read),
+    Column("storage", "STORAGE", 8, "bytes brought from storage for reads", text.size, lambda f: f.read.storage_bytes),
+    Column("readahead", "AHEAD", 8, "of these, beyond what was asked for", text.size, lambda f: f.read.readahead_bytes),
+    Column(
+        "storage-share",
+        "FROM ST.",
+        8,
+        "share of the bytes read that came from storage",
+        _share,
+        lambda found: found.read.from_storage if found.read.bytes else None,
+    ),
+    Column("miss-p50", "MISS P50", 8, "median latency of reads that waited for storage", text.duration, _median_missed),
+    Column("hit-p50", "HIT P50", 8, "median latency of reads that the cache served", text.duration, _median_cached),
     Column("size", "SIZE", 8, "bytes of the files, as last seen", text.size, lambda found: found.size),
     Column("synced", "SYNCED", 8, "bytes made durable", text.size, lambda found: found.syncs.bytes),
     Column("unsynced", "UNSYNCED", 8, "bytes not made durable", text.size, lambda found: found.syncs.unsynced),

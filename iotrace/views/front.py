@@ -144,7 +144,8 @@ def _transfers(verb: str, found: Transfers) -> Optional[List[str]]:
     if not found.calls:
         return None
     calls = text.counted(found.calls, "call")
-    return [verb, text.size(found.bytes), calls, order(found), sizes(found.sizes), quantiles(found.latencies)]
+    storage = f"{share(found.from_storage)} from storage" if found.storage_bytes else ""
+    return [verb, text.size(found.bytes), calls, order(found), sizes(found.sizes), storage, quantiles(found.latencies)]
 
 
 def _syncs(whole: Activity) -> Optional[List[str]]:
@@ -152,7 +153,8 @@ def _syncs(whole: Activity) -> Optional[List[str]]:
     if not found.calls:
         return None
     each = f"{text.size(round(found.bytes / found.calls))} each"
-    return ["synced", text.size(found.bytes), text.counted(found.calls, "call"), each, "", quantiles(found.latencies)]
+    calls = text.counted(found.calls, "call")
+    return ["synced", text.size(found.bytes), calls, each, "", "", quantiles(found.latencies)]
 
 
 def _show_aligned(screen: Screen, lines: Sequence[Sequence[str]]) -> None:
@@ -163,6 +165,8 @@ def _show_aligned(screen: Screen, lines: Sequence[Sequence[str]]) -> None:
         rest = [f"{cell:<{width}}" for cell, width in zip(cells[3:], widths[3:]) if width]
         indent = widths[0] + 1
         for cell in rest:
+            if not cell.strip() and screen.columns < 100:
+                continue
             if text.width(f"{row}  {cell}".rstrip()) > screen.columns:
                 screen.line(row)
                 row = " " * indent + cell

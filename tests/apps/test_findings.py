@@ -112,6 +112,13 @@ FAULTS = [
         programs="cp dd",
     ),
     Fault(
+        "from-storage-again",
+        "for i in 1 2 3; do dd if=in iflag=nocache count=0; dd if=in of=/dev/null bs=1M; done",
+        "for i in 1 2 3; do dd if=in of=/dev/null bs=1M; done",
+        before="dd if=/dev/zero of=in bs=1M count=2; sync in",
+        programs="dd sync",
+    ),
+    Fault(
         "rewritten-in-place",
         python('import os; f = open("f", "wb", 0); [os.pwrite(f.fileno(), b"state", 0) for _ in range(150)]'),
         python('import os; f = open("f", "wb", 0); [os.pwrite(f.fileno(), b"state", 5 * n) for n in range(150)]'),

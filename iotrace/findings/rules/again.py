@@ -54,7 +54,68 @@ def _said_open_storm(total: Sum, run: Run) -> str:
     )
 
 
+def _storage_again(evidence: Evidence, limits: Limits) -> Optional[Concern]:
+    read, size = evidence.activity.read, evidence.size
+    if size < limits["bytes"] or read.storage_bytes < limits["times"] * size:
+        return None
+    return Concern(read.latencies.total, read.storage_bytes - size)
+
+
+def _said_storage_again(total: Sum, run: Run) -> str:
+    read = total.activity.read
+    times = read.storage_bytes / total.size if total.size else 0.0
+    return (
+        f"{text.size(total.size)} were brought from storage {times:.1f} times over, read ahead included; reading"
+        f" took {of_time(total, run)}"
+    )
+
+
+def _two_speeds(evidence: Evidence, limits: Limits) -> Optional[Concern]:
+    read = evidence.activity.read
+    missed, cached = read.missed, read.cached
+    if missed.count < limits["calls"] or not limits["least"] <= missed.count / max(read.calls, 1) <= limits["most"]:
+        return None
+    if (missed.quantile(0.5) or 0) < limits["times"] * (cached.quantile(0.5) or 0):
+        return None
+    return Concern(sum(lower * count for lower, count in missed.histogram.items()), read.storage_bytes)
+
+
+def _said_two_speeds(total: Sum, run: Run) -> str:
+    read = total.activity.read
+    missed, cached = read.missed, read.cached
+    return (
+        f"{missed.count:,} of {read.calls:,} reads wait for storage ({text.duration(missed.quantile(0.5) or 0)} in the"
+        f" median), the others do not ({text.duration(cached.quantile(0.5) or 0)}); waiting took {of_time(total, run)}"
+    )
+
+
 RULES: List[Rule] = [
+    Rule(
+        "from-storage-again",
+        Severity.MEDIUM,
+        "of a file of at least {bytes} bytes {times} times its size is brought from storage",
+        {"bytes": Threshold(1 << 20, "bytes"), "times": Threshold(2, "times its size, read ahead included")},
+        _said_storage_again,
+        "give the page cache the room to keep the file, or read it with less readahead (POSIX_FADV_RANDOM)",
+        "somebody has dropped the cache, or the file is read with O_DIRECT by what has a cache of its own",
+        holds=_storage_again,
+    ),
+    Rule(
+        "two-speeds",
+        Severity.LOW,
+        "at least {calls} reads, {least} to {most} of all of a file, wait for storage, and take {times} times as long"
+        " as the others in the median",
+        {
+            "calls": Threshold(20, "reads that wait"),
+            "least": Threshold(0.01, "of all reads"),
+            "most": Threshold(0.5, "of all reads"),
+            "times": Threshold(10, "times the median of the others"),
+        },
+        _said_two_speeds,
+        "read ahead what is going to be needed (readahead, POSIX_FADV_WILLNEED), or warm the cache before it matters",
+        "it is the first time that the file is read",
+        holds=_two_speeds,
+    ),
     Rule(
         "read-again",
         Severity.MEDIUM,

@@ -55,6 +55,12 @@ def sequential(name: str, number: int, size: int, runs: int = 1, **more: Any) ->
     return file(**{"syscalls": {name: data(number, size)}, f"sequential_{name}": run, **more})
 
 
+def missing(number: int, latency: int) -> FileStats:
+    """A file of a hundred reads, of which some had to wait."""
+    call = data(100, 4096, latency_ns={1024: 100 - number, latency: number}, storage_latency_ns={latency: number})
+    return file(syscalls={"read": call})
+
+
 class Case(NamedTuple):
     """A rule, files for which it holds, and files for which it just does not."""
 
@@ -146,6 +152,15 @@ CASES = [
             file(size=0, highest_offset=MS, syscalls={"read": data(3, MS)}),  # cut off since
         ],
     ),
+    Case(
+        "from-storage-again",
+        [file(size=MS, syscalls={"read": data(3, MS, storage_bytes=2 * MS)})],
+        [
+            file(size=MS, syscalls={"read": data(3, MS, storage_bytes=2 * MS - 1)}),
+            file(size=MS - 1, syscalls={"read": data(9, MS, storage_bytes=9 * MS)}),
+        ],
+    ),
+    Case("two-speeds", [missing(20, 1 << 14)], [missing(19, 1 << 14), missing(20, 1 << 13), missing(51, 1 << 14)]),
     Case(
         "rewritten-in-place",
         [file(rewrites=100, syscalls={"pwrite64": data(200, 64)})],
