@@ -90,8 +90,8 @@ class Transfers(_Sum):
 
     @property
     def from_storage(self) -> float:
-        """The share of the bytes that came from storage, 0 to 1; the rest was in the page cache."""
-        return min(1.0, (self.storage_bytes - self.readahead_bytes) / self.bytes) if self.bytes else 0.0
+        """Bytes brought from storage for each byte read, at most 1: what was read ahead serves a later read."""
+        return min(1.0, self.storage_bytes / self.bytes) if self.bytes else 0.0
 
     @property
     def missed(self) -> Latencies:

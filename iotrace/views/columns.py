@@ -167,7 +167,7 @@ COLUMNS: List[Column] = [
         "storage-share",
         "FROM ST.",
         8,
-        "share of the bytes read that came from storage",
+        "bytes brought from storage for each byte read, at most all",
         _share,
         lambda found: found.read.from_storage if found.read.bytes else None,
     ),

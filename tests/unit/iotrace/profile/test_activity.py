@@ -101,3 +101,20 @@ def test_sizes_say_how_many_are_not_known() -> None:
     sizes = activity.of_files([FileStats(1, b"/f", syscalls={"read": one, "pread64": two})]).read.sizes
     assert (sizes.total, sizes.missing) == (20, 5)
     assert sizes.most_frequent(1) == [(KIB, 11)] and sizes.most_frequent(9) == [(KIB, 11), (1, 6)]
+
+
+@pytest.mark.parametrize(("brought", "ahead", "share"), [(0, 0, 0.0), (5, 5, 0.5), (10, 0, 1.0), (40, 30, 1.0)])
+def test_what_comes_from_storage(brought: int, ahead: int, share: float) -> None:
+    """What was read ahead serves later reads; more than was read is all of it."""
+    call = SyscallStats(
+        2,
+        10,
+        storage_bytes=brought,
+        readahead_bytes=ahead,
+        latency_ns={64: 1, 4096: 1},
+        storage_latency_ns={4096: 1},
+        latency_max_ns=5000,
+    )
+    read = activity.of_files([FileStats(1, b"/f", syscalls={"read": call})]).read
+    assert read.from_storage == share
+    assert read.missed.histogram == {4096: 1} and read.cached.histogram == {64: 1}
