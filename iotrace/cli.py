@@ -68,6 +68,9 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(self.failed)
 
 
+_NOT_LOADED = {"run": 125}  # the exit status of a command whose module, which has its own, cannot be loaded
+
+
 def _load(command: str) -> ModuleType:
     return importlib.import_module(COMMANDS[command])
 
@@ -132,8 +135,12 @@ def _dispatch(arguments: List[str]) -> int:
         parser = _top_parser(summaries=wants_help)
         parser.parse_args(arguments or ["--help"])
         parser.error("the command comes first")  # `iotrace -- run` is all that gets here
-    module = _load(arguments[0])
-    parser = _command_parser(arguments[0], module)
+    try:
+        module = _load(arguments[0])
+        parser = _command_parser(arguments[0], module)
+    except (MemoryError, ImportError) as error:
+        _complain(_words(error))
+        return _NOT_LOADED.get(arguments[0], 1)
     args = module.parse(parser, arguments[1:]) if hasattr(module, "parse") else parser.parse_args(arguments[1:])
     try:
         status: int = module.run(args)
