@@ -76,7 +76,10 @@ def combined_files(profiles: Sequence[Profile], path: bytes, *, folded: bool = F
     With `folded`, temporary files are part of what they became, and are found by that name as well as by their own.
     """
     key = _same_in_the_end if folded else _same_file
-    several = len(hosts(combined_header(profiles).runs)) > 1
+    whole = combined_header(profiles)
+    for profile in profiles:
+        profile.in_time_of(whole)
+    several = len(hosts(whole.runs)) > 1
     streams = (profile.find(path, folded=folded) for profile in profiles)
     if several:
         streams = (on_hosts(profile, files) for profile, files in zip(profiles, streams))

@@ -12,6 +12,7 @@ from typing import Dict, Iterable, Optional, Sequence, Set, Tuple, TypeVar
 from iotrace.profile.metrics import FILE, HEADER, SYSCALL, FileStats, Header, Metric, SyscallStats
 from iotrace.profile.parts import Edges
 from iotrace.profile.runs import Run, host_name, id_of
+from iotrace.profile.series import added, long_enough
 from iotrace.profile.values import COMMON_SIZES, Histogram, bucket
 
 Record = TypeVar("Record", FileStats, SyscallStats, Header)
@@ -69,6 +70,8 @@ def add_in_order(a: FileStats, b: FileStats) -> FileStats:
     total = _merged(FILE, a, b)
     for name in sorted(a.syscalls.keys() | b.syscalls.keys()):
         total.syscalls[name] = add_syscalls(a.syscalls.get(name, SyscallStats()), b.syscalls.get(name, SyscallStats()))
+    if a.series or b.series:
+        total.series = added([*a.series, *b.series])
     return total
 
 
@@ -114,7 +117,9 @@ def _note_sizes(sizes: Dict[str, _CommonSizes], file: FileStats) -> None:
 
 def add_headers(a: Header, b: Header) -> Header:
     """The header of two runs together: losses add up, values that differ are both named, a shared command is kept."""
-    return _merged(HEADER, with_runs(a), with_runs(b))
+    total = _merged(HEADER, with_runs(a), with_runs(b))
+    total.interval_ns = long_enough(total.interval_ns, total.ended_ns - total.started_ns)
+    return total
 
 
 _IDENTITY = ("version", "host", "kernel", "machine", "command", "started_ns", "ended_ns", "filters", "attach")

@@ -48,7 +48,7 @@ def merge(names: Sequence[PathLike], target: Target, *, allow_duplicates: bool =
     header = _header(names, allow_duplicates)
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(Writer(target))
-        for file in _files(names, fan_in, target.places(), stack):
+        for file in _files(names, header, fan_in, target.places(), stack):
             writer.add_file(file)
         return Merged(header, writer.finish(header))
 
@@ -81,24 +81,26 @@ def _twice(before: PathLike, name: PathLike, run: Run) -> str:
 
 
 def _files(
-    names: Sequence[PathLike], fan_in: int, places: Sequence[Place], stack: contextlib.ExitStack
+    names: Sequence[PathLike], whole: Header, fan_in: int, places: Sequence[Place], stack: contextlib.ExitStack
 ) -> Iterator[FileStats]:
-    """Every file of all profiles, in order."""
+    """Every file of all profiles, in order, for a profile with the header `whole`."""
     if len(names) <= fan_in:
-        yield from _of_few(names)
+        yield from _of_few(names, whole)
         return
     runs = []
     for start in range(0, len(names), fan_in):
         spool = Spool(places)
         stack.callback(spool.close)
-        _keep(spool, _of_few(names[start : start + fan_in]))
+        _keep(spool, _of_few(names[start : start + fan_in], whole))
         runs.append(_kept(spool))
     yield from joined(runs)
 
 
-def _of_few(names: Iterable[PathLike]) -> Iterator[FileStats]:
+def _of_few(names: Iterable[PathLike], whole: Header) -> Iterator[FileStats]:
     with contextlib.ExitStack() as stack:
         profiles = [stack.enter_context(reader.open(name, cache=_CACHE)) for name in names]
+        for profile in profiles:
+            profile.in_time_of(whole)
         yield from joined([profile.by_path() for profile in profiles])
 
 

@@ -22,6 +22,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Type,
 from iotrace.profile import failed_opens, runs, values
 from iotrace.profile.failed_opens import FailedOpen
 from iotrace.profile.runs import Run
+from iotrace.profile.series import Row
 from iotrace.profile.values import MAX_COUNTER, Counts, Histogram, Kind, Sizes
 from programs.facts.catalogue import BY_NAME
 
@@ -279,6 +280,7 @@ class FileStats:
         "requests of AIO and io_uring in flight when one is submitted, itself included",
         since=5,
     )
+    series: List[Row] = field(default_factory=list, metadata={"records": Row})
 
     @property
     def calls(self) -> int:
@@ -356,6 +358,9 @@ class Header:
     )
     runs: List[Run] = _told(
         list, runs.RUNS, runs.added, "the runs that the profile is of; several, if others were merged into it", since=5
+    )
+    interval_ns: Optional[int] = _told(
+        None, values.MAYBE, values.greatest, "how long the intervals of `series` are; null if there are none", since=5
     )
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from operator import attrgetter
-from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple, Union
 
 from iotrace.profile.metrics import FILE, SYSCALL, TOTALS, CallTotals, FileStats, Metric, SyscallStats
+from iotrace.profile.series import Raw, encode
 from iotrace.profile.values import COUNT, MAX_COUNTER, MAYBE
 
 
@@ -33,6 +34,7 @@ class Part(NamedTuple):
     columns: Tuple[Any, ...]  # of `file`, without the id
     by_syscall: str
     edges: Edges
+    series: Union[Raw, str, None] = None  # rows whose intervals are not numbered yet, or JSON text of `series`
 
     @property
     def path(self) -> bytes:
@@ -120,4 +122,4 @@ def as_part(file: FileStats, edges: Edges) -> Part:
     """The rows of a file. Raises OverflowError if a number is too large for SQLite."""
     calls = [f"{json.dumps(name)}:{call_json(_call_values(call))}" for name, call in sorted(file.syscalls.items())]
     row = columns(file, CallTotals.of(file.syscalls))
-    return Part(row, "{" + ",".join(calls) + "}", edges)
+    return Part(row, "{" + ",".join(calls) + "}", edges, encode(file.series) if file.series else None)

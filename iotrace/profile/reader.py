@@ -16,7 +16,7 @@ from typing import Any, Collection, Dict, Iterator, List, NamedTuple, Optional, 
 
 from iotrace.globs import EVERYTHING, Selection
 from iotrace.places import PathLike
-from iotrace.profile import failed_opens, runs
+from iotrace.profile import failed_opens, runs, series
 from iotrace.profile.database import CACHE, Database, ProfileError
 from iotrace.profile.failed_opens import FailedOpen
 from iotrace.profile.folding import NAME, folded_rows, group_key
@@ -93,7 +93,7 @@ class Profile:
         self._whole_path = [metric.name for metric in self._schema.columns].index("path")
         with self._honest():
             self._check_schema()
-            self.header = self._read_header()
+            self.header = self._whole = self._read_header()
         self.host = host_name(self.header.host)
 
     def __enter__(self) -> Profile:
@@ -259,10 +259,13 @@ class Profile:
         """Files from their columns, of which `path` is the number of the path, and their ids."""
         decode = decode or self._file
         at = self._whole_path if path is None else path
-        found = ((row, self._calls_of(row[-1])) for row in rows)
-        for row, calls in self._database.charged(found, lambda each: _weight(each[0][at]) + _weight(each[1])):
+        found = ((row, self._calls_of(row[-1]), self._series_of(row[-1])) for row in rows)
+        for row, calls, intervals in self._database.charged(
+            found, lambda each: _weight(each[0][at]) + _weight(each[1]) + _weight(each[2])
+        ):
             file = decode(row[:-1])
             file.syscalls = read_calls(calls)
+            file.series = self._in_time(series.read(intervals))
             yield row[-1], file
 
     def by_path(self) -> Iterator[FileStats]:
@@ -284,6 +287,24 @@ class Profile:
         """The value of `by_syscall` for a file, which is not checked; None without."""
         for row in self._database.look_up("SELECT by_syscall FROM main.calls WHERE file_id = ?", file):
             return row[0]
+        return None
+
+    def in_time_of(self, whole: Header) -> None:
+        """From now on files have the intervals of a profile with that header: of several together, of which this is."""
+        self._whole = whole
+
+    def _in_time(self, rows: List[series.Row]) -> List[series.Row]:
+        own, whole = self.header, self._whole
+        if whole is own or not rows or own.interval_ns is None:
+            return rows
+        later = own.started_ns - whole.started_ns
+        return series.shifted(rows, own.interval_ns, later, whole.interval_ns or own.interval_ns)
+
+    def _series_of(self, file: int) -> Any:
+        """The value of `intervals` for a file, which is not checked; None without."""
+        if self.header.interval_ns is not None:
+            for row in self._database.look_up("SELECT intervals FROM main.series WHERE file_id = ?", file):
+                return row[0]
         return None
 
     def find(self, path: bytes, *, folded: bool = False) -> Iterator[FileStats]:

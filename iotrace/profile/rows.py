@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from operator import itemgetter
-from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from iotrace.profile.metrics import FILE, SYSCALL, TOTALS, FileStats, Metric, SyscallStats
 from iotrace.profile.parts import ABSENT, COLUMNS, Part
+from iotrace.profile.series import numbered, read
 from iotrace.profile.values import (
     COUNT,
     FLAG,
@@ -133,10 +134,14 @@ def read_calls(text: object) -> Dict[str, SyscallStats]:
 _decoded = FileDecoder(COLUMNS)
 
 
-def file_of(part: Part) -> FileStats:
-    """The file whose rows a part consists of."""
+def file_of(part: Part, interval_ns: Optional[int] = None) -> FileStats:
+    """The file whose rows a part consists of, with its intervals of that length."""
     file = _decoded(part.columns[: len(COLUMNS)])
     file.syscalls = read_calls(part.by_syscall)
+    if isinstance(part.series, bytes):
+        file.series = numbered(part.series, interval_ns or 1)
+    else:
+        file.series = read(part.series)
     return file
 
 

@@ -12,6 +12,7 @@ from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 from iotrace.profile.metrics import FIRST_VERSION, SCHEMA_VERSION, SYSCALL, TOTALS, Metric
 from iotrace.profile.parts import COLUMNS
+from iotrace.profile.series import COUNTERS
 from iotrace.profile.values import COUNT, FINE, HISTOGRAM
 
 APPLICATION_ID = 0x696F7472  # "iotr"
@@ -75,6 +76,11 @@ CREATE TABLE run (
     ended_ns INTEGER NOT NULL,
     times INTEGER NOT NULL
 ) WITHOUT ROWID"""
+        tables["series"] = """\
+CREATE TABLE series (
+    file_id INTEGER PRIMARY KEY,
+    intervals TEXT NOT NULL
+)"""
     return Schema(tables, columns, totals)
 
 
@@ -112,7 +118,19 @@ def _histogram_view() -> str:
     return "CREATE VIEW histogram AS " + " UNION ALL ".join(selects)
 
 
+def _interval_view() -> str:
+    """The view that shows every interval of every file as a row."""
+    counters = ", ".join(
+        f"coalesce(json_extract(row.value, '$[{number}]'), 0) AS {name}" for number, name in enumerate(COUNTERS, 1)
+    )
+    return (
+        f"CREATE VIEW interval AS SELECT file_id, json_extract(row.value, '$[0]') AS number, {counters} "
+        "FROM series, json_each(intervals) AS row"
+    )
+
+
 VIEWS: Dict[str, str] = {
+    "interval": _interval_view(),
     "syscall": _syscall_view(),
     "histogram": _histogram_view(),
     "error": "CREATE VIEW error AS SELECT file_id, name AS syscall, bin.key AS errno, bin.value AS count "

@@ -35,7 +35,7 @@ class Spool:
 
     def add(self, parts: Sequence[Part]) -> None:
         """Append a batch."""
-        raw = marshal.dumps([(part.columns, part.by_syscall, tuple(part.edges)) for part in parts])
+        raw = marshal.dumps([(part.columns, part.by_syscall, tuple(part.edges), part.series) for part in parts])
         while self._open is None or not self._append(self._open, raw):
             if not self._left:
                 self._kept.append(raw)
@@ -71,4 +71,4 @@ class Spool:
 
 
 def _parts(raw: bytes) -> List[Part]:
-    return [Part(columns, calls, Edges(*edges)) for columns, calls, edges in marshal.loads(raw)]
+    return [Part(columns, calls, Edges(*edges), series) for columns, calls, edges, series in marshal.loads(raw)]

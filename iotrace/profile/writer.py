@@ -18,6 +18,7 @@ from typing import Any, Iterable, Iterator, List, Optional, Tuple, Type, Union
 from iotrace.atomic import PRIVATE, Hidden
 from iotrace.errors import Failure, UserError
 from iotrace.places import PathLike, Place
+from iotrace.profile import series
 from iotrace.profile.merge import add_parts
 from iotrace.profile.metrics import HEADER, SCHEMA_VERSION, FileStats, Header
 from iotrace.profile.parts import Edges, Part, as_part
@@ -32,10 +33,11 @@ _COLUMNS = len(CURRENT.columns) + len(CURRENT.totals)  # of `file`, without the 
 _EDGES = ("position", *Edges._fields[1:])  # as columns
 _NEXT_FILE = f"INSERT INTO file VALUES (NULL, {', '.join('?' * _COLUMNS)})"
 _INTO_FILE = f"INSERT INTO file VALUES ({', '.join('?' * (_COLUMNS + 1))})"
+_INTO_SERIES = "INSERT INTO series VALUES (?, ?)"
 _NEXT_EDGES = f"INSERT INTO edges VALUES (NULL, {', '.join('?' * len(_EDGES))})"
 _SAME_FILE = f"""\
-SELECT id, {", ".join(metric.name for metric in CURRENT.columns)}, by_syscall, {", ".join(_EDGES)}
-FROM file JOIN calls ON calls.file_id = id JOIN edges ON edges.file_id = id
+SELECT id, {", ".join(metric.name for metric in CURRENT.columns)}, intervals, by_syscall, {", ".join(_EDGES)}
+FROM file JOIN calls ON calls.file_id = id JOIN edges ON edges.file_id = id LEFT JOIN series ON series.file_id = id
 WHERE path = ? AND mnt_ns = ? AND host IS ? AND NOT unreachable ORDER BY position"""
 _TEMPORARY = f"CREATE TEMP TABLE edges (file_id INTEGER PRIMARY KEY, {', '.join(_EDGES)})"
 _TABLES_OF_THEIR_OWN = ("lost", "unattributed", "failed_opens", "runs")  # for these; the rest is in `meta`
@@ -45,8 +47,9 @@ _read_file = FileDecoder(CURRENT.columns)
 
 def _part(row: Tuple[Any, ...]) -> Tuple[FileStats, Edges]:
     """The part in a row of `_SAME_FILE`."""
-    *columns, calls = row[1 : -len(_EDGES)]
+    *columns, intervals, calls = row[1 : -len(_EDGES)]
     file = _read_file(columns)
+    file.series = series.read(intervals)
     file.syscalls = read_calls(calls)
     return file, Edges(*row[-len(_EDGES) :])
 
@@ -177,7 +180,9 @@ def _fill(database: sqlite3.Connection, batches: Iterable[List[Part]], header: H
     database.execute("BEGIN")
     for statement in (*CURRENT.tables.values(), *VIEWS.values(), _TEMPORARY):
         database.execute(statement)
-    added = sum(_insert(database, batch) for batch in batches)
+    added = 0
+    for batch in batches:
+        added += _insert(database, batch, added, header.interval_ns)
     for statement in INDEXES.values():
         database.execute(statement)
     files = added - _add_up(database)
@@ -186,12 +191,20 @@ def _fill(database: sqlite3.Connection, batches: Iterable[List[Part]], header: H
     return files
 
 
-def _insert(database: sqlite3.Connection, parts: List[Part]) -> int:
-    """Insert each part into three tables, which number their rows alike. Returns how many there are."""
+def _insert(database: sqlite3.Connection, parts: List[Part], before: int, interval_ns: Optional[int]) -> int:
+    """Insert each part into the tables, which number their rows alike: how many there are. `before` it were so many."""
     database.executemany(_NEXT_FILE, [part.columns for part in parts])
     database.executemany("INSERT INTO calls VALUES (NULL, ?)", [(part.by_syscall,) for part in parts])
     database.executemany(_NEXT_EDGES, [part.edges for part in parts])
+    texts = ((number, _series(part, interval_ns)) for number, part in enumerate(parts, before + 1) if part.series)
+    database.executemany(_INTO_SERIES, texts)
     return len(parts)
+
+
+def _series(part: Part, interval_ns: Optional[int]) -> str:
+    """The rows of a part over time as JSON text, for intervals of that length."""
+    rows = part.series
+    return rows if isinstance(rows, str) else series.encode(series.numbered(rows or b"", interval_ns or 1))
 
 
 def _add_up(database: sqlite3.Connection) -> int:
@@ -210,6 +223,9 @@ def _add_up(database: sqlite3.Connection) -> int:
         whole = as_part(file, Edges(0))
         database.execute(_INTO_FILE, (*min(keys), *whole.columns))
         database.execute("INSERT INTO calls VALUES (?, ?)", (*min(keys), whole.by_syscall))
+        if whole.series:
+            database.executemany("DELETE FROM series WHERE file_id = ?", keys)
+            database.execute(_INTO_SERIES, (*min(keys), whole.series))
         saved += len(keys) - 1
     return saved
 

@@ -38,6 +38,7 @@ def trace(
     duration: Optional[float] = None,
     max_files: int = 0,
     attach: str = "auto",
+    interval: Union[float, str, None] = None,
 ) -> Run:
     """Begin to trace, in a thread, and leave a profile at `output` when the run ends.
 
@@ -52,7 +53,8 @@ def trace(
     is replaced, but a profile with `force`. A profile that cannot be written there in the end goes to another place
     (TMPDIR, /var/tmp), which `Run.output` gives too. `duration` is in seconds. `max_files` bounds the kernel memory: so
     many files are counted for at once; 0 is what suits the kernel. `attach` is "raw", "perf", "fentry", or the best of
-    them.
+    them. With `interval`, what each file does in every interval of so many seconds is counted too; "auto" has 200 of
+    them at most, which grow with the run.
 
     Everything that happens after it has returned is counted; where this process traces itself, that includes its work
     for the profile. Raises UserError for a request that makes no sense, and Failure for what the kernel refuses:
@@ -66,6 +68,7 @@ def trace(
         attach=attach,
         include_pseudo=include_pseudo,
         max_files=max_files,
+        interval=interval if interval is None else 0 if interval == "auto" else round(float(interval) * 1e9) or 1,
         paths=[os.fsencode(glob) for glob in paths],
         excludes=[os.fsencode(glob) for glob in excludes],
     )

@@ -15,6 +15,7 @@ from iotrace.tracing import inflight
 from iotrace.tracing.decoding import REQUESTS, Tally, device_name, errno_name, is_buffered, operations
 from iotrace.tracing.gathering import Records
 from iotrace.tracing.names import Name, Names
+from iotrace.tracing.series import Series
 from programs.facts.catalogue import BY_CODE, OPERATIONS, READ, WRITE, Operation
 from programs.facts.records import (
     LATENCY_PIECES,
@@ -76,7 +77,9 @@ class Rest:
 class Collector:
     """Reads the maps: the records of each file."""
 
-    def __init__(self, maps: Mapping[str, Map[Any]], names: Names, big_values: bool) -> None:
+    def __init__(
+        self, maps: Mapping[str, Map[Any]], names: Names, big_values: bool, series: Optional[Series] = None
+    ) -> None:
         self._maps = maps
         self._names = names
         self.unattributed: DefaultDict[str, Dict[str, int]] = defaultdict(dict)
@@ -86,6 +89,7 @@ class Collector:
         self._depth = maps["depths"].finder() if "depths" in maps else None
         self._operation = maps["operations"].finder() if big_values else self._joined()
         self._in_parts = not big_values
+        self._series = series
 
     def _joined(self) -> Callable[[bytes], Optional[bytes]]:
         """A function that finds an OpStats whose parts the programs keep in separate maps."""
@@ -114,7 +118,7 @@ class Collector:
             self._names.first[file_id] = name
         for file_id in list(self._names.first):
             records = self.records(file_id, rest)
-            self._names.forget(file_id)
+            self.forget(file_id)
             if records is not None:
                 yield records
 
@@ -147,6 +151,12 @@ class Collector:
                 path = b"/.../unresolved:%s:%d" % (device_name(device).encode(), inode)
                 found[file_id] = Name(path, "", key)
         return dict(sorted(found.items()))
+
+    def forget(self, file_id: int) -> None:
+        """A file that is not going to be asked for again."""
+        self._names.forget(file_id)
+        if self._series is not None:
+            self._series.forget(file_id)
 
     def delete_operations(self, keys: List[bytes]) -> None:
         """Delete the records with these keys, as `part` has read them."""
@@ -181,7 +191,9 @@ class Collector:
                 if read is not None:
                     read.append(key)
         depth = self._depth_of(file_id) if state[FileState.operations.index] & _REQUESTS else ()
-        return Records(file_id, names.first[file_id], names.fate(file_id), state, tallies, runs, found, depth)
+        series = b"" if self._series is None else self._series.whole(file_id, found, tallies)
+        fate = names.fate(file_id)
+        return Records(file_id, names.first[file_id], fate, state, tallies, runs, found, depth, series=series)
 
     def _depth_of(self, file_id: int) -> Tuple[int, ...]:
         raw = self._depth(_ID.pack(file_id)) if self._depth is not None else None

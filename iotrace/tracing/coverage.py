@@ -28,6 +28,7 @@ def coverage(
     straight: bool = False,
     folios: bool = True,
     buffered: bool = False,
+    over_time: Optional[str] = None,
 ) -> Dict[str, str]:
     """Family of calls -> what a run sees of it. Seccomp and ptrace are there if they had a say in any call.
 
@@ -35,7 +36,8 @@ def coverage(
     traced, `left` are requests whose completion was not seen. `rings` were made by what was traced; None if that was
     not counted. `account` is what the programs have counted besides, by the fields of `Lost`. `straight`: programs
     could not loop. `folios`: they could read what comes into the page cache, and not only that something does.
-    `buffered`: there were reads by AIO or io_uring on descriptors that are not O_DIRECT.
+    `buffered`: there were reads by AIO or io_uring on descriptors that are not O_DIRECT. `over_time` is what is to be
+    said of the intervals that were asked for.
     """
     thirty_two = "none: left out; what was seen of them is counted in lost" if attach == "raw" else "none: left out"
     return {
@@ -49,6 +51,7 @@ def coverage(
         "mmap": "marked: mapped memory is read and written without a system call",
         "32-bit tasks": thirty_two,
         "storage": storage(attach, folios=folios, buffered=buffered),
+        **({} if over_time is None else {"intervals": over_time}),
         **dict(_intercepted(account)),
         **({"queue depth": _NO_DEPTH} if straight else {}),
     }

@@ -401,7 +401,14 @@ class Decoder:
         self.deleted = self.state == DELETED and fate.renamed_to is None
 
     def part(
-        self, fate: Fate, order: int, *, incarnations: int = 1, went: Optional[bytes] = None, stale: int = 0
+        self,
+        fate: Fate,
+        order: int,
+        *,
+        incarnations: int = 1,
+        went: Optional[bytes] = None,
+        stale: int = 0,
+        series: bytes = b"",
     ) -> Part:
         """Everything that was added, as a part of the profile. See `Edges` for `order`, `went` and `stale`."""
         left = {**self._errors, **self._large, **self._slow, **self._brought}
@@ -414,4 +421,5 @@ class Decoder:
         self.incarnations = incarnations
         self.ended_as = self.renamed_to if incarnations == 1 or went == self.renamed_to else None
         ends = self._generation, self._first_write, self._last_write, self._first_sync, int(self._born)
-        return Part(columns(self, self), "{" + ",".join(self._json) + "}", Edges(order, *ends, stale, went))
+        edges = Edges(order, *ends, stale, went)
+        return Part(columns(self, self), "{" + ",".join(self._json) + "}", edges, series or None)

@@ -53,11 +53,14 @@ class Eviction:
         gathering: Gathering,
         wait: Callable[[], None],
         ask: Callable[[List[int]], None],
+        last_words: Callable[[], None] = lambda: None,
     ) -> None:
         """Files go to `gathering`; `wait` returns when every program that is running has ended.
 
-        `ask` finds out what has become of the names of files before they are forgotten.
+        `ask` finds out what has become of the names of files before they are forgotten; `last_words` is called when
+        nobody counts for those any more that are about to be moved.
         """
+        self._last_words = last_words
         self._ask = ask
         self._wait = wait
         self._maps = maps
@@ -120,6 +123,7 @@ class Eviction:
             yield
         self._put_back({file_id: key for file_id, key in keys.items() if file_id not in left})
         self._wait()
+        self._last_words()
         yield  # after this, what the programs have sent of these files has arrived
         yield from self._move([file_id for file_id in keys if file_id in left])
         if len(left) >= self._max_files // 16:
@@ -183,7 +187,7 @@ class Eviction:
             self._ask(some)
             for file_id in some:
                 records = self._collector.records(file_id, rest, operations)
-                self._names.forget(file_id)
+                self._collector.forget(file_id)
                 if records is not None:
                     self._gathering.take(records)
                     depths += [_ID.pack(file_id)] if records.depth else []

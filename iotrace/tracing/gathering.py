@@ -11,7 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
+from iotrace.profile import series
 from iotrace.profile.parts import Part
+from iotrace.profile.series import Raw
 from iotrace.profile.values import agreed
 from iotrace.tracing import common_sizes
 from iotrace.tracing.decoding import HEAD, Clock, Decoder, Tally, thread_count
@@ -41,6 +43,7 @@ class Records:
     incarnations: int = 1
     stale: int = 0  # bytes that files before the last one left unsynced
     went: Optional[bytes] = None  # the path that all of those were renamed to
+    series: Raw = b""
 
     def add(self, later: Records) -> None:
         """Add the records of a file that was created after all of these."""
@@ -67,6 +70,7 @@ class Records:
             self.depth = (most, *map(sum, buckets))
         else:
             self.depth = self.depth or later.depth
+        self.series = series.joined(self.series, later.series)
         for operation, raw in later.operations.items():
             before = self.operations.get(operation)
             self.operations[operation] = raw if before is None else _sum_of_stats(before, raw)
@@ -86,6 +90,7 @@ class Records:
             incarnations=self.incarnations,
             went=self.went,
             stale=self.stale,
+            series=self.series,
         )
 
 

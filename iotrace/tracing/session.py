@@ -32,6 +32,7 @@ from iotrace.tracing.gathering import Gathering
 from iotrace.tracing.loader import load
 from iotrace.tracing.names import Names
 from iotrace.tracing.refused import Refused
+from iotrace.tracing.series import Series
 from iotrace.tracing.settings import Settings
 from iotrace.tracing.targets import Targets
 from programs.facts.maps import ASKED_ROWS
@@ -79,7 +80,8 @@ class Session:
                 self._whereabouts,
                 at_once=ASKED_ROWS if self.loaded.kernel.loops else 1,
             )
-            self._collector = Collector(self.loaded.maps, self._names, self.loaded.kernel.big_values)
+            self._series = None if settings.interval is None else Series(self.loaded.maps, settings.interval)
+            self._collector = Collector(self.loaded.maps, self._names, self.loaded.kernel.big_values, self._series)
             self._clock = Clock()
             self._stuck: Dict[int, int] = {}  # see `Whereabouts`
             self._gathering = Gathering(self._clock, self._wanted, self._keep)
@@ -100,6 +102,8 @@ class Session:
         self.writer = self._stack.enter_context(writer)
         grace = self._stack.enter_context(GracePeriods(preemptible=self.loaded.kernel.spares > 0))
         if grace.possible:
+            if self._series is not None:
+                self._series.wait = grace.wait
             self._eviction = eviction.Eviction(
                 self.loaded.maps,
                 self._collector,
@@ -108,6 +112,7 @@ class Session:
                 gathering=self._gathering,
                 ask=self._fates.ask,
                 wait=grace.wait,
+                last_words=self._series.drain if self._series is not None else lambda: None,
             )
 
     # -- tracing ----------------------------------------------------------------------------------------------------
@@ -116,6 +121,8 @@ class Session:
         """Start tracing. Raises Failure."""
         self.started_ns = time.time_ns()
         try:
+            if self._series is not None:
+                self._series.begin()
             self._targets.prepare()
             self.loaded.attach()
             self._targets.begin()
@@ -137,6 +144,8 @@ class Session:
         self._take_names()
         self._fates.learn()
         self._refused.step()
+        if self._series is not None:
+            self._series.step(len(self._names))
         return self._eviction is not None and self._eviction.step()
 
     def fileno(self) -> int:
@@ -154,7 +163,9 @@ class Session:
         from iotrace.tracing.snapshots import Snapshots  # noqa: PLC0415 - most runs take none
 
         if self._snapshots is None:
-            self._snapshots = Snapshots(self.loaded.maps, self._collector, self._names, self._clock, self._selected)
+            self._snapshots = Snapshots(
+                self.loaded.maps, self._collector, self._names, self._clock, self._selected, series=self._series
+            )
             self._gathering.apart = True
         self._take_names()
         return self._snapshots.take()
@@ -201,6 +212,8 @@ class Session:
         self._take_names()
         self._fates.ask(list(self._names.first))
         self._refused.read()  # before the collector reads how many there were
+        if self._series is not None:
+            self._series.finish()  # the same
         for records in self._collector.finish():
             self._gathering.take(records)
         self._gathering.flush()
@@ -248,6 +261,7 @@ class Session:
                 straight=loaded.kernel.straight,
                 folios=loaded.kernel.offsets.keys() >= CACHE_MEMBERS.keys(),
                 buffered=self._collector.buffered,
+                over_time=None if self._series is None else self._series.account(),
             ),
             lost=losses.losses(
                 account, skipped=self._skipped, unnamed=self._collector.unnamed, truncated=self._names.truncated
@@ -256,6 +270,7 @@ class Session:
             failed_opens=self._refused.most(self._collector.unattributed.get("open", {})),
             overhead=overhead,
             runs=[Run(new_id(), host_name(system.nodename), self.started_ns, self.ended_ns)],
+            interval_ns=None if self._series is None else self._series.interval_ns,
         )
 
     def close(self) -> None:

@@ -21,6 +21,7 @@ class Settings:
     attach: str = "auto"  # or a key of `kernel.way_in.NAMES`
     include_pseudo: bool = False
     max_files: int = 0  # 0: as many as suit the kernel
+    interval: Optional[int] = None  # ns: what files do in each is counted; 0: in intervals that grow with the run
     paths: List[bytes] = field(default_factory=list)  # globs
     excludes: List[bytes] = field(default_factory=list)  # globs
     offsets: str = "auto"  # where offsets come from: see `kernel.offsets.find`
@@ -34,6 +35,7 @@ class Settings:
             comm=bool(self.comms) and not self.everything,  # which has them all
             follow=self.follow,
             include_pseudo=self.include_pseudo,
+            series=self.interval is not None,
         )
 
     def selection(self) -> Selection:

@@ -9,13 +9,14 @@ is what the profile says.
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from iotrace.profile.metrics import FileStats
 from iotrace.profile.parts import Part
 from iotrace.tracing.collector import Collector, Rest
 from iotrace.tracing.decoding import Clock
 from iotrace.tracing.names import Names
+from iotrace.tracing.series import Series
 from programs.facts.records import FileState, OpHead
 from pybpf.maps import Map
 
@@ -34,12 +35,13 @@ class Snapshot(NamedTuple):
     taken_ns: int  # unix time
     parts: Dict[int, Part]  # the files that changed, as they stand now
     left: Dict[int, Part]  # those that have been moved to the profile meanwhile: their last state
+    interval_ns: Optional[int] = None  # how long the intervals are, if there are any
 
     def files(self) -> Iterator[FileStats]:
         """The files of `parts`, as `Profile.files` has them."""
         from iotrace.profile.rows import file_of  # noqa: PLC0415 - not needed to trace
 
-        return map(file_of, self.parts.values())
+        return (file_of(part, self.interval_ns) for part in self.parts.values())
 
 
 class Snapshots:
@@ -52,8 +54,11 @@ class Snapshots:
         names: Names,
         clock: Clock,
         selected: Callable[..., bool],
+        *,
+        series: Optional[Series] = None,
     ) -> None:
         """`selected` says whether a file is wanted, by the names that it has had."""
+        self._series = series
         self._maps = maps
         self._collector = collector
         self._names = names
@@ -72,7 +77,10 @@ class Snapshots:
         Raises BpfError where the tables change faster than they can be read, which only kernels without batches (5.6)
         let happen.
         """
-        taken, rest = time.time_ns(), self._collector.rest()
+        taken = time.time_ns()
+        if self._series is not None:
+            self._series.drain()
+        rest = self._collector.rest()
         marks, before = self._look(rest), self._marks
         parts: Dict[int, Part] = {}
         for file_id, name in self._names.first.items():
@@ -86,7 +94,7 @@ class Snapshots:
                 parts[part.edges.order] = part
         self._marks = {file_id: mark for file_id, mark in marks.items() if file_id in self._names.first}
         left, self._left = self._left, {}
-        return Snapshot(taken, parts, left)
+        return Snapshot(taken, parts, left, None if self._series is None else self._series.interval_ns)
 
     def _look(self, rest: Rest) -> Dict[int, int]:
         """A number for each file, which is another one once something has been counted."""

@@ -13,6 +13,7 @@ from asm import U32, r0, r1
 from programs.counting import sizes
 from programs.counting.counters import Counters, aligned, durable, entered, extent, failed, run_ended
 from programs.counting.latencies import returned, returned_to_cell
+from programs.counting.series import happened
 from programs.counting.state import synced, written
 from programs.facts.catalogue import OPERATIONS, READ
 from programs.facts.records import Activity, Call
@@ -41,6 +42,7 @@ def transfer_result(b: Body, full: str, *, submitted: bool = False) -> None:
     a.jeq(RESULT, 0, counted)
     _moved(b, counters, overlapped=not submitted)
     a.label(counted)
+    happened(b)
     a.ldx(RESULT, CALL[Call.result])
     _show_activity(b)
     a.ldx(RESULT, CALL[Call.result])
@@ -58,6 +60,7 @@ def whole_transfer(b: Body, counters: Counters) -> None:
     _called(b, counters, sizes.both)
     returned_to_cell(b, counters)
     _moved(b, counters, long_too=False)
+    happened(b, whole=True)
     _show_activity(b)
     _if_written(b, done, submitted=True)
     b.a.label(done)
@@ -67,13 +70,19 @@ def sync_result(b: Body, full: str) -> None:
     """The same for a sync."""
     a, counters = b.a, Counters(b, CALL[Call.id])
     succeeded, done = a.unique("succeeded"), a.unique("sync_done")
+    counted = a.unique("sync_counted") if b.options.series else done
     counters.find(full)
     entered(b, counters)
     a.jsge(RESULT, 0, succeeded)
     failed(b, counters.file_id)
-    a.ja(done)
+    a.ja(counted)
     a.label(succeeded)
     returned(b, counters)
+    if b.options.series:
+        a.label(counted)
+        happened(b, sync=True)
+        a.ldx(RESULT, CALL[Call.result])
+        a.jslt(RESULT, 0, done)
     a.ldx(r1, CALL[Call.op])
     for operation in OPERATIONS:
         if operation.syncs and not operation.covers:

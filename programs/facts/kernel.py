@@ -93,3 +93,4 @@ class Options:
     comm: bool = False  # processes become targets by name
     follow: bool = True  # those found by name bring their descendants
     include_pseudo: bool = False  # files of proc, sysfs and the like too
+    series: bool = False  # what each file did in each interval is wanted

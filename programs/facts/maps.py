@@ -23,6 +23,7 @@ from programs.facts.records import (
     FileKey,
     FileState,
     Home,
+    Interval,
     LatencyPiece,
     Lost,
     Note,
@@ -41,6 +42,8 @@ from programs.facts.records import (
     RingKey,
     Runs,
     Scratch,
+    SeriesClock,
+    SeriesKey,
     TallyKey,
     Target,
     ThreadKey,
@@ -92,6 +95,8 @@ class Maps:
     runs: MapSpec
     zeros: MapSpec  # a record of zeros, from which new ones are made
     tallies: MapSpec  # rare counters
+    series: MapSpec  # what files did in each interval, where that was asked for
+    series_clock: MapSpec  # which intervals
     lost: MapSpec  # what could not be recorded
     activity: MapSpec  # for the status line
     syscalls: MapSpec  # by number: the signature of a traced call
@@ -112,6 +117,12 @@ class Maps:
         return {spec.name: spec for spec in vars(self).values()}
 
 
+def _events(kernel: Kernel) -> MapSpec:
+    if kernel.ring_buffer:
+        return MapSpec("events", MapType.RINGBUF, None, None, RING_BYTES)
+    return MapSpec("events", MapType.PERF_EVENT_ARRAY, U32, U32, 0)
+
+
 def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True) -> Maps:
     """The maps for `max_files` files.
 
@@ -130,10 +141,6 @@ def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True)
         return MapSpec(name, MapType.ARRAY, U32, value, entries)
 
     parts = not kernel.big_values
-    if kernel.ring_buffer:
-        events = MapSpec("events", MapType.RINGBUF, None, None, RING_BYTES)
-    else:
-        events = MapSpec("events", MapType.PERF_EVENT_ARRAY, U32, U32, 0)
     return Maps(
         targets=MapSpec("targets", MapType.HASH, U32, Target, TARGETS),
         generation=array("generation", U64, 1),
@@ -160,13 +167,15 @@ def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True)
         runs=table("runs", OpKey, Runs, operations if parts else 1),
         zeros=array("zeros", OpStats, 1),
         tallies=table("tallies", TallyKey, U64, max_files * 6),
+        series=table("series", SeriesKey, Interval, operations),
+        series_clock=array("series_clock", SeriesClock, 1),
         lost=array("lost", Lost, 1),
         activity=MapSpec("activity", MapType.PERCPU_ARRAY, U32, Activity, 1),
         syscalls=array("syscalls", U64, SYSCALL_ROWS),
         comm=array("comm", CommWords, COMM_ROWS),
         jumps=MapSpec("jumps", MapType.PROG_ARRAY, U32, U32, JUMPS),
         scratch=MapSpec("scratch", MapType.PERCPU_ARRAY, U32, Scratch, 2),
-        events=events,
+        events=_events(kernel),
         refused=table("refused", RefusedKey, U64, REFUSED),
         directories=MapSpec("directories", MapType.LRU_HASH, U64, U64, DIRECTORIES),
         recent=MapSpec("recent", MapType.ARRAY, U32, Recent, RECENT_ROWS),

@@ -20,7 +20,7 @@ BYSTANDER_NS = 15  # and a call that is not traced, more than empty programs
 SHARED = 1.5  # times what one thread pays: two on one file
 REQUEST_NS = 500
 PROCESS = 0.03  # of the time untraced
-OURS = ("untraced", "empty-raw", "empty-perf", "iotrace-raw", "iotrace-perf")
+OURS = ("untraced", "empty-raw", "empty-perf", "iotrace-raw", "iotrace-perf", "iotrace-interval")
 
 
 class Work(NamedTuple):

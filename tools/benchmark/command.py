@@ -168,7 +168,7 @@ def parse() -> argparse.Namespace:
         "--only",
         type=lambda word: word.split(","),
         metavar="NAME[,NAME...]",
-        help="of empty-raw, empty-perf, iotrace-raw, iotrace-perf, clang, clang-typed, bpftrace",
+        help="of empty-raw, empty-perf, iotrace-raw, iotrace-perf, iotrace-interval, clang, clang-typed, bpftrace",
     )
     parser.add_argument(
         "--patience",

@@ -79,13 +79,13 @@ def empty_perf(_target: Loop) -> Iterator[Attached]:
         yield Attached(programs)
 
 
-def iotrace(attach: str, file: Path) -> Variant:
-    """iotrace itself, as `iotrace run --attach ATTACH --pid TARGET --follow` sets it up."""
+def iotrace(attach: str, file: Path, interval: Optional[int] = None) -> Variant:
+    """iotrace itself, as `iotrace run --attach ATTACH --pid TARGET --follow` sets it up; `interval` is in ns."""
 
     @contextlib.contextmanager
     def variant(target: Loop) -> Iterator[Attached]:
         output = file.with_name(f"seen-{attach}")
-        with Session(Settings(pids=[target.pid], follow=True, attach=attach)) as session:
+        with Session(Settings(pids=[target.pid], follow=True, attach=attach, interval=interval)) as session:
             session.write_to(Writer(Target(output, force=True)))
             session.attach()
             session.trace_process(target.pid, follow=True)
@@ -289,6 +289,7 @@ def available(directory: Path, file: Path) -> Dict[str, Variant]:
         "empty-perf": empty_perf,
         "iotrace-raw": iotrace("raw", file),
         "iotrace-perf": iotrace("perf", file),
+        "iotrace-interval": iotrace("raw", file, 10**9),
     }
     if platform.machine() != "x86_64" or shutil.which("clang") is None:
         print("clang: left out: needs clang, and x86_64", file=sys.stderr)

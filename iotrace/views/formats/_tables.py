@@ -15,6 +15,7 @@ from iotrace.profile.failed_opens import FAILED_OPENS
 from iotrace.profile.merge import with_runs
 from iotrace.profile.metrics import FILE, HEADER, SYSCALL, FileStats, Header, Metric, SyscallStats
 from iotrace.profile.runs import RUNS
+from iotrace.profile.series import COUNTERS
 from iotrace.profile.values import Histogram, Kind, fine_above
 from iotrace.text import portable, portable_text
 from iotrace.views.formats._runs import Run
@@ -46,6 +47,7 @@ Row = Tuple[Any, ...]
 _RUN = Column("run", TEXT, "which run: the `run` of the table `run`")
 _FILE_ID = Column("file_id", INTEGER, "which file: with `run` the key of the table `file`")
 _OPERATION = Column("operation", TEXT, "the system call, such as `pread64`")
+_NUMBER = Column("number", INTEGER, "of the interval, from 0 when the run began; null: no interval is known")
 _COUNT = Column("count", INTEGER, "how often")
 
 
@@ -184,6 +186,7 @@ TABLES: Dict[str, Table] = {
         ),
         Table("error", (_RUN, _FILE_ID, _OPERATION, _ERRNO, _COUNT)),
         Table("common_size", (_RUN, _FILE_ID, _OPERATION, Column("size", UNSIGNED, "bytes asked for"), _COUNT)),
+        Table("interval", (_RUN, _FILE_ID, _NUMBER, *(Column(name, INTEGER, doc) for name, doc in COUNTERS.items()))),
     )
 }
 """Every table by its name."""
@@ -199,6 +202,7 @@ def rows(runs: Sequence[Run]) -> Iterator[Tuple[str, Row]]:
         for number, file in run.files:
             yield "file", (run.id, number, *_of_file.of(file))
             yield from _file_rows(run.id, number, file)
+            yield from _series_rows(run.id, number, file)
 
 
 def _header_rows(run: Run) -> Iterator[Tuple[str, Row]]:
@@ -233,6 +237,11 @@ def _file_rows(run: str, number: int, file: FileStats) -> Iterator[Tuple[str, Ro
                 values_of_call[place] = None
         yield "operation", (run, number, *values_of_call)
         yield from _call_rows(key, call)
+
+
+def _series_rows(run: str, number: int, file: FileStats) -> Iterator[Tuple[str, Row]]:
+    for row in file.series:
+        yield "interval", (run, number, *row)
 
 
 def _call_rows(key: Tuple[Any, ...], call: SyscallStats) -> Iterator[Tuple[str, Row]]:

@@ -11,4 +11,5 @@ from programs.facts.records.counters import *
 from programs.facts.records.file import *
 from programs.facts.records.path import *
 from programs.facts.records.request import *
+from programs.facts.records.series import *
 from programs.facts.records.targets import *

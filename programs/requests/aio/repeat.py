@@ -54,6 +54,8 @@ def repeat(b: Body, name: str, at_once: int, item: Callable[[str], None]) -> Non
         a.label("over")
         a.ldx(CTX, context)
         return
+    if at_once > 2 and b.options.series:
+        at_once -= 1  # of 4,096 slots
     for _ in range(at_once):
         item("over")
     a.label("over")

@@ -137,6 +137,7 @@ URING = Uring(
     },
 )
 # The numbers of processes as 6.18 keeps them.
+OF_TIME = {"series"}  # a map that no program has otherwise
 OF_PIDS = {"home", "numbering"}  # maps that no program of a host has
 PIDS = Pids(proc_pid=-72, level=4, number=144, namespace=152, stride=16, thread_pid=1368)
 URING_TYPES = {**TYPES, **{name: number for number, name in enumerate(TYPED_OPTIONAL, 100)}}
@@ -175,6 +176,14 @@ def contained(kernel: Kernel, options: Options) -> build.ProgramSet:
     )
 
 
+def over_time(kernel: Kernel, options: Options) -> build.ProgramSet:
+    """The programs that are others where what files do over time is counted too."""
+    made = built(kernel, options)
+    return replace(
+        made, programs={name: program for name, program in made.programs.items() if OF_TIME & program.maps.keys()}
+    )
+
+
 GOLDEN_SETS = {
     "raw": built(NEWEST, Options(attach="raw", comm=True)),
     "perf": built(OLDEST, Options(attach="perf", comm=True)),
@@ -185,6 +194,8 @@ GOLDEN_SETS = {
     "contained, all, 4.14": contained(OLDEST, Options(attach="perf", everything=True)),
     "contained, all": contained(NEWEST, Options(attach="raw", everything=True)),
     "uring": rings(replace(NEWEST, types=URING_TYPES, uring=URING), Options(attach="raw")),
+    "over time": over_time(NEWEST, Options(attach="raw", series=True)),
+    "over time, 4.14": over_time(OLDEST, Options(attach="perf", series=True)),
 }
 
 

@@ -20,7 +20,7 @@ from programs.facts.kernel import Options
 from programs.requests.aio import events
 from programs.way.body import Body
 from tests.unit.programs.every import every_straight_form
-from tests.unit.programs.forms import FORMS, OLDEST, Form, built_as
+from tests.unit.programs.forms import FORMS, OLDEST, Form, built, built_as
 from tests.unit.programs.old_verifier import LIMIT, processed
 from tests.unit.programs.samples import SAMPLES
 
@@ -68,6 +68,17 @@ def test_the_model_comes_to_the_kernel_s_figures_of_programs_that_have_not_chang
 def test_an_old_verifier_walks_to_the_end(form: Form) -> None:
     too_many = {name: steps(program.tag(), program) for name, program in built_as(form).programs.items()}
     assert {name: count for name, count in too_many.items() if count > MAY_TAKE} == {}
+
+
+@pytest.mark.slow
+def test_so_it_does_where_files_are_counted_over_time() -> None:
+    """With what that adds to a call, the programs have room in 4,096 slots too."""
+    made = built(OLDEST, Options(attach="perf", comm=True, series=True)).programs
+    found = {name: program for name, program in made.items() if "series" in program.maps}
+    assert len(found) > 8 and max(program.slots for program in found.values()) <= 4096
+    assert {
+        name: steps(program.tag(), program) for name, program in found.items() if processed(program) > MAY_TAKE
+    } == {}
 
 
 @pytest.mark.slow

@@ -57,6 +57,7 @@ def exported(path: Path) -> object:
     without_new(HEADER, document)
     for file in document["files"]:
         without_new(FILE, file)
+        assert file.pop("series") == []
         for call in file["syscalls"].values():
             without_new(SYSCALL, call)
     return document
@@ -168,7 +169,7 @@ def test_every_column_is_documented(tmp_path: Path) -> None:
     """As SQLite sees the tables and views."""
     write(tmp_path / "p", Header(), [])
     database = sqlite3.connect(str(tmp_path / "p"))
-    for table in ("file", "calls", "syscall"):
+    for table in ("file", "calls", "syscall", "series"):
         documented = [line.split(" | ")[0][2:] for line in section(table)]
         assert documented == [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
     assert {line.split(" | ")[0][2:] for line in section("meta")} == {
@@ -179,16 +180,17 @@ def test_every_column_is_documented(tmp_path: Path) -> None:
 def test_every_documented_query_runs(tmp_path: Path) -> None:
     lost = {"events": 2, "files": 0, "calls": 0}
     failed = [FailedOpen(b"/nosuch", "ENOENT", False, 2), FailedOpen(None, "ENOENT", False, 1)]
-    write(tmp_path / "p", Header(host="h", command=[b"x"], lost=lost, failed_opens=failed), sample(50))
+    timed = FileStats(1, b"/srv/data", series=[(2, 0, 0, 1, 512, 0, 0, 9)])
+    write(tmp_path / "p", Header(host="h", command=[b"x"], lost=lost, failed_opens=failed), [*sample(50), timed])
     queries = re.findall(r"```sql\n(.*?)```", DOCUMENT, re.DOTALL)
-    assert len(queries) == 7
+    assert len(queries) == 8
     database = sqlite3.connect(str(tmp_path / "p"))
     by_host, *answers = [database.execute(query).fetchall() for query in queries]
     assert by_host == [(None, sum(range(1, 51)))]
     assert answers[1] == [(4096, sum(i % 7 for i in range(50)))]
     assert answers[2][0][1:] == ("pread64", "EIO", 1) and len(answers[2]) == 50
-    assert answers[3] == [("/nosuch", "ENOENT", 2)]
-    assert answers[4:] == [[("events", 2)], [("h", json.dumps(["x"]))]]
+    assert answers[3:5] == [[(2, 512)], [("/nosuch", "ENOENT", 2)]]
+    assert answers[5:] == [[("events", 2)], [("h", json.dumps(["x"]))]]
 
 
 def test_the_views_show_every_bucket_and_error(tmp_path: Path) -> None:

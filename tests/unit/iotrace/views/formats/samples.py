@@ -27,6 +27,7 @@ HEADER = Header(
     lost={"events": 0, "files": 0, "calls": 0},
     unattributed={"read": {"EBADF": 3}},
     overhead={"ns": 5},
+    interval_ns=10**9,
     failed_opens=[FailedOpen(b"/etc/\xff", "ENOENT", False, 3), FailedOpen(None, "EACCES", False, 1)],
 )
 FILE = FileStats(
@@ -50,6 +51,7 @@ FILE = FileStats(
     threads=2,
     queue_depth_max=3,
     queue_depth={1: 1, 2: 2},
+    series=[(0, 3, 8192, 0, 0, 1, 1, 1100)],
 )
 
 paths = st.binary(min_size=1, max_size=40).map(lambda path: path.replace(b"\0", b"="))

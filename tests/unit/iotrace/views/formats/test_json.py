@@ -28,7 +28,7 @@ DOCUMENT = """
  "lost": {"events": 0, "files": 0, "calls": 0}, "unattributed": {"read": {"EBADF": 3}}, "overhead": {"ns": 5},
  "failed_opens": [{"path": "/etc/\\udcff", "errno": "ENOENT", "cut": false, "count": 3},
                   {"path": null, "errno": "EACCES", "cut": false, "count": 1}],
- "runs": [],
+ "runs": [], "interval_ns": 1000000000,
  "files": [
   {"mnt_ns": 4026531841, "path": "/var/lib/x", "renamed_to": null, "ended_as": null,
    "device": "8:1", "inode": 131, "fstype": "ext4",
@@ -47,7 +47,8 @@ DOCUMENT = """
                             "common_sizes_error": 0,
                             "storage_bytes": 4096, "storage_calls": 1, "storage_latency_ns": {}, "readahead_bytes": 0}},
    "sequential_read": {"8192": 1}, "sequential_write": {}, "bytes_between_syncs": {"0": 1},
-   "threads": 2, "queue_depth_max": 3, "queue_depth": {"1": 1, "2": 2}}]}
+    "threads": 2, "queue_depth_max": 3, "queue_depth": {"1": 1, "2": 2},
+    "series": [[0, 3, 8192, 0, 0, 1, 1, 1100]]}]}
 """
 
 
@@ -81,7 +82,7 @@ def test_every_metric_is_in_the_document() -> None:
     document = json.loads(exported("json", [SAMPLE]))
     assert list(document) == ["schema", *(metric.name for metric in HEADER_TABLE), "files"]
     (file,) = document["files"]
-    assert file.keys() == {*(metric.name for metric in FILE), "syscalls"}
+    assert file.keys() == {*(metric.name for metric in FILE), "syscalls", "series"}
     assert file["syscalls"]["pread64"].keys() == {metric.name for metric in SYSCALL} - {"first_ns", "last_ok_ns"}
     without_data = {metric.name for metric in SYSCALL if metric.in_document and not metric.of_transfers}
     assert file["syscalls"]["fsync"].keys() == without_data
