@@ -47,7 +47,10 @@ Row = Tuple[Any, ...]
 _RUN = Column("run", TEXT, "which run: the `run` of the table `run`")
 _FILE_ID = Column("file_id", INTEGER, "which file: with `run` the key of the table `file`")
 _OPERATION = Column("operation", TEXT, "the system call, such as `pread64`")
-_NUMBER = Column("number", INTEGER, "of the interval, from 0 when the run began; null: no interval is known")
+_INTERVAL = (
+    Column("interval", INTEGER, "its number, from 0 when the run began; null: no interval is known"),
+    Column("start_ns", INTEGER, "when it began"),
+)
 _COUNT = Column("count", INTEGER, "how often")
 
 
@@ -186,7 +189,7 @@ TABLES: Dict[str, Table] = {
         ),
         Table("error", (_RUN, _FILE_ID, _OPERATION, _ERRNO, _COUNT)),
         Table("common_size", (_RUN, _FILE_ID, _OPERATION, Column("size", UNSIGNED, "bytes asked for"), _COUNT)),
-        Table("interval", (_RUN, _FILE_ID, _NUMBER, *(Column(name, INTEGER, doc) for name, doc in COUNTERS.items()))),
+        Table("series", (_RUN, _FILE_ID, *_INTERVAL, *(Column(name, INTEGER, doc) for name, doc in COUNTERS.items()))),
     )
 }
 """Every table by its name."""
@@ -202,7 +205,7 @@ def rows(runs: Sequence[Run]) -> Iterator[Tuple[str, Row]]:
         for number, file in run.files:
             yield "file", (run.id, number, *_of_file.of(file))
             yield from _file_rows(run.id, number, file)
-            yield from _series_rows(run.id, number, file)
+            yield from _series_rows(run, number, file)
 
 
 def _header_rows(run: Run) -> Iterator[Tuple[str, Row]]:
@@ -239,9 +242,11 @@ def _file_rows(run: str, number: int, file: FileStats) -> Iterator[Tuple[str, Ro
         yield from _call_rows(key, call)
 
 
-def _series_rows(run: str, number: int, file: FileStats) -> Iterator[Tuple[str, Row]]:
-    for row in file.series:
-        yield "interval", (run, number, *row)
+def _series_rows(run: Run, number: int, file: FileStats) -> Iterator[Tuple[str, Row]]:
+    begun, length = run.header.started_ns, run.header.interval_ns or 0
+    for interval, *counters in file.series:
+        start = None if interval is None else min(begun + interval * length, values.MAX_COUNTER)
+        yield "series", (run.id, number, interval, start, *counters)
 
 
 def _call_rows(key: Tuple[Any, ...], call: SyscallStats) -> Iterator[Tuple[str, Row]]:

@@ -56,6 +56,7 @@ FILES = [
             "close": SyscallStats(1, latency_ns={64: 1}, latency_sum_ns=70, latency_max_ns=70),
         },
         sequential_read={512: 1},
+        series=[(0, 2, 400, 0, 0, 0, 1, 500), (number + 1, 1, 600, 1, 4096, 0, 1, 200)],
     )
     for number, name in enumerate(NAMES)
 ]
@@ -70,6 +71,7 @@ SUMS = {
     ("error", "count"): 2 * len(FILES),
     ("histogram", "count"): (3 + 1 + 2 + 1 + 1) * len(FILES),
     ("common_size", "count"): 3 * len(FILES),
+    ("series", "read_bytes"): 1000 * len(FILES),
 }
 NOT_ON_OLD = (3, 10)  # what takes long to install is not for the oldest versions too
 
@@ -77,7 +79,7 @@ NOT_ON_OLD = (3, 10)  # what takes long to install is not for the oldest version
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("stored") / "run.iotrace"
-    write(path, Header(host="db1", command=NAMES, coverage={"aio": "=1"}, started_ns=START), FILES)
+    write(path, Header(host="db1", command=NAMES, coverage={"aio": "=1"}, started_ns=START, interval_ns=10**9), FILES)
     return path
 
 

@@ -13,6 +13,7 @@ from iotrace import unescape
 from iotrace.profile import values
 from iotrace.profile.metrics import FILE, HEADER, SYSCALL, FileStats, Header, Metric, SyscallStats
 from iotrace.profile.runs import Run
+from iotrace.profile.series import COUNTERS
 from iotrace.profile.values import fine_bounds
 from iotrace.views import formats
 from programs.facts.catalogue import WITHOUT_DATA
@@ -142,6 +143,7 @@ def test_keys_join_and_are_keys() -> None:
         "histogram": "run file_id operation metric lower",
         "error": "run file_id operation errno",
         "common_size": "run file_id operation size",
+        "series": "run file_id interval",
         "lost": "run what",
     }
     for name, key in keys.items():
@@ -172,3 +174,12 @@ def test_the_bounds_of_buckets() -> None:
 def test_a_run_has_the_same_id_always_and_no_other_has_it() -> None:
     assert run([]).id == run([SAMPLE]).id == run([SAMPLE]).id
     assert run([]).id != run([], Header()).id
+
+
+def test_intervals_have_their_times() -> None:
+    header = Header(started_ns=10**18, interval_ns=2 * 10**9)
+    file = FileStats(1, b"/a", series=[(0, 1, 2, 3, 4, 5, 6, 7), (3, 1, 0, 0, 0, 0, 0, 9), (None, 1, 1, 1, 1, 1, 1, 1)])
+    found = rows(run([file], header))["series"]
+    assert [(row["interval"], row["start_ns"]) for row in found] == [(0, 10**18), (3, 10**18 + 6 * 10**9), (None, None)]
+    assert list(found[0].values())[4:] == [1, 2, 3, 4, 5, 6, 7]
+    assert list(found[0])[4:] == list(COUNTERS)
