@@ -7,7 +7,7 @@ write of a part may rewrite what the part before wrote last, and its first sync 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Dict, Iterable, Optional, Sequence, Set, Tuple, TypeVar
+from typing import Callable, Dict, Iterable, Optional, Sequence, Set, Tuple, TypeVar
 
 from iotrace.profile.metrics import FILE, HEADER, SYSCALL, FileStats, Header, Metric, SyscallStats
 from iotrace.profile.parts import Edges
@@ -90,10 +90,11 @@ def add_files(a: FileStats, b: FileStats) -> FileStats:
     return add_in_order(b, a) if _last_seen(a) > _last_seen(b) else add_in_order(a, b)
 
 
-def add_all(files: Iterable[FileStats]) -> FileStats:
+def add_all(files: Iterable[FileStats], check: Callable[[FileStats], FileStats] = lambda total: total) -> FileStats:
     """The sum of the records of one file, of which there is at least one, in any number of profiles.
 
-    It is that of `add_files`, one after the other, but for common sizes, whose error is smaller.
+    It is that of `add_files`, one after the other, but for common sizes, whose error is smaller. Every sum on the way
+    goes through `check`, which may refuse it.
     """
     ordered = iter(files)
     total = next(ordered)
@@ -103,7 +104,7 @@ def add_all(files: Iterable[FileStats]) -> FileStats:
             sizes = {}
             _note_sizes(sizes, total)
         _note_sizes(sizes, file)
-        total = add_files(total, file)
+        total = check(add_files(total, file))
     for name, sums in (sizes or {}).items():
         sums.settle(total.syscalls[name])
     return total

@@ -131,7 +131,7 @@ def joined(streams: Sequence[Iterator[FileStats]]) -> Iterator[FileStats]:
         if unreachable:
             yield from group
         else:
-            yield _checked(add_all(group))
+            yield add_all(group, _checked)
 
 
 def _checked(total: FileStats) -> FileStats:
