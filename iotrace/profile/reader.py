@@ -247,19 +247,24 @@ class Profile:
         query = self._ordered(", ".join((*names, "id")), f"{self._table} WHERE {self._where(selection)}", None)
         with self._honest():
             rows = self._database.query(query, (-1,))
-            for _, file in self._decoded(rows, FileDecoder(wanted), names.index("path")):
+            for _, file in self._decoded(rows, FileDecoder(wanted), names.index("path"), series_too=False):
                 yield file
 
     def _files(self, query: str, parameters: Tuple[Union[int, bytes], ...]) -> Iterator[Tuple[int, FileStats]]:
         yield from self._decoded(self._database.query(query, parameters))
 
     def _decoded(
-        self, rows: Iterator[Tuple[Any, ...]], decode: Optional[FileDecoder] = None, path: Optional[int] = None
+        self,
+        rows: Iterator[Tuple[Any, ...]],
+        decode: Optional[FileDecoder] = None,
+        path: Optional[int] = None,
+        *,
+        series_too: bool = True,
     ) -> Iterator[Tuple[int, FileStats]]:
         """Files from their columns, of which `path` is the number of the path, and their ids."""
         decode = decode or self._file
         at = self._whole_path if path is None else path
-        found = ((row, self._calls_of(row[-1]), self._series_of(row[-1])) for row in rows)
+        found = ((row, self._calls_of(row[-1]), self._series_of(row[-1]) if series_too else None) for row in rows)
         for row, calls, intervals in self._database.charged(
             found, lambda each: _weight(each[0][at]) + _weight(each[1]) + _weight(each[2])
         ):
