@@ -124,6 +124,8 @@ def _row(values: Any) -> Row:
     if type(values) is not list or not 2 <= len(values) <= 1 + len(COUNTERS):
         raise ValueError("an interval of a series is not an array of numbers")
     numbers = values[values[0] is None :]
+    if values[0] is not None and type(values[0]) is int and values[0] > 2 * MOST_INTERVALS:
+        raise ValueError("a series has more intervals than there can be")
     if not all(type(number) is int and 0 <= number <= MAX_COUNTER for number in numbers):
         raise ValueError("a number of a series is not valid")
     return (*values, *[0] * (1 + len(COUNTERS) - len(values)))

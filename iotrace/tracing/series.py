@@ -68,15 +68,20 @@ class Series:
 
     def step(self, files: int) -> None:
         """What has to be done while tracing; `files` are in the tables, and each may be in every interval."""
+        now = self._keep_few()
+        intervals = (now - self._drained) // self.interval_ns + 2
+        if 2 * files * intervals >= self._maps["series"].max_entries and now >= self._drained + _PAUSE_NS:
+            self.drain()
+
+    def _keep_few(self) -> int:
+        """Make intervals longer if there are too many of them by now; the time, in ns."""
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         level = self._level
         while (now - self._start) // self.interval_ns >= self._most and self._level < _LEVELS:
             self._level += 1
         if self._level != level:
             self._tell()
-        intervals = (now - self._drained) // self.interval_ns + 2
-        if 2 * files * intervals >= self._maps["series"].max_entries and now >= self._drained + _PAUSE_NS:
-            self.drain()
+        return now
 
     def drain(self) -> None:
         """Take all that the programs have counted; nothing where they cannot be waited for."""
@@ -118,6 +123,7 @@ class Series:
 
     def finish(self) -> None:
         """Take what is in the map, when tracing has ended."""
+        self._keep_few()
         with contextlib.suppress(BpfError):
             for file_id, _, row, _ in list(self._found()):
                 self._keep(file_id, row)

@@ -21,7 +21,11 @@ from iotrace.profile.target import Target
 from iotrace.profile.writer import Writer, write
 
 numbers = st.integers(0, (1 << 63) - 1)
-rows = st.lists(st.tuples(st.none() | numbers, *[numbers] * 7), max_size=5, unique_by=lambda row: row[0])
+rows = st.lists(
+    st.tuples(st.none() | st.integers(0, 2 * series.MOST_INTERVALS), *[numbers] * 7),
+    max_size=5,
+    unique_by=lambda row: row[0],
+)
 raws = st.lists(st.tuples(st.integers(0, 50), *[st.integers(0, 1000)] * 7), max_size=20)
 
 
@@ -36,7 +40,7 @@ def test_zeros_at_the_end_are_left_out() -> None:
 
 @pytest.mark.parametrize(
     "text", ["5", "{}", "[5]", "[[1]]", "[[1,2,3,4,5,6,7,8,9]]", "[[-1,2]]", "[[1.5,2]]", '[["1",2]]', "[[1,null]]",
-             "[[1,2],[1,3]]", "[[null,1],[null,2]]", f"[[0,{1 << 63}]]", "[[true,1]]"]
+             "[[1,2],[1,3]]", "[[null,1],[null,2]]", f"[[0,{1 << 63}]]", "[[true,1]]", "[[1000000,1]]"]
 )  # fmt: skip
 def test_what_is_no_series_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
