@@ -4,6 +4,7 @@
      "before": {"profile": ..., "host": ..., "command": [...], "started_ns": 0, "seconds": 0.0, "files": 0,
                 "lost": {...}},
      "after": {...},
+     "same_runs": 0,
      "figures": {"read": {"p99": FIGURE, ..., "size_shift": FIGURE, ...}, "pread64": {...}, ...},
      "errors": {"EIO": [0, 3]},
      "by": "file", "per": "second", "sort": "bytes",
@@ -28,7 +29,7 @@ from iotrace.text import portable
 from iotrace.views.diff.changes import Entry, Part
 from iotrace.views.diff.figures import METRICS, SHIFTS, Calls, Change, Figure
 from iotrace.views.diff.show import Result
-from iotrace.views.diff.side import Side, kinds
+from iotrace.views.diff.side import Side, kinds, same_runs
 
 SCHEMA = "iotrace-diff/1"
 
@@ -96,6 +97,7 @@ def write(out: TextIO, result: Result) -> None:
         "schema": SCHEMA,
         "before": _side(sides[0]),
         "after": _side(sides[1]),
+        "same_runs": len(same_runs(sides)),
         "figures": {name: _figures(sides[0].of(name), sides[1].of(name), seconds) for name in kinds(sides)},
         "errors": {name: [before.get(name, 0), after.get(name, 0)] for name in sorted({*before, *after})},
         "by": result.by,

@@ -7,12 +7,12 @@ from typing import Dict, NamedTuple, Optional, Sequence, TextIO, Tuple
 
 from iotrace import text
 from iotrace.profile.merge import with_runs
-from iotrace.profile.runs import hosts, repeated
+from iotrace.profile.runs import describe, hosts, repeated
 from iotrace.views import front
 from iotrace.views.diff.changes import Changes, Entry, Kind, Part
 from iotrace.views.diff.conditions import Judged, Outcome
 from iotrace.views.diff.figures import METRICS, SHIFTS, Change, Figure, Unit, Verdict, part
-from iotrace.views.diff.side import Side
+from iotrace.views.diff.side import Side, same_runs
 from iotrace.views.header import losses
 from iotrace.views.screen import Screen
 
@@ -234,6 +234,10 @@ def show(out: TextIO, result: Result, columns: Optional[int] = None) -> None:
         for words in (losses(side.header), repeated(side.header.runs)):
             if words:
                 screen.loud(f"{side.name}: {words}")
+    same = same_runs(result.sides)
+    if same:
+        more = f", and {len(same) - 1:,} more" if len(same) > 1 else ""
+        screen.loud(f"THE SAME RUN is in both profiles ({describe(same[0])}{more}).")
     screen.line()
     _show_figures(screen, result.sides)
     _show_errors(screen, result.sides)

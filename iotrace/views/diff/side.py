@@ -14,7 +14,7 @@ from iotrace.profile import reader
 from iotrace.profile.activity import add_histogram, order_of
 from iotrace.profile.merge import with_runs
 from iotrace.profile.metrics import FileStats, Header, is_sync
-from iotrace.profile.runs import traced_ns
+from iotrace.profile.runs import Run, traced_ns
 from iotrace.views.diff.figures import Calls
 from programs.facts.catalogue import BY_NAME, READ, WRITE
 
@@ -128,6 +128,13 @@ def _tell(sender: int, name: str, selection: Selection) -> None:
             stream.write(pickle.dumps(found))
     finally:
         os._exit(0)
+
+
+def same_runs(sides: Iterable[Side]) -> List[Run]:
+    """The runs that both profiles are of."""
+    before, after = (with_runs(side.header).runs for side in sides)
+    known = {run.id for run in after}
+    return [run for run in before if run.id in known]
 
 
 def kinds(sides: Iterable[Side]) -> List[str]:

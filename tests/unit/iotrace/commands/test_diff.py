@@ -154,6 +154,13 @@ def test_runs_of_unknown_length_are_compared_whole(tmp_path: Path, capsys: pytes
     assert "\x1b" not in out and "/\\x1b[31mx" in out and "/S" not in out
 
 
+def test_a_run_compared_with_itself(runs: List[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["diff", runs[0], runs[0]]) == 0
+    assert "THE SAME RUN is in both profiles (db1, " in capsys.readouterr().out
+    assert document(capsys, runs[0], runs[0])["same_runs"] == 1
+    assert document(capsys, *runs)["same_runs"] == 0
+
+
 def test_nothing_at_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in "ab":
         write(tmp_path / name, Header(), [])
