@@ -68,19 +68,36 @@ def _amount(part: Optional[Part], sort: str) -> int:
     return 0 if part is None else sum([getattr(part.sums, name) for name in SORTS[sort]])
 
 
-def rate(part: Optional[Part], sort: str, seconds: float) -> Figure:
-    """How much a second; its interval is that of the number of calls, as if all were of the same size."""
+_COUNTS = {"calls", "errors", "syncs"}  # orders in which each call counts as one
+
+
+def _calls(part: Part, sort: str) -> int:
+    """How many calls an amount is of."""
+    return _amount(part, sort) if sort in _COUNTS else part.sums.calls
+
+
+def _each(part: Optional[Part], sort: str) -> float:
+    """What a call adds to the amount."""
+    if sort in _COUNTS:
+        return 1.0
+    calls = 0 if part is None else part.sums.calls
+    return _amount(part, sort) / calls if calls else 0.0
+
+
+def rate(part: Optional[Part], sort: str, seconds: float, each: float) -> Figure:
+    """How much a second; its interval is that of the number of calls, as if all added the same: `each`, if it is 0 of
+    these."""
     if part is None:
         return Figure(0.0, 0.0, 0.0, 0)
-    amount = _amount(part, sort)
-    calls = part.sums.calls if sort not in ("errors", "syncs") else amount
-    low, high = poisson(calls)
-    scale = amount / calls if calls else 0.0
-    return Figure(amount / seconds, low * scale / seconds, high * scale / seconds, calls)
+    amount, calls = _amount(part, sort), _calls(part, sort)
+    # Where no call has added anything, it is not known what one would.
+    low, high = (bound * (_each(part, sort) or each) for bound in poisson(calls if amount else 0))
+    return Figure(amount / seconds, low / seconds, high / seconds, calls)
 
 
 def _change(before: Optional[Part], after: Optional[Part], rule: Rule) -> Change:
-    return Change(rate(before, rule.sort, rule.seconds[0]), rate(after, rule.sort, rule.seconds[1]))
+    each = max(_each(before, rule.sort), _each(after, rule.sort))
+    return Change(*(rate(part, rule.sort, s, each) for part, s in zip((before, after), rule.seconds)))
 
 
 def entry(name: bytes, before: Optional[Part], after: Optional[Part], rule: Rule) -> Entry:
@@ -101,7 +118,7 @@ class Changes(NamedTuple):
     """All that was compared."""
 
     counts: Dict[Kind, int]
-    entries: List[Entry]  # those that changed most, first
+    entries: List[Entry]  # those that changed most, first; what may be chance comes last
 
 
 def collect(entries: Iterable[Entry], limit: int) -> Changes:
@@ -115,8 +132,8 @@ def collect(entries: Iterable[Entry], limit: int) -> Changes:
             if each.weight or each.kind in (Kind.APPEARED, Kind.VANISHED):
                 yield each
 
-    def key(each: Entry) -> Tuple[float, bytes]:
-        return -each.weight, each.name
+    def key(each: Entry) -> Tuple[bool, float, bytes]:
+        return each.kind in (Kind.SAME, Kind.UNCLEAR), -each.weight, each.name
 
     if limit:
         return Changes(counts, heapq.nsmallest(limit, counted(), key))
