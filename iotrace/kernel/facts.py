@@ -62,10 +62,12 @@ def tracepoint_fields(tracefs: Tracefs) -> Dict[str, int]:
 
 
 def _page_cache(btf: Btf) -> Dict[str, int]:
-    """The offset of everything in CACHE_MEMBERS; nothing if anything is missing."""
+    """The offsets of CACHE_MEMBERS that this kernel has; none of them if it has folios of sizes that nobody sees."""
     places = btf.offsets([], optional=[member for members in CACHE_MEMBERS.values() for member in members])
     found = {key: [places[name].offset for name in names if name in places] for key, names in CACHE_MEMBERS.items()}
-    return {key: known[0] for key, known in found.items()} if all(found.values()) else {}
+    if "folio.mapping" in places and not (found["folio.head"] and found["folio.order"]):
+        return {}
+    return {key: known[0] for key, known in found.items() if known}
 
 
 def pid_max() -> int:

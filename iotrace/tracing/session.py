@@ -36,7 +36,6 @@ from iotrace.tracing.series import Series
 from iotrace.tracing.settings import Settings
 from iotrace.tracing.targets import Targets
 from programs.facts.maps import ASKED_ROWS
-from programs.facts.members import CACHE_MEMBERS
 from programs.facts.records import Activity
 from pybpf.grace import GracePeriods
 from pybpf.maps import PerCpuArray
@@ -259,7 +258,7 @@ class Session:
                 rings=account["rings"],
                 account=account,
                 straight=loaded.kernel.straight,
-                folios=loaded.kernel.offsets.keys() >= CACHE_MEMBERS.keys(),
+                folios=loaded.kernel.shows_folios,
                 buffered=self._collector.buffered,
                 over_time=None if self._series is None else self._series.account(),
             ),

@@ -18,7 +18,7 @@ from programs.facts.catalogue import READ, Kind
 from programs.facts.jumps import Jump
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
-from programs.facts.members import CACHE_FIELD, CACHE_MEMBERS
+from programs.facts.members import CACHE_FIELD
 from programs.facts.records import (
     TALLY_READAHEAD_BYTES,
     TALLY_STORAGE_BYTES,
@@ -46,7 +46,7 @@ def page_cached(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.ldx(r1, CALL[Call.signature[Signature.first]])
     a.jeq(r1, 0, "out", "in no call, or in one that transfers nothing")
     a.jgt(r1, LAST_READ, "out")
-    if b.raw and kernel.offsets.keys() >= CACHE_MEMBERS.keys():
+    if b.raw and kernel.shows_folios:
         _of_its_file(b)
         _folio_order(b)
     else:
@@ -106,12 +106,14 @@ def _of_its_file(b: Body) -> None:
 
 
 def _folio_order(b: Body) -> None:
-    """r1 = the order of the folio POINTER."""
+    """r1 = the order of the folio POINTER; 0 where the kernel has none of several pages (before 5.16)."""
     a, o, single, done = b.a, b.kernel.offsets, b.a.unique("single_page"), b.a.unique("order")
+    if "folio.head" not in o or "folio.order" not in o:
+        a.mov(r1, 0)
+        return
     b.load(r1, POINTER, o["folio.head"], of="folio")
-    a.mov(r2, POINTER)
-    a.add(r2, 1)
-    a.jne(r1, r2, single, "the next page has nothing to do with it")
+    a.and_(r1, 1, "PageTail() of the page behind the first")
+    a.jeq(r1, 0, single)
     b.load(r1, POINTER, o["folio.order"], size=1, of="folio")
     a.ja(done)
     a.label(single)

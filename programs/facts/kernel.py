@@ -70,6 +70,11 @@ class Kernel:
     pids: Optional[Pids] = None  # None: iotrace is in the initial PID namespace, whose numbers the kernel uses itself
 
     @property
+    def shows_folios(self) -> bool:
+        """Whether programs can read what comes into the page cache."""
+        return {"file.mapping", "folio.mapping"} <= self.offsets.keys()
+
+    @property
     def straight(self) -> bool:
         """Whether programs must do everything in straight code."""
         return not self.loops and not self.back_jumps

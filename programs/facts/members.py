@@ -110,8 +110,9 @@ iotrace is not in the initial one."""
 
 CACHE_MEMBERS: Dict[str, Tuple[str, ...]] = {
     "file.mapping": ("file.f_mapping",),
-    "folio.mapping": ("folio.mapping",),
-    # compound_head of the second page, which leads to the first where the folio has more than one
+    # The event showed a page until 5.16, as there were no folios
+    "folio.mapping": ("folio.mapping", "page.mapping"),
+    # compound_head of the second page, whose lowest bit is set where that is a part of the folio
     "folio.head": ("folio._head_1", "folio.__head"),
     # The lowest byte of _flags_1 from 6.6 on: ebc1baf5c9b4 ("mm: free up a word in the first tail page")
     "folio.order": ("folio._folio_order", "folio._flags_1"),

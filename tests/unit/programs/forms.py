@@ -67,6 +67,10 @@ OFFSETS = {
     "nsproxy.mnt_ns": 24,
     "mnt_ns.inum": 24,
     "compat": 16,
+    "file.mapping": 16,
+    "folio.mapping": 24,
+    "folio.head": 72,
+    "folio.order": 64,
 }
 TRACEPOINT_FIELDS = {
     "task_newtask.pid": 8,

@@ -15,7 +15,7 @@ from programs.facts import maps
 from programs.facts.catalogue import SYSTEM_CALLS, Kind
 from programs.facts.jumps import JUMPS, WALKS, Jump
 from programs.facts.kernel import Options, Uring
-from programs.facts.members import FIELDS, MEMBERS, TYPED_MEMBERS, URING_MEMBERS
+from programs.facts.members import CACHE_MEMBERS, FIELDS, MEMBERS, TYPED_MEMBERS, URING_MEMBERS
 from tests.unit.programs.every import every_form
 from tests.unit.programs.forms import (
     GOLDEN_SETS,
@@ -142,7 +142,7 @@ def test_programs_agree_on_their_maps(form: Form) -> None:
 
 
 def test_the_facts_written_down_are_all_that_there_are() -> None:
-    assert set(OFFSETS) == {*MEMBERS, *TYPED_MEMBERS, "compat"}
+    assert set(OFFSETS) == {*MEMBERS, *TYPED_MEMBERS, *CACHE_MEMBERS, "compat"}
     assert set(URING.offsets) == set(URING_MEMBERS)
     assert set(TRACEPOINT_FIELDS) == set(FIELDS)
 
