@@ -76,8 +76,8 @@ def test_shortened_text_fits_and_keeps_both_ends(shown: str, columns: int) -> No
     short = text.shorten(shown, columns)
     assert text.width(short) <= columns
     if short != shown:
-        start, mark, end = short.rpartition("...")
-        assert mark and shown.startswith(start) and shown.endswith(end)
+        marks = [at for at in range(len(short)) if short.startswith("...", at)]  # the text may have dots of its own
+        assert any(shown.startswith(short[:at]) and shown.endswith(short[at + 3 :]) for at in marks)
 
 
 def test_width_counts_columns() -> None:
