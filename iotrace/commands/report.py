@@ -10,7 +10,7 @@ from iotrace.atomic import standard_output
 from iotrace.commands.options import add_selection, count, selection
 from iotrace.errors import UserError
 from iotrace.profile import reader
-from iotrace.views import chosen, columns, front, histograms, one_file, tables
+from iotrace.views import chosen, columns, front, histograms, one_file, over_time, tables
 
 HELP = """\
 Show what one profile says, or several added up, on a screen, or as tables
@@ -22,6 +22,7 @@ iotrace report run.iotrace --sort times-read        which files are read over an
 iotrace report run.iotrace --by syscall --path '/var/lib/*' --exclude '*.log'
 iotrace report run.iotrace --by tree --depth 3      directories with all that is below them
 iotrace report run.iotrace --histograms --path '*.wal'
+iotrace report run.iotrace --over-time              of a run with --interval: when it happened
 iotrace report run.iotrace --file /var/lib/db/wal   everything about one file, with histograms
 iotrace report monday.iotrace tuesday.iotrace --limit 0
 """
@@ -39,6 +40,9 @@ def setup(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--by", choices=(*tables.GROUPS, "tree"), help="a table: what a line stands for")
     what.add_argument("--file", metavar="PATH", help="everything about one file (or a glob that matches only one)")
+    what.add_argument(
+        "--over-time", action="store_true", help="what all selected files together did over time, of a run --interval"
+    )
     what.add_argument("--histograms", action="store_true", help="sizes and latencies of all selected files together")
     parser.add_argument(
         "--names",
@@ -103,8 +107,8 @@ def _check(args: argparse.Namespace) -> None:
     table = [f"--{name}" for name in ("columns", "sort", "min_bytes", "format") if getattr(args, name) is not None]
     if args.file is not None and (table or args.path or args.exclude or args.limit is not None):
         raise UserError("--file shows one file: no options of a table")
-    if args.histograms and (table or args.limit is not None):
-        raise UserError("--histograms is no table: no options of one, but --path and --exclude")
+    if (args.histograms or args.over_time) and (table or args.limit is not None):
+        raise UserError("--histograms and --over-time are no tables: no options of one, but --path and --exclude")
     if args.sort is not None and args.sort not in reader.SORTS:
         columns.chosen(args.sort, "--sort")
     if args.depth and args.by not in ("directory", "tree"):
@@ -124,6 +128,8 @@ def run(args: argparse.Namespace) -> int:
         with standard_output():
             if args.file is not None:
                 one_file.show(sys.stdout, profiles, args.file, folded=folded)
+            elif args.over_time:
+                over_time.show(sys.stdout, profiles, selection(args))
             elif args.histograms:
                 histograms.show(sys.stdout, profiles, selection(args))
             elif _asks_for_columns(args):

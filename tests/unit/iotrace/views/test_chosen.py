@@ -175,7 +175,7 @@ def test_two_profiles_add_up(path: Path) -> None:
         (["--by", "syscall", "--columns", "read"], 2, "--by syscall has columns of its own"),
         (["--file", "/etc/motd", "--sort", "read"], 2, "--file shows one file"),
         (["--depth", "2"], 2, "--depth needs --by directory"),
-        (["--histograms", "--sort", "read"], 2, "--histograms is no table"),
+        (["--histograms", "--sort", "read"], 2, "--histograms and --over-time are no tables"),
         (["--path", "/nothing", "--format", "csv"], 1, "no file matches"),
     ],
 )
