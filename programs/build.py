@@ -145,6 +145,8 @@ def _on_tasks(kernel: Kernel, options: Options, maps: Maps) -> Iterable[Attached
     yield Attached(targets.exec_task(*facts), [Hook(kind, "sched", "sched_process_exec")])
     yield Attached(storage.page_cached(*facts), [Hook(kind, *CACHE_FIELD[:2])])
     yield Attached(beside.core_dump(*facts), [Hook(kind, "signal", "signal_deliver")])
+    if options.cgroups:
+        yield Attached(targets.moved(*facts), [Hook(kind, "cgroup", "cgroup_attach_task")])
     if options.comm:
         yield Attached(targets.rename(*facts), [Hook(kind, "task", "task_rename")])
 

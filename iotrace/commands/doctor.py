@@ -12,7 +12,7 @@ from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Union
 from iotrace import text
 from iotrace.atomic import standard_output
 from iotrace.errors import Failure, words
-from iotrace.kernel import facts, offsets, procfs, uring, way_in
+from iotrace.kernel import cgroups, facts, offsets, procfs, uring, way_in
 from iotrace.kernel.quirks import QUIRKS
 from iotrace.kernel.quirks import facts as abilities
 from iotrace.release import __version__
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     problem = findings[0].meaning if findings[0].state == "!" else ""
     if not problem:  # otherwise all probes would be refused, and tell nothing
         found = _facts()
-        findings += [_processes(), *_memory(found), *_structures(found), *_ways_in(), *_coverage(), *_quirks()]
+        findings += [_processes(), *_memory(found), *_structures(found), *_ways_in(), *_coverage(), _by(), *_quirks()]
         if not args.no_load:
             findings.append(_trial(found))
             problem = findings[-1].meaning if findings[-1].state == "!" else ""
@@ -183,6 +183,17 @@ def _ways_in() -> Iterator[Finding]:
         yield Finding("attach", "ok", why[way_in.choose("auto")])
     except Failure as error:
         yield Finding("attach", "!", str(error))
+
+
+def _by() -> Finding:
+    """What `--by` takes and costs."""
+    try:
+        mounted = cgroups.choose((), apart=True).mounted
+        where = f"cgroups are those of {mounted.directory}"
+    except Failure as error:
+        where = f"no --by cgroup: {error}"
+    cost = "a traced call takes 25 ns more, by cgroup 40"
+    return Finding("--by", "ok", f"process, cgroup, user: {cost}, and a file a row for each; {where}")
 
 
 def _coverage() -> Iterator[Finding]:

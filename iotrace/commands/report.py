@@ -19,6 +19,7 @@ iotrace report run.iotrace --by file --limit 50     a table of files
 iotrace report run.iotrace --by directory --depth 2 --sort syncs
 iotrace report run.iotrace --by directory --columns small-writes,writes,per-sync --sort small-writes
 iotrace report run.iotrace --sort times-read        which files are read over and over
+iotrace report run.iotrace --by process             of a run that was --by process; cgroup, user likewise
 iotrace report run.iotrace --by syscall --path '/var/lib/*' --exclude '*.log'
 iotrace report run.iotrace --by tree --depth 3      directories with all that is below them
 iotrace report run.iotrace --histograms --path '*.wal'

@@ -15,7 +15,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 from iotrace.atomic import Kind, writing
 from iotrace.errors import Failure, UserError, words
 from iotrace.untrusted import open_regular, parse_json
-from programs.facts.members import COMPAT, MEMBERS, PID_MEMBERS
+from programs.facts.members import COMPAT, MEMBERS, PID_MEMBERS, WHO_MEMBERS
 from pybpf.calibration.calibrate import CalibrationError, calibrate
 from pybpf.calibration.links import CREATED
 from pybpf.features import FEATURES
@@ -48,7 +48,8 @@ class Offsets:
     shows_created: bool = True  # file.f_mode tells files that their open has created (4.19)
 
     def for_programs(self, machine: str) -> Tuple[Dict[str, int], int]:
-        """The offset of everything in MEMBERS and of "compat"; and what `file.ref` holds for one reference.
+        """The offset of everything in MEMBERS, of "compat", and of what is known of WHO_MEMBERS; and what `file.ref`
+        holds for one reference.
 
         Raises Failure naming the first member that is not known.
         """
@@ -58,6 +59,10 @@ class Offsets:
             if not known:
                 raise Failure(f"{self.source}: {alternatives[0]} is not there: please report your kernel's version")
             found[key] = known[0]
+        for key, alternatives in WHO_MEMBERS.items():
+            known = [self.members[member] for member in alternatives if member in self.members]
+            if known:
+                found[key] = known[0]
         # FILE_REF_ONEREF, include/linux/file_ref.h
         return found, 0 if "file.f_ref" in self.members else 1
 
@@ -69,12 +74,14 @@ def _alternatives(machine: str) -> Dict[str, Tuple[str, ...]]:
 
 def wanted(machine: str) -> List[str]:
     """Every member that some kernel may be asked for."""
-    return [*searched(machine), *(member for members in PID_MEMBERS.values() for member in members), PID_CHAIN]
+    more = [member for table in (PID_MEMBERS, WHO_MEMBERS) for members in table.values() for member in members]
+    return [*dict.fromkeys((*searched(machine), *more, PID_CHAIN))]
 
 
 def searched(machine: str) -> List[str]:
     """Those of them that calibration looks for everywhere: the others take a PID namespace."""
-    return [member for members in _alternatives(machine).values() for member in members]
+    leader = WHO_MEMBERS["task.leader"]
+    return [member for members in (*_alternatives(machine).values(), leader) for member in members]
 
 
 def find(

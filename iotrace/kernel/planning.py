@@ -28,7 +28,7 @@ def make(
     Failure, UserError, BpfError.
     """
     found = found or facts.gather(tracefs, source, vmlinux)
-    specs = maps.declare(found.kernel, 1, preallocate=found.preallocate)
+    specs = maps.declare(found.kernel, 1, preallocate=found.preallocate, options=options)
     rings = build.io_uring(found.kernel, options, specs)
     raw = features.FEATURES["raw_tracepoints"].supported()
     numbers = build.telling_numbers(found.kernel, options, specs, raw=raw)

@@ -84,6 +84,7 @@ QUIRKS: Tuple[Quirk, ...] = (
         "counters are kept in several records per file and operation instead of one",
         fact="big_values",
     ),
+    Quirk("cgroup ids", "cgroup_ids", "there is no --by cgroup in the hierarchy of version 2"),
     Quirk("line info", "line_info", "bpftool shows the programs without notes"),
     Quirk(
         "back jumps",

@@ -222,3 +222,8 @@ def _patience() -> float:
     if not 0 < wanted < 1e9:
         raise UserError(f"{PATIENCE}={os.environ[PATIENCE]}: not a number of seconds")
     return wanted
+
+
+def weight(value: Any) -> int:
+    """The least number of bytes that a value takes; what is of no valid type is refused where it is used."""
+    return len(value) if isinstance(value, (bytes, str)) else 0

@@ -6,14 +6,16 @@ write of a part may rewrite what the part before wrote last, and its first sync 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Callable, Dict, Iterable, Optional, Sequence, Set, Tuple, TypeVar
+import itertools
+from dataclasses import replace
+from typing import Callable, Dict, Iterable, List, Optional, Sequence, Set, Tuple, TypeVar
 
 from iotrace.profile.metrics import FILE, HEADER, SYSCALL, FileStats, Header, Metric, SyscallStats
 from iotrace.profile.parts import Edges
 from iotrace.profile.runs import Run, host_name, id_of
 from iotrace.profile.series import added, long_enough
-from iotrace.profile.values import COMMON_SIZES, Histogram, bucket
+from iotrace.profile.values import COMMON_SIZES, Histogram, bucket, latest
+from iotrace.profile.whose import Who
 
 Record = TypeVar("Record", FileStats, SyscallStats, Header)
 
@@ -138,30 +140,48 @@ def with_runs(header: Header) -> Header:
 # --- parts of a file -------------------------------------------------------------------------------------------------
 
 
-@dataclass
+Whose = Optional[Who]
+Group = List[Tuple[FileStats, Edges]]
+"""The rows of a file in the same part: one, unless they are apart by who did the I/O."""
+
+
 class _Sum:
-    """The parts of a file that have been added up so far."""
+    """The parts of a file that have been added up so far, by whose they are."""
 
-    file: FileStats
-    edges: Edges
-    unsynced: int  # of the current inode: what an earlier one left unsynced is never synced any more
+    def __init__(self) -> None:
+        self.files: Dict[Whose, FileStats] = {}
+        self._unsynced: Dict[Whose, int] = {}  # of the current inode: what an earlier one left is never synced any more
+        self._before: Optional[Tuple[Tuple[str, int, int], Edges]] = None  # inode, and edges of the part added last
 
-    def add(self, file: FileStats, edges: Edges) -> None:
-        before = self.edges
-        same = not edges.born and _inode(self.file, before) == _inode(file, edges)
-        total = add_in_order(self.file, file)
+    def add(self, group: Group) -> None:
+        """Add the rows of the next part."""
+        file, edges = group[0]
+        inode, last_write = _inode(file, edges), edges.last_write
+        before, self._before = self._before, (inode, edges)
+        same = before is not None and not edges.born and before[0] == inode
+        carried = sum(self._unsynced.values()) if same else 0
         if not same:
-            self.unsynced = file.bytes_unsynced - edges.stale
-        else:
-            total.rewrites += edges.first_write != 0 and edges.first_write == before.last_write
-            if edges.first_sync:
-                _lengthen(total.bytes_between_syncs, edges.first_sync - 1, self.unsynced)
-                total.bytes_synced += self.unsynced
-                total.bytes_unsynced -= self.unsynced
-                self.unsynced = 0
-            self.unsynced += file.bytes_unsynced
-            edges = edges._replace(last_write=edges.last_write or before.last_write)
-        self.file, self.edges = total, edges
+            self._unsynced = {}
+        for row, ends in group:
+            total = self.files.get(row.who)
+            total = self.files[row.who] = replace(row) if total is None else add_in_order(total, row)
+            if same and before is not None:
+                total.rewrites += ends.first_write != 0 and ends.first_write == before[1].last_write
+                if ends.first_sync:
+                    _lengthen(total.bytes_between_syncs, ends.first_sync - 1, carried)
+        if same and before is not None:
+            if any(ends.first_sync for _, ends in group):
+                self._all_synced()
+            self._before = inode, edges._replace(last_write=last_write or before[1].last_write)
+        for row, ends in group:
+            self._unsynced[row.who] = self._unsynced.get(row.who, 0) + row.bytes_unsynced - (0 if same else ends.stale)
+
+    def _all_synced(self) -> None:
+        """A sync covers what earlier parts had left, whoever wrote it."""
+        for who, left in self._unsynced.items():
+            self.files[who].bytes_synced += left
+            self.files[who].bytes_unsynced -= left
+        self._unsynced = {}
 
 
 def _inode(file: FileStats, edges: Edges) -> Tuple[str, int, int]:
@@ -178,18 +198,26 @@ def _lengthen(histogram: Histogram, value: int, more: int) -> None:
         histogram[whole] = histogram.get(whole, 0) + 1
 
 
-def add_parts(parts: Iterable[Tuple[FileStats, Edges]]) -> FileStats:
-    """A file from its parts, of which there is at least one, in order."""
-    ordered = iter(parts)
-    first, edges = next(ordered)
-    total, ends = _Sum(replace(first), edges, first.bytes_unsynced - edges.stale), _Ends()
-    ends.add(first, edges)
-    for file, edges in ordered:
-        total.add(file, edges)
+def add_parts(parts: Iterable[Tuple[FileStats, Edges]]) -> List[FileStats]:
+    """A file from its parts, of which there is at least one, in order; those of the same order are rows of one part.
+
+    What comes back are its rows: one, unless they are apart by who did the I/O.
+    """
+    total, ends = _Sum(), _Ends()
+    file = None
+    for _, group in itertools.groupby(parts, lambda part: part[1].order):
+        rows = list(group)
+        total.add(rows)
+        file, edges = rows[0]
         ends.add(file, edges)
-    total.file.incarnations = ends.incarnations
-    total.file.ended_as = ends.common
-    return total.file
+    assert file is not None
+    facts = {name: getattr(file, name) for name in _FACTS}
+    facts["threads"] = max(row.threads for row in total.files.values())
+    return [replace(row, **facts, incarnations=ends.incarnations, ended_as=ends.common) for row in total.files.values()]
+
+
+_FACTS = [metric.name for metric in FILE if metric.merge is latest]
+"""What is true of the file now, whoever did the I/O."""
 
 
 class _Ends:

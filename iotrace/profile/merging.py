@@ -15,7 +15,7 @@ from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequenc
 
 from iotrace.errors import UserError
 from iotrace.places import PathLike, Place
-from iotrace.profile import reader
+from iotrace.profile import reader, whose
 from iotrace.profile.merge import add_all, add_headers, with_runs
 from iotrace.profile.metrics import FileStats, Header
 from iotrace.profile.parts import Edges, Part, as_part
@@ -121,13 +121,13 @@ def _kept(spool: Spool) -> Iterator[FileStats]:
     return (file_of(part) for batch in spool.batches() for part in batch)
 
 
-def _order(file: FileStats) -> Tuple[bytes, int, bool, str]:
-    return file.path, file.mnt_ns, file.unreachable, file.host or ""
+def _order(file: FileStats) -> Tuple[bytes, int, bool, str, str]:
+    return file.path, file.mnt_ns, file.unreachable, file.host or "", whose.stored(file.who) or ""
 
 
 def joined(streams: Sequence[Iterator[FileStats]]) -> Iterator[FileStats]:
     """The files of several streams that are in order, as one. A file that no path leads to stays by itself."""
-    for (_, _, unreachable, _), group in itertools.groupby(heapq.merge(*streams, key=_order), _order):
+    for (_, _, unreachable, _, _), group in itertools.groupby(heapq.merge(*streams, key=_order), _order):
         if unreachable:
             yield from group
         else:

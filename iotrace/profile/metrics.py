@@ -24,6 +24,7 @@ from iotrace.profile.failed_opens import FailedOpen
 from iotrace.profile.runs import Run
 from iotrace.profile.series import Row
 from iotrace.profile.values import MAX_COUNTER, Counts, Histogram, Kind, Sizes
+from iotrace.profile.whose import WHO, Who
 from programs.facts.catalogue import BY_NAME
 
 FIRST_VERSION = 2
@@ -239,6 +240,16 @@ class FileStats:
         "",
         NUMBER,
         "the host that the file is on, in a profile that others were merged into; null: that of the run",
+        since=5,
+    )
+    who: Optional[Who] = _metric(
+        None,
+        WHO,
+        values.agreed,
+        "",
+        NUMBER,
+        'with `run --by`: the process, cgroup or user whose I/O the row has, such as `{"process": "postgres"}`; a file '
+        "then has a row for each",
         since=5,
     )
     opens: int = _total("opens", NUMBER, "successful opens of every kind")

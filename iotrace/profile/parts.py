@@ -26,6 +26,7 @@ class Edges(NamedTuple):
     born: int = 0  # 1: the open that the part begins with has created the file
     stale: int = 0  # of its unsynced bytes: those of files that had the path before the one at its end
     went: Optional[bytes] = None  # the path that all of those were renamed to
+    row: int = 0  # where a file has several rows (`FileStats.who`): tells them apart; else 0
 
 
 class Part(NamedTuple):

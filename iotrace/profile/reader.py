@@ -17,15 +17,16 @@ from typing import Any, Collection, Dict, Iterator, List, NamedTuple, Optional, 
 from iotrace.globs import EVERYTHING, Selection
 from iotrace.places import PathLike
 from iotrace.profile import failed_opens, runs, series
-from iotrace.profile.database import CACHE, Database, ProfileError
+from iotrace.profile.database import CACHE, Database, ProfileError, weight
 from iotrace.profile.failed_opens import FailedOpen
-from iotrace.profile.folding import NAME, folded_rows, group_key
+from iotrace.profile.folding import NAME, by_who, folded_rows, group_key
 from iotrace.profile.merge import add_syscalls
-from iotrace.profile.metrics import FIRST_VERSION, HEADER, SCHEMA_VERSION, FileStats, Header, SyscallStats
+from iotrace.profile.metrics import HEADER, FileStats, Header, SyscallStats
 from iotrace.profile.rows import ROW_COLUMNS, SQL, FileDecoder, FileRow, Marks, Sums, read_calls, read_row
 from iotrace.profile.runs import Run, host_name
-from iotrace.profile.schema import APPLICATION_ID, schema
+from iotrace.profile.schema import APPLICATION_ID, check_version, schema
 from iotrace.profile.values import check_counts, check_text
+from iotrace.profile.whose import WHO, Who
 from iotrace.untrusted import parse_json
 
 SORTS: Dict[str, Tuple[str, ...]] = {
@@ -204,10 +205,17 @@ class Profile:
         query = f"SELECT EXISTS (SELECT 1 FROM {self._table} WHERE ended_as IS NOT NULL)"
         return next(self._database.query(query)) == (1,)
 
+    def _is_apart(self) -> bool:
+        """Whether a file may have several rows, by who did the I/O."""
+        query = f"SELECT EXISTS (SELECT 1 FROM {self._table} WHERE who IS NOT NULL)"
+        return self._schema.has("who") and next(self._database.query(query)) == (1,)
+
     def _rows(self, selection: Selection, folded: bool) -> str:
         """SQL for what `rows` and `totals` read from, with their columns."""
-        if self._folds(folded):
-            return folded_rows(self._table, self._column, self._where(selection, folded=True))
+        temporary = self._folds(folded)
+        if temporary or self._is_apart():
+            where = self._where(selection, folded=temporary)
+            return folded_rows(self._table, self._column, where, temporary=temporary)
         columns = ", ".join(
             f"{self._column(name)} AS {name}" for name in dict.fromkeys(("id", *ROW_COLUMNS, *Sums._fields))
         )
@@ -227,6 +235,7 @@ class Profile:
     ) -> Iterator[FileStats]:
         """The files that match `selection`, with everything that is known about them; at most `limit`, 0 for all.
 
+        A file comes once for each of those that did I/O on it if the run was `--by` these: see `FileStats.who`.
         Without `sort` they come in the order in which they were first seen. "bytes", "read", "written", "calls",
         "errors", "syncs" and "latency" put the largest first, "path" sorts by path. Raises ValueError for any other.
         """
@@ -266,7 +275,7 @@ class Profile:
         at = self._whole_path if path is None else path
         found = ((row, self._calls_of(row[-1]), self._series_of(row[-1]) if series_too else None) for row in rows)
         for row, calls, intervals in self._database.charged(
-            found, lambda each: _weight(each[0][at]) + _weight(each[1]) + _weight(each[2])
+            found, lambda each: weight(each[0][at]) + weight(each[1]) + weight(each[2])
         ):
             file = decode(row[:-1])
             file.syscalls = read_calls(calls)
@@ -279,6 +288,8 @@ class Profile:
         Names alone are sorted, so that it takes little memory.
         """
         order = f"path, mnt_ns, {self._column('unreachable')}, {self._column('host')}"
+        if self._schema.has("who"):
+            order += ", coalesce(who, '')"
         names = f"SELECT id FROM {self._table} ORDER BY {order}"
         whole = f"SELECT {self._whole_file} FROM main.file WHERE id = ?"
         with self._honest():
@@ -353,6 +364,16 @@ class Profile:
             for row in self._database.charged(found, _weight_of_path):
                 yield read_row(row, self.host)
 
+    def whose(self, by: str, selection: Selection = EVERYTHING) -> Iterator[Tuple[Who, int, Sums]]:
+        """Whose I/O it was, of a run `--by` the same: each with the number of its files, and its totals."""
+        with self._honest():
+            query = by_who(self._table, self._where(selection)) if self._schema.has("who") else "SELECT 1 LIMIT 0"
+            for text, files, *values in self._database.charged(self._database.query(query), _weight_of_calls):
+                check_counts((files, *values))
+                who = WHO.load(text)
+                if who.by == by:
+                    yield who, files, Sums(*values[:-1])
+
     def totals(self, selection: Selection = EVERYTHING, *, folded: bool = False) -> Totals:
         """The totals over all selected files. SQLite adds up a million of them in a second."""
         marks, sums = Marks._fields, Sums._fields
@@ -370,8 +391,10 @@ class Profile:
     ) -> Iterator[Tuple[str, SyscallStats]]:
         """Each system call of each selected file, as (name, record), in no particular order."""
         with self._honest():
-            if self._folds(folded):
-                yield from self._folded_calls(self._where(selection, folded=True))
+            temporary = self._folds(folded)
+            if temporary or self._is_apart():
+                key = group_key(self._column, temporary=temporary)
+                yield from self._folded_calls(key, self._where(selection, folded=temporary))
                 return
             every = selection == EVERYTHING
             chosen = "" if every else f" JOIN main.file ON file_id = id WHERE {self._where(selection)}"
@@ -379,12 +402,12 @@ class Profile:
             for row in self._database.charged(found, _weight_of_calls):
                 yield from read_calls(row[0]).items()
 
-    def _folded_calls(self, condition: str) -> Iterator[Tuple[str, SyscallStats]]:
+    def _folded_calls(self, key: str, condition: str) -> Iterator[Tuple[str, SyscallStats]]:
         found = self._database.query(
-            f"SELECT {group_key(self._column)}, by_syscall FROM {self._table} JOIN main.calls ON file_id = id"
-            f" WHERE {condition} ORDER BY 1, 2, 3, 4"
+            f"SELECT {key}, by_syscall FROM {self._table} JOIN main.calls ON file_id = id WHERE {condition}"
+            " ORDER BY 1, 2, 3, 4"
         )
-        rows = self._database.charged(found, lambda row: _weight(row[-1]))
+        rows = self._database.charged(found, lambda row: weight(row[-1]))
         for _, group in itertools.groupby(rows, lambda row: row[:-1]):
             calls: Dict[str, SyscallStats] = {}
             names = 0
@@ -404,28 +427,12 @@ def _check_names(*names: object) -> None:
         raise ValueError(f"a name of more than {_ROOM_FOR_NAME} characters")
 
 
-def _weight(value: Any) -> int:
-    """The least number of bytes that a value takes; what is of no valid type is refused where it is used."""
-    return len(value) if isinstance(value, (bytes, str)) else 0
-
-
 def _weight_of_path(row: Tuple[Any, ...]) -> int:
-    return _weight(row[_PATH])
+    return weight(row[_PATH])
 
 
 def _weight_of_calls(row: Tuple[Any, ...]) -> int:
-    return _weight(row[0])
-
-
-def _check_version(name: str, version: int) -> None:
-    """Raise `ProfileError` for a schema that cannot be read."""
-    reads = f"{FIRST_VERSION} to {SCHEMA_VERSION}" if FIRST_VERSION < SCHEMA_VERSION else str(SCHEMA_VERSION)
-    if version > SCHEMA_VERSION:
-        raise ProfileError(
-            f"{name}: written by a newer iotrace (schema {version}, this one reads {reads}): upgrade iotrace"
-        )
-    if version < FIRST_VERSION:
-        raise ProfileError(f"{name}: written by an older iotrace (schema {version}, this one reads {reads})")
+    return weight(row[0])
 
 
 def open(path: PathLike, *, cache: int = CACHE) -> Profile:
@@ -433,7 +440,7 @@ def open(path: PathLike, *, cache: int = CACHE) -> Profile:
 
     `cache` is how many KiB of it may be kept in memory.
     """
-    database = Database(path, APPLICATION_ID, _check_version, cache)
+    database = Database(path, APPLICATION_ID, check_version, cache)
     try:
         return Profile(database)
     except BaseException:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from typing import Dict, List, NamedTuple, Sequence, Tuple
 
+from iotrace.profile.database import ProfileError
 from iotrace.profile.metrics import FIRST_VERSION, SCHEMA_VERSION, SYSCALL, TOTALS, Metric
 from iotrace.profile.parts import COLUMNS
 from iotrace.profile.series import COUNTERS
@@ -90,6 +91,7 @@ CURRENT = schema(SCHEMA_VERSION)
 INDEXES: Dict[str, str] = {
     "file_path": "CREATE INDEX file_path ON file (path, mnt_ns)",
     "file_renamed_to": "CREATE INDEX file_renamed_to ON file (renamed_to) WHERE renamed_to IS NOT NULL",
+    "file_who": "CREATE INDEX file_who ON file (who) WHERE who IS NOT NULL",
     "file_ended_as": "CREATE INDEX file_ended_as ON file (ended_as) WHERE ended_as IS NOT NULL",
 }
 """Created once all files have been inserted."""
@@ -136,3 +138,14 @@ VIEWS: Dict[str, str] = {
     "error": "CREATE VIEW error AS SELECT file_id, name AS syscall, bin.key AS errno, bin.value AS count "
     "FROM syscall, json_each(syscall.errors) AS bin",
 }
+
+
+def check_version(name: str, version: int) -> None:
+    """Raise `ProfileError` for a schema that cannot be read."""
+    reads = f"{FIRST_VERSION} to {SCHEMA_VERSION}" if FIRST_VERSION < SCHEMA_VERSION else str(SCHEMA_VERSION)
+    if version > SCHEMA_VERSION:
+        raise ProfileError(
+            f"{name}: written by a newer iotrace (schema {version}, this one reads {reads}): upgrade iotrace"
+        )
+    if version < FIRST_VERSION:
+        raise ProfileError(f"{name}: written by an older iotrace (schema {version}, this one reads {reads})")

@@ -26,6 +26,7 @@ Sizes = Dict[int, int]
 Counts = Dict[str, int]
 """Name -> count; names that were never counted are absent."""
 
+
 MAX_COUNTER = (1 << 63) - 1
 """The largest number that SQLite has room for."""
 

@@ -73,7 +73,8 @@ class Writer:
         self.target = target if isinstance(target, Target) else Target(target)
         self._spool = Spool(self.target.places())
         self._parts: List[Part] = []
-        self.added = 0
+        self.added = self._order = 0
+        self._place: Optional[Tuple[bytes, int, Optional[str]]] = None  # of the file added last
 
     def __enter__(self) -> Writer:
         return self
@@ -103,8 +104,12 @@ class Writer:
 
         Raises UserError if a number is too large for a profile: what is traced never is.
         """
+        place = file.path, file.mnt_ns, file.host
+        if file.who is None or place != self._place:  # rows of one file that come together are no parts of it
+            self._order = self.added
+        self._place = place
         try:
-            part = as_part(file, Edges(self.added))
+            part = as_part(file, Edges(self._order))
         except OverflowError as error:
             raise UserError(str(self._failure(error))) from error
         self.add(part)
@@ -185,7 +190,7 @@ def _fill(database: sqlite3.Connection, batches: Iterable[List[Part]], header: H
         added += _insert(database, batch, added, header.interval_ns)
     for statement in INDEXES.values():
         database.execute(statement)
-    files = added - _add_up(database)
+    files = added - _add_up(database) - _others_of_files(database)
     _write_header(database, header)
     database.execute("COMMIT")
     return files
@@ -208,26 +213,37 @@ def _series(part: Part, interval_ns: Optional[int]) -> str:
 
 
 def _add_up(database: sqlite3.Connection) -> int:
-    """Merge all rows that one path led to in one mount namespace of a host. Returns the number of rows saved."""
+    """Merge all rows that one path led to in one mount namespace of a host, those of each who did I/O on it apart.
+
+    Returns the number of rows saved.
+    """
     saved = 0
     database.execute(
-        "CREATE TEMP TABLE repeated AS SELECT path, mnt_ns, host FROM file WHERE NOT unreachable"
-        " GROUP BY path, mnt_ns, host HAVING count(*) > 1"
+        "CREATE TEMP TABLE repeated AS SELECT path, mnt_ns, host FROM file JOIN edges ON file_id = id"
+        " WHERE NOT unreachable GROUP BY path, mnt_ns, host HAVING count(*) > 1 AND min(position) < max(position)"
     )
     for place in database.execute("SELECT path, mnt_ns, host FROM repeated"):
         rows = database.execute(_SAME_FILE, place).fetchall()
-        file = add_parts(map(_part, rows))
-        keys = [(row[0],) for row in rows]
-        database.executemany("DELETE FROM file WHERE id = ?", keys)
-        database.executemany("DELETE FROM calls WHERE file_id = ?", keys)
-        whole = as_part(file, Edges(0))
-        database.execute(_INTO_FILE, (*min(keys), *whole.columns))
-        database.execute("INSERT INTO calls VALUES (?, ?)", (*min(keys), whole.by_syscall))
-        if whole.series:
-            database.executemany("DELETE FROM series WHERE file_id = ?", keys)
-            database.execute(_INTO_SERIES, (*min(keys), whole.series))
-        saved += len(keys) - 1
+        whole = [as_part(file, Edges(0)) for file in add_parts(map(_part, rows))]
+        keys = [row[0] for row in rows]
+        for table, key in (("file", "id"), ("calls", "file_id"), ("series", "file_id")):
+            database.executemany(f"DELETE FROM {table} WHERE {key} = ?", zip(keys))
+        for number, part in zip(sorted(keys), whole):
+            database.execute(_INTO_FILE, (number, *part.columns))
+            database.execute("INSERT INTO calls VALUES (?, ?)", (number, part.by_syscall))
+            if part.series:
+                database.execute(_INTO_SERIES, (number, part.series))
+        saved += len(keys) - len(whole)
     return saved
+
+
+def _others_of_files(database: sqlite3.Connection) -> int:
+    """The number of rows that are not the first of their file, where a file has one for each who did I/O on it."""
+    ((rows, files),) = database.execute(
+        "SELECT total(rows), count(*) FROM (SELECT count(*) AS rows FROM file WHERE who IS NOT NULL"
+        " GROUP BY path, mnt_ns, host, CASE WHEN unreachable THEN id END)"
+    )
+    return int(rows) - int(files)
 
 
 def _write_header(database: sqlite3.Connection, header: Header) -> None:

@@ -11,6 +11,7 @@ from typing import Iterable, List, Optional, Sequence, Union
 from iotrace.errors import UserError
 from iotrace.places import PathLike
 from iotrace.profile.target import Target
+from iotrace.profile.whose import WHOSE
 from iotrace.tracing import output as outputs
 from iotrace.tracing import processes
 from iotrace.tracing.command import Command
@@ -29,12 +30,14 @@ def trace(
     force: bool = False,
     pids: Iterable[int] = (),
     comms: Iterable[Text] = (),
+    cgroups: Iterable[PathLike] = (),
     everything: bool = False,
     follow: Optional[bool] = None,
     user: Optional[str] = None,
     paths: Iterable[Text] = (),
     excludes: Iterable[Text] = (),
     include_pseudo: bool = False,
+    by: str = "",
     duration: Optional[float] = None,
     max_files: int = 0,
     attach: str = "auto",
@@ -43,11 +46,13 @@ def trace(
     """Begin to trace, in a thread, and leave a profile at `output` when the run ends.
 
     Whom: `command`, which is started, is traced from its first system call; `pids` are running processes, `comms` globs
-    of the names of processes that run now or later, `everything` is all but this process. They add up. `follow` also
-    traces descendants, which is the default for a command. `user` is the name of the user that runs the command.
+    of the names of processes that run now or later, `cgroups` directories of cgroups, with what is below them,
+    `everything` is all but this process. They add up. `follow` also traces descendants, which is the default for a
+    command. `user` is the name of the user that runs the command.
 
     What: `paths` and `excludes` are globs of the files that are wanted and of those that are not; `include_pseudo`
-    has files of proc, sysfs and the like too.
+    has files of proc, sysfs and the like too. With `by`, which is "process", "cgroup" or "user", each file has a record
+    for each of those that did I/O on it (`FileStats.who`).
 
     How: `output` is by default a name in the current directory, which `Run.output` gives. Nothing that is there already
     is replaced, but a profile with `force`. A profile that cannot be written there in the end goes to another place
@@ -56,6 +61,8 @@ def trace(
     them. With `interval`, what each file does in every interval of so many seconds is counted too; "auto" has 200 of
     them at most, which grow with the run.
 
+    Long because of all that can be asked for.
+
     Everything that happens after it has returned is counted; where this process traces itself, that includes its work
     for the profile. Raises UserError for a request that makes no sense, and Failure for what the kernel refuses:
     without privileges, everything.
@@ -63,6 +70,8 @@ def trace(
     settings = Settings(
         pids=sorted(set(pids)),
         comms=[os.fsencode(name) for name in comms],
+        cgroups=[os.path.abspath(os.fsdecode(path)) for path in cgroups],
+        by=by,
         everything=everything,
         follow=bool(command) if follow is None else follow,
         attach=attach,
@@ -72,8 +81,10 @@ def trace(
         paths=[os.fsencode(glob) for glob in paths],
         excludes=[os.fsencode(glob) for glob in excludes],
     )
-    if not (command or settings.pids or settings.comms or everything):
-        raise UserError("nothing to trace: give a command, pids, comms or everything=True")
+    if not (command or settings.pids or settings.comms or settings.cgroups or everything):
+        raise UserError("nothing to trace: give a command, pids, comms, cgroups or everything=True")
+    if by and by not in WHOSE:
+        raise UserError(f"by={by!r}: rows can be apart by {', '.join(WHOSE)}")
     if user is not None and not command:
         raise UserError("user needs a command to run")
     processes.check(settings.pids)

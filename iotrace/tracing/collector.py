@@ -11,11 +11,12 @@ from collections import defaultdict
 from typing import Any, Callable, DefaultDict, Dict, Iterator, List, Mapping, Optional, Tuple, Type
 
 from asm import Layout
-from iotrace.tracing import inflight
+from iotrace.tracing import inflight, who
 from iotrace.tracing.decoding import REQUESTS, Tally, device_name, errno_name, is_buffered, operations
 from iotrace.tracing.gathering import Records
-from iotrace.tracing.names import Name, Names
+from iotrace.tracing.names import Fate, Name, Names
 from iotrace.tracing.series import Series
+from iotrace.tracing.who import Row, Whose
 from programs.facts.catalogue import BY_CODE, OPERATIONS, READ, WRITE, Operation
 from programs.facts.records import (
     LATENCY_PIECES,
@@ -26,7 +27,9 @@ from programs.facts.records import (
     FileState,
     LatencyPiece,
     OpenFile,
+    OpHead,
     OpKey,
+    OwnedFile,
     Pending,
     Requested,
     Runs,
@@ -51,12 +54,19 @@ PARTS: Tuple[Tuple[str, Type[Layout], int], ...] = (
 """Where the parts of an OpStats behind its head are kept in maps of their own: map, record, and number of pieces."""
 
 
+_Known = Tuple[int, Name, Fate]
+
+
 class Rest:
-    """What belongs to files but is stored under other keys: sparse counters and runs in progress."""
+    """What belongs to files but is stored under other keys: sparse counters, runs in progress, rows.
+
+    Counters and runs are by the id that is counted under: a file's, or a row's where there are any.
+    """
 
     def __init__(self) -> None:
         self.tallies: Dict[int, bytes] = {}
         self.runs: Dict[int, List[Tuple[int, int]]] = {}  # (0 for reads or 1 for writes, bytes)
+        self.rows: Dict[int, List[Row]] = {}  # of files, where they are apart by who does the I/O: see `who`
 
     def add_tally(self, key: bytes, count: bytes) -> None:
         """Add a record of `tallies`."""
@@ -78,9 +88,17 @@ class Collector:
     """Reads the maps: the records of each file."""
 
     def __init__(
-        self, maps: Mapping[str, Map[Any]], names: Names, big_values: bool, series: Optional[Series] = None
+        self,
+        maps: Mapping[str, Map[Any]],
+        names: Names,
+        big_values: bool,
+        series: Optional[Series] = None,
+        whose: Optional[Whose] = None,
     ) -> None:
+        """`whose` says whose rows are, where a file has several."""
         self._maps = maps
+        self._whose = whose
+        self._row_state = maps["row_states"].finder() if whose is not None else None
         self._names = names
         self.unattributed: DefaultDict[str, Dict[str, int]] = defaultdict(dict)
         self.unnamed = 0
@@ -109,8 +127,11 @@ class Collector:
 
         return find
 
-    def finish(self) -> Iterator[Records]:
-        """Every file that is in the maps when tracing has ended, in the order in which files were first seen."""
+    def finish(self) -> Iterator[List[Records]]:
+        """Every file that is in the maps when tracing has ended, in the order in which files were first seen.
+
+        Of each the records of its rows: one, unless rows are apart by who does the I/O.
+        """
         rest = self.rest()
         unnamed = self._unnamed()
         for file_id, name in list(unnamed.items()):
@@ -118,13 +139,14 @@ class Collector:
             self._names.first[file_id] = name
         for file_id in list(self._names.first):
             records = self.records(file_id, rest)
-            self.forget(file_id)
-            if records is not None:
+            self.forget(file_id, rest)
+            if records:
                 yield records
 
     def rest(self) -> Rest:
         """The sparse counters of all files, and their runs in progress, as if tracing ended now."""
         rest = Rest()
+        rest.rows = who.rows(self._maps)
         for key, count in self._maps["tallies"].items():
             if _ID.unpack_from(key)[0]:
                 rest.add_tally(key, count)
@@ -132,13 +154,17 @@ class Collector:
                 _file_id, op, _kind, item = TallyKey.struct.unpack(key)
                 self.unattributed[BY_CODE[op].name][errno_name(item)] = _ID.unpack(count)[0]
         for _, raw in self._maps["opens"].items():
-            values = OpenFile.struct.unpack(raw)
+            values = OpenFile.struct.unpack_from(raw)
+            counted = values[OpenFile.id.index]
+            if len(raw) == OwnedFile.size:
+                counted = OwnedFile.struct.unpack(raw)[OwnedFile.row.index]
             for direction in (0, 1):
-                rest.add_run(values[OpenFile.id.index], direction, values[OpenFile.run.index + direction])
+                rest.add_run(counted, direction, values[OpenFile.run.index + direction])
         for _, raw in inflight.requests(self._maps):
-            values = Pending.struct.unpack(raw)
+            values, counted = Pending.struct.unpack_from(raw), inflight.counted_for(raw)
             writes = BY_CODE[values[Pending.op.index]].direction == WRITE
-            rest.add_run(values[Pending.id.index], int(writes), values[Pending.broken.index])
+            if counted:
+                rest.add_run(counted, int(writes), values[Pending.broken.index])
         return rest
 
     def _unnamed(self) -> Dict[int, Name]:
@@ -152,11 +178,12 @@ class Collector:
                 found[file_id] = Name(path, "", key)
         return dict(sorted(found.items()))
 
-    def forget(self, file_id: int) -> None:
+    def forget(self, file_id: int, rest: Rest) -> None:
         """A file that is not going to be asked for again."""
         self._names.forget(file_id)
         if self._series is not None:
-            self._series.forget(file_id)
+            for counted in [file_id, *(row.id for row in rest.rows.get(file_id, ()))]:
+                self._series.forget(counted)
 
     def delete_operations(self, keys: List[bytes]) -> None:
         """Delete the records with these keys, as `part` has read them."""
@@ -168,21 +195,41 @@ class Collector:
 
     # -- one file ---------------------------------------------------------------------------------------------------
 
-    def records(self, file_id: int, rest: Rest, read: Optional[List[bytes]] = None) -> Optional[Records]:
-        """What is known about a file at present; None if the programs have no record of it.
+    def delete_rows(self, file_ids: List[int], rest: Rest) -> None:
+        """Delete the rows of these files, where rows are apart, as `records` has read them."""
+        if self._whose is not None:
+            found = [(file_id, row) for file_id in file_ids for row in rest.rows.get(file_id, ())]
+            self._maps["rows"].delete_all([who.key(file_id, row) for file_id, row in found])
+            self._maps["row_states"].delete_all([_ID.pack(row.id) for _, row in found])
+
+    def records(self, file_id: int, rest: Rest, read: Optional[List[bytes]] = None) -> List[Records]:
+        """What is known about a file at present, for each of its rows; nothing if the programs have no record of it.
 
         Nothing is forgotten or deleted, so a file that is still being traced can be read any number of times. The keys
         of the operations' records are appended to `read`.
         """
         raw = self._state(_ID.pack(file_id))
         if raw is None:
-            return None
-        tallies, runs = rest.of(file_id)
-        names = self._names
-        state = FileState.struct.unpack(raw)
+            return []
+        names, state = self._names, FileState.struct.unpack(raw)
+        known = (file_id, names.first[file_id], names.fate(file_id))
+        if self._whose is not None:
+            return self._rows(known, state, rest, read)
+        return [self._counted(known, file_id, state, self._stats(file_id, state, read), rest)]
+
+    def _counted(
+        self, known: _Known, counted: int, state: who.State, stats: Dict[Operation, bytes], rest: Rest
+    ) -> Records:
+        """What is counted under an id, which is a file's or a row's."""
+        tallies, runs = rest.of(counted)
+        series = b"" if self._series is None else self._series.whole(counted, stats, tallies)
+        return Records(*known, state, tallies, runs, stats, self._depth_of(counted, state), series=series)
+
+    def _stats(self, counted: int, state: who.State, read: Optional[List[bytes]]) -> Dict[Operation, bytes]:
+        """The records of the operations that are counted under an id, whose FileState this is."""
         found: Dict[Operation, bytes] = {}
         for operation in operations(state[FileState.operations.index]):
-            key = OpKey.struct.pack(file_id, operation.code, 0)
+            key = OpKey.struct.pack(counted, operation.code, 0)
             stats = self._operation(key)
             if stats is not None:
                 found[operation] = stats
@@ -190,11 +237,33 @@ class Collector:
                     self.buffered |= is_buffered(stats)
                 if read is not None:
                     read.append(key)
-        depth = self._depth_of(file_id) if state[FileState.operations.index] & _REQUESTS else ()
-        series = b"" if self._series is None else self._series.whole(file_id, found, tallies)
-        fate = names.fate(file_id)
-        return Records(file_id, names.first[file_id], fate, state, tallies, runs, found, depth, series=series)
+        return found
 
-    def _depth_of(self, file_id: int) -> Tuple[int, ...]:
-        raw = self._depth(_ID.pack(file_id)) if self._depth is not None else None
+    def _depth_of(self, counted: int, state: who.State) -> Tuple[int, ...]:
+        if self._depth is None or not state[FileState.operations.index] & _REQUESTS:
+            return ()
+        raw = self._depth(_ID.pack(counted))
         return () if raw is None else Depth.struct.unpack(raw)[Depth.most.index :]
+
+    def _rows(self, known: _Known, file: who.State, rest: Rest, read: Optional[List[bytes]]) -> List[Records]:
+        """What is known of each row of a file."""
+        assert self._whose is not None and self._row_state is not None
+        found = []
+        for row in rest.rows.get(known[0], ()):
+            raw = self._row_state(_ID.pack(row.id))
+            if raw is not None:
+                state = FileState.struct.unpack(raw)
+                found.append((row, state, self._stats(row.id, state, read)))
+        whole = who.states(file, [(row, state, _written(stats)) for row, state, stats in found])
+        of_rows = []
+        for state, (row, _, stats) in zip(whole, found):
+            records = self._counted(known, row.id, state, stats, rest)
+            records.who, records.row = self._whose.of(row), row.id
+            of_rows.append(records)
+        return of_rows
+
+
+def _written(stats: Mapping[Operation, bytes]) -> int:
+    """The bytes that writes among these operations have moved."""
+    at = OpHead.bytes.offset
+    return sum(_ID.unpack_from(raw, at)[0] for operation, raw in stats.items() if operation.direction == WRITE)

@@ -9,7 +9,7 @@ from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from iotrace.tracing.inflight import NOTHING_LEFT, Left
 from programs.facts.catalogue import BESIDE
-from programs.facts.kernel import Uring
+from programs.facts.kernel import Kernel, Uring
 from pybpf import features
 
 AIO_CALLS = ("io_setup", "io_destroy", "io_submit", "io_getevents", "io_pgetevents")
@@ -29,6 +29,7 @@ def coverage(
     folios: bool = True,
     buffered: bool = False,
     over_time: Optional[str] = None,
+    whose: str = "",
 ) -> Dict[str, str]:
     """Family of calls -> what a run sees of it. Seccomp and ptrace are there if they had a say in any call.
 
@@ -37,7 +38,7 @@ def coverage(
     not counted. `account` is what the programs have counted besides, by the fields of `Lost`. `straight`: programs
     could not loop. `folios`: they could read what comes into the page cache, and not only that something does.
     `buffered`: there were reads by AIO or io_uring on descriptors that are not O_DIRECT. `over_time` is what is to be
-    said of the intervals that were asked for.
+    said of the intervals that were asked for, `whose` how rows are apart by who does the I/O, "" if they are not.
     """
     thirty_two = "none: left out; what was seen of them is counted in lost" if attach == "raw" else "none: left out"
     return {
@@ -52,6 +53,7 @@ def coverage(
         "32-bit tasks": thirty_two,
         "storage": storage(attach, folios=folios, buffered=buffered),
         **({} if over_time is None else {"intervals": over_time}),
+        **({"who": whose} if whose else {}),
         **dict(_intercepted(account)),
         **({"queue depth": _NO_DEPTH} if straight else {}),
     }
@@ -70,6 +72,13 @@ def storage(attach: str, *, folios: bool, buffered: bool) -> str:
     if buffered:
         lacks.append("not known of reads by AIO and io_uring that are not O_DIRECT")
     return _partial(lacks, ())
+
+
+def whose(by: str, kernel: Kernel) -> str:
+    """How rows are apart by who does the I/O; "" if they are not."""
+    if by == "process" and "task.leader" not in kernel.offsets:
+        return "partial: by names of threads, as this kernel does not show which of them is the process's first"
+    return "full" if by else ""
 
 
 def _durability(beside: Mapping[str, int], missing: Sequence[str]) -> str:

@@ -15,17 +15,8 @@ from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 from iotrace.profile.metrics import TOTALS
 from iotrace.profile.parts import COLUMNS, Edges, Part, call_json, call_text, columns
-from iotrace.profile.values import (
-    DELETED,
-    Counts,
-    Histogram,
-    add_tables,
-    bucket,
-    encode,
-    fine_bounds,
-    greatest,
-    least,
-)
+from iotrace.profile.values import DELETED, Counts, Histogram, add_tables, bucket, encode, fine_bounds, greatest, least
+from iotrace.profile.whose import Who
 from iotrace.tracing import common_sizes
 from iotrace.tracing.names import Fate, Name
 from programs.facts.catalogue import BY_CODE, OPERATIONS, READ, WRITE, Operation
@@ -200,8 +191,17 @@ class Decoder:
         ],
     )
 
-    def __init__(self, clock: Clock, name: Name, state: Tuple[int, ...], tallies: Iterable[Tally]) -> None:
-        """`state` are the words of the file's FileState, `tallies` its sparse counters."""
+    def __init__(
+        self,
+        clock: Clock,
+        name: Name,
+        state: Tuple[int, ...],
+        tallies: Iterable[Tally],
+        who: Optional[Who] = None,
+    ) -> None:
+        """`state` are the words of the file's FileState, `tallies` its sparse counters; `who` did the I/O, where a file
+        has a row for each."""
+        self.who = who
         self._unix = clock.unix
         self._json: List[str] = []  # by system call
         self._errors: Dict[str, Counts] = {}  # of operations that have not been added yet
@@ -409,8 +409,9 @@ class Decoder:
         went: Optional[bytes] = None,
         stale: int = 0,
         series: bytes = b"",
+        row: int = 0,
     ) -> Part:
-        """Everything that was added, as a part of the profile. See `Edges` for `order`, `went` and `stale`."""
+        """Everything that was added, as a part of the profile. See `Edges` for `order`, `went`, `stale` and `row`."""
         left = {**self._errors, **self._large, **self._slow, **self._brought}
         for name in left:  # operations for whose records there was no room
             values: Dict[str, object] = {"errors": self._errors.get(name), "requested": self._large.get(name)}
@@ -421,5 +422,5 @@ class Decoder:
         self.incarnations = incarnations
         self.ended_as = self.renamed_to if incarnations == 1 or went == self.renamed_to else None
         ends = self._generation, self._first_write, self._last_write, self._first_sync, int(self._born)
-        edges = Edges(order, *ends, stale, went)
+        edges = Edges(order, *ends, stale, went, row)
         return Part(columns(self, self), "{" + ",".join(self._json) + "}", edges, series or None)

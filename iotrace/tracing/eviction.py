@@ -24,7 +24,7 @@ import struct
 import time
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Set, Tuple
 
-from iotrace.tracing import inflight
+from iotrace.tracing import inflight, who
 from iotrace.tracing.collector import Collector, Rest
 from iotrace.tracing.gathering import Gathering
 from iotrace.tracing.names import Names
@@ -101,11 +101,14 @@ class Eviction:
         """Whether any table is half full. A file is in `files` and `states` once, in others several times."""
         if 2 * len(self._names) >= self._max_files:
             return True
-        records = sum(bin(mask).count("1") for (mask,) in self._words("states", FileState.operations.offset))
+        counted = "row_states" if "row_states" in self._maps else "states"
+        records = sum(bin(mask).count("1") for (mask,) in self._words(counted, FileState.operations.offset))
         tallies = sum(len(keys) for keys, _ in self._maps["tallies"].blocks()) // TallyKey.size
         counts = {"operations": records, "tallies": tallies}
         if "threads" in self._maps:
             counts["threads"] = sum(len(keys) for keys, _ in self._maps["threads"].blocks()) // ThreadKey.size
+        if "rows" in self._maps:
+            counts["rows"] = sum(1 for _ in self._words("rows", 0))
         return any(2 * count >= self._maps[name].max_entries for name, count in counts.items())
 
     def _round(self) -> Iterator[None]:
@@ -187,13 +190,15 @@ class Eviction:
             self._ask(some)
             for file_id in some:
                 records = self._collector.records(file_id, rest, operations)
-                self._collector.forget(file_id)
-                if records is not None:
+                self._collector.forget(file_id, rest)
+                if records:
                     self._gathering.take(records)
-                    depths += [_ID.pack(file_id)] if records.depth else []
                 states.append(_ID.pack(file_id))
-                gone += tallies.get(file_id, ())
+                for number in [file_id, *(row.id for row in rest.rows.get(file_id, ()))]:
+                    gone += tallies.get(number, ())
+                    depths += [_ID.pack(number)] if any(each.depth for each in records) else []
                 counted += threads.get(file_id, ())
+            self._collector.delete_rows(some, rest)
             self._maps["states"].delete_all(states)
             for name, keys in (("tallies", gone), ("depths", depths), ("threads", counted)):
                 if keys:
@@ -216,6 +221,8 @@ class Eviction:
     def _sparse(self, chosen: Set[int]) -> Tuple[Rest, Dict[int, List[bytes]]]:
         """The sparse counters of these files, and their keys."""
         rest = Rest()
+        rest.rows = {file_id: rows for file_id, rows in who.rows(self._maps).items() if file_id in chosen}
+        chosen = chosen.union(row.id for rows in rest.rows.values() for row in rows)
         keys: Dict[int, List[bytes]] = {}
         for key, count in self._maps["tallies"].items():
             file_id = _ID.unpack_from(key)[0]

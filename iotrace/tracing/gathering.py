@@ -15,14 +15,16 @@ from iotrace.profile import series
 from iotrace.profile.parts import Part
 from iotrace.profile.series import Raw
 from iotrace.profile.values import agreed
+from iotrace.profile.whose import Who
 from iotrace.tracing import common_sizes
 from iotrace.tracing.decoding import HEAD, Clock, Decoder, Tally, thread_count
 from iotrace.tracing.names import Fate, Name
 from programs.facts.catalogue import Operation
-from programs.facts.records import FILE_MAPPED, FileKey, OpStats, Requested
+from programs.facts.records import FILE_MAPPED, FileKey, FileState, OpStats, Requested
 
 _NAMESPACE = slice(FileKey.mnt_ns.offset, FileKey.mnt_ns.offset + FileKey.mnt_ns.total)
 _SIZES_END = OpStats.requested.offset + Requested.size
+_THREADS = FileState.threads.index
 _CELLS = HEAD.size + common_sizes.HEAD.size  # where the histograms begin
 assert OpStats.requested.offset == HEAD.size
 ROOM = 1024  # names that are kept for files that may still come: with their records some MiB
@@ -44,6 +46,8 @@ class Records:
     stale: int = 0  # bytes that files before the last one left unsynced
     went: Optional[bytes] = None  # the path that all of those were renamed to
     series: Raw = b""
+    who: Optional[Who] = None  # whose row it is, where a file has several
+    row: int = 0  # its id
 
     def add(self, later: Records) -> None:
         """Add the records of a file that was created after all of these."""
@@ -58,10 +62,8 @@ class Records:
             *(opening + took[0], max(slowest_open, took[1]), closing + took[2], max(slowest_close, took[3]), took[4]),
             max(threads, took[5], key=thread_count),
         )
-        ended_as = self.fate.renamed_to
-        self.went = ended_as if self.incarnations == 1 else agreed(self.went, ended_as)
-        self.id, self.name, self.fate = later.id, later.name, later.fate
-        self.incarnations, self.stale = self.incarnations + 1, unsynced
+        self._follow(later)
+        self.stale, self.row = unsynced, later.row
         if later.tallies:
             self.tallies = _sum_of_tallies(self.tallies + later.tallies)
         self.runs = self.runs + later.runs
@@ -75,9 +77,24 @@ class Records:
             before = self.operations.get(operation)
             self.operations[operation] = raw if before is None else _sum_of_stats(before, raw)
 
+    def pass_over(self, later: Records) -> None:
+        """A file was created after all of these, of which this row has nothing: whose it is did no I/O on that."""
+        self._follow(later)
+        words = dict(zip(FileState.fields, self.state))
+        last = dict(zip(FileState.fields, later.state))
+        self.stale = words["unsynced"]
+        flags = words["flags"] & FILE_MAPPED | last["flags"] & ~FILE_MAPPED
+        self.state = tuple({**words, "last_write": last["last_write"], "seen": last["seen"], "flags": flags}.values())
+
+    def _follow(self, later: Records) -> None:
+        ended_as = self.fate.renamed_to
+        self.went = ended_as if self.incarnations == 1 else agreed(self.went, ended_as)
+        self.id, self.name, self.fate = later.id, later.name, later.fate
+        self.incarnations += 1
+
     def part(self, clock: Clock) -> Part:
         """As rows of the profile."""
-        decoder = Decoder(clock, self.name, self.state, self.tallies)
+        decoder = Decoder(clock, self.name, self.state, self.tallies, self.who)
         for direction, run in self.runs:
             decoder.add_run(direction, run)
         if self.depth:
@@ -91,7 +108,26 @@ class Records:
             went=self.went,
             stale=self.stale,
             series=self.series,
+            row=self.row - (1 << 63) if self.row else 0,
         )
+
+
+def _join(earlier: List[Records], later: Sequence[Records]) -> List[Records]:
+    """The rows of files that had one path one after the other, and those of a file that was created after them."""
+    rows, new = ({each.who: each for each in records} for records in (earlier, later))
+    for who, before in rows.items():
+        if who in new:
+            before.add(new[who])
+        else:
+            before.pass_over(later[0])
+    for who, records in new.items():
+        if who not in rows:
+            records.incarnations, records.went = earlier[0].incarnations, earlier[0].went
+            rows[who] = records
+    threads = max((records.state[_THREADS] for records in rows.values()), key=thread_count)
+    for records in rows.values():
+        records.state = (*records.state[:_THREADS], threads, *records.state[_THREADS + 1 :])
+    return list(rows.values())
 
 
 def _sum_of_tallies(tallies: List[Tally]) -> List[Tally]:
@@ -125,31 +161,34 @@ class Gathering:
         self._clock = clock
         self._wanted = wanted
         self._keep = keep
-        self._held: Dict[Tuple[bytes, bytes], Records] = {}
+        self._held: Dict[Tuple[bytes, bytes], List[Records]] = {}
         self.apart = False  # whether each file is to make a part of its own
 
-    def take(self, records: Records) -> None:
-        """A file. Those of one path come in the order in which they were opened first."""
-        path, renamed = records.name.path, records.fate.renamed_to
+    def take(self, rows: Sequence[Records]) -> None:
+        """The rows of a file, at least one. Those of one path come in the order in which they were opened first."""
+        first, records = rows[0], [*rows]
+        path, renamed = first.name.path, first.fate.renamed_to
         if not self._wanted((path,) if renamed is None else (path, renamed)):
             return
-        place = path, records.name.key[_NAMESPACE]
-        before = self._held.pop(place, None)
-        if self.apart or not records.name.born or records.name.unreachable:
-            for each in filter(None, (before, records)):
-                self._keep(each.part(self._clock))
+        place = path, first.name.key[_NAMESPACE]
+        before = self._held.pop(place, [])
+        if self.apart or not first.name.born or first.name.unreachable:
+            self._give([*before, *records])
             return
-        if before is not None and before.id < records.id:
-            before.add(records)
-            records = before
-        elif before is not None:
-            self._keep(before.part(self._clock))
+        if before and before[0].id < first.id:
+            records = _join(before, records)
+        else:
+            self._give(before)
         self._held[place] = records  # as the latest
         if len(self._held) > ROOM:
-            self._keep(self._held.pop(next(iter(self._held))).part(self._clock))
+            self._give(self._held.pop(next(iter(self._held))))
 
     def flush(self) -> None:
         """Keep what is still held."""
         held, self._held = self._held, {}
         for records in held.values():
+            self._give(records)
+
+    def _give(self, rows: Sequence[Records]) -> None:
+        for records in rows:
             self._keep(records.part(self._clock))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
-from programs.facts.records import NOTE_ABSENT, NOTE_BUSY, NOTE_SILENT, Note, Pending, PendingKey
+from programs.facts.records import NOTE_ABSENT, NOTE_BUSY, NOTE_SILENT, Note, OwnedPending, Pending, PendingKey
 from pybpf.maps import Array, Map
 from pybpf.programs import Program
 
-_WORDS = Note.size // 8
 _UNSEEN = "uring_unseen"  # the program that accounts for a silent request
 
 
@@ -23,14 +22,14 @@ NOTHING_LEFT = Left()
 
 
 def requests(maps: Mapping[str, Map[Any]]) -> Iterator[Tuple[bytes, bytes]]:
-    """PendingKey and Pending of each request in flight."""
+    """PendingKey and Pending, or OwnedPending, of each request in flight."""
     yield from maps["pending"].items()
     for place in _taken(maps):
         values = Note.struct.unpack_from(place)
         key = (values[Note.space.index], values[Note.request.index], values[Note.owner.index])
         if values[Note.request.index] != NOTE_BUSY:
             at = Note.pending.offset
-            yield PendingKey.struct.pack(*key), place[at : at + Pending.size]
+            yield PendingKey.struct.pack(*key), place[at:]
 
 
 def in_places(maps: Mapping[str, Map[Any]]) -> Iterator[int]:
@@ -40,14 +39,22 @@ def in_places(maps: Mapping[str, Map[Any]]) -> Iterator[int]:
         yield Note.struct.unpack_from(place)[Note.pending[Pending.id].index]
 
 
+def counted_for(raw: bytes) -> int:
+    """The id that a request is counted under: its file's, or its row's where it is an OwnedPending."""
+    if len(raw) == OwnedPending.size:
+        return int(OwnedPending.struct.unpack(raw)[OwnedPending.row.index])
+    return int(Pending.struct.unpack(raw)[Pending.id.index])
+
+
 def _taken(maps: Mapping[str, Map[Any]]) -> List[bytes]:
     """The places that are not free, where the programs use any."""
     notes = maps.get("notes")
     if not isinstance(notes, Array):
         return []
     with memoryview(notes.mmap()) as view, view.cast("Q") as words:
-        owners = words[Note.request.offset // 8 : notes.max_entries * _WORDS : _WORDS].tolist()
-        return [bytes(view[index * Note.size : (index + 1) * Note.size]) for index, owner in enumerate(owners) if owner]
+        size, step = notes.value_size, notes.value_size // 8
+        owners = words[Note.request.offset // 8 : notes.max_entries * step : step].tolist()
+        return [bytes(view[index * size : (index + 1) * size]) for index, owner in enumerate(owners) if owner]
 
 
 def settle(noted: Iterable[Tuple[bytes, bytes]], programs: Sequence[Program]) -> Left:
@@ -59,7 +66,7 @@ def settle(noted: Iterable[Tuple[bytes, bytes]], programs: Sequence[Program]) ->
     settler = next((program for program in programs if program.name == _UNSEEN), None)
     aio, uring = 0, set()
     for raw_key, raw in list(noted):
-        key, note = PendingKey.unpack(raw_key), Pending.unpack(raw)
+        key, note = PendingKey.unpack(raw_key), Pending.unpack(raw[: Pending.size])
         if key["owner"]:
             aio += 1
         elif note["marks"] & NOTE_SILENT and settler is not None:

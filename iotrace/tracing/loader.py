@@ -21,9 +21,10 @@ from programs.facts import maps, records
 from programs.facts.kernel import Options
 from programs.facts.signatures import SWITCH
 from programs.way import patterns
+from pybpf.descriptor import Descriptor
 from pybpf.events.perf import PerfBuffer
 from pybpf.events.ring import RingBuffer
-from pybpf.maps import Map, PerfEventArray, RingBuf, create, create_all, footprint
+from pybpf.maps import CgroupArray, Map, PerfEventArray, RingBuf, create, create_all, footprint
 from pybpf.privileges import lacking, make_room
 from pybpf.programs import Program, VerifierError
 from pybpf.syscalls import BpfError, rename_thread
@@ -104,12 +105,14 @@ class Loaded:
             raise
 
     def _load(self, made: plan.Plan, settings: Settings) -> None:
-        specs = maps.declare(self.kernel, self.max_files, preallocate=made.preallocate)
+        specs = maps.declare(self.kernel, self.max_files, preallocate=made.preallocate, options=made.options)
         used = made.map_names
         self.maps: Dict[str, Map[Any]] = create_all({name: spec for name, spec in specs.all().items() if name in used})
         for made_map in self.maps.values():
             self._stack.enter_context(made_map)
         self._fill_names(settings.comms if made.options.comm else [])
+        if "cgroups" in self.maps:
+            self._fill_cgroups(settings.cgroups)
         tracefs = self._stack.enter_context(way_in.tracefs_for(made.options.attach))
         self._fates = OnDemand(made.fates, self)
         self.numbers = None if made.numbers is None else OnDemand(made.numbers, self)
@@ -155,9 +158,25 @@ class Loaded:
         for number, words in enumerate(table):
             self.maps["comm"].update(number.to_bytes(4, "little"), records.CommWords.pack(words=words))
 
+    def _fill_cgroups(self, directories: List[str]) -> None:
+        """The table of the cgroups that are traced, in the hierarchy of version 2."""
+        for number, directory in enumerate(directories):
+            try:
+                with Descriptor(os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as opened:
+                    CgroupArray.of(self.maps["cgroups"]).set(number, opened)
+            except BpfError as error:
+                raise Failure(f"--cgroup {directory}: {error}") from error
+            except OSError as error:
+                raise UserError(f"--cgroup {directory}: {error.strerror}") from error
+
     def memory_bound(self, max_files: int = 0) -> int:
         """Bytes of kernel memory that the maps of a run with `max_files` (default: this run's) take at most."""
-        specs = maps.declare(self.kernel, max_files or self.max_files, preallocate=self.plan.preallocate)
+        specs = maps.declare(
+            self.kernel,
+            max_files or self.max_files,
+            preallocate=self.plan.preallocate,
+            options=self.plan.options,
+        )
         return sum(footprint(spec) for spec in specs.all().values() if spec.name in self.maps)
 
     def attach(self) -> None:

@@ -112,7 +112,7 @@ class Loop:
             return False
         if self._wait and self._session.has_descendants():
             return True
-        if settings.everything or settings.comms:
+        if settings.everything or settings.comms or settings.cgroups:
             return self._command is None
         return any(processes.alive(pid) for pid in settings.pids)
 

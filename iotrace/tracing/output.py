@@ -18,6 +18,8 @@ def default_name(settings: Settings, command: Sequence[str] = ()) -> str:
         name = os.path.basename(command[0])
     elif settings.comms:
         name = os.fsdecode(settings.comms[0])
+    elif settings.cgroups and not (settings.everything or settings.pids):
+        name = os.path.basename(os.path.normpath(settings.cgroups[0]))
     else:
         name = "all" if settings.everything else f"pid{settings.pids[0]}"
     name = re.sub(r"[^\w.+-]", "_", name)[:64] or "run"

@@ -69,6 +69,14 @@ def under_way(pid: int) -> Iterator[Tuple[int, int, List[int]]]:
                     yield int(entry), int(words[0]), [int(word, 16) for word in words[1:7]]
 
 
+def in_cgroups(directories: Iterable[str]) -> Iterator[int]:
+    """The processes in these cgroups, and below them, by their numbers here."""
+    for top in directories:
+        for directory, _, _ in os.walk(top):
+            with contextlib.suppress(OSError), open(os.path.join(directory, "cgroup.procs"), encoding="ascii") as file:
+                yield from (int(line) for line in file if line.strip() != "0")  # 0: not in our PID namespace
+
+
 def descendants(roots: List[int]) -> List[int]:
     """The children of `roots`, their children and so on, without `roots`."""
     children: Dict[int, List[int]] = {}

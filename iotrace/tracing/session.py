@@ -25,7 +25,7 @@ from iotrace.profile.runs import Run, host_name, new_id
 from iotrace.release import __version__
 from iotrace.tracing import eviction, inflight, losses
 from iotrace.tracing.collector import Collector
-from iotrace.tracing.coverage import coverage
+from iotrace.tracing.coverage import coverage, whose
 from iotrace.tracing.decoding import Clock
 from iotrace.tracing.fates import Fates
 from iotrace.tracing.gathering import Gathering
@@ -35,6 +35,7 @@ from iotrace.tracing.refused import Refused
 from iotrace.tracing.series import Series
 from iotrace.tracing.settings import Settings
 from iotrace.tracing.targets import Targets
+from iotrace.tracing.who import Whose
 from programs.facts.maps import ASKED_ROWS
 from programs.facts.records import Activity
 from pybpf.grace import GracePeriods
@@ -80,7 +81,12 @@ class Session:
                 at_once=ASKED_ROWS if self.loaded.kernel.loops else 1,
             )
             self._series = None if settings.interval is None else Series(self.loaded.maps, settings.interval)
-            self._collector = Collector(self.loaded.maps, self._names, self.loaded.kernel.big_values, self._series)
+            self._whose = Whose(settings) if settings.by else None
+            if self._whose is not None:
+                self._stack.callback(self._whose.close)
+            self._collector = Collector(
+                self.loaded.maps, self._names, self.loaded.kernel.big_values, self._series, self._whose
+            )
             self._clock = Clock()
             self._stuck: Dict[int, int] = {}  # see `Whereabouts`
             self._gathering = Gathering(self._clock, self._wanted, self._keep)
@@ -145,6 +151,8 @@ class Session:
         self._refused.step()
         if self._series is not None:
             self._series.step(len(self._names))
+        if self._whose is not None:
+            self._whose.learn()
         return self._eviction is not None and self._eviction.step()
 
     def fileno(self) -> int:
@@ -261,6 +269,7 @@ class Session:
                 folios=loaded.kernel.shows_folios,
                 buffered=self._collector.buffered,
                 over_time=None if self._series is None else self._series.account(),
+                whose=whose(self.settings.by, loaded.kernel),
             ),
             lost=losses.losses(
                 account, skipped=self._skipped, unnamed=self._collector.unnamed, truncated=self._names.truncated

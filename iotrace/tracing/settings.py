@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Dict, List, Optional
+from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
 
 from iotrace.globs import Selection
-from programs.facts.kernel import Options
+from programs.facts.kernel import UNIFIED, Options
+
+if TYPE_CHECKING:
+    from iotrace.kernel.cgroups import Choice
 
 
 @dataclass
@@ -16,7 +19,9 @@ class Settings:
 
     pids: List[int] = field(default_factory=list)
     comms: List[bytes] = field(default_factory=list)  # globs of process names
+    cgroups: List[str] = field(default_factory=list)  # directories of cgroups
     everything: bool = False
+    by: str = ""  # rows are apart by "process", "cgroup" or "user"
     follow: bool = True
     attach: str = "auto"  # or a key of `kernel.way_in.NAMES`
     include_pseudo: bool = False
@@ -28,8 +33,19 @@ class Settings:
     vmlinux: Optional[str] = None  # a kernel image with debug information
 
     def options(self) -> Options:
-        """The part of this that the programs must know."""
+        """The part of this that the programs must know. Raises Failure, UserError.
+
+        Of cgroups, this looks at where their directories lead now.
+        """
+        chosen, hierarchy = [] if self.everything else self.cgroups, UNIFIED
+        roots: Tuple[int, ...] = ()
+        if chosen or self.by == "cgroup":
+            hierarchy, roots, _ = self.hierarchy()
         return Options(
+            by=self.by,
+            cgroups=len(chosen),
+            hierarchy=hierarchy,
+            roots=roots if chosen else (),
             attach=self.attach,
             everything=self.everything,
             comm=bool(self.comms) and not self.everything,  # which has them all
@@ -37,6 +53,12 @@ class Settings:
             include_pseudo=self.include_pseudo,
             series=self.interval is not None,
         )
+
+    def hierarchy(self) -> Choice:
+        """Where cgroups are looked for, by those that are to be traced. Raises Failure, UserError."""
+        from iotrace.kernel import cgroups  # noqa: PLC0415 - most runs do not ask
+
+        return cgroups.choose(self.cgroups, apart=self.by == "cgroup")
 
     def selection(self) -> Selection:
         """Which files are wanted."""
@@ -47,7 +69,9 @@ class Settings:
         shown: Dict[str, object] = {
             "pid": self.pids,
             "comm": [os.fsdecode(name) for name in self.comms],
+            "cgroup": self.cgroups,
             "all": self.everything,
+            "by": self.by,
             "include_pseudo": self.include_pseudo,
             "path": [os.fsdecode(glob) for glob in self.paths],
             "exclude": [os.fsdecode(glob) for glob in self.excludes],

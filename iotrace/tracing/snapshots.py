@@ -17,6 +17,7 @@ from iotrace.tracing.collector import Collector, Rest
 from iotrace.tracing.decoding import Clock
 from iotrace.tracing.names import Names
 from iotrace.tracing.series import Series
+from iotrace.tracing.who import by_row
 from programs.facts.records import FileState, OpHead
 from pybpf.maps import Map
 
@@ -28,8 +29,9 @@ _COUNTED = (OpHead.calls.offset, OpHead.bytes.offset, OpHead.last.offset)
 class Snapshot(NamedTuple):
     """What changed since the snapshot before.
 
-    Files are known by the `order` of their parts' edges, which each has as long as it is in the tables. A file that was
-    moved to the profile and opened again has another one: its parts are added up at the end.
+    Files are known by the `order` of their parts' edges, which each has as long as it is in the tables, and where rows
+    are apart by who does the I/O by the `row` of those. A file that was moved to the profile and opened again has
+    another one: its parts are added up at the end.
     """
 
     taken_ns: int  # unix time
@@ -69,7 +71,7 @@ class Snapshots:
 
     def leaves(self, part: Part) -> None:
         """A file is moved to the profile: the next snapshot has it."""
-        self._left[part.edges.order] = part
+        self._left[part.edges.row or part.edges.order] = part
 
     def take(self) -> Snapshot:
         """What changed since the last time; the first time everything. It reads the whole tables.
@@ -88,10 +90,9 @@ class Snapshots:
                 name.path, self._names.renamed.get(file_id)
             ):
                 continue
-            records = self._collector.records(file_id, rest)
-            if records is not None:
+            for records in self._collector.records(file_id, rest):
                 part = records.part(self._clock)
-                parts[part.edges.order] = part
+                parts[part.edges.row or part.edges.order] = part
         self._marks = {file_id: mark for file_id, mark in marks.items() if file_id in self._names.first}
         left, self._left = self._left, {}
         return Snapshot(taken, parts, left, None if self._series is None else self._series.interval_ns)
@@ -101,9 +102,16 @@ class Snapshots:
         marks: Dict[int, int] = {}
         for file_id, *values in self._words("states", range(0, FileState.size, _WORD)):
             marks[file_id] = hash(tuple(values))
-        for file_id, *values in self._words("operations", _COUNTED):
+        files = by_row(rest.rows)
+        if "row_states" in self._maps:
+            for row, *values in self._words("row_states", range(0, FileState.size, _WORD)):
+                file_id = files.get(row, row)
+                marks[file_id] = marks.get(file_id, 0) ^ hash((row, *values))
+        for counted, *values in self._words("operations", _COUNTED):
+            file_id = files.get(counted, counted)
             marks[file_id] = marks.get(file_id, 0) ^ hash(tuple(values))
-        for file_id, tallies in rest.tallies.items():
+        for counted, tallies in rest.tallies.items():
+            file_id = files.get(counted, counted)
             marks[file_id] = marks.get(file_id, 0) ^ hash(tallies)
         return marks
 

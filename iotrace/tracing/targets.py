@@ -24,6 +24,7 @@ from programs.facts.records import (
     TARGET_COMM,
     TARGET_DESCENT,
     TARGET_FOLLOW,
+    TARGET_NONE,
     TARGET_PID,
     Call,
     CommWords,
@@ -49,19 +50,20 @@ class Targets:
         self._matched: Set[bytes] = set()  # globs of names, by processes that ran already
 
     def prepare(self) -> None:
-        """Before anything is attached: where everything is traced, leave this process out."""
+        """Before anything is attached: where everything is traced, or a cgroup, leave this process out."""
         self._numbers.settle()
-        if self._settings.everything:
-            self._set(os.getpid(), TARGET_PID)
+        self.exempt(os.getpid())
 
     def exempt(self, pid: int) -> None:
-        """Leave a process out where everything is traced: one of ours, that asks what has become of files."""
-        if self._settings.everything:
-            self._set(pid, TARGET_PID)
+        """Leave a process of ours out where everything is traced, or a cgroup: this one, or one that asks for files."""
+        if self._settings.everything or self._settings.cgroups:
+            self._set(pid, TARGET_PID if self._settings.everything else TARGET_NONE)
 
     def begin(self) -> None:
-        """Once the programs are attached, and before they count: where everything is traced, note who waits."""
-        for pid in processes.names() if self._settings.everything else ():
+        """Once the programs are attached, and before they count: where everything is traced, or a cgroup, note who
+        waits."""
+        settings = self._settings
+        for pid in processes.names() if settings.everything else processes.in_cgroups(settings.cgroups):
             self._note_reapers(pid)
 
     def add(self, pid: int, *, follow: bool) -> None:
@@ -120,6 +122,7 @@ class Targets:
         if self._loaded.kernel.pids is not None and own is not None and os.getpid() not in self._settings.pids:
             with suppress(BpfError):
                 self._maps["targets"].delete(own.to_bytes(4, "little"))
+            self.exempt(os.getpid())
 
     def unmatched(self) -> List[bytes]:
         """The globs of names that no process has matched so far."""

@@ -123,6 +123,8 @@ def _show_heading(screen: Screen, file: FileStats, temporary: Sequence[bytes], m
     if file.host is not None:
         where += f" of {file.host}"
     screen.wrapped(screen.words(where))
+    if file.who is not None:
+        screen.wrapped(screen.words(f"I/O of the {file.who.by} ") + screen.name(file.who.word))
     if file.incarnations > 1:
         screen.line(f"deleted and created again: {file.incarnations:,} inodes, this is the last")
         if file.ended_as is not None:

@@ -147,6 +147,22 @@ def _shared(a: bytes, b: bytes) -> bytes:
     return b"/".join([name for name, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], names)])
 
 
+def by_who(profiles: Iterable[Profile], by: str, selection: Selection = EVERYTHING) -> Iterator[Group[bytes]]:
+    """Group files by whose I/O it was: by "process", "cgroup" or "user", which the runs were `--by`.
+
+    A file that several did I/O on counts for each of them. Raises `UserError` for other profiles.
+    """
+    found: Dict[bytes, Group[bytes]] = {}
+    for profile in profiles:
+        before = len(found)
+        for who, files, sums in profile.whose(by, selection):
+            group = found.setdefault(who.word, Group(who.word, 0, Sums()))
+            group.files, group.sums = group.files + files, add_sums(group.sums, sums)
+        if profile.header.filters.get("by") != by and len(found) == before:
+            raise UserError(f"{profile.name}: whose I/O it was is not in it: trace with iotrace run --by {by}")
+    yield from found.values()
+
+
 def by_syscall(
     profiles: Iterable[Profile], selection: Selection = EVERYTHING, *, folded: bool = False
 ) -> List[SyscallGroup]:

@@ -1,4 +1,4 @@
-"""Tables: totals by file, directory, mount, extension or system call, as wide as the screen."""
+"""Tables: totals by file, directory, mount, extension, system call, or whose I/O it was, as wide as the screen."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from iotrace.profile.reader import Profile
 from iotrace.profile.rows import Marks, Sums
 from iotrace.profile.runs import hosts
 from iotrace.profile.values import MAX_COUNTER
+from iotrace.profile.whose import WHOSE
 from iotrace.views import summary
 from iotrace.views.header import show_header
 from iotrace.views.screen import Screen
 from iotrace.views.summary import FileGroup, Group, Mount, SyscallGroup, Whole
 
-GROUPS = ("file", "directory", "mount", "extension", "host", "syscall")
+GROUPS = ("file", "directory", "mount", "extension", "host", "syscall", *WHOSE)
 
 
 class Column(NamedTuple):
@@ -188,6 +189,17 @@ def _show_groups(
     _more(screen, whole.groups - len(lines))
 
 
+def _show_whose(
+    screen: Screen, profiles: Sequence[Profile], selection: Selection, *, by: str, sort: str, limit: int
+) -> None:
+    """Show one line per process, cgroup or user."""
+    whole = Whole()
+    groups = summary.in_order(whole.watching(summary.by_who(profiles, by, selection)), sort, limit)
+    lines = [Line(group, _path(screen, group.key)) for group in groups]
+    _show_table(screen, by.upper(), (_FILES, *_SUMS), lines)
+    _more(screen, whole.groups - len(lines))
+
+
 def _show_syscalls(
     screen: Screen, profiles: Sequence[Profile], selection: Selection, *, folded: bool, sort: str, limit: int
 ) -> None:
@@ -218,6 +230,8 @@ def show(
     screen.flush()  # a million files take a while
     if by == "syscall":
         _show_syscalls(screen, profiles, selection, folded=folded, sort=sort, limit=limit)
+    elif by in WHOSE:
+        _show_whose(screen, profiles, selection, by=by, sort=sort, limit=limit)
     elif by == "file" and len(profiles) == 1:
         _show_files(screen, profiles[0], selection, folded=folded, sort=sort, limit=limit)
     else:

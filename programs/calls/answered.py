@@ -89,7 +89,7 @@ def _only_known_threads(b: Body) -> None:
     a.stx(CALL[Call.process], r0)
     a.mov(r1, r0)
     only_targets(b, r1, "out")
-    if b.options.everything:
+    if b.options.everything or b.options.cgroups:
         a.mov(r2, 0)
     else:
         a.ldx(r2, r0[Target.since])

@@ -8,6 +8,7 @@ from programs.counting import counters, results
 from programs.counting.lifetimes import closed, opened
 from programs.counting.runs import end_runs
 from programs.counting.state import set_flag
+from programs.counting.who import find_row
 from programs.facts.catalogue import BY_NAME, Kind
 from programs.facts.jumps import Jump
 from programs.facts.kernel import Kernel, Options
@@ -133,6 +134,9 @@ def exit_close(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.jeq(r1, 0, "no_file")
     a.ldx(r1, CALL[Call.id])
     a.jeq(r1, 0, "out", "not a regular file")
+    if options.by:
+        find_row(b, "full")
+        a.ldx(r1, CALL[Call.id])
     a.jslt(RESULT, 0, "failed")
     a.stx(file_id, r1)
     a.call("ktime_get_ns")
@@ -144,8 +148,12 @@ def exit_close(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     closed(b)
     a.ret(0)
     a.label("failed")
-    counters.failed(b, CALL[Call.id])
+    counters.failed(b, b.counted)
     a.ret(0)
+    if options.by:
+        a.label("full")
+        b.lost(Lost.calls)
+        a.ret(0)
     a.label("no_file")
     a.jsge(RESULT, 0, "out")
     counters.failed(b, None)
@@ -173,11 +181,19 @@ def exit_open(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.ldx(r1, OPEN_FILE[OpenFile.id])
     a.stx(file_id, r1)
     a.stx(CALL[Call.id], r1)
+    if options.by:
+        find_row(b, "full")
+        a.ldx(r1, CALL[Call.id])
+        a.stx(file_id, r1)
     a.lookup(maps.states, file_id)
     a.jeq(r0, 0, "named")
     opened(b)
     a.label("named")
     send_name(b, SCRATCH_EXIT)
+    if options.by:
+        a.label("full")
+        b.lost(Lost.calls)
+        a.ja("named")
     a.label("failed")
     a.stx(CALL[Call.refused], SIGNATURE)
     counters.failed(b, None)
@@ -199,7 +215,14 @@ def exit_mmap(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.ldx(FILE, CALL[Call.file])
     a.st(CALL[Call.walk], 0)
     find_or_identify(b, scratch=SCRATCH_EXIT, skip="out")
-    set_flag(b, OPEN_FILE[OpenFile.id], FILE_MAPPED)
+    if options.by:
+        a.ldx(r1, OPEN_FILE[OpenFile.id])
+        a.stx(CALL[Call.id], r1)
+        find_row(b, "named")
+        set_flag(b, b.counted, FILE_MAPPED, b.counted_states)
+        a.label("named")
+    else:
+        set_flag(b, OPEN_FILE[OpenFile.id], FILE_MAPPED)
     send_name(b, SCRATCH_EXIT)
     a.label("out")
     a.ret(0)

@@ -151,7 +151,7 @@ def exit_storage(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.ldx(r2, CALL[Call.entered])
     a.sub(r1, r2)
     fine_bucket(b, r3, r1)
-    b.tally(file=CALL[Call.id], op=CALL[Call.op], kind=TALLY_STORAGE_LATENCY, item=r3)
+    b.tally(file=b.counted, op=CALL[Call.op], kind=TALLY_STORAGE_LATENCY, item=r3)
     a.label("counted")
     a.ldx(r1, CALL[Call.call])
     a.jeq(r1, 0, "over", "but for a copy, whose target comes next")
@@ -166,4 +166,4 @@ def exit_storage(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
 def _add(b: Body, kind: int) -> None:
     """Adds the slot "amount" to a sum of the call's operation on its file."""
     b.a.mov(r3, 0)
-    b.tally(file=CALL[Call.id], op=CALL[Call.op], kind=kind, item=r3, amount=b.a.slot("amount", U64))
+    b.tally(file=b.counted, op=CALL[Call.op], kind=kind, item=r3, amount=b.a.slot("amount", U64))

@@ -6,6 +6,7 @@ from asm import ProgramSpec, r0, r1
 from programs.calls.transfer import set_operation
 from programs.counting import counters, results
 from programs.counting.threads import used
+from programs.counting.who import find_row
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
 from programs.facts.records import Call, Lost, OpenFile, Signature
@@ -33,6 +34,7 @@ def exit_sync(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.ldx(r1, OPEN_FILE[OpenFile.id])
     a.stx(CALL[Call.id], r1)
     used(b)
+    find_row(b, "full")
     results.sync_result(b, "full")
     a.ja("name")
     a.label("full")

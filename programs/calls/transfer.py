@@ -12,6 +12,7 @@ from asm import Field, r0, r1, r2, r3
 from programs.counting import counters, results
 from programs.counting.runs import extend_at_offset, extend_at_position, unless_appending
 from programs.counting.threads import used
+from programs.counting.who import find_row, take_over_runs
 from programs.facts.abi import O_DIRECT, RWF_COUNTED
 from programs.facts.catalogue import OPERATIONS, READ, WRITE, Position
 from programs.facts.jumps import Jump
@@ -92,6 +93,8 @@ def account_transfer(b: Body, *, after: int, file: Field = Call.file, descriptor
     a.ldx(r1, OPEN_FILE[OpenFile.id])
     a.stx(CALL[Call.id], r1)
     used(b)
+    find_row(b, "full")
+    take_over_runs(b)
     results.transfer_result(b, "full")
     a.ja("name")
     a.label("full")

@@ -112,7 +112,7 @@ class Counters:
         a.jne(r0, 0, theirs)
         a.ldx(r1, self.key[OpKey.id])
         a.stx(file_id, r1)
-        a.lookup(self.b.maps.states, file_id)
+        a.lookup(self.b.counted_states, file_id)
         a.jeq(r0, 0, theirs)
         a.ldx(r2, self.key[OpKey.op])
         a.mov(r1, 1)
@@ -241,7 +241,7 @@ def run_ended(b: Body, counters: Counters, *, long_too: bool = True) -> None:
         a.ja(done)
         a.label(long)
         a.mov(r3, r1)
-        b.tally(file=CALL[Call.id], op=None, kind=TALLY_READ_RUN, item=r3, beyond=CALL[Call.direction])
+        b.tally(file=b.counted, op=None, kind=TALLY_READ_RUN, item=r3, beyond=CALL[Call.direction])
     a.label(done)
 
 

@@ -1,7 +1,7 @@
 """Opens and closes of a file: how many, how long they took, and what size the file had.
 
 Both happen once where transfers happen often, so that the histograms of their latencies are kept sparsely. The
-functions expect the FileState in r0, CALL with Call.id, entered and now, and clobber r0 to r5.
+functions expect the FileState in r0, CALL with Call.id (and Call.row), entered and now, and clobber r0 to r5.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from asm import U64, Field, r0, r1, r2, r3
 from programs.counting.counters import greatest
 from programs.counting.latencies import fine_bucket
+from programs.counting.who import find_row_state
 from programs.facts.catalogue import BY_NAME
 from programs.facts.records import TALLY_LATENCY, Call, FileState
 from programs.way.body import Body
@@ -17,15 +18,26 @@ from programs.way.registers import CALL
 
 def opened(b: Body) -> None:
     """A successful open of the file, whose inode is Call.inode."""
-    b.count(r0[FileState.opens])
+    if not b.options.by:
+        b.count(r0[FileState.opens])
     _saw_size(b)
+    if b.options.by:
+        find_row_state(b, "no_row")
+        b.count(r0[FileState.opens])
     _lasted(b, FileState.opening, FileState.slowest_open, BY_NAME["open"].code)
+    if b.options.by:
+        b.a.label("no_row")
 
 
 def closed(b: Body) -> None:
     """A successful close."""
+    none = b.a.unique("no_row") if b.options.by else ""
+    if b.options.by:
+        find_row_state(b, none)
     b.count(r0[FileState.closes])
     _lasted(b, FileState.closing, FileState.slowest_close, BY_NAME["close"].code)
+    if b.options.by:
+        b.a.label(none)
 
 
 def _saw_size(b: Body) -> None:
@@ -50,4 +62,4 @@ def _lasted(b: Body, total: Field, slowest: Field, operation: int) -> None:
     greatest(b, r2[slowest])
     fine_bucket(b, r3, r1)
     a.st(CALL[Call.op], operation)
-    b.tally(file=CALL[Call.id], op=CALL[Call.op], kind=TALLY_LATENCY, item=r3)
+    b.tally(file=b.counted, op=CALL[Call.op], kind=TALLY_LATENCY, item=r3)

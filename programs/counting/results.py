@@ -28,7 +28,7 @@ def transfer_result(b: Body, full: str, *, submitted: bool = False) -> None:
     afterwards. It is read from the record again where paths meet on which it was compared with 0; otherwise the
     verifier would follow each of them to the end.
     """
-    a, counters = b.a, Counters(b, CALL[Call.id])
+    a, counters = b.a, Counters(b, b.counted)
     succeeded, counted, done = a.unique("succeeded"), a.unique("counted"), a.unique("transfer_done")
     counters.find(full)
     a.ldx(RESULT, CALL[Call.result])
@@ -68,7 +68,7 @@ def whole_transfer(b: Body, counters: Counters) -> None:
 
 def sync_result(b: Body, full: str) -> None:
     """The same for a sync."""
-    a, counters = b.a, Counters(b, CALL[Call.id])
+    a, counters = b.a, Counters(b, b.counted)
     succeeded, done = a.unique("succeeded"), a.unique("sync_done")
     counted = a.unique("sync_counted") if b.options.series else done
     counters.find(full)

@@ -12,7 +12,7 @@ from typing import Union
 from asm import Mem, r1, r2, r3, r4
 from programs.facts.abi import O_APPEND, RWF_APPEND, RWF_NOAPPEND
 from programs.facts.catalogue import READ, WRITE
-from programs.facts.records import TALLY_READ_RUN, Call, OpenFile
+from programs.facts.records import TALLY_READ_RUN, Call, OpenFile, OwnedFile
 from programs.way.body import Body
 from programs.way.registers import CALL, OPEN_FILE, RESULT
 
@@ -84,11 +84,12 @@ def end_runs(b: Body) -> None:
 
 
 def record_run(b: Body, direction: Union[int, Mem]) -> None:
-    """Tallies the run of Call.broken bytes that has ended, if it had any, for the file of OPEN_FILE."""
+    """Tallies the run of Call.broken bytes that has ended, if it had any, for the file, or the row, of OPEN_FILE."""
     a, none = b.a, b.a.unique("no_run")
     a.ldx(r2, CALL[Call.broken])
     a.jeq(r2, 0, none)
     b.bucket(r1, r2, r3)
     a.mov(r3, r1)
-    b.tally(file=OPEN_FILE[OpenFile.id], op=None, kind=TALLY_READ_RUN, item=r3, beyond=direction)
+    whose = OPEN_FILE[OwnedFile.row if b.options.by else OpenFile.id]
+    b.tally(file=whose, op=None, kind=TALLY_READ_RUN, item=r3, beyond=direction)
     a.label(none)

@@ -84,7 +84,7 @@ def _find(b: Body, skip: str) -> None:
     a.rsh(r1, r4)
     a.stx(key[SeriesKey.index], r1)
     a.stx(key[SeriesKey.stamp], r3)
-    a.ldx(r1, CALL[Call.id])
+    a.ldx(r1, b.counted)
     a.stx(key[SeriesKey.id], r1)
     a.lookup(b.maps.series, key)
     a.jne(r0, 0, found)

@@ -6,7 +6,7 @@ Both are plain data. The same values give the same instructions, byte for byte, 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Mapping, Optional
+from typing import Mapping, Optional, Tuple
 
 from programs.facts.abi import REGISTERS, Registers
 
@@ -89,6 +89,10 @@ class Kernel:
         return self.registers.words[number]
 
 
+UNIFIED = -1
+"""The hierarchy of cgroups of version 2."""
+
+
 @dataclass(frozen=True)
 class Options:
     """What the user wants of the programs. `attach` is "raw", "perf" or "fentry"."""
@@ -99,3 +103,12 @@ class Options:
     follow: bool = True  # those found by name bring their descendants
     include_pseudo: bool = False  # files of proc, sysfs and the like too
     series: bool = False  # what each file did in each interval is wanted
+    by: str = ""  # rows are apart by "process", "cgroup" or "user"; "": they are not
+    cgroups: int = 0  # how many cgroups choose what is traced
+    hierarchy: int = UNIFIED  # that cgroups are in: UNIFIED, or the number of a controller of version 1
+    roots: Tuple[int, ...] = ()  # the numbers of those cgroups where the hierarchy is of version 1
+
+    @property
+    def counts(self) -> str:
+        """The field of `Call` that has the id which counters are kept under."""
+        return "row" if self.by else "id"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict
+from typing import Dict, Optional
 
 from asm import U32, U64, DataType, MapSpec, MapType
 from programs.facts.jumps import JUMPS
-from programs.facts.kernel import Kernel
+from programs.facts.kernel import Kernel, Options
 from programs.facts.records import (
     COMM_ROWS,
     Activity,
@@ -33,6 +33,9 @@ from programs.facts.records import (
     OpHead,
     OpKey,
     OpStats,
+    OwnedFile,
+    OwnedNote,
+    OwnedPending,
     Pending,
     PendingKey,
     Recent,
@@ -40,6 +43,7 @@ from programs.facts.records import (
     Requested,
     RingFile,
     RingKey,
+    RowKey,
     Runs,
     Scratch,
     SeriesClock,
@@ -88,6 +92,9 @@ class Maps:
     files: MapSpec
     states: MapSpec  # per-file totals
     threads: MapSpec  # those that did I/O on a file, but the first
+    rows: MapSpec  # ids of rows, by file and who did the I/O, where they are apart by that
+    row_states: MapSpec  # totals of a row
+    cgroups: MapSpec  # those that choose what is traced
     heads: MapSpec  # OpStats, or OpHead where the record must be kept in parts
     requested: MapSpec  # the other parts of OpStats, there
     completed: MapSpec
@@ -123,16 +130,19 @@ def _events(kernel: Kernel) -> MapSpec:
     return MapSpec("events", MapType.PERF_EVENT_ARRAY, U32, U32, 0)
 
 
-def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True) -> Maps:
-    """The maps for `max_files` files.
+def declare(
+    kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True, options: Optional[Options] = None
+) -> Maps:
+    """The maps for `max_files` files; `options` are those of the programs.
 
     `preallocate` spends the memory at once, as kernels before 6.1 need it: allocating from a tracing program could
     deadlock there (7c8199e24fa0, "bpf: Introduce any context BPF specific memory allocator").
 
     Long because each map takes a line.
     """
+    options = options or Options()
     flags = 0 if preallocate else BPF_F_NO_PREALLOC
-    operations = max_files * 2
+    operations, rows = max_files * 2, max_files * 2
 
     def table(name: str, key: DataType, value: DataType, entries: int) -> MapSpec:
         return MapSpec(name, MapType.HASH, key, value, entries, flags)
@@ -149,10 +159,10 @@ def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True)
         idle_stacks=array("idle_stacks", U64, IDLE_STACKS),
         slots=array("slots", Call, max(kernel.tid_slots, 1)),
         calls=table("calls", U32, Call, FALLBACK_CALLS),
-        opens=table("opens", OpenKey, OpenFile, max_files),
-        notes=MapSpec("notes", MapType.ARRAY, U32, Note, NOTES, BPF_F_MMAPABLE),
-        pending=table("pending", PendingKey, Pending, REQUESTS),
-        depths=table("depths", U64, Depth, max_files),
+        opens=table("opens", OpenKey, OwnedFile if options.by else OpenFile, max_files),
+        notes=MapSpec("notes", MapType.ARRAY, U32, OwnedNote if options.by else Note, NOTES, BPF_F_MMAPABLE),
+        pending=table("pending", PendingKey, OwnedPending if options.by else Pending, REQUESTS),
+        depths=table("depths", U64, Depth, max_files + rows if options.by else max_files),
         contexts=table("contexts", AioKey, AioContext, AIO_CONTEXTS),
         ring_files=MapSpec("ring_files", MapType.LRU_HASH, RingKey, RingFile, RING_FILES),
         silence=array("silence", U64, 1),
@@ -160,6 +170,9 @@ def declare(kernel: Kernel, max_files: int = 65536, *, preallocate: bool = True)
         files=table("files", FileKey, FileId, max_files),
         states=table("states", U64, FileState, max_files),
         threads=table("threads", ThreadKey, U64, max_files * 2),
+        rows=table("rows", RowKey, U64, rows),
+        row_states=table("row_states", U64, FileState, rows),
+        cgroups=MapSpec("cgroups", MapType.CGROUP_ARRAY, U32, U32, max(options.cgroups, 1)),
         heads=table("operations", OpKey, OpHead if parts else OpStats, operations),
         requested=table("requested", OpKey, Requested, operations if parts else 1),
         completed=table("completed", OpKey, Completed, operations if parts else 1),

@@ -122,6 +122,20 @@ CACHE_MEMBERS: Dict[str, Tuple[str, ...]] = {
 CACHE_FIELD: Tuple[str, str, str] = ("filemap", "mm_filemap_add_to_page_cache", "order")
 """The same in a tracepoint's record; kernels that bring in one page at a time do not have it."""
 
+WHO_MEMBERS: Dict[str, Tuple[str, ...]] = {
+    "task.leader": ("task_struct.group_leader",),
+    "task.cgroups": ("task_struct.cgroups",),
+    "css_set.subsys": ("css_set.subsys",),
+    "css.cgroup": ("cgroup_subsys_state.cgroup",),
+    "css.parent": ("cgroup_subsys_state.parent",),
+    "cgroup.node": ("cgroup.kn",),
+    # A union of an inode number and its generation until 5.5: 67c0496e87d1 ("kernfs: convert kernfs_node->id from union
+    # kernfs_node_id to u64")
+    "node.id": ("kernfs_node.id",),
+}
+"""Members that tell who does the I/O: the name of a process, and its cgroup in a hierarchy of version 1, which takes
+BTF. A kernel may lack any of them."""
+
 TYPED_MEMBERS: Dict[str, Tuple[str, ...]] = {"task.tgid": ("task_struct.tgid",), "task.stack": ("task_struct.stack",)}
 """Members that are read by plain loads or not at all."""
 

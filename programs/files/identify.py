@@ -34,10 +34,9 @@ from programs.facts.records import (
 )
 from programs.files.born import if_made_again
 from programs.files.chain import Climb, chain, climb
-from programs.way.body import BPF_EXIST, BPF_NOEXIST, Body, low
+from programs.way.body import BPF_EXIST, BPF_NOEXIST, ID_TIME, Body, low
 from programs.way.registers import CALL, CTX, FILE, OPEN_FILE, STRUCT, WALK
 
-ID_TIME = 10  # bits of an id that say which CPU made it; those above are the time, ns
 S_IFMT, S_IFREG = 0o170000, 0o100000
 SCRATCH_ENTER, SCRATCH_EXIT = 0, 1
 O_TMPFILE = 0o20000000  # __O_TMPFILE, include/uapi/asm-generic/fcntl.h, the same on x86_64 and aarch64
@@ -334,14 +333,7 @@ def _new_file(b: Body, full: str, flags: int, *, renew: bool) -> None:
     """r0 = the FileId made for the FileKey on the stack, by somebody else if he was quicker; else a jump to `full`."""
     a, ours = b.a, b.a.unique("ours")
     key, file_id = b.file_key(), a.slot("id", U64)
-    a.call("get_smp_processor_id")
-    a.and_(r0, (1 << ID_TIME) - 1)
-    a.stx(file_id, r0)
-    a.call("ktime_get_ns")
-    a.lsh(r0, ID_TIME)
-    a.ldx(r1, file_id)
-    a.or_(r0, r1, "unique: no CPU makes two files within a nanosecond")
-    a.stx(file_id, r0)
+    b.new_id(file_id)
     fresh = b.fresh(FileState)
     a.update(b.maps.states, file_id, fresh, BPF_NOEXIST)
     a.jne(r0, 0, full)
@@ -398,7 +390,7 @@ def _open_record(b: Body, *, renew: bool, full: str) -> None:
         a.label(make)
     else:
         a.jne(r0, 0, have)
-    fresh = b.fresh(OpenFile)
+    fresh = b.fresh(b.open_file)
     b.copy(fresh[OpenFile.pos], FILE, o["file.pos"], "file")
     a.ldx(r1, fresh[OpenFile.pos])
     a.ldx(r2, CALL[Call.moved])

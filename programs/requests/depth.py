@@ -55,6 +55,8 @@ def leave(b: Body, *, accepted: bool = True) -> None:
     a.mov(r1, -1)
     a.xadd(r0[Depth.inflight], r1)
     if accepted:
+        if b.options.by:
+            _find_row(b, done)
         a.mov(r2, r0)
         a.ldx(r1, CALL[Call.depth])
         greatest(b, r2[Depth.most])
@@ -63,6 +65,19 @@ def leave(b: Body, *, accepted: bool = True) -> None:
         a.add(r2, Depth.buckets.offset)
         b.cell(r2, r3)
     a.label(done)
+
+
+def _find_row(b: Body, full: str) -> None:
+    """r0 = the Depth of Call.row, made if need be: whose requests have come upon how many. Jumps to `full` without."""
+    a, row, have = b.a, b.a.slot("id", U64), b.a.unique("have_row_depth")
+    a.ldx(r1, CALL[Call.row])
+    a.stx(row, r1)
+    a.lookup(b.maps.depths, row)
+    a.jne(r0, 0, have)
+    b.make_zeros(b.maps.depths, row, Depth)
+    a.lookup(b.maps.depths, row)
+    a.jeq(r0, 0, full)
+    a.label(have)
 
 
 def _find(b: Body) -> Slot:

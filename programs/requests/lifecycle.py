@@ -7,11 +7,14 @@ submitted. Runs and rewrites alone are accounted for at submission (`programs.re
 
 from __future__ import annotations
 
-from asm import Slot, r0, r1, r2
+from typing import List, Sequence, Tuple
+
+from asm import Field, Slot, r0, r1, r2
 from programs.counting import latencies, results
 from programs.counting.counters import Counters
 from programs.counting.threads import used
-from programs.facts.records import LATENCY_BITS, RUN_BUCKETS, SYNC, Call, OpenFile, OpenKey, Pending
+from programs.counting.who import find_row, note_who, take_over_runs
+from programs.facts.records import LATENCY_BITS, RUN_BUCKETS, SYNC, Call, OpenFile, OpenKey, OwnedPending, Pending
 from programs.requests import depth, notes
 from programs.requests.runs import correct, extend_run
 from programs.way.body import Body
@@ -48,17 +51,24 @@ WHOLE_BITS = 32  # that its latency has at most, and the run that it has ended
 assert WHOLE_BITS == LATENCY_BITS == RUN_BUCKETS - 1
 # Of all, what nobody knows of a request whose file is not known.
 OF_A_FILE = (Pending.id, Pending.broken, Pending.ended, Pending.flags)
+# What it has besides where rows are apart by who does the I/O.
+OF_A_ROW = (OwnedPending.row, Call.row)
 
 
 def _contents(b: Body) -> notes.Contents:
     """All that a note holds: the fields above, and the key of the OpenFile, which is on the stack."""
     opened = b.a.slot("open", OpenKey)
     return [
-        *((note, CALL[own]) for note, own in NOTED),
+        *((note, CALL[own]) for note, own in _noted(b)),
         (Pending.depth, CALL[Call.depth] if depth.is_known(b) else None),
         (Pending.file, opened[OpenKey.file]),
         (Pending.mnt_ns, opened[OpenKey.mnt_ns]),
     ]
+
+
+def _noted(b: Body) -> List[Tuple[Field, Field]]:
+    """NOTED, and the row where they are apart by who does the I/O."""
+    return [*NOTED, OF_A_ROW] if b.options.by else [*NOTED]
 
 
 def submit(b: Body, key: Slot, full: str, *, lent: bool = False, queued: bool = True) -> None:
@@ -73,8 +83,10 @@ def submit(b: Body, key: Slot, full: str, *, lent: bool = False, queued: bool = 
         a.st(CALL[place], 0)
     a.ldx(r1, OPEN_FILE[OpenFile.id])
     a.stx(CALL[Call.id], r1)
+    find_row(b, full)
     if not depth.is_known(b):
         extend_run(b)
+        take_over_runs(b, done=False)
         notes.put(b, key, _contents(b), full)
         return
     a.st(CALL[Call.depth], 0)
@@ -82,6 +94,7 @@ def submit(b: Body, key: Slot, full: str, *, lent: bool = False, queued: bool = 
         used(b, lent=lent)
         depth.join(b)
     extend_run(b)
+    take_over_runs(b, done=False)
     notes.put(b, key, _contents(b), no_room)
     a.ja(noted)
     a.label(no_room)
@@ -95,7 +108,11 @@ def note_without_file(b: Body, key: Slot, full: str) -> None:
 
     Call.previous is the thread that submits it, if anybody is to know then.
     """
-    contents = [(note, None if note in OF_A_FILE else CALL[own]) for note, own in NOTED]
+    unknown: Sequence[Field] = OF_A_FILE
+    if b.options.by:
+        unknown = [part for part in OF_A_FILE if part not in (Pending.broken, Pending.ended)]
+        note_who(b)
+    contents = [(note, None if note in unknown else CALL[own]) for note, own in _noted(b)]
     contents += [(Pending.depth, None), (Pending.file, None)]
     notes.put(b, key, [*contents, (Pending.mnt_ns, CALL[Call.mnt_ns])], full)
 
@@ -147,14 +164,15 @@ def complete_whole(b: Body, key: Slot, unknown: str, rare: str) -> None:
     Jumps to `rare` with nothing done if it did not, or what it adds to has not been made, or it does not fit in there.
     """
     a = b.a
-    op = Counters(b, CALL[Call.id])
+    op = Counters(b, b.counted)
     a.jsle(RESULT, 0, rare)
     notes.find(b, key, unknown)
     a.ldx(r1, r0[Pending.requested])
     a.jne(r1, RESULT, rare)
     a.ldx(r1, r0[Pending.unmeasured])
     a.jne(r1, 0, rare)
-    for note, own in (Pending.id, Call.id), (Pending.op, Call.op), (Pending.entered, Call.entered):
+    row = [OF_A_ROW] if b.options.by else []
+    for note, own in (*row, (Pending.id, Call.id), (Pending.op, Call.op), (Pending.entered, Call.entered)):
         a.ldx(r2, r0[note])
         a.stx(CALL[own], r2)
     a.ldx(r1, CALL[Call.now])

@@ -17,7 +17,7 @@ from typing import Callable, Optional, Sequence, Tuple
 
 from asm import U32, U64, Field, Mem, Register, Slot, r0, r1, r2, r3, r4
 from programs.facts.maps import NOTES
-from programs.facts.records import NOTE_BUSY, Lost, Note, Pending, PendingKey
+from programs.facts.records import NOTE_BUSY, Lost, Note, OwnedNote, OwnedPending, Pending, PendingKey
 from programs.way.body import BPF_NOEXIST, Body
 from programs.way.registers import PLACE
 
@@ -55,7 +55,7 @@ def put(b: Body, key: Slot, contents: Contents, full: str) -> None:
     if b.kernel.fetch_atomics:
         _put_in_place(b, key, contents, noted, full)
     there = a.unique("stale_note")
-    fresh = b.overlay("note", Pending)
+    fresh = b.overlay("note", OwnedPending if b.options.by else Pending)
     _fill(b, lambda part: fresh[part], contents)
     a.update(b.maps.pending, key, fresh, BPF_NOEXIST)
     a.jeq(r0, 0, noted)
@@ -82,7 +82,7 @@ def _put_in_place(b: Body, key: Slot, contents: Contents, noted: str, full: str)
     _seize(b, PLACE, spill)
     b.lost(Lost.calls)
     a.label(free)
-    _fill(b, lambda part: PLACE[Note.pending[part]], contents)
+    _fill(b, lambda part: PLACE[_in_note(part)], contents)
     for place, part in ((Note.space, PendingKey.space), (Note.owner, PendingKey.owner)):
         a.ldx(r1, key[part])
         a.stx(PLACE[place], r1)
@@ -103,7 +103,7 @@ def take(b: Body, key: Slot, contents: Contents, unknown: str) -> None:
         _place(b, key, unknown)
         _compare(b, key, other)
         _seize(b, FOUND, unknown, "taken meanwhile")
-        _give(b, lambda part: FOUND[Note.pending[part]], contents)
+        _give(b, lambda part: FOUND[_in_note(part)], contents)
         a.mov(r1, 0)
         a.xchg(FOUND[Note.request], r1, "all has been read before it")
         a.ja(taken)
@@ -119,6 +119,11 @@ def take(b: Body, key: Slot, contents: Contents, unknown: str) -> None:
         a.ldx(FOUND, place)
         _uncount(b, FOUND)
     a.label(taken)
+
+
+def _in_note(part: Field) -> Field:
+    """Where a field of a Pending, or of an OwnedPending, lies in the record that holds it in the array."""
+    return OwnedNote.pending[part] if part.record == OwnedPending.__name__ else Note.pending[part]
 
 
 def drop(b: Body, key: Slot) -> None:

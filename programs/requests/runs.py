@@ -162,6 +162,6 @@ def _tell_broken(b: Body) -> None:
     a.jeq(r2, 0, done)
     b.bucket(r1, r2, r3)
     a.mov(r3, r1)
-    b.tally(file=CALL[Call.id], op=None, kind=TALLY_READ_RUN, item=r3, beyond=CALL[Call.direction])
+    b.tally(file=b.counted, op=None, kind=TALLY_READ_RUN, item=r3, beyond=CALL[Call.direction])
     a.st(CALL[Call.broken], 0)
     a.label(done)

@@ -10,9 +10,10 @@ from __future__ import annotations
 from asm import U32, U64, Register, r0, r1, r2
 from programs.facts.maps import STRANGERS
 from programs.facts.members import COMPAT
-from programs.facts.records import STRANGER_TGID, STRANGER_TID, Call, Lost
+from programs.facts.records import STRANGER_TGID, STRANGER_TID, TARGET_NONE, Call, Lost, Target
 from programs.facts.signatures import SWITCH
 from programs.way.body import Body
+from programs.way.cgroups import unless_in_cgroups
 from programs.way.numbers import only_at_home
 from programs.way.registers import CALL, GENERATION, NUMBER, POINTER, ROW, SIGNATURE, TID
 from programs.way.stacks import by_stack, mark_stack, not_strangers_stacks
@@ -86,6 +87,15 @@ def only_targets(b: Body, tgid: Register, reject: str) -> None:
     if b.options.everything:
         a.jne(r0, 0, reject, "one that is left out")
         only_at_home(b, key, reject)
+    elif b.options.cgroups:
+        unknown, chosen = a.unique("not_chosen"), a.unique("chosen")
+        a.jeq(r0, 0, unknown)
+        a.ldx(r1, r0[Target.flags])
+        a.jeq(r1, TARGET_NONE, reject, "one that is left out")
+        a.ja(chosen)
+        a.label(unknown)
+        unless_in_cgroups(b, reject)
+        a.label(chosen)
     else:
         a.jeq(r0, 0, reject, "not traced")
 

@@ -33,12 +33,21 @@ from asm import (
 from programs.facts.kernel import Kernel, Options, Uring
 from programs.facts.maps import Maps
 from programs.facts.members import CAST
-from programs.facts.records import Call, FileKey, Lost, TallyKey
+from programs.facts.records import (
+    Call,
+    FileKey,
+    Lost,
+    OpenFile,
+    OwnedFile,
+    RowKey,
+    TallyKey,
+)
 from programs.way.registers import CALL, CTX, SIGNATURE
 
 SMALL_BYTES = 128  # no record of a file or a call is larger
 FRESH_BYTES = 352  # the largest record that is made on the stack, where it must be: Requested
 BPF_NOEXIST, BPF_EXIST = 1, 2
+ID_TIME = 10  # bits of an id that say which CPU made it; those above are the time, ns
 
 
 @dataclass
@@ -75,6 +84,23 @@ class Body:
         if place.offset:
             self.a.rsh(dst, 8 * place.offset)
         self.a.and_(dst, (1 << 8 * place.size) - 1, note or place.name)
+
+    # -- what rows apart by who does the I/O change ---------------------------------------------------------------
+
+    @property
+    def counted(self) -> Mem:
+        """The word of the Call record that has the id which counters are kept under: the file's, or the row's."""
+        return CALL[Call.row if self.options.by else Call.id]
+
+    @property
+    def counted_states(self) -> MapSpec:
+        """The map that has a FileState for each of these ids."""
+        return self.maps.row_states if self.options.by else self.maps.states
+
+    @property
+    def open_file(self) -> Type[Layout]:
+        """The record of an open file description, which begins with an OpenFile."""
+        return OwnedFile if self.options.by else OpenFile
 
     def program(self) -> ProgramSpec:
         """The finished program, followed by the functions that it loops over."""
@@ -345,6 +371,18 @@ class Body:
         size = SMALL_BYTES if self.kernel.big_values else FRESH_BYTES
         return self.a.slot("fresh", (U64, size // 8))
 
+    def new_id(self, slot: Slot) -> None:
+        """`slot` = a number that no other file or row has. Clobbers r0 to r5."""
+        a = self.a
+        a.call("get_smp_processor_id")
+        a.and_(r0, (1 << ID_TIME) - 1)
+        a.stx(slot, r0)
+        a.call("ktime_get_ns")
+        a.lsh(r0, ID_TIME)
+        a.ldx(r1, slot)
+        a.or_(r0, r1, "unique: no CPU makes two files within a nanosecond")
+        a.stx(slot, r0)
+
     def overlay(self, name: str, record: Type[Layout]) -> Slot:
         """A `record` in the place that `fresh` uses, valid until the next `fresh` or `overlay` is written."""
         return Slot(name, record, 0, self._fresh_slot().offset)
@@ -354,6 +392,14 @@ class Body:
         if self.kernel.big_values:
             return self.a.slot("file", FileKey)
         return Slot("file", FileKey, 0, self._fresh_slot().offset + SMALL_BYTES)
+
+    def row_key(self) -> Slot:
+        """The RowKey, valid until the next `tally`, in whose place it lies, as the stack is short."""
+        return Slot("row_key", RowKey, 0, self.a.slot("tally", TallyKey).offset)
+
+    def row_state(self) -> Slot:
+        """The place of a pointer to the FileState of a row; likewise."""
+        return Slot("row_state", U64, 0, self.a.slot("one", U64).offset)
 
 
 def spare_name(name: str, copy: int) -> str:

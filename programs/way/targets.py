@@ -30,12 +30,13 @@ from programs.facts.records import (
 )
 from programs.facts.signatures import SWITCH
 from programs.way.body import Body, begin
+from programs.way.cgroups import unless_in_cgroups
 from programs.way.numbers import only_at_home
 from programs.way.registers import CALL, CTX, FLAGS, PID_TGID, POINTER, TID
 from programs.way.stacks import mark_stack
 from programs.way.threads import claim_call, free_call
 
-CLONE_THREAD = 0x10000
+CLONE_THREAD, CLONE_INTO_CGROUP = 0x10000, 0x200000000
 
 
 def new_task(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
@@ -64,31 +65,60 @@ def new_task(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.st(flags[Target.flags], TARGET_FOLLOW | TARGET_DESCENT)
     a.label("by_name")
     if options.comm:
-        comm = a.slot("comm", (U8, COMM_BYTES))
-        _only_at_home(b, "other_name", child=True)
-        if b.raw:
-            a.ldx(r3, CTX[0], "the child")
-            b.probe(comm, COMM_BYTES, r3, kernel.offsets["task.comm"])
-        else:
-            _copy_comm(b, kernel.fields["task_newtask.comm"])
-        _match(b, "other_name")
-        a.ldx(r1, flags[Target.flags])
-        a.or_(r1, _by_name(options))
-        a.stx(flags[Target.flags], r1)
-        a.label("other_name")
+        _child_by_name(b)
+    others = "by_cgroup" if options.cgroups else "out"
     a.ldx(r1, flags[Target.flags])
-    a.jeq(r1, 0, "out")
+    a.jeq(r1, 0, others)
     _read_pid(b, "task_newtask.pid", 0)
     _make_target(b)
     a.ja("born")
     a.label("thread")
-    a.jeq(r0, 0, "out")
+    a.jeq(r0, 0, others)
+    if options.cgroups:
+        a.ja("chosen")
+        _child_by_cgroup(b)
+        a.label("chosen")
     _new_generation(b)
     a.label("born")
     if options.attach != "fentry":
         a.tail_call(CTX, maps.jumps, Jump.BORN)
     a.label("out")
     a.ret(0)
+    return b.program()
+
+
+def _child_by_name(b: Body) -> None:
+    """Adds to the slot "flags" that the child has a name to be traced, if it has. It is its parent's."""
+    a, comm, flags = b.a, b.a.slot("comm", (U8, COMM_BYTES)), b.a.slot("flags", Target)
+    _only_at_home(b, "other_name", child=True)
+    if b.raw:
+        a.ldx(r3, CTX[0], "the child")
+        b.probe(comm, COMM_BYTES, r3, b.kernel.offsets["task.comm"])
+    else:
+        _copy_comm(b, b.kernel.fields["task_newtask.comm"])
+    _match(b, "other_name")
+    a.ldx(r1, flags[Target.flags])
+    a.or_(r1, _by_name(b.options))
+    a.stx(flags[Target.flags], r1)
+    a.label("other_name")
+
+
+def _child_by_cgroup(b: Body) -> None:
+    """Jumps to "out" unless the child, or the thread, may be in a cgroup that is traced: it will be looked at then."""
+    a = b.a
+    a.label("by_cgroup")
+    a.ldx(r1, CTX[8] if b.raw else CTX.u64(b.kernel.fields["task_newtask.clone_flags"]))
+    a.ld_imm64(r2, CLONE_INTO_CGROUP)
+    a.and_(r1, r2)
+    a.jne(r1, 0, "chosen", "whatever its parent is in")
+    unless_in_cgroups(b, "out")
+
+
+def moved(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
+    """cgroup/cgroup_attach_task: a task is in another cgroup, so that all are looked at again. 4.12."""
+    b = begin("moved", kernel, options, maps, task=True, context=False)
+    _new_generation(b)
+    b.a.ret(0)
     return b.program()
 
 

@@ -145,6 +145,7 @@ class _Worker(threading.Thread):
             mounts.find_mounts(tasks.spaces)
             mounts.find_directories(tasks)
             tasks.find_counts()
+            self.missing.update(tasks.find_leader())
             tasks.find_number()
             self.missing.update(find_compat(self.search, laboratory.base, tasks))
 

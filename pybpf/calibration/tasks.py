@@ -15,6 +15,7 @@ from pybpf.calibration.specimens import CLONE_FILES, CLONE_FS, CLONE_NEWNS, Orph
 
 __all__ = ["Tasks"]
 
+_LEADER = "task_struct.group_leader"
 _TASK_BYTES = 16384  # as much of a task_struct as is looked at
 _FILES_BYTES, _SIGNAL_BYTES, _PROXY_BYTES, _NAMESPACE_BYTES = 1024, 2048, 128, 512
 
@@ -114,6 +115,15 @@ class Tasks:
         live = {at: places(samples, 4) for at, samples in groups.items()}
         search.found("task_struct.signal", [at for at, offsets in live.items() if offsets])
         search.found("signal_struct.live", live[search.members["task_struct.signal"]])
+
+    def find_leader(self) -> Dict[str, str]:
+        """What leads to a process's first thread, which in a thread's case is another one; why, if it is not found."""
+        samples = [(self.zombie, self.zombie.address), (self.of_orphan, self.zombie.address)]
+        try:
+            self.search.found(_LEADER, places(samples, 8))
+        except CalibrationError as error:
+            return {_LEADER: str(error)}
+        return {}
 
     def find_number(self) -> None:
         """A thread's number: an exec by other than the first thread changes it, and nothing else that counts tasks."""

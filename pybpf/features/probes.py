@@ -87,6 +87,15 @@ def _map_value_arguments() -> bool:
         return loads(a, (*REFUSED, errno.EACCES), {"cells": array.fileno()})
 
 
+@feature("cgroup_ids", (4, 18), "numbers of cgroups in programs")
+def _cgroup_ids() -> bool:
+    """bf6fa2c893c5 ("bpf: implement bpf_get_current_cgroup_id() helper"), for what traces alone at first."""
+    a = _assembler(ProgramType.TRACEPOINT)
+    a.call("get_current_cgroup_id")
+    a.ret(0)
+    return loads(a)
+
+
 @feature("line_info", (5, 0), "source lines of programs")
 def _line_info() -> bool:
     """c454a46b5efd ("bpf: Add bpf_line_info support")."""

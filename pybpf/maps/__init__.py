@@ -13,6 +13,7 @@ from pybpf.maps.creation import create, create_all
 from pybpf.maps.footprint import footprint
 from pybpf.maps.kinds import (
     Array,
+    CgroupArray,
     HashMap,
     LruHash,
     LruPerCpuHash,
@@ -33,6 +34,7 @@ __all__ = [
     "NOEXIST",
     "NO_PREALLOC",
     "Array",
+    "CgroupArray",
     "HashMap",
     "LruHash",
     "LruPerCpuHash",

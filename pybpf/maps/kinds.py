@@ -16,6 +16,7 @@ from pybpf.syscalls import pidfd_open
 __all__ = [
     "CLASSES",
     "Array",
+    "CgroupArray",
     "HashMap",
     "LruHash",
     "LruPerCpuHash",
@@ -127,6 +128,10 @@ class ProgArray(_DescriptorArray):
     """BPF_MAP_TYPE_PROG_ARRAY (4.2): the targets of tail calls; closing this descriptor empties it."""
 
 
+class CgroupArray(_DescriptorArray):
+    """BPF_MAP_TYPE_CGROUP_ARRAY (4.8): cgroups of version 2, by descriptors of their directories."""
+
+
 class PerfEventArray(_DescriptorArray):
     """BPF_MAP_TYPE_PERF_EVENT_ARRAY (4.3): one perf event for each CPU, see `pybpf.events.perf`."""
 
@@ -158,6 +163,7 @@ CLASSES: Dict[MapType, Type[Map[Any]]] = {
     MapType.ARRAY: Array,
     MapType.PROG_ARRAY: ProgArray,
     MapType.PERF_EVENT_ARRAY: PerfEventArray,
+    MapType.CGROUP_ARRAY: CgroupArray,
     MapType.PERCPU_HASH: PerCpuHash,
     MapType.PERCPU_ARRAY: PerCpuArray,
     MapType.LRU_HASH: LruHash,

@@ -205,6 +205,17 @@ class Btf:
             raise BtfError(f"type {function} is not a function")
         return self._words[position + 2]
 
+    def enumerators(self, name: str) -> Dict[str, int]:
+        """The constants of an enum, by their names. Raises MissingMember if there is no such enum, or it is a large one
+        (enum64)."""
+        _kind, position, vlen = self._at(self.type_id("enum", name))
+        words, strings = self._words, self._strings
+        found = {}
+        for at in range(position + 3, position + 3 + 2 * vlen, 2):
+            start = words[at]
+            found[strings[start : strings.find(b"\0", start)].decode("ascii", "replace")] = words[at + 1]
+        return found
+
     def tracepoint_arguments(self, event: str) -> List[Optional[str]]:
         """What the arguments of a raw tracepoint point to: the name of a struct, "" for anything else; None for an
         argument that is not a pointer.

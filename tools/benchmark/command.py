@@ -46,7 +46,7 @@ from typing import Dict, Iterator, List, Optional, Tuple
 from tools.benchmark import calls, rows, whole
 from tools.benchmark.machine import BenchError, Loop, Quiet, Skipped, compile_helpers
 from tools.benchmark.rows import Row
-from tools.benchmark.variants import Variant, available
+from tools.benchmark.variants import ON_REQUEST, Variant, available
 
 MATRIX = ("calls", "requests", "processes")
 MARKS = ("<!-- tools/bench -->\n", "<!-- /tools/bench -->\n")
@@ -64,7 +64,8 @@ def measure_calls(
     file = directory / "file"
     file.write_bytes(bytes(4096))
     variants = available(directory, file)
-    wanted = ["untraced", *(arguments.only or variants)]
+    usual = [name for name in variants if not name.startswith(ON_REQUEST)]
+    wanted = ["untraced", *(arguments.only or usual)]
     unknown = sorted(set(wanted) - set(variants))
     if unknown:
         raise BenchError(f"--only: no such variant here: {', '.join(unknown)}")
@@ -168,7 +169,8 @@ def parse() -> argparse.Namespace:
         "--only",
         type=lambda word: word.split(","),
         metavar="NAME[,NAME...]",
-        help="of empty-raw, empty-perf, iotrace-raw, iotrace-perf, iotrace-interval, clang, clang-typed, bpftrace",
+        help="of empty-raw, empty-perf, iotrace-raw, iotrace-perf, iotrace-interval, clang, clang-typed, bpftrace; and "
+        "only on request iotrace-by-process, iotrace-by-cgroup, iotrace-by-user (run --by)",
     )
     parser.add_argument(
         "--patience",

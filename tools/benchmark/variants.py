@@ -22,6 +22,7 @@ from typing import Counter as Counts
 from asm import Assembler, ProgramType
 from iotrace.profile import reader
 from iotrace.profile.target import Target
+from iotrace.profile.whose import WHOSE
 from iotrace.profile.writer import Writer
 from iotrace.tracing.session import Session, Settings
 from pybpf import links
@@ -30,6 +31,8 @@ from pybpf.types.tracefs import Tracefs
 from tools.benchmark.machine import HERE, BenchError, Loop
 
 TRACED = ("pread64", "pwrite64")
+ON_REQUEST = "iotrace-by-"
+"""What the names of variants begin with that are measured only where they are asked for."""
 READY_WAIT, END_WAIT = 30.0, 10.0
 STILL = 0.5  # seconds without another probe: all of them are attached
 
@@ -79,13 +82,17 @@ def empty_perf(_target: Loop) -> Iterator[Attached]:
         yield Attached(programs)
 
 
-def iotrace(attach: str, file: Path, interval: Optional[int] = None) -> Variant:
-    """iotrace itself, as `iotrace run --attach ATTACH --pid TARGET --follow` sets it up; `interval` is in ns."""
+def iotrace(attach: str, file: Path, interval: Optional[int] = None, by: str = "") -> Variant:
+    """iotrace itself, as `iotrace run --attach ATTACH --pid TARGET --follow` sets it up, and with `--by`.
+
+    `interval` is in ns.
+    """
 
     @contextlib.contextmanager
     def variant(target: Loop) -> Iterator[Attached]:
-        output = file.with_name(f"seen-{attach}")
-        with Session(Settings(pids=[target.pid], follow=True, attach=attach, interval=interval)) as session:
+        output = file.with_name(f"seen-{attach}{by}")
+        chosen = Settings(pids=[target.pid], follow=True, attach=attach, interval=interval, by=by)
+        with Session(chosen) as session:
             session.write_to(Writer(Target(output, force=True)))
             session.attach()
             session.trace_process(target.pid, follow=True)
@@ -290,6 +297,7 @@ def available(directory: Path, file: Path) -> Dict[str, Variant]:
         "iotrace-raw": iotrace("raw", file),
         "iotrace-perf": iotrace("perf", file),
         "iotrace-interval": iotrace("raw", file, 10**9),
+        **{f"{ON_REQUEST}{by}": iotrace("raw", file, by=by) for by in WHOSE},
     }
     if platform.machine() != "x86_64" or shutil.which("clang") is None:
         print("clang: left out: needs clang, and x86_64", file=sys.stderr)

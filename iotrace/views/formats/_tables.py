@@ -17,6 +17,7 @@ from iotrace.profile.metrics import FILE, HEADER, SYSCALL, FileStats, Header, Me
 from iotrace.profile.runs import RUNS
 from iotrace.profile.series import COUNTERS
 from iotrace.profile.values import Histogram, Kind, fine_above
+from iotrace.profile.whose import WHO
 from iotrace.text import portable, portable_text
 from iotrace.views.formats._runs import Run
 from programs.facts.catalogue import WITHOUT_DATA
@@ -84,6 +85,7 @@ _SIMPLE: Dict[Kind, Tuple[str, Optional[Callable[[Any], Any]]]] = {
     values.STATE: (TEXT, None),
     values.PATH: (TEXT, portable),
     values.MAYBE_PATH: (TEXT, _maybe(portable)),
+    WHO: (TEXT, lambda who: None if who is None else f"{who.by}:{portable(who.word)}"),
 }
 _HISTOGRAMS = (values.HISTOGRAM, values.FINE)
 _ELSEWHERE = (  # in rows of their own

@@ -88,6 +88,8 @@ class Call(Layout):
     depth = overlay(U64, born)  # requests of its file that were in flight with this one, 0 if nobody knows
     # While a synchronous read is in flight:
     pages = overlay(U64, base)  # that this thread has brought into the page cache
+    # Once the file is identified, where rows are apart by who does the I/O (`Options.by`):
+    row = overlay(U64, file)  # id of the row that the call counts for, 0: not known
     # While a file is closed:
     size_seen = overlay(U64, offset)  # FileState.seen
     # At the exit of a transfer, until it is placed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asm import U32, U64, Layout, field
+from asm import U32, U64, Layout, field, overlay
 
 THREADS_KEPT = 4  # a power of two
 
@@ -31,6 +31,13 @@ class OpenFile(Layout):
     flags = field(U64)  # OPEN_*
     closer = field(U64)  # with OPEN_CLOSED: the process (tgid) in the upper half, its descriptor in the lower one
     threads = field(U64, THREADS_KEPT)  # those that did I/O through it last, each in the place that its id falls on
+
+
+class OwnedFile(Layout):
+    """The same where rows are apart by who does the I/O (`Options.by`)."""
+
+    file = field(OpenFile)
+    row = field(U64)  # that of the last transfer, which the runs in progress belong to; 0: none yet
 
 
 OPEN_UNNAMED = 1  # the path has not reached user space yet
@@ -87,6 +94,13 @@ class FileState(Layout):
     seen = field(U64)  # size of the file when it was opened or closed last, plus one; 0: never
     threads = field(U64)  # the first thread that did I/O on it, and in the lowest THREAD_SHIFT bits how many more
 
+    # Where rows are apart by who does the I/O (`Options.by`), each row has such a record besides. Then, of the file's:
+    syncs = overlay(U64, closes)  # how often it was synced
+    # And of a row's, which has no last write, no size, and nothing that was synced:
+    epoch = overlay(U64, synced)  # `syncs` of the file when `unsynced` was begun
+    who = overlay(U64, last_write)  # the words of RowKey.who
+    who_more = overlay(U64, seen)
+
 
 FILE_DELETED, FILE_MAPPED = 1, 2
 THREAD_SHIFT = 10  # no more threads than that are in the midst of being counted for one file
@@ -98,3 +112,10 @@ class ThreadKey(Layout):
 
     id = field(U64)
     thread = field(U64)  # programs/counting/threads.py
+
+
+class RowKey(Layout):
+    """What one process, cgroup or user does on a file."""
+
+    id = field(U64)  # the file
+    who = field(U64, 2)  # the process's name, NULs behind it; or the number of the user or of the cgroup, and 0

@@ -56,6 +56,16 @@ class Depth(Layout):
     buckets = field(U64, DEPTH_BUCKETS)  # of requests that were accepted
 
 
+class OwnedPending(Layout):
+    """The same where rows are apart by who does the I/O (`Options.by`).
+
+    What submits a request on a file that is not known yet is noted by its name or number, in `broken` and `ended`.
+    """
+
+    request = field(Pending)
+    row = field(U64)  # 0: the file is not known
+
+
 class Note(Layout):
     """A place for a Pending, and whose that is."""
 
@@ -64,6 +74,16 @@ class Note(Layout):
     owner = field(U64)
     spilled = field(U64)  # notes in `pending` for which this would have been the place
     pending = field(Pending)
+
+
+class OwnedNote(Layout):
+    """The same, with an OwnedPending."""
+
+    request = field(U64)
+    space = field(U64)
+    owner = field(U64)
+    spilled = field(U64)
+    pending = field(OwnedPending)
 
 
 NOTE_BUSY = 1  # it is being written or read; no request has this address

@@ -33,7 +33,8 @@ class Home(Layout):
     place = field(U64)  # in the struct pid of a process that is in it, or below: where that pointer is
 
 
-TARGET_PID, TARGET_COMM, TARGET_DESCENT, TARGET_FOLLOW = 1, 2, 4, 8
+TARGET_NONE, TARGET_PID, TARGET_COMM, TARGET_DESCENT, TARGET_FOLLOW = 0, 1, 2, 4, 8
+"""TARGET_NONE alone: left out, though a cgroup that it is in is traced."""
 
 # An entry of the map `strangers`: the generation plus one in the lowest bits, the process above it, and above that the
 # bits of the thread's id that are not in the index. No id has more than 22 bits (PID_MAX_LIMIT).

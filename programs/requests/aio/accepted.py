@@ -23,6 +23,7 @@ from programs.way.registers import CALL, CTX, NOTED_SO_FAR, RESULT
 from programs.way.threads import begin_part
 
 UNDONE_AT_ONCE = 8  # as many as 4,096 instructions hold
+OWNED_UNDONE_AT_ONCE = 7  # where rows are apart by who does the I/O
 
 
 def unless_all_accepted(b: Body, over: str) -> None:
@@ -72,7 +73,8 @@ def undo(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.mov(r1, 1)
     a.label("accepted")
     a.stx(CALL[Call.kept], r1, "how many stay")
-    repeat(b, "refused", UNDONE_AT_ONCE, lambda over: _undo(b, over))
+    at_once = OWNED_UNDONE_AT_ONCE if options.by else UNDONE_AT_ONCE
+    repeat(b, "refused", at_once, lambda over: _undo(b, over))
     if not kernel.loops:
         _stop_at_kept(b, "undone")
         a.tail_call(CTX, maps.jumps, Jump.AIO_UNDO)

@@ -22,13 +22,15 @@ from programs.way.registers import CALL, CTX, FILE
 from programs.way.threads import begin_part
 
 NOTES_AT_ONCE = 9  # as many as 4,096 instructions hold
+OWNED_NOTES_AT_ONCE = 6  # where rows are apart by who does the I/O
 
 
 def note(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """Notes the requests from Call.next on, up to the first that takes another program."""
     b = begin_part("aio_note", kernel, options, maps)
     a = b.a
-    repeat(b, "request", NOTES_AT_ONCE, lambda over: _note(b, over))
+    at_once = OWNED_NOTES_AT_ONCE if options.by else NOTES_AT_ONCE
+    repeat(b, "request", at_once, lambda over: _note(b, over))
     stop_at_end(b, "out")
     if not kernel.loops:
         a.ldx(r1, CALL[Call.stuck])

@@ -11,6 +11,7 @@ from asm import U64, Slot, r0, r1, r2, r3
 from programs.counting import counters, state
 from programs.counting.runs import extend_at_offset
 from programs.counting.threads import used_by
+from programs.counting.who import find_row_of_note, leave_row, take_over_runs
 from programs.facts.catalogue import READ, WRITE
 from programs.facts.records import NOTE_SELECTS, SYNC, Call, Lost, OpenFile, OpenKey
 from programs.files.identify import SCRATCH_EXIT, find_open, identify, send_name
@@ -145,6 +146,7 @@ def _leave_runs(b: Body) -> None:
     a.ldx(r1, result)
     a.stx(CALL[Call.result], r1)
     a.label(nothing)
+    leave_row(b)
     a.st(CALL[Call.id], 0)
     a.st(CALL[Call.previous], 0, "the thread that submitted it, which is not known any more")
     a.ldx(FILE, file)
@@ -170,6 +172,7 @@ def _place(b: Body) -> None:
     given, write, done = a.unique("offset_given"), a.unique("write"), a.unique("placed")
     a.ldx(r1, OPEN_FILE[OpenFile.id])
     a.stx(CALL[Call.id], r1)
+    find_row_of_note(b, "full")
     a.st(CALL[Call.broken], 0)
     a.jsle(RESULT, 0, done)
     a.ldx(r3, CALL[Call.direction])
@@ -189,3 +192,4 @@ def _place(b: Body) -> None:
     a.ldx(r1, CALL[Call.start])
     extend_at_offset(b, WRITE)
     a.label(done)
+    take_over_runs(b)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asm import U64, ProgramSpec, Slot, r0, r1
 from programs.counting import counters, lifetimes
+from programs.counting.who import find_row_of_note
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
 from programs.facts.records import OWN, Call, Lost, OpenFile, OpenKey, RingKey
@@ -34,6 +35,10 @@ def open_done(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.ldx(r1, OPEN_FILE[OpenFile.id])
     a.stx(file_id, r1)
     a.stx(CALL[Call.id], r1)
+    if options.by:
+        find_row_of_note(b, "counted")
+        a.ldx(r1, CALL[Call.id])
+        a.stx(file_id, r1)
     a.call("ktime_get_ns")
     a.stx(CALL[Call.now], r0)
     a.lookup(maps.states, file_id)
@@ -109,7 +114,7 @@ def close_done(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.label("failed")
     a.ldx(r1, CALL[Call.id])
     a.jeq(r1, 0, "no_file")
-    counters.failed(b, CALL[Call.id])
+    counters.failed(b, b.counted)
     a.ret(0)
     a.label("no_file")
     counters.failed(b, None)

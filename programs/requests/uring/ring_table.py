@@ -11,6 +11,7 @@ from asm import U64, Slot, r0, r1, r2
 from programs.calls.lifetime import mark_deleted
 from programs.counting.lifetimes import closed
 from programs.counting.runs import end_runs
+from programs.counting.who import find_row_of_note
 from programs.facts.records import NOTE_LAST, Call, OpenFile, OpenKey, RingFile, RingKey
 from programs.requests.uring.events import mark
 from programs.way.body import Body
@@ -52,6 +53,9 @@ def end_close(b: Body) -> None:
     a.label(elsewhere)
     a.ldx(r1, CALL[Call.id])
     a.jeq(r1, 0, done, "no regular file, or none whose opening was traced")
+    if b.options.by:
+        find_row_of_note(b, done)
+        a.ldx(r1, CALL[Call.id])
     a.stx(file_id, r1)
     a.call("ktime_get_ns")
     a.stx(CALL[Call.now], r0)

@@ -13,8 +13,9 @@ PINNED = [
     form
     for form in FORMS
     if (form.kernel in ENDS and form[1:4] in {("x86_64", "named", "direct"), ("aarch64", "all", "direct")})
+    or (form.kernel in ENDS and form[1:4] == ("x86_64", "apart", "direct"))
     or (form.attach == "raw" and form[1:4] == ("x86_64", "named", "direct"))
-    or (form.attach == "perf" and form.kernel in ENDS and form.machine == "x86_64" and form.threads != "direct")
+    or (form.attach == "perf" and form.kernel in ENDS and form[1:3] == ("x86_64", "named") and form.threads != "direct")
 ]
 """The forms whose programs the table of listings pins: every value of every axis is in one of them."""
 every_pinned_form = pytest.mark.parametrize("form", [_MARKED[form] for form in PINNED], ids=map(str, PINNED))

@@ -26,6 +26,7 @@ OFFSETS = {
     "task.tgid": 1268,
     "task.stack": 32,
     "task.comm": 1752,
+    "task.leader": 1344,
     "signal.live": 4,
     "fs.root.mnt": 24,
     "fs.root.dentry": 32,
@@ -160,11 +161,11 @@ THREADS = {"direct": (32768, True), "shared": (16384, False), "hashed": (0, Fals
 
 
 def built(kernel: Kernel, options: Options) -> build.ProgramSet:
-    return build.build(kernel, options, maps.declare(kernel))
+    return build.build(kernel, options, maps.declare(kernel, options=options))
 
 
 def rings(kernel: Kernel, options: Options) -> build.ProgramSet:
-    made = build.io_uring(kernel, options, maps.declare(kernel))
+    made = build.io_uring(kernel, options, maps.declare(kernel, options=options))
     assert made is not None
     return made
 
@@ -188,6 +189,13 @@ def over_time(kernel: Kernel, options: Options) -> build.ProgramSet:
     )
 
 
+def changed(kernel: Kernel, usual: Options, options: Options) -> build.ProgramSet:
+    """The programs of these options that are others than those of the usual ones."""
+    before, made = built(kernel, usual), built(kernel, options)
+    known = {program.tag() for program in before.programs.values()}
+    return replace(made, programs={name: p for name, p in made.programs.items() if p.tag() not in known})
+
+
 GOLDEN_SETS = {
     "raw": built(NEWEST, Options(attach="raw", comm=True)),
     "perf": built(OLDEST, Options(attach="perf", comm=True)),
@@ -200,6 +208,10 @@ GOLDEN_SETS = {
     "uring": rings(replace(NEWEST, types=URING_TYPES, uring=URING), Options(attach="raw")),
     "over time": over_time(NEWEST, Options(attach="raw", series=True)),
     "over time, 4.14": over_time(OLDEST, Options(attach="perf", series=True)),
+    "apart": changed(
+        NEWEST, Options(attach="raw", comm=True), Options(attach="raw", comm=True, by="process", cgroups=2)
+    ),
+    "uring, apart": rings(replace(NEWEST, types=URING_TYPES, uring=URING), Options(attach="raw", by="process")),
 }
 
 
@@ -232,11 +244,16 @@ ABILITIES: Dict[Version, Dict[str, Any]] = {
     },
 }
 SINCE = {"raw": (4, 17), "perf": (4, 7), "fentry": (5, 5)}
-WHO = {"named": Options(comm=True), "all": Options(everything=True, include_pseudo=True)}
+WHO = {
+    "named": Options(comm=True),
+    "all": Options(everything=True, include_pseudo=True),
+    "apart": Options(by="process", cgroups=2),
+}
 FORMS = [
     form
     for form in itertools.starmap(Form, itertools.product(SINCE, REGISTERS, WHO, THREADS, ABILITIES))
-    if (form.threads == "direct" or (form.who == "named" and form.attach != "fentry"))
+    if (form.threads == "direct" or (form.who != "all" and form.attach != "fentry"))
+    and (form.who != "apart" or form.machine == "x86_64")
     and (form.threads != "shared" or form.kernel >= (5, 12))  # claiming a shared record takes compare-and-exchange
 ]
 

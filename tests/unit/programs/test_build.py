@@ -142,7 +142,7 @@ def test_programs_agree_on_their_maps(form: Form) -> None:
 
 
 def test_the_facts_written_down_are_all_that_there_are() -> None:
-    assert set(OFFSETS) == {*MEMBERS, *TYPED_MEMBERS, *CACHE_MEMBERS, "compat"}
+    assert set(OFFSETS) == {*MEMBERS, *TYPED_MEMBERS, *CACHE_MEMBERS, "compat", "task.leader"}
     assert set(URING.offsets) == set(URING_MEMBERS)
     assert set(TRACEPOINT_FIELDS) == set(FIELDS)
 
@@ -190,7 +190,9 @@ def test_the_exit_of_a_call_is_attached_before_its_entry(form: Form) -> None:
 def test_the_raw_form_attaches_to_two_tracepoints_and_the_others_to_each_call() -> None:
     calls, endless = len(GOLDEN_SETS["perf"].syscalls), sum(not call.returns for call in SYSTEM_CALLS)
     for form, expected in (("raw", 2), ("perf", 2 * calls - endless), ("fentry", 2 * calls - endless)):
-        found = [hook for _, hook in GOLDEN_SETS[form].hooks if hook.category not in ("task", "sched", "signal")]
+        found = [
+            hook for _, hook in GOLDEN_SETS[form].hooks if hook.category not in ("task", "sched", "signal", "filemap")
+        ]
         assert len(found) == expected
 
 

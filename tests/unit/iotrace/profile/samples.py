@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from iotrace.profile import runs, values
 from iotrace.profile.failed_opens import FAILED_OPENS, FailedOpen
 from iotrace.profile.metrics import FILE, HEADER, SYSCALL, FileStats, Header, SyscallStats
+from iotrace.profile.whose import WHO, Who
 
 TOP = (1 << 63) - 1
 counters = st.integers(0, TOP)
@@ -37,6 +38,9 @@ OF_KIND: Dict[values.Kind, st.SearchStrategy[Any]] = {
     values.PATH: paths,
     values.MAYBE_PATH: st.none() | paths,
     values.STATE: st.sampled_from([None, values.PRESENT, values.REPLACED, values.DELETED]),
+    WHO: st.none()
+    | st.builds(Who, st.sampled_from(("process", "cgroup")), paths)
+    | st.builds(Who, st.just("user"), st.integers(0, TOP)),
     values.UNSIGNED: st.integers(0, (1 << 64) - 1),
     values.HISTOGRAM: histograms,
     values.FINE: st.dictionaries(fine_buckets, st.integers(1, TOP), max_size=4),

@@ -26,6 +26,7 @@ from iotrace.profile.metrics import (
 )
 from iotrace.profile.rows import Marks, Sums
 from iotrace.profile.values import Kind
+from iotrace.profile.whose import WHO, Who
 
 EVERY = [*FILE, *SYSCALL, *TOTALS, *HEADER]
 TYPES: Dict[Kind, str] = {
@@ -38,6 +39,7 @@ TYPES: Dict[Kind, str] = {
     values.STATE: "Optional[str]",
     values.MAYBE_TEXT: "Optional[str]",
     runs.RUNS: "List[Run]",
+    WHO: "Optional[Who]",
     values.UNSIGNED: "int",
     values.HISTOGRAM: "Histogram",
     values.FINE: "Histogram",
@@ -90,7 +92,7 @@ def test_every_metric_of_a_file_has_a_column(metric: Metric) -> None:
 def test_a_metric_that_is_counted_or_drawn_has_a_caption() -> None:
     """The others stand in the heading of `iotrace report --file`, whose tests look for each."""
     heading = ["mnt_ns", "path", "renamed_to", "ended_as", "device", "inode", "fstype", "incarnations"]
-    heading += ["state", "deleted", "unreachable", "mapped", "host"]
+    heading += ["state", "deleted", "unreachable", "mapped", "host", "who"]
     assert [metric.name for metric in FILE if not metric.caption] == heading
     assert [metric.name for metric in SYSCALL if not metric.caption] == [
         "calls",
@@ -126,6 +128,7 @@ SOMETHING: Dict[Kind, Any] = {
     values.STATE: values.REPLACED,
     values.MAYBE_TEXT: "seven",
     runs.RUNS: [runs.Run("7" * 32, "seven", 1, 7)],
+    WHO: Who("user", 7),
     values.UNSIGNED: 7,
     values.HISTOGRAM: {4: 7},
     values.FINE: {80: 7},

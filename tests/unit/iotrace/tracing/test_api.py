@@ -14,7 +14,8 @@ import iotrace
 @pytest.mark.parametrize(
     ("asked", "text"),
     [
-        ({}, "nothing to trace: give a command, pids, comms or everything=True"),
+        ({}, "nothing to trace: give a command, pids, comms, cgroups or everything=True"),
+        ({"command": ["true"], "by": "size"}, "by='size': rows can be apart by process, cgroup, user"),
         ({"duration": 5}, "nothing to trace"),
         ({"user": "root", "everything": True}, "user needs a command to run"),
         ({"pids": [4194305]}, "process 4194305: there is no such process"),

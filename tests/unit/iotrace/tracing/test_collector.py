@@ -164,8 +164,8 @@ def parts(collector: Collector, *, apart: bool = False) -> List[Part]:
     found: List[Part] = []
     gathering = Gathering(CLOCK, lambda _names: True, found.append)
     gathering.apart = apart
-    for file in collector.finish():
-        gathering.take(file)
+    for rows in collector.finish():
+        gathering.take(rows)
     gathering.flush()
     return found
 
@@ -389,8 +389,7 @@ def test_a_file_is_read_as_often_as_one_likes(records: Records) -> None:
     records.tally(1, "read", TALLY_ERROR, errno.EIO, 3)
     records.opened(1, read_run=4096)
     collector = records.collector()
-    first, second = collector.records(1, collector.rest()), collector.records(1, collector.rest())
-    assert first is not None
+    (first,), (second,) = collector.records(1, collector.rest()), collector.records(1, collector.rest())
     (final,) = parts(collector)
     assert first == second
     assert first.part(CLOCK) == final

@@ -47,13 +47,14 @@ def gathered(files: List[Records], *, apart: bool = False) -> List[Part]:
     gathering = Gathering(CLOCK, lambda names: {*names} != {b"/unwanted"}, kept.append)
     gathering.apart = apart
     for file in files:
-        gathering.take(file)
+        gathering.take([file])
     gathering.flush()
     return kept
 
 
 def whole(parts: List[Part]) -> FileStats:
-    return add_parts([(file_of(part), part.edges) for part in sorted(parts, key=lambda part: part.edges.order)])
+    (file,) = add_parts([(file_of(part), part.edges) for part in sorted(parts, key=lambda part: part.edges.order)])
+    return file
 
 
 @st.composite

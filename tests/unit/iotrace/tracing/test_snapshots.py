@@ -118,7 +118,7 @@ def test_a_part_is_the_one_that_the_profile_would_have(counted: Counted) -> None
     taken = [part for part in counted.snapshots.take().parts.values() if part.path == b"/1"]
     counted.called(2, READ, 1)
     counted.changed()
-    assert taken == [file.part(CLOCK) for file in counted.collector.finish() if file.name.path == b"/1"]
+    assert taken == [file.part(CLOCK) for (file,) in counted.collector.finish() if file.name.path == b"/1"]
     assert '{"4096":1}' in taken[0].columns
 
 
@@ -145,8 +145,7 @@ def test_only_wanted_files(counted: Counted) -> None:
 
 def test_a_file_that_leaves_is_in_the_next_snapshot_once(counted: Counted) -> None:
     first = counted.snapshots.take()
-    records = counted.collector.records(2, counted.collector.rest())
-    assert records is not None
+    (records,) = counted.collector.records(2, counted.collector.rest())
     part = records.part(CLOCK)
     counted.snapshots.leaves(part)
     counted.names.forget(2)

@@ -30,6 +30,7 @@ from iotrace.profile.values import (
     UNSIGNED,
     Kind,
 )
+from iotrace.profile.whose import WHO, Who
 from iotrace.profile.writer import write
 from iotrace.views import one_file
 from iotrace.views.screen import Screen
@@ -96,6 +97,7 @@ def test_every_metric_of_a_file_is_shown() -> None:
         MAYBE_PATH: lambda: b"/path%d" % next(distinct),
         MAYBE_TEXT: lambda: f"text{next(distinct)}",
         STATE: lambda: "replaced",
+        WHO: lambda: Who("process", b"who%d" % next(distinct)),
         HISTOGRAM: lambda: {1: next(distinct)},
         FINE: lambda: {64: next(distinct)},
         SIZES: lambda: {4095: next(distinct)},
@@ -115,6 +117,8 @@ def test_every_metric_of_a_file_is_shown() -> None:
             assert f"+{value / 1e9:.6f} s" in drawn
         elif metric.kind == HISTOGRAM:
             assert f"  {plain(metric.doc)}\n" in drawn and str(value[1]) in drawn
+        elif metric.kind == WHO:
+            assert f"I/O of the process {value.name.decode()}\n" in drawn
         else:
             assert (value.decode() if isinstance(value, bytes) else str(value)) in drawn, metric.name
         if metric.caption and metric.kind != HISTOGRAM:

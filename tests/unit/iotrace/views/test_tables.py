@@ -14,9 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from iotrace import text
+from iotrace.errors import UserError
 from iotrace.globs import Selection
 from iotrace.profile import reader
 from iotrace.profile.metrics import FileStats, Header, SyscallStats
+from iotrace.profile.whose import WHOSE, Who
 from iotrace.profile.writer import write
 from iotrace.views import one_file, tables
 from tests.unit.iotrace.views.samples import HEADER, TOP, one, sample, shown, table
@@ -127,6 +129,7 @@ def hostile(header_text: str, name: bytes) -> tuple[Header, list[FileStats]]:
         if field.type in ("int", "Optional[int]"):
             setattr(file, field.name, TOP)
     file = dataclasses.replace(file, mnt_ns=1, inode=1 << 63, fstype=header_text, deleted=True, mapped=True)
+    file.who = Who("process", name)
     return header, [file]
 
 
@@ -138,7 +141,11 @@ def test_no_name_drives_the_terminal_and_every_line_fits(tmp_path: Path, words: 
     out = io.StringIO()
     with reader.open(tmp_path / "p") as profile:
         for by in tables.GROUPS:
-            tables.show(out, [profile], by=by, columns=80)
+            if by in WHOSE[1:]:
+                with pytest.raises(UserError, match=f"trace with iotrace run --by {by}"):
+                    tables.show(out, [profile], by=by, columns=80)
+            else:
+                tables.show(out, [profile], by=by, columns=80)
         one_file.show(out, [profile], text.safe(name), columns=80)
     for line in out.getvalue().split("\n"):
         assert text.width(line) <= 80

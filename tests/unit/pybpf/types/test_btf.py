@@ -207,3 +207,13 @@ def test_changed_bytes(changes: List[Tuple[int, int]], cut: int) -> None:
     for position, value in changes:
         blob[position] = value
     everything(bytes(blob[: len(blob) - cut]))
+
+
+def test_the_constants_of_an_enum() -> None:
+    b = Blob()
+    numbers = b"".join(struct.pack("<II", b.name(name), value) for name, value in (("first_id", 0), ("second_id", 7)))
+    b.add(6, "ids", 4, 2, numbers)  # BTF_KIND_ENUM
+    btf = Btf(b.build())
+    assert btf.enumerators("ids") == {"first_id": 0, "second_id": 7}
+    with pytest.raises(MissingMember):
+        btf.enumerators("others")

@@ -33,7 +33,7 @@ DOCUMENT = """
   {"mnt_ns": 4026531841, "path": "/var/lib/x", "renamed_to": null, "ended_as": null,
    "device": "8:1", "inode": 131, "fstype": "ext4",
    "incarnations": 1, "state": null, "deleted": false, "unreachable": false, "size": 8192, "mapped": false,
-   "host": null,
+   "host": null, "who": null,
    "opens": 2, "closes": 2,
    "bytes_read": 8192, "bytes_written": 0, "bytes_synced": 0, "bytes_unsynced": 0, "rewrites": 0,
    "lowest_offset": null, "highest_offset": null, "direct_calls": 0, "unaligned_calls": 0,

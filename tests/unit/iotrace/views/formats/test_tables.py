@@ -15,6 +15,7 @@ from iotrace.profile.metrics import FILE, HEADER, SYSCALL, FileStats, Header, Me
 from iotrace.profile.runs import Run
 from iotrace.profile.series import COUNTERS
 from iotrace.profile.values import fine_bounds
+from iotrace.profile.whose import WHO, Who
 from iotrace.views import formats
 from programs.facts.catalogue import WITHOUT_DATA
 from tests.unit.iotrace.profile import samples
@@ -40,6 +41,9 @@ def known(metric: Any, row: Dict[str, Any]) -> object:
         return None if value is None else unescape(value)
     if metric.kind in (values.TEXT, values.MAYBE_TEXT):
         return None if value is None else unescape(value).decode()
+    if metric.kind == WHO and value is not None:
+        by, _, name = value.partition(":")
+        return Who(by, int(name) if by == "user" else unescape(name))
     return value
 
 
