@@ -381,7 +381,7 @@ def test_ctrl_c_ends_a_query(target: Path) -> None:
     slow_profile(target)
     source = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from iotrace.cli import main; print(); sys.exit(main())"
     child = subprocess.Popen(
-        [sys.executable, "-u", "-c", source, "report", str(target)],
+        [sys.executable, "-u", "-c", source, "report", str(target), "--by", "file"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "IOTRACE_READ_SECONDS": "1000"},
