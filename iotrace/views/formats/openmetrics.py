@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Op
 from iotrace.profile import values
 from iotrace.profile.metrics import FILE, HEADER, SYSCALL, FileStats, Metric, Unit, busy_ns
 from iotrace.profile.values import Histogram
+from iotrace.profile.whose import WHO
 from iotrace.text import portable, portable_text
 from iotrace.views.formats._runs import Run
 from iotrace.views.formats._tables import PARTS, TABLES, TEXT, part_rows
@@ -113,7 +114,7 @@ class _Shape:
 
 _OF_FILE, _OF_CALL = _Shape("file", FILE), _Shape("operation", SYSCALL)
 _KEYS = [metric for metric in FILE if metric.merge is values.same and metric.name != "path"]
-_FACTS = [m for m in FILE if m.merge is not values.same and m.kind not in (*_NUMBERS, *_HISTOGRAMS)]
+_FACTS = [m for m in FILE if m.merge is not values.same and m.kind not in (*_NUMBERS, *_HISTOGRAMS, WHO)]
 _BOUNDS = {
     unit: [repr((2.0**power - 1) / (1e9 if unit == Unit.DURATION else 1)) for power in powers]
     for unit, powers in _POWERS.items()
@@ -213,6 +214,8 @@ def _identity(file: FileStats) -> Labels:
         value = getattr(file, metric.name)
         if value is not None:
             found.append((metric.name, portable_text(str(value))))
+    if file.who is not None:
+        found.append((file.who.by, portable(file.who.word)))
     return tuple(found)
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from iotrace import unescape
 from iotrace.profile.metrics import FileStats, SyscallStats
+from iotrace.profile.whose import Who
 from tests import needs
 from tests.unit.iotrace.profile import samples
 from tests.unit.iotrace.views.formats.samples import FILE, exported, several
@@ -138,6 +139,21 @@ def test_files_that_cannot_be_told_apart_are_one() -> None:
     files = [FileStats(1, b"/a", bytes_read=1), FileStats(1, b"/a", bytes_read=2, unreachable=True)]
     found = parsed(exported("openmetrics", files))
     assert [s.value for s in found if s.name == "iotrace_file_read_bytes_total"] == [3]
+
+
+def test_rows_of_a_file_for_each_process_or_host_have_series_of_their_own() -> None:
+    whose = [Who("process", b"=a"), Who("process", b"b"), Who("user", 1000), Who("cgroup", b"/x.slice"), None]
+    files = [FileStats(1, b"/a", who=who, host="h", bytes_read=number) for number, who in enumerate(whose)]
+    found = [s for s in parsed(exported("openmetrics", files)) if s.name == "iotrace_file_read_bytes_total"]
+    assert [s.value for s in found] == [0, 1, 2, 3, 4]
+    assert all(s.labels["file"] == "/a" and s.labels["host"] == "h" for s in found)
+    assert [(s.labels.get("process"), s.labels.get("user"), s.labels.get("cgroup")) for s in found] == [
+        (r"\x3da", None, None),
+        ("b", None, None),
+        (None, "1000", None),
+        (None, None, "/x.slice"),
+        (None, None, None),
+    ]
 
 
 PROMTOOL = shutil.which("promtool")  # its package starts a server, so that it is used where it is there, and no more

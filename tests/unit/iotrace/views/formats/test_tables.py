@@ -134,7 +134,7 @@ def test_every_metric_has_a_place() -> None:
     for table, metrics in (("file", FILE), ("operation", SYSCALL), ("run", HEADER)):
         assert {metric.name for metric in in_rows(table, metrics)} <= elsewhere[table]
     found = {column.name for columns in COLUMNS.values() for column in columns.values() if column.type == "JSON"}
-    assert found <= {"command", "filters", "overhead", "who", "series"}
+    assert found <= {"command", "filters", "overhead"}
 
 
 def test_keys_join_and_are_keys() -> None:
