@@ -81,6 +81,7 @@ def measure(name: str, selection: Selection = EVERYTHING) -> Side:
         side = Side(name, profile.header)
         for file in profile.brief(_METRICS, selection):
             side.add(file)
+        side.files = profile.totals(selection).files  # a file may have a row for each of those that used it
         return side
 
 

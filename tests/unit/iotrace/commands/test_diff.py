@@ -11,6 +11,7 @@ import pytest
 
 from iotrace import cli, unescape
 from iotrace.profile.metrics import FileStats, Header, SyscallStats
+from iotrace.profile.whose import Who
 from iotrace.profile.writer import write
 from iotrace.views.diff import side
 from tests.unit.iotrace.views.samples import HOSTILE
@@ -152,6 +153,17 @@ def test_runs_of_unknown_length_are_compared_whole(tmp_path: Path, capsys: pytes
     assert cli.main(["diff", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
     out = capsys.readouterr().out
     assert "\x1b" not in out and "/\\x1b[31mx" in out and "/S" not in out
+
+
+def test_a_file_is_one_whoever_used_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [str(tmp_path / name) for name in "ab"]
+    for number, name in enumerate(names):
+        of_each = [file(b"/x", 2 + number, 1024) for _ in range(2)]
+        of_each[0].who, of_each[1].who = Who("process", b"one"), Who("process", b"two")
+        write(name, Header(started_ns=number, ended_ns=10**9), of_each)
+    found = document(capsys, *names, "--sort", "calls")
+    assert (found["before"]["files"], found["changes"][0]["before"]["calls"]) == (1, 800)
+    assert found["changes"][0]["kind"] == "grew"
 
 
 def test_a_run_compared_with_itself(runs: List[str], capsys: pytest.CaptureFixture[str]) -> None:
