@@ -25,6 +25,7 @@ from programs.way.registers import CALL, CTX, RESULT
 from programs.way.threads import begin_part
 
 EVENTS_AT_ONCE, PLAIN_EVENTS_AT_ONCE = 2, 9  # as many as 4,096 instructions hold
+OWNED_TIMED_EVENTS_AT_ONCE = 8  # plain ones, where rows are apart by who does the I/O, and over time
 
 
 def events(kernel: Kernel, options: Options, maps: Maps, *, entering: bool) -> ProgramSpec:
@@ -56,7 +57,9 @@ def account_for_events(b: Body, *, entering: bool) -> None:
     _take_time(b)
     if kernel.straight:
         a.st(CALL[Call.rare], 0)
-        repeat(b, "event", PLAIN_EVENTS_AT_ONCE, lambda over: _plain_event(b, over))
+        both = b.options.by and b.options.series
+        at_once = OWNED_TIMED_EVENTS_AT_ONCE if both else PLAIN_EVENTS_AT_ONCE
+        repeat(b, "event", at_once, lambda over: _plain_event(b, over))
     else:
         repeat(b, "event", 0, lambda over: _event(b, over))
     if not kernel.loops:

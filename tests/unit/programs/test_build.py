@@ -9,7 +9,7 @@ import pytest
 
 from asm import ProgramType, isa
 from asm.instruction import decode, slots
-from asm.requirements import requirement
+from asm.requirements import Version, requirement
 from programs import build
 from programs.facts import maps
 from programs.facts.catalogue import SYSTEM_CALLS, Kind
@@ -18,6 +18,7 @@ from programs.facts.kernel import Options, Uring
 from programs.facts.members import CACHE_MEMBERS, FIELDS, MEMBERS, TYPED_MEMBERS, URING_MEMBERS
 from tests.unit.programs.every import every_form
 from tests.unit.programs.forms import (
+    ABILITIES,
     GOLDEN_SETS,
     NEWEST,
     OFFSETS,
@@ -66,6 +67,15 @@ def test_nothing_newer_than_the_kernel_it_is_for(form: Form) -> None:
 def test_programs_fit_a_kernel_before_5_2(form: Form) -> None:
     """BPF_MAXINSNS, include/uapi/linux/bpf_common.h."""
     assert {name: p.slots for name, p in built_as(form).programs.items() if len(encoded(p)) > 4096 * 8} == {}
+
+
+@pytest.mark.parametrize("attach", ["raw", "perf"])
+@pytest.mark.parametrize("version", [(4, 14), (4, 18)])
+def test_all_that_can_be_asked_for_at_once_fits_too(attach: str, version: Version) -> None:
+    """Rows apart by who does the I/O, and over time."""
+    kernel = replace(NEWEST, **ABILITIES[version])
+    made = built(kernel, Options(attach=attach, by="process", series=True, comm=True, cgroups=8))
+    assert {name: p.slots for name, p in made.programs.items() if p.slots > 4096} == {}
 
 
 def successors(code: bytes) -> Dict[int, List[int]]:
