@@ -138,7 +138,7 @@ def _dispatch(arguments: List[str]) -> int:
     try:
         module = _load(arguments[0])
         parser = _command_parser(arguments[0], module)
-    except (MemoryError, ImportError) as error:
+    except (MemoryError, ImportError, SystemError) as error:  # the last is CPython's own, of an import without memory
         _complain(_words(error))
         return _NOT_LOADED.get(arguments[0], 1)
     args = module.parse(parser, arguments[1:]) if hasattr(module, "parse") else parser.parse_args(arguments[1:])
@@ -156,7 +156,9 @@ def _dispatch(arguments: List[str]) -> int:
 
 def _words(error: BaseException) -> str:
     """What happened, on what, and what to do about it."""
-    if isinstance(error, MemoryError) or (isinstance(error, ImportError) and "failed to map segment" in str(error)):
+    if isinstance(error, (MemoryError, SystemError)) or (
+        isinstance(error, ImportError) and "failed to map segment" in str(error)
+    ):
         return _NO_MEMORY
     if isinstance(error, ImportError):  # Debian, say, has a part of the standard library in a package of its own
         return f"this Python is not complete: {error}"
