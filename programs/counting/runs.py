@@ -88,6 +88,9 @@ def record_run(b: Body, direction: Union[int, Mem]) -> None:
     a, none = b.a, b.a.unique("no_run")
     a.ldx(r2, CALL[Call.broken])
     a.jeq(r2, 0, none)
+    if b.options.by:
+        a.ldx(r1, OPEN_FILE[OwnedFile.row])
+        a.jeq(r1, 0, none, "of calls that were lost: there was no room for their row")
     b.bucket(r1, r2, r3)
     a.mov(r3, r1)
     whose = OPEN_FILE[OwnedFile.row if b.options.by else OpenFile.id]
