@@ -88,6 +88,12 @@ def _peak() -> int:
     return peak
 
 
+def _address_space() -> int:
+    """Bytes of this process's, which may have been forked from one that has gigabytes of libraries mapped."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+
 def fault(status: Optional[int], stderr: str, seconds: float, memory: int) -> Optional[str]:
     """What is wrong with how a command ended, if anything."""
     if status is None:
@@ -160,7 +166,8 @@ class Worker:
                 os.close(reading)
                 null = os.open(os.devnull, os.O_RDWR)
                 os.dup2(null, 1)
-                resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))  # the machine survives what is found
+                most = _address_space() + (2 << 30)  # the machine survives what is found
+                resource.setrlimit(resource.RLIMIT_AS, (most, most))
                 with open(writing, "w", encoding="utf-8") as out:
                     _work(self.seeds, place, bases, out)
                 os._exit(0)
@@ -186,11 +193,13 @@ class Worker:
             self._cpu = cpu
         return cpu - self._cpu > _BUSY or (fields[0] != "R" and time.monotonic() - self.heard > _HUNG)
 
-    def end(self) -> None:
+    def end(self) -> bool:
+        """End it; whether it had come to its end by itself."""
         with suppress(ProcessLookupError):
             os.kill(self.process, signal.SIGKILL)
-        os.waitpid(self.process, 0)
+        _, status = os.waitpid(self.process, 0)
         os.close(self.descriptor)
+        return status == 0
 
 
 class Judge:
@@ -260,7 +269,9 @@ class Judge:
             seed, command, damage = worker.now
             self._found(Violation(seed, command, why, damage))
             self._left += [other for other in worker.seeds if other > seed]
-        worker.end()
+        if not worker.end() and worker.now is None:
+            self._found(Violation(worker.seeds[0], (), f"{why}, between two commands", []))
+            self._left += worker.seeds[1:]
 
     def _found(self, violation: Violation) -> None:
         self.violations.append(violation)

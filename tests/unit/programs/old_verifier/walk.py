@@ -26,6 +26,9 @@ _ARGUMENTS = {
     "get_current_pid_tgid": 0,
     "get_current_comm": 2,
     "get_current_task": 0,
+    "get_current_uid_gid": 0,
+    "current_task_under_cgroup": 2,
+    "get_current_cgroup_id": 0,
     "perf_event_output": 5,
 }
 _FILLS = ("probe_read", "probe_read_str", "get_current_comm")
