@@ -193,9 +193,9 @@ class Worker:
             self._cpu = cpu
         return cpu - self._cpu > _BUSY or (fields[0] != "R" and time.monotonic() - self.heard > _HUNG)
 
-    def end(self) -> bool:
-        """End it; whether it had come to its end by itself."""
-        with suppress(ProcessLookupError):
+    def end(self, kill: bool = True) -> bool:
+        """End it, or see it end; whether it had done all its work."""
+        if kill:
             os.kill(self.process, signal.SIGKILL)
         _, status = os.waitpid(self.process, 0)
         os.close(self.descriptor)
@@ -228,7 +228,7 @@ class Judge:
                             if not self._heard(worker):
                                 del at_work[worker.descriptor]
                         elif worker.hangs():
-                            self._gone(worker, "hung, and was ended")
+                            self._gone(worker, "hung, and was ended", kill=True)
                             del at_work[worker.descriptor]
                     self._show()
             finally:
@@ -240,7 +240,7 @@ class Judge:
         """Take in what a worker says; whether it goes on."""
         lines = worker.lines()
         if lines is None:
-            self._gone(worker, "the process died")
+            self._gone(worker, "the process died", kill=False)
             return False
         for line in lines:
             if len(line) == 3:
@@ -263,13 +263,13 @@ class Judge:
         if what is not None:
             self._found(Violation(seed, command, what, damage))
 
-    def _gone(self, worker: Worker, why: str) -> None:
-        """A worker has ended; what it has left goes to another."""
+    def _gone(self, worker: Worker, why: str, *, kill: bool) -> None:
+        """A worker has ended, or is to; what it has left goes to another."""
         if worker.now is not None:
             seed, command, damage = worker.now
             self._found(Violation(seed, command, why, damage))
             self._left += [other for other in worker.seeds if other > seed]
-        if not worker.end() and worker.now is None:
+        if not worker.end(kill) and worker.now is None:
             self._found(Violation(worker.seeds[0], (), f"{why}, between two commands", []))
             self._left += worker.seeds[1:]
 
