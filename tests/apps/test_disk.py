@@ -202,7 +202,7 @@ def test_a_place_that_is_lost_while_tracing(place: Path, spare: Path) -> None:
                 ended = run(place, *options, "-o", str(directory / "p"), "--", "sh", "-c", f"({script}) 2>&-; exit 7")
                 assert ended.returncode == 7
                 assert f"; the profile is {spare}/p\n" in ended.stderr and f"iotrace: {directory}/p: " in ended.stderr
-                assert ("WRITTEN CALLS" in ended.stderr) == (options == [])
+                assert ("WRITTEN     READ CALLS" in ended.stderr) == (options == [])
                 assert opened(spare / "p")[0] == b"sh"
                 (spare / "p").unlink()
                 assert not (directory / "p").exists() or (directory / "p").read_text() == "precious\n"

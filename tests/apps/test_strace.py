@@ -317,6 +317,7 @@ def document() -> Dict[str, Any]:
     return {
         "lost": {"events": 0, "files": 0, "calls": 0, "iovecs": 1},
         "unattributed": {"close": {"EBADF": 1}},
+        "failed_opens": [],
         "files": [
             {
                 **empty,
