@@ -180,8 +180,8 @@ GROUPS: Dict[str, Group] = {
     "format": Group(format_, "ruff's formatter", "a moment"),
     "lint": Group(lint, "ruff's rules, and by vermin that Python 3.8 runs it", "seconds"),
     "types": Group(types, "mypy, strict", "seconds"),
-    "unit": Group(unit, "what needs no kernel of its own, in parallel", "two minutes"),
-    "kernel": Group(in_turn("tests/kernel"), "programs in the running kernel; needs root", "five minutes"),
+    "unit": Group(unit, "what needs no kernel of its own, in parallel", "five minutes"),
+    "kernel": Group(in_turn("tests/kernel"), "programs in the running kernel; needs root", "three minutes"),
     "apps": Group(in_turn("tests/apps"), "applications, held against strace and arithmetic; needs root", "ten minutes"),
     "vm": Group(in_turn("tests/vm"), "other kernels, in QEMU", "ten minutes"),
 }
