@@ -82,7 +82,7 @@ def flood(count):
         if made % 3 == 0:
             os.unlink(f"d{made % 10}/f{made}")
         if made % 100 == 0:
-            time.sleep(0.01)
+            time.sleep(0.02)
 
 for directory in range(10):
     os.mkdir(f"d{directory}")
