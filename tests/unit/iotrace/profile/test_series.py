@@ -122,5 +122,5 @@ def test_a_series_that_somebody_made_is_checked(tmp_path: Path) -> None:
         database = sqlite3.connect(str(path))
         database.execute("UPDATE series SET intervals = ?", (text,))
         database.commit()
-        with reader.open(path) as profile, pytest.raises(reader.ProfileError):
+        with pytest.raises(reader.ProfileError), reader.open(path) as profile:
             list(profile.files())
