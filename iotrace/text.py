@@ -194,6 +194,16 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def share(part: float) -> str:
+    """A share, 0 to 1, in percent: 0% and 100% are said of nothing and of all alone. At most 4 columns."""
+    percent = round(100 * part)
+    if part and percent == 0:
+        return "<1%"
+    if part < 1 and percent == 100:
+        return ">99%"
+    return f"{percent}%"
+
+
 def duration(ns: int) -> str:
     """A time for a reader: 0, 17 ns, 4.10 us, 12.3 ms, 99.1 s, 3h07m, 42d. At most 7 columns up to 2^63."""
     if ns < 1000:

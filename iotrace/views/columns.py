@@ -35,13 +35,6 @@ class Column:
         return "-" if value is None else self.show(value)
 
 
-def _share(part: float) -> str:
-    percent = round(100 * part)
-    if part and percent == 0:
-        return "<1%"
-    return ">99%" if part < 1 and percent == 100 else f"{percent}%"
-
-
 def _duration(ns: int) -> str:
     return text.duration(ns) if ns else "-"
 
@@ -158,8 +151,10 @@ COLUMNS: List[Column] = [
     ),
     Column("small-reads", "<4K RD", 6, "reads of less than 4 KiB", text.number, lambda f: _below(f.read, 4096)),
     Column("small-writes", "<4K WR", 6, "writes of less than 4 KiB", text.number, lambda f: _below(f.written, 4096)),
-    Column("random-reads", "RAND RD", 7, "share of reads not in sequence", _share, lambda found: _random(found.read)),
-    Column("random-writes", "RAND WR", 7, "share of writes not in sequence", _share, lambda f: _random(f.written)),
+    Column(
+        "random-reads", "RAND RD", 7, "share of reads not in sequence", text.share, lambda found: _random(found.read)
+    ),
+    Column("random-writes", "RAND WR", 7, "share of writes not in sequence", text.share, lambda f: _random(f.written)),
     Column("times-read", "x READ", 6, "bytes read for each byte of the file", "{:.2f}".format, lambda f: f.times_read),
     Column("storage", "STORAGE", 8, "bytes brought from storage for reads", text.size, lambda f: f.read.storage_bytes),
     Column("readahead", "AHEAD", 8, "of these, beyond what was asked for", text.size, lambda f: f.read.readahead_bytes),
@@ -168,7 +163,7 @@ COLUMNS: List[Column] = [
         "FROM ST.",
         8,
         "bytes brought from storage for each byte read, at most all",
-        _share,
+        text.share,
         lambda found: found.read.from_storage if found.read.bytes else None,
     ),
     Column("miss-p50", "MISS P50", 8, "median latency of reads that waited for storage", text.duration, _median_missed),

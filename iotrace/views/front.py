@@ -107,28 +107,18 @@ def _opening(header: Header, whole: Activity) -> Iterator[str]:
 # --- the lines for reads, writes and syncs ---------------------------------------------------------------------------
 
 
-def share(part: float) -> str:
-    """A share, 0 to 1, in percent: 0% and 100% are said of nothing and of all alone."""
-    percent = round(100 * part)
-    if part and percent == 0:
-        return "<1%"
-    if part < 1 and percent == 100:
-        return ">99%"
-    return f"{percent}%"
-
-
 def order(transfers: Transfers) -> str:
     """In which order the file was gone through, by what most calls did."""
     if not transfers.moved:
         return ""
     random = transfers.random
-    return f"{share(random)} random" if random >= 0.5 else f"{share(1 - random)} sequential"
+    return f"{text.share(random)} random" if random >= 0.5 else f"{text.share(1 - random)} sequential"
 
 
 def sizes(found: Sizes) -> str:
     """The most frequent exact sizes and their shares."""
     most = [(size, count) for size, count in found.most_frequent(2) if count * 20 >= found.total]
-    return " ".join(f"{text.exact_size(size)} x{share(count / found.total)}" for size, count in most)
+    return " ".join(f"{text.exact_size(size)} x{text.share(count / found.total)}" for size, count in most)
 
 
 def quantiles(latencies: Latencies) -> str:
@@ -144,7 +134,7 @@ def _transfers(verb: str, found: Transfers) -> Optional[List[str]]:
     if not found.calls:
         return None
     calls = text.counted(found.calls, "call")
-    storage = f"{share(found.from_storage)} from storage" if found.storage_bytes else ""
+    storage = f"{text.share(found.from_storage)} from storage" if found.storage_bytes else ""
     return [verb, text.size(found.bytes), calls, order(found), sizes(found.sizes), storage, quantiles(found.latencies)]
 
 
@@ -232,7 +222,7 @@ def _sync_latency(found: Activity) -> str:
 
 def _random(found: Activity) -> str:
     moved = found.read.moved + found.written.moved
-    return share((found.read.jumps + found.written.jumps) / moved) if moved else "-"
+    return text.share((found.read.jumps + found.written.jumps) / moved) if moved else "-"
 
 
 def _show_files(screen: Screen, profiles: Sequence[Profile], limit: int, selection: Selection, folded: bool) -> None:
@@ -311,7 +301,7 @@ def show(
         part = found.whole.calls
         covered = sum(part.values()) / found.calls if found.calls else 0.0
         screen.wrapped(
-            f"the lines below are of the {found.busiest:,} busiest files, with {share(covered)} of all calls"
+            f"the lines below are of the {found.busiest:,} busiest files, with {text.share(covered)} of all calls"
         )
     screen.line()
     show_activity(screen, found.whole)

@@ -126,7 +126,7 @@ def _show_order(screen: Screen, family: str, sides: Sequence[Side]) -> None:
         return
     change = Change(*(part(side.jumps[family], side.moved[family]) for side in sides))
     if change.verdict == Verdict.TOLD:
-        shares = " ".join(f"{front.share(figure.value):>12}" for figure in change if figure is not None)
+        shares = " ".join(f"{text.share(figure.value):>12}" for figure in change if figure is not None)
         screen.line(f"{'':8}{'random':11}{shares}  {told(change)}")
 
 

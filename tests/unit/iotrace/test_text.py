@@ -153,3 +153,8 @@ def test_human_numbers_are_right_to_half_a_percent_and_fit_their_columns(count: 
 )
 def test_duration(ns: int, shown: str) -> None:
     assert text.duration(ns) == shown
+
+
+@pytest.mark.parametrize(("part", "shown"), [(0, "0%"), (0.001, "<1%"), (0.5, "50%"), (0.996, ">99%"), (1, "100%")])
+def test_shares(part: float, shown: str) -> None:
+    assert text.share(part) == shown

@@ -133,11 +133,6 @@ def test_of_selected_files_alone(tmp_path: Path) -> None:
     assert "100 calls" in output and "/other" not in output
 
 
-@pytest.mark.parametrize(("part", "shown"), [(0, "0%"), (0.001, "<1%"), (0.5, "50%"), (0.996, ">99%"), (1, "100%")])
-def test_shares(part: float, shown: str) -> None:
-    assert front.share(part) == shown
-
-
 @pytest.mark.parametrize(
     ("filters", "words"),
     [
