@@ -11,9 +11,9 @@ from iotrace.profile.combined import combined_header, combined_rows
 from iotrace.profile.reader import Profile
 from iotrace.profile.rows import Marks, Sums
 from iotrace.profile.runs import hosts
-from iotrace.profile.values import MAX_COUNTER
 from iotrace.profile.whose import WHOSE
 from iotrace.views import summary
+from iotrace.views.columns import BY_NAME, USUAL
 from iotrace.views.header import show_header
 from iotrace.views.screen import Screen
 from iotrace.views.summary import FileGroup, Group, Mount, SyscallGroup, Whole
@@ -29,8 +29,12 @@ class Column(NamedTuple):
     value: Callable[[Any], str]  # of a group
 
 
-def _time(group: Group[Any]) -> str:
-    return text.duration(min(group.sums.busy_ns, MAX_COUNTER)) if group.sums.busy_ns else "-"
+def _of_sums(name: str) -> Column:
+    """A column of sums, as the reader has them for each file."""
+    column = BY_NAME[name]
+    value = column.of_sums
+    assert value is not None
+    return Column(column.title, column.width, lambda group: column.shown(value(group.sums)))
 
 
 def _reached(share: float) -> Callable[[SyscallGroup], str]:
@@ -42,23 +46,10 @@ def _reached(share: float) -> Callable[[SyscallGroup], str]:
 
 
 _FILES = Column("FILES", 6, lambda group: text.number(group.files))
-_CALLS = Column("CALLS", 5, lambda group: text.number(group.sums.calls))
-_ERRORS = Column("ERRS", 5, lambda group: text.number(group.sums.errors))
-_TIME = Column("TIME", 7, _time)
-_SUMS = (
-    Column("READ", 8, lambda group: text.size(group.sums.bytes_read)),
-    Column("WRITTEN", 8, lambda group: text.size(group.sums.bytes_written)),
-    _CALLS,
-    _ERRORS,
-    Column("SYNCS", 5, lambda group: text.number(group.sums.syncs)),
-    _TIME,
-)
+_SUMS = tuple(map(_of_sums, USUAL))
 _OF_SYSCALLS = (
     _FILES,
-    Column("BYTES", 8, lambda group: text.size(group.sums.bytes_read + group.sums.bytes_written)),
-    _CALLS,
-    _ERRORS,
-    _TIME,
+    *map(_of_sums, ("bytes", "calls", "errors", "time")),
     Column("P50", 7, _reached(0.5)),
     Column("P99", 7, _reached(0.99)),
     Column("MAX", 7, lambda group: text.duration(group.latencies.most) if group.latencies.most else "-"),
