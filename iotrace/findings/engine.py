@@ -58,10 +58,8 @@ class _Hits:
         if concern is None:
             return
         total = self.total
-        total.files += 1
         total.activity.add(evidence.file)
         total.concern = Concern(total.concern.ns + concern.ns, total.concern.bytes + concern.bytes)
-        total.size += evidence.size
         entry = (concern, final_name(evidence.file))
         if len(self.worst) < WORST:
             heapq.heappush(self.worst, entry)
@@ -97,7 +95,7 @@ class Finder:
 
     def add(self, file: FileStats) -> None:
         """Look at a file."""
-        self.whole.add(file)
+        self.whole.add(file)  # faster than merging what is made of it for the rules
         evidence = Evidence(file, activity.of_files([file]))
         for hit in self._hits:
             hit.look(evidence)
@@ -105,7 +103,7 @@ class Finder:
     def findings(self, header: Header) -> List[Finding]:
         """What the rules have found: the most severe first, then by the time that they concern."""
         run = Run(header, self.whole)
-        found = [_of_files(hit, run) for hit in self._hits if hit.total.files]
+        found = [_of_files(hit, run) for hit in self._hits if hit.total.activity.files]
         found = [each for each in found if each.share >= each.rule.limits(self._changed).get(LEAST_SHARE, 0)]
         for rule in RULES:
             concern = rule.of_run(run, rule.limits(self._changed)) if rule.of_run is not None else None
@@ -132,9 +130,8 @@ def find(
 def _of_files(hit: _Hits, run: Run) -> Finding:
     names = [name for _, name in sorted(hit.worst, reverse=True)]
     total = hit.total
-    return Finding(
-        hit.rule, hit.rule.sentence(total, run), total.concern, _share(total.concern, run), total.files, names
-    )
+    share = _share(total.concern, run)
+    return Finding(hit.rule, hit.rule.sentence(total, run), total.concern, share, total.activity.files, names)
 
 
 def _share(concern: Concern, run: Run) -> float:

@@ -57,25 +57,18 @@ class Concern(NamedTuple):
 
 @dataclass
 class Evidence:
-    """One file, and the run that it is of. The file's `activity` is made from its record."""
+    """One file, and the activity that its record says."""
 
     file: FileStats
     activity: Activity
-
-    @property
-    def size(self) -> int:
-        """Bytes of the file: as last seen, and at least as far as it was touched."""
-        return self.activity.size
 
 
 @dataclass
 class Sum:
     """All files for which a rule holds."""
 
-    files: int = 0
     activity: Activity = field(default_factory=Activity)
     concern: Concern = field(default_factory=Concern)
-    size: int = 0
 
 
 @dataclass

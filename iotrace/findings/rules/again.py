@@ -7,19 +7,28 @@ from typing import List, Optional
 from iotrace import text
 from iotrace.findings.rule import Concern, Evidence, Limits, Rule, Run, Severity, Sum, Threshold
 from iotrace.findings.rules._figures import of_time
+from iotrace.profile.activity import Activity
+
+
+def _over_and_over(found: Activity, moved: int, limits: Limits) -> Optional[Concern]:
+    """What it concerns if that much of a file that is large enough is several times the whole of it."""
+    if found.size < limits["bytes"] or moved < limits["times"] * found.size:
+        return None
+    return Concern(found.read.latencies.total, moved - found.size)
+
+
+def _times(found: Activity, what: str, moved: int) -> str:
+    """That so much was done to files, in relation to their size."""
+    return f"{text.size(found.size)} were {what} {moved / found.size if found.size else 0.0:.1f} times over"
 
 
 def _reread(evidence: Evidence, limits: Limits) -> Optional[Concern]:
-    read, size = evidence.activity.read, evidence.size
-    if size < limits["bytes"] or read.bytes < limits["times"] * size:
-        return None
-    return Concern(read.latencies.total, read.bytes - size)
+    return _over_and_over(evidence.activity, evidence.activity.read.bytes, limits)
 
 
 def _said_reread(total: Sum, run: Run) -> str:
-    read = total.activity.read
-    times = read.bytes / total.size if total.size else 0.0
-    return f"{text.size(total.size)} were read {times:.1f} times over, which took {of_time(total, run)}"
+    read = _times(total.activity, "read", total.activity.read.bytes)
+    return f"{read}, which took {of_time(total, run)}"
 
 
 def _rewritten(evidence: Evidence, limits: Limits) -> Optional[Concern]:
@@ -55,19 +64,12 @@ def _said_open_storm(total: Sum, run: Run) -> str:
 
 
 def _storage_again(evidence: Evidence, limits: Limits) -> Optional[Concern]:
-    read, size = evidence.activity.read, evidence.size
-    if size < limits["bytes"] or read.storage_bytes < limits["times"] * size:
-        return None
-    return Concern(read.latencies.total, read.storage_bytes - size)
+    return _over_and_over(evidence.activity, evidence.activity.read.storage_bytes, limits)
 
 
 def _said_storage_again(total: Sum, run: Run) -> str:
-    read = total.activity.read
-    times = read.storage_bytes / total.size if total.size else 0.0
-    return (
-        f"{text.size(total.size)} were brought from storage {times:.1f} times over, read ahead included; reading"
-        f" took {of_time(total, run)}"
-    )
+    brought = _times(total.activity, "brought from storage", total.activity.read.storage_bytes)
+    return f"{brought}, read ahead included; reading took {of_time(total, run)}"
 
 
 def _two_speeds(evidence: Evidence, limits: Limits) -> Optional[Concern]:

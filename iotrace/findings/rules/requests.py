@@ -132,7 +132,7 @@ def _shared_by_threads(evidence: Evidence, limits: Limits) -> Optional[Concern]:
 
 
 def _said_shared_by_threads(total: Sum, run: Run) -> str:
-    files = text.counted(total.files, "file")
+    files = text.counted(total.activity.files, "file")
     most = f"{total.activity.threads} threads" + (" or more" if total.activity.threads >= _MANY else "")
     return f"up to {most} wait for I/O on {files}, which took {of_time(total, run)}"
 
