@@ -9,6 +9,7 @@ from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
 
 from iotrace.errors import UserError
 from iotrace.globs import EVERYTHING, Selection
+from iotrace.profile.activity import Activity, of_files
 from iotrace.profile.folding import final_name, under_final_name
 from iotrace.profile.merge import add_files, add_headers, add_in_order, with_runs
 from iotrace.profile.metrics import FileStats, Header
@@ -121,3 +122,14 @@ def _folded(files: Iterator[FileStats]) -> NamedFile:
     whole = own or temporary
     assert whole is not None  # a group has at least one
     return NamedFile(whole, sorted(names), more)
+
+
+def combined_activity(profiles: Sequence[Profile], row: FileRow, *, folded: bool = False) -> Activity:
+    """What was done to the file of a row, as `combined_rows` has it, and all that is known of it."""
+    files = combined_files(profiles, row.path, folded=folded)
+    return of_files(found.file for found in files if _is_of(found.file, row))
+
+
+def _is_of(file: FileStats, row: FileRow) -> bool:
+    same_host = file.host is None or file.host == row.host
+    return same_host and file.mnt_ns == row.mnt_ns and file.unreachable == row.marks.unreachable

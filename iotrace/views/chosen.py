@@ -11,19 +11,16 @@ from iotrace import text
 from iotrace.errors import Failure, UserError
 from iotrace.globs import EVERYTHING, Selection
 from iotrace.profile.activity import Activity
-from iotrace.profile.combined import combined_rows, on_hosts
+from iotrace.profile.combined import combined_activity, combined_rows, on_hosts
 from iotrace.profile.folding import final_name
 from iotrace.profile.metrics import FileStats
 from iotrace.profile.reader import Profile
 from iotrace.views import summary
 from iotrace.views.columns import Column, Value
-from iotrace.views.front import activity_of
 from iotrace.views.screen import Screen
 
 FORMATS = ("text", "json", "csv", "markdown")
 _MOST_GROUPS = 15_000  # 6 KiB each, as measured
-
-Key = Tuple[Any, ...]
 
 
 class Line(NamedTuple):
@@ -108,7 +105,7 @@ def _in_order(found: Iterable[Line], wanted: Wanted) -> List[Line]:
 def _files(profiles: Sequence[Profile], wanted: Wanted) -> Iterator[Line]:
     for row in combined_rows(profiles, wanted.selection, folded=wanted.folded):
         if row.sums.bytes_read + row.sums.bytes_written >= wanted.min_bytes:
-            yield Line(row.path, activity_of(profiles, row, wanted.folded))
+            yield Line(row.path, combined_activity(profiles, row, folded=wanted.folded))
 
 
 def _groups(profiles: Sequence[Profile], wanted: Wanted) -> Iterator[Line]:

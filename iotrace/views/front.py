@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import shlex
-from typing import Iterable, Iterator, List, NamedTuple, Optional, Sequence, TextIO, Tuple
+from typing import Callable, Iterable, Iterator, List, Optional, Sequence, TextIO, Tuple
 
 from iotrace import text
-from iotrace.findings.engine import Finder, Finding
+from iotrace.findings.engine import Finder
 from iotrace.globs import EVERYTHING, Selection
-from iotrace.profile import activity
 from iotrace.profile.activity import Activity, Sizes, Transfers
-from iotrace.profile.combined import combined_files, combined_header, combined_rows
+from iotrace.profile.combined import combined_activity, combined_header, combined_rows
 from iotrace.profile.latencies import Latencies
-from iotrace.profile.metrics import FileStats, Header
+from iotrace.profile.metrics import Header
 from iotrace.profile.reader import Profile
 from iotrace.profile.rows import FileRow
 from iotrace.profile.runs import hosts, repeated, traced_ns
@@ -22,9 +20,6 @@ from iotrace.views import findings, summary
 from iotrace.views.header import losses, not_opened, show_header
 from iotrace.views.screen import Screen
 
-MOST_FILES = 20_000
-"""Files that are looked at one by one, 100 us each; of larger profiles the busiest."""
-
 _FINDINGS = 3  # that are shown
 
 MOST_HOSTS = 4
@@ -32,35 +27,6 @@ MOST_HOSTS = 4
 
 _FULL = "full"
 _ALWAYS = ("mmap", "32-bit tasks")  # in the coverage of every run; said where it concerns a number
-
-
-class Look(NamedTuple):
-    """What the screen is made of."""
-
-    whole: Activity
-    findings: Sequence[Finding]
-    files: int  # all of them
-    calls: int
-    busiest: int  # files that `whole` is of
-
-    @property
-    def complete(self) -> bool:
-        """Whether all files were looked at."""
-        return self.busiest == self.files
-
-
-def look(profiles: Sequence[Profile], selection: Selection = EVERYTHING) -> Look:
-    """Add up the selected files of profiles, of each no more than `MOST_FILES`."""
-    finder = Finder()
-    files = calls = 0
-    for profile in profiles:
-        totals = profile.totals(selection)
-        files += totals.files
-        calls += totals.sums.calls
-        few = totals.files <= MOST_FILES
-        for file in profile.files(None if few else "calls", 0 if few else MOST_FILES, selection):
-            finder.add(file)
-    return Look(finder.whole, finder.findings(combined_header(profiles)), files, calls, finder.whole.files)
 
 
 # --- the sentences at the top ----------------------------------------------------------------------------------------
@@ -204,17 +170,6 @@ def _rows(profiles: Sequence[Profile], limit: int, selection: Selection, folded:
     )
 
 
-def activity_of(profiles: Sequence[Profile], row: FileRow, folded: bool) -> Activity:
-    """Everything that the profiles know about the file of a row."""
-    files = combined_files(profiles, row.path, folded=folded)
-    return activity.of_files(found.file for found in files if _same(found.file, row))
-
-
-def _same(file: FileStats, row: FileRow) -> bool:
-    same_host = file.host is None or file.host == row.host
-    return same_host and file.mnt_ns == row.mnt_ns and file.unreachable == row.marks.unreachable
-
-
 def _sync_latency(found: Activity) -> str:
     late = found.syncs.latencies.quantile(0.99)
     return "-" if late is None else text.duration(late)
@@ -225,19 +180,20 @@ def _random(found: Activity) -> str:
     return text.share((found.read.jumps + found.written.jumps) / moved) if moved else "-"
 
 
-def _show_files(screen: Screen, profiles: Sequence[Profile], limit: int, selection: Selection, folded: bool) -> None:
+def _show_files(
+    screen: Screen, rows: Iterable[FileRow], found: Callable[[FileRow], Activity], several_hosts: bool
+) -> None:
     titles = f"{'WRITTEN':>8} {'READ':>8} {'CALLS':>5} {'RANDOM':>6} {'SYNCS':>5} {'SYNC P99':>8}"
     narrow = screen.columns < 80
     if narrow:
         titles = f"{'WRITTEN':>8} {'READ':>8} {'CALLS':>5} {'SYNCS':>5}"
     screen.line(f"{titles}  FILE")
-    several_hosts = len(hosts(combined_header(profiles).runs)) > 1
-    for row in _rows(profiles, limit, selection, folded):
+    for row in rows:
         sums = row.sums
         cells = f"{text.size(sums.bytes_written):>8} {text.size(sums.bytes_read):>8} {text.number(sums.calls):>5}"
         if not narrow:
-            found = activity_of(profiles, row, folded)
-            cells += f" {_random(found):>6} {text.number(sums.syncs):>5} {_sync_latency(found):>8}"
+            activity = found(row)
+            cells += f" {_random(activity):>6} {text.number(sums.syncs):>5} {_sync_latency(activity):>8}"
         else:
             cells += f" {text.number(sums.syncs):>5}"
         host = screen.words(row.host) + ":" if several_hosts else ""
@@ -288,8 +244,12 @@ def show(
     if details:
         show_header(screen, header)
         screen.flush()
-    found = look(profiles, selection)
-    for line in _opening(header, found.whole):
+    busiest = summary.busiest(profiles, selection)
+    finder = Finder()
+    for file in busiest.found:
+        finder.add(file)
+    whole = finder.whole
+    for line in _opening(header, whole):
         screen.wrapped(screen.words(line))
     lost = losses(header)
     if lost and not details:
@@ -297,24 +257,25 @@ def show(
     twice = repeated(header.runs)
     if twice and not details:
         screen.loud(twice)
-    if not found.complete:
-        part = found.whole.calls
-        covered = sum(part.values()) / found.calls if found.calls else 0.0
+    if whole.files < busiest.files:
+        covered = sum(whole.calls.values()) / busiest.calls if busiest.calls else 0.0
         screen.wrapped(
-            f"the lines below are of the {found.busiest:,} busiest files, with {text.share(covered)} of all calls"
+            f"the lines below are of the {whole.files:,} busiest files, with {text.share(covered)} of all calls"
         )
     screen.line()
-    show_activity(screen, found.whole)
-    _show_errors(screen, header, found.whole)
+    show_activity(screen, whole)
+    _show_errors(screen, header, whole)
     screen.line()
-    _show_files(screen, profiles, limit, selection, folded)
-    rest = found.files - limit if limit else 0
+    rows = _rows(profiles, limit, selection, folded)
+    _show_files(screen, rows, lambda row: combined_activity(profiles, row, folded=folded), len(hosts(header.runs)) > 1)
+    rest = busiest.files - limit if limit else 0
     if rest > 0:
         screen.line(f"and {text.counted(rest, 'more file')}: --limit 0 shows all")
-    if found.findings:
+    found = finder.findings(header)
+    if found:
         screen.line()
-        findings.show(screen, found.findings, advice=False, limit=_FINDINGS)
+        findings.show(screen, found, advice=False, limit=_FINDINGS)
     if steps:
         screen.line()
-        for line in itertools.chain(next_steps([profile.name for profile in profiles], screen.columns)):
+        for line in next_steps([profile.name for profile in profiles], screen.columns):
             screen.line(screen.words(line))

@@ -6,11 +6,11 @@ from typing import Optional, Sequence, TextIO
 
 from iotrace import text
 from iotrace.globs import EVERYTHING, Selection
-from iotrace.profile.activity import Activity
+from iotrace.profile.activity import Activity, of_files
 from iotrace.profile.latencies import Latencies, by_powers
 from iotrace.profile.metrics import BYTES, DURATION
 from iotrace.profile.reader import Profile
-from iotrace.views.front import look
+from iotrace.views import summary
 from iotrace.views.one_file import show_histogram
 from iotrace.views.screen import Screen
 
@@ -41,9 +41,10 @@ def show(
 ) -> None:
     """Show the histograms of all selected files of one or more profiles together."""
     screen = Screen(out, columns)
-    found = look(profiles, selection)
-    if not found.complete:
-        screen.line(f"of the {found.busiest:,} busiest files:")
-    show_activity(screen, found.whole)
-    if not (found.whole.read.calls or found.whole.written.calls or found.whole.syncs.calls):
+    busiest = summary.busiest(profiles, selection)
+    whole = of_files(busiest.found)
+    if whole.files < busiest.files:
+        screen.line(f"of the {whole.files:,} busiest files:")
+    show_activity(screen, whole)
+    if not (whole.read.calls or whole.written.calls or whole.syncs.calls):
         screen.line("no data was read, written or synced")

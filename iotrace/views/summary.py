@@ -10,12 +10,12 @@ import itertools
 import os
 from dataclasses import dataclass, field
 from operator import add
-from typing import Any, Callable, Dict, Generic, Iterable, Iterator, List, NamedTuple, Tuple, TypeVar
+from typing import Any, Callable, Dict, Generic, Iterable, Iterator, List, NamedTuple, Sequence, Tuple, TypeVar
 
 from iotrace.errors import UserError
 from iotrace.globs import EVERYTHING, Selection
 from iotrace.profile.latencies import Latencies
-from iotrace.profile.metrics import SyscallStats, is_sync
+from iotrace.profile.metrics import FileStats, SyscallStats, is_sync
 from iotrace.profile.reader import SORTS, Profile
 from iotrace.profile.rows import FileRow, Marks, Sums, add_sums
 from programs.facts.catalogue import BY_NAME, WRITE
@@ -30,6 +30,30 @@ MOST_SYSCALLS = 1024
 
 _GROUP, _LINE = 500, 700  # bytes of a group, and of one that is shown, as measured, without its key
 _FEW = 10_000  # lines that are chosen out of any number
+
+
+MOST_FILES = 20_000
+"""Files of a profile that are looked at one by one, at up to 100 us each; of larger profiles the busiest."""
+
+
+class Busiest(NamedTuple):
+    """The files of profiles that are looked at one by one."""
+
+    found: Iterator[FileStats]
+    files: int  # all that are selected
+    calls: int  # on all of them
+
+
+def busiest(profiles: Sequence[Profile], selection: Selection = EVERYTHING) -> Busiest:
+    """The selected files of profiles; of each with more than `MOST_FILES`, as many that have most calls."""
+    totals = [profile.totals(selection) for profile in profiles]
+
+    def found() -> Iterator[FileStats]:
+        for profile, total in zip(profiles, totals):
+            few = total.files <= MOST_FILES
+            yield from profile.files(None if few else "calls", 0 if few else MOST_FILES, selection)
+
+    return Busiest(found(), sum(total.files for total in totals), sum(total.sums.calls for total in totals))
 
 
 @dataclass

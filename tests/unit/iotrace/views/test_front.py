@@ -15,7 +15,7 @@ from iotrace.profile import reader
 from iotrace.profile.failed_opens import FailedOpen
 from iotrace.profile.metrics import FileStats, Header, SyscallStats
 from iotrace.profile.writer import write
-from iotrace.views import front
+from iotrace.views import front, summary
 from tests.unit.iotrace.views.samples import HEADER, HOSTILE
 
 KIB = 1024
@@ -104,7 +104,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
 
 
 def test_of_many_files_the_busiest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(front, "MOST_FILES", 1)
+    monkeypatch.setattr(summary, "MOST_FILES", 1)
     quiet = FileStats(1, b"/quiet", syscalls={"close": SyscallStats(20)})
     output = screen(tmp_path, [quiet, DATABASE], limit=1)
     assert "the lines below are of the 1 busiest files, with 87% of all calls" in output
