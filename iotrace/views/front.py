@@ -19,6 +19,7 @@ from iotrace.profile.values import text_of
 from iotrace.views import findings, summary
 from iotrace.views.header import losses, not_opened, show_header
 from iotrace.views.screen import Screen
+from iotrace.views.summary import Whole
 
 _FINDINGS = 3  # that are shown
 
@@ -158,16 +159,21 @@ def _show_errors(screen: Screen, header: Header, whole: Activity) -> None:
 # --- the files that matter -------------------------------------------------------------------------------------------
 
 
-def _rows(profiles: Sequence[Profile], limit: int, selection: Selection, folded: bool) -> Iterable[FileRow]:
+def _rows(profiles: Sequence[Profile], limit: int, selection: Selection, folded: bool) -> Tuple[Iterable[FileRow], int]:
+    """The files that moved most, and how many there are in all."""
     if len(profiles) == 1:
-        return profiles[0].rows("bytes", limit, selection, folded=folded)
-    rows = combined_rows(profiles, selection, folded=folded)
-    chosen = summary.in_order(summary.by_file(rows), "bytes", limit)
-    return (
+        (profile,) = profiles
+        rows = profile.rows("bytes", limit, selection, folded=folded)
+        return rows, profile.totals(selection, folded=folded).files if limit else 0
+    whole = Whole()
+    every = combined_rows(profiles, selection, folded=folded)
+    chosen = summary.in_order(whole.watching(summary.by_file(every)), "bytes", limit)
+    found = [
         FileRow(path, mnt_ns, "", "", group.marks, group.sums, host)
         for group in chosen
         for path, mnt_ns, host in [group.key]
-    )
+    ]
+    return found, whole.groups
 
 
 def _sync_latency(found: Activity) -> str:
@@ -266,9 +272,9 @@ def show(
     show_activity(screen, whole)
     _show_errors(screen, header, whole)
     screen.line()
-    rows = _rows(profiles, limit, selection, folded)
+    rows, number = _rows(profiles, limit, selection, folded)
     _show_files(screen, rows, lambda row: combined_activity(profiles, row, folded=folded), len(hosts(header.runs)) > 1)
-    rest = busiest.files - limit if limit else 0
+    rest = number - limit if limit else 0
     if rest > 0:
         screen.line(f"and {text.counted(rest, 'more file')}: --limit 0 shows all")
     found = finder.findings(header)

@@ -111,6 +111,19 @@ def test_of_many_files_the_busiest(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "800 KiB  100 calls" in output and "and 1 more file: --limit 0 shows all" in output
 
 
+def test_files_that_are_not_shown_are_counted_as_those_that_are(tmp_path: Path) -> None:
+    """A temporary file is a part of what it became, and a file of two profiles is one."""
+    files = [DATABASE, dataclasses.replace(DATABASE, path=b"/x.tmp", renamed_to=b"/x", ended_as=b"/x")]
+    files.append(dataclasses.replace(DATABASE, path=b"/x"))
+    assert "and 1 more file: --limit 0 shows all" in screen(tmp_path, files, limit=1)
+    assert "more file" not in screen(tmp_path, files, limit=2)
+    assert "and 2 more files" in screen(tmp_path, files, limit=1, folded=False)
+    out = io.StringIO()
+    with reader.open(tmp_path / "p") as a, reader.open(tmp_path / "p") as b:
+        front.show(out, [a, b], limit=1)
+    assert "and 1 more file: --limit 0 shows all" in out.getvalue()
+
+
 def test_nothing_but_opens(tmp_path: Path) -> None:
     opened = FileStats(1, b"/f", opens=2, syscalls={"open": SyscallStats(3, errors={"EACCES": 1})})
     output = screen(tmp_path, [opened])
