@@ -16,6 +16,7 @@ from iotrace.profile.merge import with_runs
 from iotrace.profile.metrics import FileStats, Header, is_sync
 from iotrace.profile.runs import Run, traced_ns
 from iotrace.views.diff.figures import Calls
+from iotrace.views.summary import MOST_SYSCALLS
 from programs.facts.catalogue import BY_NAME, READ, WRITE
 
 FAMILIES = ("read", "write", "sync", "all")
@@ -23,7 +24,6 @@ FAMILIES = ("read", "write", "sync", "all")
 
 _METRICS = ("opens", "sequential_read", "sequential_write")  # what `order_of` needs of a file
 _LARGE = 8 << 20  # bytes of a profile from which on a second process is worth starting
-_MOST_SYSCALLS = 1024  # iotrace knows 40
 
 
 @dataclass
@@ -54,8 +54,8 @@ class Side:
                 add_histogram(self.errors, call.errors)
             found = self.calls.get(name)
             if found is None:
-                if len(self.calls) == _MOST_SYSCALLS:
-                    raise UserError(f"{self.name}: more than {_MOST_SYSCALLS:,} kinds of system calls")
+                if len(self.calls) == MOST_SYSCALLS:
+                    raise UserError(f"{self.name}: more than {MOST_SYSCALLS:,} kinds of system calls")
                 found = self.calls[name] = Calls()
             found.add(call)
 
