@@ -245,7 +245,9 @@ class _Run:
                 print("iotrace: no process matches --comm yet: waiting for one", file=sys.stderr)
             # Imported while the command runs, since only its end needs them.
             from iotrace.profile import reader, writer  # noqa: PLC0415
-            from iotrace.views import front  # noqa: PLC0415
+
+            if not self._args.quiet:
+                from iotrace.views import front  # noqa: PLC0415
 
             self._session.write_to(writer.Writer(self._target))
             status.begin()

@@ -6,7 +6,6 @@ have none: theirs is made of what their header says.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -40,6 +39,8 @@ def new_id() -> str:
 
 def id_of(facts: Dict[str, object]) -> str:
     """The identity of a run that has been given none, from what is known of it: values for `json.dumps`."""
+    import hashlib  # noqa: PLC0415 - loads OpenSSL; a run that is traced now has an identity of its own
+
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
