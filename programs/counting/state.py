@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Optional
 
 from asm import U64, Field, MapSpec, Mem, Register, r0, r1, r2, r3, r4
-from programs.counting.who import find_row_state
+from programs.counting.who import find_in, find_row_state
 from programs.facts.records import TALLY_BETWEEN_SYNCS, Call, FileState
 from programs.way.body import Body
 from programs.way.registers import CALL, RESULT
@@ -17,11 +17,7 @@ from programs.way.registers import CALL, RESULT
 
 def find_state(b: Body, missing: str) -> None:
     """r0 = the FileState of the file Call.id, or a jump to `missing`. Clobbers r1 to r5."""
-    a, file_id = b.a, b.a.slot("id", U64)
-    a.ldx(r1, CALL[Call.id])
-    a.stx(file_id, r1)
-    a.lookup(b.maps.states, file_id)
-    a.jeq(r0, 0, missing)
+    find_in(b, b.maps.states, CALL[Call.id], missing)
 
 
 def _find_both(b: Body, missing: str) -> None:

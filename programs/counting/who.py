@@ -13,7 +13,7 @@ Nothing of this is built unless rows are apart.
 
 from __future__ import annotations
 
-from asm import U64, r0, r1, r2, r3
+from asm import U64, MapSpec, Mem, r0, r1, r2, r3
 from programs.counting.runs import record_run
 from programs.facts.kernel import UNIFIED
 from programs.facts.records import COMM_BYTES, SYNC, Call, FileState, OwnedFile, RowKey
@@ -73,10 +73,15 @@ def leave_row(b: Body) -> None:
 
 def find_row_state(b: Body, missing: str) -> None:
     """r0 = the FileState of Call.row, or a jump to `missing`. Clobbers r1 to r5."""
-    a, row = b.a, b.a.slot("id", U64)
-    a.ldx(r1, CALL[Call.row])
-    a.stx(row, r1)
-    a.lookup(b.maps.row_states, row)
+    find_in(b, b.maps.row_states, CALL[Call.row], missing)
+
+
+def find_in(b: Body, states: MapSpec, id: Mem, missing: str) -> None:
+    """r0 = the FileState that `states` has for an id, or a jump to `missing`. Clobbers r1 to r5."""
+    a, key = b.a, b.a.slot("id", U64)
+    a.ldx(r1, id)
+    a.stx(key, r1)
+    a.lookup(states, key)
     a.jeq(r0, 0, missing)
 
 
