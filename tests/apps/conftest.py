@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, List
 
 import pytest
 
@@ -25,3 +25,11 @@ def place() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="workload-", dir=observe.DISK) as directory:
         Path(directory).chmod(0o755)
         yield Path(directory)
+
+
+@pytest.fixture(params=["raw", "perf", "4.14"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> List[str]:
+    """The options of a way in; 4.14: with what that kernel has alone."""
+    if request.param == "4.14":
+        monkeypatch.setenv("PRETEND_KERNEL", "4.14")
+    return ["--attach", "perf"] if request.param == "perf" else []

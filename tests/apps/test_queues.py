@@ -20,14 +20,6 @@ from .traced import histogram, trace
 pytestmark = needs.root
 
 
-@pytest.fixture(params=["raw", "perf", "4.14"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> List[str]:
-    """The options of a way in; 4.14: with what that kernel has alone."""
-    if request.param == "4.14":
-        monkeypatch.setenv("PRETEND_KERNEL", "4.14")
-    return ["--attach", "perf"] if request.param == "perf" else []
-
-
 def depths(file: Mapping[str, Any]) -> Tuple[int, Dict[int, int]]:
     return file["queue_depth_max"], histogram(file, "queue_depth")
 

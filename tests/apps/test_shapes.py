@@ -16,14 +16,6 @@ from .traced import trace
 pytestmark = needs.root
 
 
-@pytest.fixture(params=["raw", "perf", "4.14"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> List[str]:
-    """The options of a way in; 4.14: with what that kernel has alone."""
-    if request.param == "4.14":
-        monkeypatch.setenv("PRETEND_KERNEL", "4.14")
-    return ["--attach", "perf"] if request.param == "perf" else []
-
-
 def common(file: Dict[str, Any], call: str) -> Dict[int, int]:
     return {int(size): count for size, count in file["syscalls"][call]["common_sizes"].items()}
 

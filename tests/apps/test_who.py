@@ -27,14 +27,6 @@ TABLES = ("sequential_read", "sequential_write", "bytes_between_syncs")
 OF_CALLS = ("requested", "completed", "errors")
 
 
-@pytest.fixture(params=["raw", "perf", "4.14"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> List[str]:
-    """The options of a way in; 4.14: with what that kernel has alone."""
-    if request.param == "4.14":
-        monkeypatch.setenv("PRETEND_KERNEL", "4.14")
-    return ["--attach", "perf"] if request.param == "perf" else []
-
-
 def rows(found: Traced, name: str = "data") -> Dict[Any, Dict[str, Any]]:
     """The rows of a file, by whose they are."""
     files = [file for file in found.document["files"] if path_of(file) == bytes(found.place / name)]
