@@ -17,7 +17,7 @@ from pybpf.descriptor import Descriptor
 from pybpf.programs import Program
 from pybpf.syscalls import BpfError, Command, address, bpf, perf_event_open
 
-__all__ = ["Link", "close_all", "raw_tracepoint", "tracepoint", "tracing"]
+__all__ = ["Link", "close_all", "events_without_programs", "raw_tracepoint", "tracepoint", "tracing"]
 
 _PERF_TYPE_TRACEPOINT = 2
 _PAUSE = 0.05  # seconds, about as long as closing takes
@@ -100,14 +100,17 @@ def close_all(links: Iterable[Link]) -> None:
     tracepoint gets an event without a program, which a process that outlives this one closes.
     """
     detached = list(links)
-    last = _events_without_programs({link.event_id for link in detached if link.event_id is not None})
+    last = events_without_programs({link.event_id for link in detached if link.event_id is not None})
     parallel.close_all(detached)
     if last:
         _leave_closing(last)
 
 
-def _events_without_programs(event_ids: Iterable[int]) -> List[Descriptor]:
-    """A disabled event on each of these tracepoints, as far as descriptors and memory go."""
+def events_without_programs(event_ids: Iterable[int]) -> List[Descriptor]:
+    """A disabled event of this process on each of these tracepoints, as far as descriptors, memory and rights go.
+
+    As long as it is open, whoever closes another event of the tracepoint need not wait (`close_all`).
+    """
     events: List[Descriptor] = []
     try:
         for event_id in event_ids:
