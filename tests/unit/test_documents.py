@@ -93,6 +93,7 @@ def test_the_tools_that_the_readme_shows_are_there() -> None:
     assert shown and [name for name in sorted(shown) if not (ROOT / name).exists()] == []
 
 
+@pytest.mark.slow
 def test_the_options_that_the_readme_shows_are_taken() -> None:
     shown = re.findall(
         r"^    iotrace (run|report|merge|diff|export) (.*?)(?:  .*)?$", (ROOT / "README.md").read_text(), re.MULTILINE

@@ -64,6 +64,7 @@ def test_what_a_command_raises_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all("IndexError: " in violation.what for violation in outcome.violations)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("busy", [False, True])
 def test_a_process_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, busy: bool) -> None:
     def endless(arguments: List[str]) -> int:

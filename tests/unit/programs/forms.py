@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from dataclasses import replace
-from typing import Any, Dict, NamedTuple
+from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple
 
 from asm import ProgramSpec
 from asm.requirements import Version
@@ -196,23 +196,46 @@ def changed(kernel: Kernel, usual: Options, options: Options) -> build.ProgramSe
     return replace(made, programs={name: p for name, p in made.programs.items() if p.tag() not in known})
 
 
-GOLDEN_SETS = {
-    "raw": built(NEWEST, Options(attach="raw", comm=True)),
-    "perf": built(OLDEST, Options(attach="perf", comm=True)),
-    "fentry": built(NEWEST, Options(attach="fentry", comm=True)),
-    "looped": built(replace(NEWEST, types={}, loops=False, back_jumps=True), Options(attach="raw")),
-    "contained": contained(NEWEST, Options(attach="raw", comm=True)),
-    "contained, 4.14": contained(OLDEST, Options(attach="perf", comm=True)),
-    "contained, all, 4.14": contained(OLDEST, Options(attach="perf", everything=True)),
-    "contained, all": contained(NEWEST, Options(attach="raw", everything=True)),
-    "uring": rings(replace(NEWEST, types=URING_TYPES, uring=URING), Options(attach="raw")),
-    "over time": over_time(NEWEST, Options(attach="raw", series=True)),
-    "over time, 4.14": over_time(OLDEST, Options(attach="perf", series=True)),
-    "apart": changed(
-        NEWEST, Options(attach="raw", comm=True), Options(attach="raw", comm=True, by="process", cgroups=2)
-    ),
-    "uring, apart": rings(replace(NEWEST, types=URING_TYPES, uring=URING), Options(attach="raw", by="process")),
-}
+class Sets(Mapping[str, build.ProgramSet]):
+    """Program sets by name, each made when it is asked for: all of them take seconds, in every process of the tests."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], build.ProgramSet]]) -> None:
+        self._makers = makers
+        self._made: Dict[str, build.ProgramSet] = {}
+
+    def __getitem__(self, name: str) -> build.ProgramSet:
+        if name not in self._made:
+            self._made[name] = self._makers[name]()
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+GOLDEN_SETS = Sets(
+    {
+        "raw": lambda: built(NEWEST, Options(attach="raw", comm=True)),
+        "perf": lambda: built(OLDEST, Options(attach="perf", comm=True)),
+        "fentry": lambda: built(NEWEST, Options(attach="fentry", comm=True)),
+        "looped": lambda: built(replace(NEWEST, types={}, loops=False, back_jumps=True), Options(attach="raw")),
+        "contained": lambda: contained(NEWEST, Options(attach="raw", comm=True)),
+        "contained, 4.14": lambda: contained(OLDEST, Options(attach="perf", comm=True)),
+        "contained, all, 4.14": lambda: contained(OLDEST, Options(attach="perf", everything=True)),
+        "contained, all": lambda: contained(NEWEST, Options(attach="raw", everything=True)),
+        "uring": lambda: rings(replace(NEWEST, types=URING_TYPES, uring=URING), Options(attach="raw")),
+        "over time": lambda: over_time(NEWEST, Options(attach="raw", series=True)),
+        "over time, 4.14": lambda: over_time(OLDEST, Options(attach="perf", series=True)),
+        "apart": lambda: changed(
+            NEWEST, Options(attach="raw", comm=True), Options(attach="raw", comm=True, by="process", cgroups=2)
+        ),
+        "uring, apart": lambda: rings(
+            replace(NEWEST, types=URING_TYPES, uring=URING), Options(attach="raw", by="process")
+        ),
+    }
+)
 
 
 class Form(NamedTuple):

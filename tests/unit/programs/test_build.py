@@ -69,6 +69,7 @@ def test_programs_fit_a_kernel_before_5_2(form: Form) -> None:
     assert {name: p.slots for name, p in built_as(form).programs.items() if len(encoded(p)) > 4096 * 8} == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attach", ["raw", "perf"])
 @pytest.mark.parametrize("version", [(4, 14), (4, 18)])
 def test_all_that_can_be_asked_for_at_once_fits_too(attach: str, version: Version) -> None:

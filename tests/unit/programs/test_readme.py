@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Dict, List, Set
 
+import pytest
+
 import programs
 from asm import Register, r7, r8
 from programs.facts import maps, records
@@ -50,6 +52,7 @@ def told() -> Dict[str, Set[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_the_table_lists_every_program_and_what_it_goes_on_with() -> None:
     assert told() == {program: after for program, after in edges().items() if not OF_REQUESTS.fullmatch(program)}
 

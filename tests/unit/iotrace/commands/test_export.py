@@ -151,6 +151,7 @@ def test_a_damaged_profile_never_replaces_an_export(stored: Path, tmp_path: Path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d", "out.json", "p"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_tables_that_cannot_be_written_are_one_line(tmp_path: Path, form: str) -> None:
     """Whatever the package that writes them has to say besides, when its objects go."""

@@ -99,6 +99,7 @@ def merged(output: Path, *names: Path, fan_in: int = merging.FAN_IN, duplicates:
     return merge(names, Target(output, force=True), allow_duplicates=duplicates, fan_in=fan_in)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(events, st.integers(0, 2)), max_size=30))
 def test_profiles_of_parts_make_the_profile_of_the_whole(tmp_path: Path, split: List[Tuple[Event, int]]) -> None:

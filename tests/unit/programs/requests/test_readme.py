@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Dict, Iterator, Set, Tuple
 
+import pytest
+
 import programs.requests
 from tests.unit.programs.edges import edges
 
@@ -24,6 +26,7 @@ def found() -> Dict[str, Set[str]]:
     return {program: after for program, after in edges().items() if OURS.fullmatch(program)}
 
 
+@pytest.mark.slow
 def test_the_tables_list_every_program_and_what_it_goes_on_with() -> None:
     assert told() == found()
 

@@ -44,6 +44,7 @@ def near(numbers: Iterable[int], unit: float = 1) -> object:
     return pytest.approx(sum(numbers) / unit, rel=1e-9)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(samples.files, max_size=5), st.integers(0, 4), st.booleans())
 def test_sums_over_files_are_those_of_the_profile(files: List[FileStats], top: int, timestamps: bool) -> None:

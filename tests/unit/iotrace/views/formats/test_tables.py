@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from typing import Any, Dict, List, Sequence
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -62,6 +63,7 @@ def in_rows(table: str, metrics: Sequence[Metric]) -> List[Metric]:
     return [metric for metric in metrics if metric.name not in COLUMNS[table]]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(samples.files, max_size=4), samples.headers)
 def test_the_tables_hold_all_that_is_known_each_value_once(files: List[FileStats], header: Any) -> None:
