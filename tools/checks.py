@@ -16,6 +16,7 @@ import argparse
 import ast
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -36,8 +37,13 @@ change, the whole for what is to be merged.
 Python packages go to a virtual environment outside the checkout: $IOTRACE_VENV, or iotrace/venv-VERSION in
 $XDG_CACHE_HOME or ~/.cache. It is made for $PYTHON (default python3), and again when pyproject.toml asks for other
 packages. The group vm and --install keep kernels and a root file system in iotrace-vm beside it. What is about to be
-installed is said first. The exit status is 1 if a check failed, 2 if the command line is wrong.
+installed is said first. A group that has not ended in three times its time or so is ended, and has failed: the stack of
+the test that hangs is printed. The exit status is 1 if a check failed, 2 if the command line is wrong.
 """
+
+
+GRACE = 60.0  # seconds that an interrupted pytest has for its fixtures
+STUCK = 600  # seconds after which the stacks of a test are printed: the longest, a kernel in QEMU, takes half of it
 
 
 class Failed(Exception):
@@ -77,6 +83,23 @@ def say(line: str) -> None:
 def run(*command: object, quiet: bool = False) -> int:
     """Run a command in the checkout; its exit status."""
     return subprocess.call(list(map(str, command)), cwd=ROOT, stdout=subprocess.DEVNULL if quiet else None)
+
+
+def run_within(minutes: float, *command: object) -> int:
+    """Run a command in the checkout; its exit status, 1 if it had to be ended after so many minutes."""
+    with subprocess.Popen(list(map(str, command)), cwd=ROOT) as process:
+        try:
+            return process.wait(minutes * 60)
+        except subprocess.TimeoutExpired:
+            say(f"not at its end after {minutes:g} minutes: {' '.join(map(str, command))}")
+        except KeyboardInterrupt:
+            return process.wait(GRACE)
+        process.send_signal(signal.SIGINT)  # pytest then lets the fixtures clean up, and says where it was
+        try:
+            process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        return 1
 
 
 # -- setting up ----------------------------------------------------------------------------------------------------
@@ -137,8 +160,10 @@ class Setting(NamedTuple):
         """Run a module of the virtual environment; its exit status."""
         return run(self.python, "-m", name, *arguments)
 
-    def pytest(self, *arguments: object) -> int:
-        return self.module("pytest", "-q", *(["--complete"] if self.complete else []), *arguments)
+    def pytest(self, *arguments: object, minutes: float = 120.0) -> int:
+        """Run pytest; its exit status, or 1 if it had to be ended after so many minutes."""
+        options = ["-q", "-o", f"faulthandler_timeout={STUCK}", *(["--complete"] if self.complete else [])]
+        return run_within(minutes, self.python, "-m", "pytest", *options, *arguments)
 
 
 def format_(setting: Setting) -> bool:
@@ -159,12 +184,13 @@ def types(setting: Setting) -> bool:
 
 
 def unit(setting: Setting) -> bool:
-    return setting.pytest("-n", "auto", "tests/unit", *(["-m", "not slow"] if setting.quick else [])) == 0
+    chosen = ["-m", "not slow"] if setting.quick else []
+    return setting.pytest("-n", "auto", "tests/unit", *chosen, minutes=20) == 0
 
 
-def in_turn(directory: str) -> Callable[[Setting], bool]:
+def in_turn(directory: str, minutes: float) -> Callable[[Setting], bool]:
     """Tests that load BPF programs into one kernel and look at what is loaded: one at a time."""
-    return lambda setting: setting.pytest(directory) == 0
+    return lambda setting: setting.pytest(directory, minutes=minutes) == 0
 
 
 class Group(NamedTuple):
@@ -181,9 +207,11 @@ GROUPS: Dict[str, Group] = {
     "lint": Group(lint, "ruff's rules, and by vermin that Python 3.8 runs it", "seconds"),
     "types": Group(types, "mypy, strict", "seconds"),
     "unit": Group(unit, "what needs no kernel of its own, in parallel", "five minutes"),
-    "kernel": Group(in_turn("tests/kernel"), "programs in the running kernel; needs root", "three minutes"),
-    "apps": Group(in_turn("tests/apps"), "applications, held against strace and arithmetic; needs root", "ten minutes"),
-    "vm": Group(in_turn("tests/vm"), "other kernels, in QEMU", "ten minutes"),
+    "kernel": Group(in_turn("tests/kernel", 12), "programs in the running kernel; needs root", "three minutes"),
+    "apps": Group(
+        in_turn("tests/apps", 30), "applications, held against strace and arithmetic; needs root", "ten minutes"
+    ),
+    "vm": Group(in_turn("tests/vm", 30), "other kernels, in QEMU", "ten minutes"),
 }
 
 

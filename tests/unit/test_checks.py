@@ -94,3 +94,13 @@ def test_a_wrong_command_line_is_refused(words: str, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit) as ended:
         checks.parse(words.split())
     assert ended.value.code == 2 and "tools/test: error: " in capsys.readouterr().err
+
+
+def test_a_group_that_hangs_is_ended_with_its_stack(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    hangs = tmp_path / "hangs.py"
+    hangs.write_text("import time\n\ndef test_it():\n    try: time.sleep(600)\n    finally: print('cleaned up')\n")
+    setting = checks.Setting(Path(sys.executable))
+    assert setting.pytest("-s", "-p", "no:cacheprovider", hangs, minutes=0.05) == 1
+    printed = capfd.readouterr()
+    assert "not at its end after 0.05 minutes" in printed.err
+    assert "cleaned up" in printed.out and "hangs.py:4: KeyboardInterrupt" in printed.out

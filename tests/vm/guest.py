@@ -34,7 +34,7 @@ from tests.vm.workloads import Document
 CASES = {**workloads.CASES, **together.CASES, **requests.CASES}
 RESULT = "RESULT "  # what a line with a result starts with
 KERNEL_TYPES = "/sys/kernel/btf"
-TIMEOUT = 600  # seconds that one run of iotrace may take, on a host that has other things to do
+TIMEOUT = 200  # seconds that one run of iotrace may take, on a host that has other things to do; below matrix.SILENCE
 
 
 def choices(iotrace: Sequence[str]) -> Tuple[List[str], List[str]]:

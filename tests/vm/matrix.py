@@ -18,7 +18,8 @@ RESULT = "RESULT "  # what guest.py starts a result with
 # iotrace once as the one file that it is; then its contents, which Python need not compile anew for each run.
 COMMAND = """\
 python3 iotrace.pyz --version && python3 -m zipfile -e iotrace.pyz iotrace && exec python3 tests/vm/guest.py iotrace"""
-TIMEOUT = 3600.0
+TIMEOUT = 840.0  # seconds for one kernel; some 300 are needed, of two CPUs that have nothing else to do
+SILENCE = 240.0  # seconds without a line: a guest that works prints results, the slowest after a minute
 # Cases that are families of calls, about which iotrace says by itself what it covers.
 FAMILIES = {"aio": "Linux AIO", "io_uring": "io_uring"}
 # What of tests/ runs in a guest, where there is nothing but Python's own library.
@@ -69,7 +70,7 @@ def examine(
     for path in guest_files():
         files[f"work/{path.relative_to(ROOT)}"] = path.read_bytes()
     command = " ".join([COMMAND, *options])
-    outcome = machine.run(kernel, command, files, timeout=TIMEOUT, show=show)
+    outcome = machine.run(kernel, command, files, timeout=TIMEOUT, silence=SILENCE, show=show)
     results = list(parse(kernel.name, outcome.output.splitlines()))
     if outcome.status != 0 or not results:
         raise machine.GuestError(f"{kernel.name}: guest.py ended with {outcome.status}:\n{outcome.output}")
