@@ -93,12 +93,13 @@ class Finder:
         self._changed = changed
         self._hits = [_Hits(rule, rule.limits(changed)) for rule in RULES if rule.holds is not None]
 
-    def add(self, file: FileStats) -> None:
-        """Look at a file."""
+    def add(self, file: FileStats) -> Activity:
+        """Look at a file; what was done to it."""
         self.whole.add(file)  # faster than merging what is made of it for the rules
         evidence = Evidence(file, activity.of_files([file]))
         for hit in self._hits:
             hit.look(evidence)
+        return evidence.activity
 
     def findings(self, header: Header) -> List[Finding]:
         """What the rules have found: the most severe first, then by the time that they concern."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import heapq
 import itertools
-from typing import Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
 
 from iotrace.errors import UserError
 from iotrace.globs import EVERYTHING, Selection
@@ -90,6 +90,29 @@ def combined_files(profiles: Sequence[Profile], path: bytes, *, folded: bool = F
             yield _folded(group)
         else:
             yield NamedFile(functools.reduce(_add, group))
+
+
+def every_file(
+    profiles: Sequence[Profile], selection: Selection = EVERYTHING, seen: Callable[[FileStats], None] = lambda _: None
+) -> Iterator[FileStats]:
+    """Each file of all profiles under its final name, in the order that `combined_rows` has with `folded`.
+
+    `seen` is called with each of the records that it is the sum of, before. Memory use does not depend on the number
+    of files.
+    """
+    whole = combined_header(profiles)
+    for profile in profiles:
+        profile.in_time_of(whole)
+    streams = [profile.by_path(selection, folded=True) for profile in profiles]
+    found = heapq.merge(*streams, key=_same_in_the_end) if len(streams) > 1 else streams[0]
+    for _, group in itertools.groupby(found, _same_in_the_end):
+        yield _folded(_told(group, seen)).file
+
+
+def _told(files: Iterator[FileStats], seen: Callable[[FileStats], None]) -> Iterator[FileStats]:
+    for file in files:
+        seen(file)
+        yield file
 
 
 def on_hosts(profile: Profile, files: Iterator[FileStats]) -> Iterator[FileStats]:

@@ -282,15 +282,16 @@ class Profile:
             file.series = self._in_time(series.read(intervals))
             yield row[-1], file
 
-    def by_path(self) -> Iterator[FileStats]:
+    def by_path(self, selection: Selection = EVERYTHING, *, folded: bool = False) -> Iterator[FileStats]:
         """Every file, in the order in which several profiles are merged, with the host that it is on.
 
-        Names alone are sorted, so that it takes little memory.
+        With `folded` by their final names. Names alone are sorted, so that it takes little memory.
         """
-        order = f"path, mnt_ns, {self._column('unreachable')}, {self._column('host')}"
+        folded = folded and self._schema.has("ended_as")
+        order = f"{NAME if folded else 'path'}, mnt_ns, {self._column('unreachable')}, {self._column('host')}"
         if self._schema.has("who"):
             order += ", coalesce(who, '')"
-        names = f"SELECT id FROM {self._table} ORDER BY {order}"
+        names = f"SELECT id FROM {self._table} WHERE {self._where(selection, folded)} ORDER BY {order}"
         whole = f"SELECT {self._whole_file} FROM main.file WHERE id = ?"
         with self._honest():
             found = (row for (key,) in self._database.query(names) for row in self._database.look_up(whole, key))

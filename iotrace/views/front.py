@@ -62,13 +62,22 @@ def not_counted(header: Header, whole: Activity) -> List[str]:
     return found
 
 
-def _opening(header: Header, whole: Activity) -> Iterator[str]:
+def place(header: Header) -> str:
+    """On which host, or hosts."""
     names = hosts(header.runs)
-    where = f"{len(names)} hosts" if len(names) > MOST_HOSTS else " / ".join(filter(None, names)) or "an unknown host"
-    yield f"{subject(header)}, {text.duration(traced_ns(header.runs))} on {where}"
+    return f"{len(names)} hosts" if len(names) > MOST_HOSTS else " / ".join(filter(None, names)) or "an unknown host"
+
+
+def completeness(header: Header, whole: Activity) -> str:
+    """Whether anything was lost, and what is in none of the numbers."""
     missing = not_counted(header, whole)
     complete = "nothing lost" if losses(header) is None else "INCOMPLETE"
-    yield complete + (f"; not counted: {', '.join(missing)}" if missing else "; everything is counted")
+    return complete + (f"; not counted: {', '.join(missing)}" if missing else "; everything is counted")
+
+
+def _opening(header: Header, whole: Activity) -> Iterator[str]:
+    yield f"{subject(header)}, {text.duration(traced_ns(header.runs))} on {place(header)}"
+    yield completeness(header, whole)
 
 
 # --- the lines for reads, writes and syncs ---------------------------------------------------------------------------
@@ -142,18 +151,18 @@ def show_activity(screen: Screen, whole: Activity) -> None:
         screen.line(f"no data was read or written; {text.counted(whole.opens, 'open')}")
 
 
-def _show_errors(screen: Screen, header: Header, whole: Activity) -> None:
-    """Show which errors there were, on files and on none, the most frequent first."""
+def errors(header: Header, whole: Activity) -> Iterator[str]:
+    """Which errors there were, on files and on none, the most frequent first."""
     on_none = {
         f"{call} {errno}": count for call, found in header.unattributed.items() for errno, count in found.items()
     }
-    for title, errors in (("failed", whole.errors), ("on no file", on_none)):
-        most = sorted(errors.items(), key=lambda item: (-item[1], item[0]))
+    for title, table in (("failed", whole.errors), ("on no file", on_none)):
+        most = sorted(table.items(), key=lambda item: (-item[1], item[0]))
         if most:
             named = ", ".join(f"{name} {count:,}" for name, count in most[:4]) + (", ..." if len(most) > 4 else "")
-            screen.wrapped(screen.words(f"{title}: {text.counted(sum(errors.values()), 'call')}: {named}"))
+            yield f"{title}: {text.counted(sum(table.values()), 'call')}: {named}"
     if header.failed_opens:
-        screen.wrapped(screen.words(f"not opened: {not_opened(header.failed_opens)}"))
+        yield f"not opened: {not_opened(header.failed_opens)}"
 
 
 # --- the files that matter -------------------------------------------------------------------------------------------
@@ -270,7 +279,8 @@ def show(
         )
     screen.line()
     show_activity(screen, whole)
-    _show_errors(screen, header, whole)
+    for line in errors(header, whole):
+        screen.wrapped(screen.words(line))
     screen.line()
     rows, number = _rows(profiles, limit, selection, folded)
     _show_files(screen, rows, lambda row: combined_activity(profiles, row, folded=folded), len(hosts(header.runs)) > 1)

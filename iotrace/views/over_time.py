@@ -8,6 +8,7 @@ from iotrace import text
 from iotrace.errors import Failure
 from iotrace.globs import EVERYTHING, Selection
 from iotrace.profile.combined import combined_header
+from iotrace.profile.metrics import FileStats, Header
 from iotrace.profile.reader import Profile
 from iotrace.profile.series import COUNTERS
 from iotrace.views.screen import Screen
@@ -43,6 +44,28 @@ def binned(rows: Dict[int, List[int]], intervals: int, columns: int) -> List[Lis
     return found
 
 
+class Moments:
+    """What files did in each interval, added up."""
+
+    def __init__(self, header: Header) -> None:
+        """`header` is that of all profiles together."""
+        self.length = header.interval_ns or 1
+        self.rows: Dict[int, List[int]] = {}
+        self.unknown = [0] * len(COUNTERS)  # at times that are not known
+        self._span = -(-(header.ended_ns - header.started_ns) // self.length)
+
+    def add(self, file: FileStats) -> None:
+        """Add a file."""
+        for number, *counters in file.series:
+            before = self.unknown if number is None else self.rows.setdefault(number, [0] * len(COUNTERS))
+            before[:] = map(sum, zip(before, counters))
+
+    @property
+    def intervals(self) -> int:
+        """How many there are, idle ones included."""
+        return max(self._span, max(self.rows, default=0) + 1, 1)
+
+
 def show(
     out: TextIO, profiles: Sequence[Profile], selection: Selection = EVERYTHING, columns: Optional[int] = None
 ) -> None:
@@ -52,18 +75,14 @@ def show(
             raise Failure(f"{text.safe_text(profile.name)}: nothing over time: trace with iotrace run --interval auto")
     screen = Screen(out, columns)
     header = combined_header(profiles)
-    length = header.interval_ns or 1
-    rows: Dict[int, List[int]] = {}
-    unknown = [0] * len(COUNTERS)
+    moments = Moments(header)
     for profile in profiles:
         profile.in_time_of(header)
         for file in profile.files(selection=selection):
-            for number, *counters in file.series:
-                before = unknown if number is None else rows.setdefault(number, [0] * len(COUNTERS))
-                before[:] = map(sum, zip(before, counters))
-    intervals = max(-(-(header.ended_ns - header.started_ns) // length), max(rows, default=0) + 1, 1)
-    found = binned(rows, intervals, max(10, screen.columns - 32))
-    each = length * max(1, -(-intervals // len(found)))
+            moments.add(file)
+    intervals = moments.intervals
+    found = binned(moments.rows, intervals, max(10, screen.columns - 32))
+    each = moments.length * max(1, -(-intervals // len(found)))
     screen.line(f"{text.duration(each)} a column, {text.duration(each * len(found))} in all")
     for title, name, of_bytes in _LINES:
         values = [counters[list(COUNTERS).index(name)] for counters in found]
@@ -71,5 +90,5 @@ def show(
             rate = max(values) * 10**9 // each
             most = f"{text.size(rate)}/s" if of_bytes else f"{text.number(rate)}/s"
             screen.line(f"{title:<8} {bars(values, screen.unicode)} at most {most}")
-    if any(unknown):
+    if any(moments.unknown):
         screen.line("part of it happened at times that are not known: --details says why")

@@ -197,7 +197,8 @@ def _show_changes(screen: Screen, result: Result) -> None:
         screen.line(_line(screen, entry, unit))
 
 
-def _line(screen: Screen, entry: Entry, unit: Unit) -> str:
+def cells(entry: Entry, unit: Unit) -> Tuple[str, str, str]:
+    """What an entry was before, what it is after, and what can be said of the change."""
     before, after = (amount(figure.value, unit) if figure else "-" for figure in entry.change)
     word = told(entry.change)
     if entry.kind == Kind.APPEARED:
@@ -206,6 +207,11 @@ def _line(screen: Screen, entry: Entry, unit: Unit) -> str:
         after, word = "-", "gone"
     elif entry.kind == Kind.UNCLEAR:
         word = "few"
+    return before, after, word
+
+
+def _line(screen: Screen, entry: Entry, unit: Unit) -> str:
+    before, after, word = cells(entry, unit)
     calls = " ".join(f"{_calls(part):>5}" for part in (entry.before, entry.after))
     line = f"{before:>14} {after:>10}  {word:>9} {calls}  "
     return line + text.shorten_path(screen.name(entry.name), max(screen.columns - len(line), 16))
