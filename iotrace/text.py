@@ -190,8 +190,8 @@ def number(count: int) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """1 file, 1,234 files."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    """1 file, 1,234 files, 2 processes."""
+    return f"{count:,} {noun}{'' if count == 1 else 'es' if noun.endswith('s') else 's'}"
 
 
 def share(part: float) -> str:

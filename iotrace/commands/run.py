@@ -21,7 +21,7 @@ from iotrace.tracing.command import Command
 from iotrace.tracing.loop import Loop
 from iotrace.tracing.session import Session, Settings
 from iotrace.tracing.signals import Interrupted, Signals
-from iotrace.tracing.status import StatusLine
+from iotrace.tracing.status import StatusLine, manner
 
 SURVIVORS = 5  # processes that are named at the end
 HELP = """\
@@ -143,6 +143,14 @@ def _add_how(how: argparse._ArgumentGroup) -> None:
         help="count what each file does in every interval of this length too; auto: 200 intervals at most, which grow "
         "with the run (adds some 20 ns to a call)",
     )
+    how.add_argument(
+        "--status",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="a line that shows, on standard error, how the tracing goes. auto: not beside COMMAND or in the "
+        "background, where it would spoil what is drawn on the terminal; without a terminal one line when tracing has "
+        "begun, which scripts can wait for",
+    )
     how.add_argument("-q", "--quiet", action="store_true", help="no status line and no summary")
 
 
@@ -239,10 +247,11 @@ class _Run:
 
     def run(self) -> int:
         """Trace until the end; the exit status."""
-        status = StatusLine(self._session, enabled=not self._args.quiet and sys.stderr.isatty())
+        args = self._args
+        wanted = "off" if args.quiet else args.status
+        status = StatusLine(self._session, manner(wanted, command=bool(args.command), pids=self._session.settings.pids))
         with Signals() as signals, self._loop(signals) as loop:
-            if not loop.begin() and _waits_for_a_name(self._args):
-                print("iotrace: no process matches --comm yet: waiting for one", file=sys.stderr)
+            loop.begin(lambda found: self._begun(found, status))
             # Imported while the command runs, since only its end needs them.
             from iotrace.profile import reader, writer  # noqa: PLC0415
 
@@ -250,7 +259,6 @@ class _Run:
                 from iotrace.views import front  # noqa: PLC0415
 
             self._session.write_to(writer.Writer(self._target))
-            status.begin()
             loop.run(status.update)
             status.end()
             files = self._finish(loop, signals)
@@ -259,11 +267,20 @@ class _Run:
                 print("iotrace:", text.safe_text(words), file=sys.stderr)
             # The profile is there: whoever sends a signal now does not want to read about it.
             with contextlib.suppress(Interrupted), signals.interruptible():
-                if not self._args.quiet:
+                if not args.quiet:
+                    if args.command and sys.stderr.isatty():
+                        print(file=sys.stderr)  # the command may have ended in the middle of a line
                     with reader.open(self._target.path) as profile:
                         front.show(sys.stderr, [profile])
                     self._last_words(files)
             return self._exit_status(signals.signals)
+
+    def _begun(self, found: int, status: StatusLine) -> None:
+        """Tracing has begun, of so many processes by name: this is said before the command, if there is one, says
+        anything; and not where it is going to say nothing but that it cannot run."""
+        if self._command is None or not self._command.doomed():
+            waits = not found and _waits_for_a_name(self._args)
+            status.begin("no process matches --comm yet: waiting for one" if waits else "")
 
     def _loop(self, signals: Signals) -> Loop:
         args = self._args

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import signal
 import struct
 from typing import Callable, List, Optional
@@ -61,6 +62,14 @@ class Command:
             hint = "; it takes root, or CAP_SETUID and CAP_SETGID" if number == errno.EPERM else ""
             raise Failure(f"--user {self._user}: cannot become that user: {os.strerror(number)}{hint}")
         raise CommandError(f"cannot run {self.argv[0]}: {os.strerror(number)}", found=number != errno.ENOENT)
+
+    def doomed(self) -> bool:
+        """Whether `release` is going to fail, as far as can be told before: there is no such program, or no such user
+        to become."""
+        name = self.argv[0]
+        places = [name] if "/" in name else [os.path.join(place, name) for place in os.get_exec_path()]
+        found = any(os.access(place, os.X_OK) and not os.path.isdir(place) for place in places)
+        return not found or bool(select.select([self._failed], [], [], 0)[0])
 
     def abandon(self) -> None:
         """End it before it has begun."""

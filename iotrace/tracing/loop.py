@@ -48,9 +48,10 @@ class Loop:
         self._give_up: Optional[float] = None
         self._meter = Meter(session.loaded.entered, lambda: session.activity()[0], before)
 
-    def begin(self) -> int:
+    def begin(self, begun: Callable[[int], None] = lambda _found: None) -> int:
         """Attach, choose the targets, and let the command go; how many running processes matched by name.
 
+        `begun` is called with that number once all that is to be traced is traced, and the command has not begun.
         Raises Failure, and UserError for a command that does not exist.
         """
         session, settings = self._session, self._session.settings
@@ -61,6 +62,8 @@ class Loop:
         found = session.trace_running()
         if self._command is not None:
             session.trace_process(self._command.pid, follow=settings.follow)
+        begun(found)
+        if self._command is not None:
             self._command.release()
         return found
 

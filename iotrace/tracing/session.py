@@ -186,6 +186,10 @@ class Session:
         """The processes that are traced because of who started them, and go on; none where everything is traced."""
         return self._targets.descendants()
 
+    def processes(self) -> int:
+        """How many processes are traced now."""
+        return self._targets.count()
+
     def unmatched(self) -> Dict[str, List[bytes]]:
         """The globs of `--comm` that no process has matched and, after `finish`, those of `--path` that no file has."""
         return {"--comm": self._targets.unmatched(), "--path": list(self._unmatched)}

@@ -109,12 +109,27 @@ class Targets:
         """Whether there are any."""
         return bool(self._descendants())
 
+    def count(self) -> int:
+        """How many processes are traced now."""
+        settings = self._settings
+        if settings.everything:
+            return sum(1 for pid in processes.names() if pid != os.getpid())
+        listed = self._flagged(~TARGET_NONE)
+        if not settings.cgroups:
+            return len(listed)
+        members = {pid for pid in processes.in_cgroups(settings.cgroups) if pid != os.getpid()}
+        return len(members.union(self._numbers.back(listed, processes.names()).values()))
+
     def _descendants(self) -> List[int]:
         """Their numbers as the programs have them."""
         if self._settings.everything:
             return []
+        return self._flagged(TARGET_DESCENT)
+
+    def _flagged(self, mask: int) -> List[int]:
+        """The targets that have one of these flags, by their numbers as the programs have them."""
         found = self._maps["targets"].items()
-        return [int.from_bytes(key, "little") for key, value in found if Target.unpack(value)["flags"] & TARGET_DESCENT]
+        return [int.from_bytes(key, "little") for key, value in found if Target.unpack(value)["flags"] & mask]
 
     def _not_ourselves(self) -> None:
         """Where numbers are asked for, a thread of ours may have changed its name, and so matched by it."""

@@ -304,7 +304,7 @@ def own(plan: Plan) -> Iterator[Row]:
     place, output, files, rate = _workplace(plan), plan.directory / "own", 1000, 1_000_000
     plan.progress("own: a million calls a second")
     command = [plan.directory / "files", "read", place, files, rate, plan.seconds]
-    done = _iotrace(plan, "run", "--force", "-o", output, "--", *command, terminal=True)
+    done = _iotrace(plan, "run", "--status", "on", "--force", "-o", output, "--", *command, terminal=True)
     with reader.open(output) as profile:
         share = profile.header.overhead["own_share"]
     assert isinstance(share, float)
