@@ -65,23 +65,42 @@ class Sizes(_Sum):
 
 
 @dataclass
-class Transfers(_Sum):
-    """Reads, or writes."""
+class Calls(_Sum):
+    """The sums over the calls of one kind: of a system call, of all reads, writes or syncs, or of everything."""
 
     calls: int = 0
     bytes: int = 0
     errors: int = 0
+    waited: int = 0  # calls for which bytes were brought from storage
+    requested: Histogram = field(default_factory=dict)
+    completed: Histogram = field(default_factory=dict)
+    latencies: Latencies = field(default_factory=Latencies)
+
+    def add(self, call: SyscallStats) -> None:
+        """Add a system call on a file."""
+        self.calls += call.calls
+        self.bytes += call.bytes
+        self.waited += call.storage_calls
+        if call.errors:
+            self.errors += sum(call.errors.values())
+        if call.requested or call.completed:
+            add_histogram(self.requested, call.requested)
+            add_histogram(self.completed, call.completed)
+        self.latencies.add(call)
+
+
+@dataclass
+class Transfers(Calls):
+    """Reads, or writes."""
+
     zero: int = 0  # calls that moved nothing: for reads, the end of the file
     short: int = 0  # at least so many successful calls moved less than they were asked for, and more than nothing
     moved: int = 0  # calls that moved something
     jumps: int = 0  # of those: that began elsewhere than where the one before had ended
     storage_bytes: int = 0  # brought from storage, with what was read ahead
     readahead_bytes: int = 0  # of these, beyond what the calls returned
-    requested: Histogram = field(default_factory=dict)
-    completed: Histogram = field(default_factory=dict)
     waiting: Histogram = field(default_factory=dict)  # latencies of the calls that had bytes brought from storage
     sizes: Sizes = field(default_factory=Sizes)
-    latencies: Latencies = field(default_factory=Latencies)
 
     @property
     def random(self) -> float:
@@ -104,31 +123,23 @@ class Transfers(_Sum):
         rest = {lower: count - self.waiting.get(lower, 0) for lower, count in self.latencies.histogram.items()}
         return Latencies({lower: count for lower, count in rest.items() if count > 0}, most=self.latencies.most)
 
-    def _add_call(self, call: SyscallStats) -> None:
-        self.calls += call.calls
+    def add(self, call: SyscallStats) -> None:
+        """Add a system call on a file."""
+        super().add(call)
         self.storage_bytes += call.storage_bytes
         self.readahead_bytes += call.readahead_bytes
         add_histogram(self.waiting, call.storage_latency_ns)
-        self.bytes += call.bytes
-        self.errors += sum(call.errors.values())
         self.zero += call.completed.get(0, 0)
         self.short += _short(call)
-        add_histogram(self.requested, call.requested)
-        add_histogram(self.completed, call.completed)
         self.sizes.add(call)
-        self.latencies.add(call)
 
 
 @dataclass
-class Syncs(_Sum):
-    """fsync and its kin."""
+class Syncs(Calls):
+    """fsync and its kin; `bytes` are those that they made durable."""
 
-    calls: int = 0
-    errors: int = 0
-    bytes: int = 0  # that they made durable
     unsynced: int = 0  # bytes written and not made durable by any
     between: Histogram = field(default_factory=dict)  # bytes written to a file between two
-    latencies: Latencies = field(default_factory=Latencies)
 
 
 @dataclass
@@ -183,24 +194,23 @@ class Activity(_Sum):
         self.syncs.unsynced += file.bytes_unsynced
         add_histogram(self.syncs.between, file.bytes_between_syncs)
         for name, call in file.syscalls.items():
-            self._add_call(name, call)
+            self.add_call(name, call)
         for part, (moved, jumps) in zip((self.read, self.written), order_of(file)):
             part.moved += moved
             part.jumps += jumps
 
-    def _add_call(self, name: str, call: SyscallStats) -> None:
+    def add_call(self, name: str, call: SyscallStats) -> None:
+        """Add a system call on a file, without what is known of the file alone."""
         operation = BY_NAME.get(name, _UNKNOWN)
         self.calls[name] = self.calls.get(name, 0) + call.calls
         for errno, count in call.errors.items():
             self.errors[errno] = self.errors.get(errno, 0) + count
         if operation.direction == READ:
-            self.read._add_call(call)
+            self.read.add(call)
         elif operation.direction == WRITE:
-            self.written._add_call(call)
+            self.written.add(call)
         elif operation.syncs:
-            self.syncs.calls += call.calls
-            self.syncs.errors += sum(call.errors.values())
-            self.syncs.latencies.add(call)
+            self.syncs.add(call)
         else:
             self.lifetime.add(call)
 

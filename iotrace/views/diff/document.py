@@ -25,9 +25,10 @@ import json
 import math
 from typing import Dict, List, Optional, TextIO
 
+from iotrace.profile.activity import Calls
 from iotrace.text import portable
 from iotrace.views.diff.changes import Entry, Part
-from iotrace.views.diff.figures import METRICS, SHIFTS, Calls, Change, Figure
+from iotrace.views.diff.figures import METRICS, SHIFTS, Change, Figure
 from iotrace.views.diff.show import Result
 from iotrace.views.diff.side import Side, kinds, same_runs
 

@@ -9,53 +9,16 @@ said, and how many it takes.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Callable, Dict, NamedTuple, Optional, Tuple
 
-from iotrace.profile.activity import add_histogram
+from iotrace.profile.activity import Calls
 from iotrace.profile.latencies import Latencies
-from iotrace.profile.metrics import SyscallStats
 from iotrace.profile.values import Histogram
 from iotrace.views.diff import distance
 
 Z = 1.96  # standard deviations, for 95%
 _ENOUGH = 10  # calls that a mean takes
-
-
-@dataclass
-class Calls:
-    """The sums over the calls of one kind: of a system call, of all reads, writes or syncs, or of everything."""
-
-    calls: int = 0
-    bytes: int = 0
-    errors: int = 0
-    requested: Histogram = field(default_factory=dict)
-    completed: Histogram = field(default_factory=dict)
-    latencies: Latencies = field(default_factory=Latencies)
-    missed: int = 0  # calls for which bytes were brought from storage
-
-    def add(self, call: SyscallStats) -> None:
-        """Add the calls on a file."""
-        self.calls += call.calls
-        self.bytes += call.bytes
-        if call.errors:
-            self.errors += sum(call.errors.values())
-        if call.requested:
-            add_histogram(self.requested, call.requested)
-            add_histogram(self.completed, call.completed)
-        self.latencies.add(call)
-        self.missed += call.storage_calls
-
-    def add_all(self, more: Calls) -> None:
-        """Add those of another kind."""
-        self.calls += more.calls
-        self.bytes += more.bytes
-        self.errors += more.errors
-        self.missed += more.missed
-        add_histogram(self.requested, more.requested)
-        add_histogram(self.completed, more.completed)
-        self.latencies.merge(more.latencies)
 
 
 class Unit(Enum):
@@ -189,7 +152,7 @@ METRICS: Dict[str, Metric] = {
     ),
     "bytes/call": Metric(lambda c, s: average(c.bytes, c.completed), Unit.BYTES, "bytes of a call on average"),
     "missed": Metric(
-        lambda c, s: part(min(c.missed, c.latencies.count), c.latencies.count),
+        lambda c, s: part(min(c.waited, c.latencies.count), c.latencies.count),
         Unit.SHARE,
         "share of calls for which bytes were brought from storage; 0 too where that was not measured",
     ),

@@ -11,11 +11,10 @@ from typing import Dict, Iterable, List, Tuple
 from iotrace.errors import Failure, UserError
 from iotrace.globs import EVERYTHING, Selection
 from iotrace.profile import reader
-from iotrace.profile.activity import add_histogram, order_of
+from iotrace.profile.activity import Calls, add_histogram, order_of
 from iotrace.profile.merge import with_runs
 from iotrace.profile.metrics import FileStats, Header, is_sync
 from iotrace.profile.runs import Run, traced_ns
-from iotrace.views.diff.figures import Calls
 from iotrace.views.summary import MOST_SYSCALLS
 from programs.facts.catalogue import BY_NAME, READ, WRITE
 
@@ -64,7 +63,7 @@ class Side:
         total = Calls()
         for name, calls in self.calls.items():
             if kind in ("all", name, family(name)):
-                total.add_all(calls)
+                total.merge(calls)
         return total
 
 

@@ -8,12 +8,12 @@ from typing import List, Optional
 
 import pytest
 
+from iotrace.profile.activity import Calls
 from iotrace.profile.latencies import Latencies
 from iotrace.profile.metrics import SyscallStats
 from iotrace.views.diff.figures import (
     METRICS,
     SHIFTS,
-    Calls,
     Change,
     Figure,
     Verdict,
@@ -42,8 +42,8 @@ def test_what_is_added_up_is_the_sum() -> None:
     total.add(one)
     total.add(one)
     twice = Calls()
-    twice.add_all(total)
-    twice.add_all(total)
+    twice.merge(total)
+    twice.merge(total)
     assert (twice.calls, twice.bytes, twice.errors, twice.requested) == (12, 32768, 4, {4096: 12})
     assert (twice.latencies.total, twice.latencies.most, twice.latencies.count) == (4400, 600, 8)
     assert total.calls == 6, "what was added is not changed"
@@ -94,7 +94,7 @@ def test_a_figure_twice_as_large_is_told() -> None:
 
 def test_what_was_brought_from_storage_is_a_share() -> None:
     cold, warm = calls_of([1024] * 400), calls_of([1024] * 400)
-    cold.missed = 100
+    cold.waited = 100
     change = Change(METRICS["missed"].compute(warm, 1.0), METRICS["missed"].compute(cold, 1.0))
     assert change.after is not None and change.after.value == 0.25 and change.verdict == Verdict.TOLD
 
