@@ -12,22 +12,21 @@ from __future__ import annotations
 
 import itertools
 from types import TracebackType
-from typing import Any, Collection, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple, Type, Union
+from typing import Any, Collection, Dict, Iterator, List, NamedTuple, Optional, Tuple, Type, Union
 
 from iotrace.globs import EVERYTHING, Selection
 from iotrace.places import PathLike
-from iotrace.profile import failed_opens, runs, series
+from iotrace.profile import series
 from iotrace.profile.database import CACHE, Database, ProfileError, weight
-from iotrace.profile.failed_opens import FailedOpen
 from iotrace.profile.folding import NAME, by_who, folded_rows, group_key
+from iotrace.profile.headers import read_header
 from iotrace.profile.merge import add_syscalls
-from iotrace.profile.metrics import HEADER, FileStats, Header, SyscallStats
+from iotrace.profile.metrics import FileStats, Header, SyscallStats
 from iotrace.profile.rows import ROW_COLUMNS, SQL, FileDecoder, FileRow, Marks, Sums, read_calls, read_row
-from iotrace.profile.runs import Run, host_name
+from iotrace.profile.runs import host_name
 from iotrace.profile.schema import APPLICATION_ID, check_version, schema
-from iotrace.profile.values import check_counts, check_text
+from iotrace.profile.values import check_counts
 from iotrace.profile.whose import WHO, Who
-from iotrace.untrusted import parse_json
 
 SORTS: Dict[str, Tuple[str, ...]] = {
     "bytes": ("bytes_read", "bytes_written"),
@@ -46,13 +45,6 @@ Ties are in order of path and mount namespace.
 
 __all__ = ["SORTS", "Profile", "ProfileError", "Totals", "open"]
 
-_HEADER = {metric.name: metric for metric in HEADER}
-_TABLES_OF_THEIR_OWN = ("lost", "unattributed", "failed_opens", "runs")  # for these; the rest is in `meta`
-_IN_META = [name for name in _HEADER if name not in _TABLES_OF_THEIR_OWN]
-_LONGEST_HEADER = 2 << 20  # characters of JSON: what the kernel lets a command have. In memory up to 60 times as many
-_HEADER_ROWS = 10_000  # of each of its tables: more than there are pairs of a system call and an errno
-_LONGEST_PATHS = 16 << 20  # bytes of all paths of failed opens
-_ROOM_FOR_NAME = 256  # characters
 MOST_NAMES = 4096  # in one record: iotrace knows 40 system calls, Linux 133 errors
 _PATH = ROW_COLUMNS.index("path")
 
@@ -94,7 +86,7 @@ class Profile:
         self._whole_path = [metric.name for metric in self._schema.columns].index("path")
         with self._honest():
             self._check_schema()
-            self.header = self._whole = self._read_header()
+            self.header = self._whole = read_header(database, self._schema.tables)
         self.host = host_name(self.header.host)
 
     def __enter__(self) -> Profile:
@@ -116,61 +108,6 @@ class Profile:
             if declared.get(table) != statement:
                 what = "is not declared as it should be" if table in declared else "is missing"
                 raise ValueError(f"table {table} {what}")
-
-    def _read_header(self) -> Header:
-        told: Dict[str, Any] = {}
-        left = _LONGEST_HEADER
-        known = ", ".join(f"'{name}'" for name in _IN_META)
-        # What others have added is not even fetched.
-        for key, text in self._few("meta", f"key, CASE WHEN key IN ({known}) THEN value END"):
-            if key in _IN_META:
-                check_text(text)
-                left -= len(text)
-                if left < 0:
-                    raise ValueError(f"meta has more than {_LONGEST_HEADER:,} characters")
-                told[key] = _HEADER[key].kind.parsed(parse_json(text))
-        lost = _HEADER["lost"].default()
-        for what, count in self._few("lost", "what, count"):
-            _check_names(what)
-            lost[what] = count
-        unattributed: Dict[str, Dict[str, Any]] = {}
-        for syscall, errno, count in self._few("unattributed", "syscall, errno, count"):
-            _check_names(syscall, errno)
-            unattributed.setdefault(syscall, {})[errno] = count
-        told["lost"] = _HEADER["lost"].kind.parsed(lost)
-        told["unattributed"] = _HEADER["unattributed"].kind.parsed(unattributed)
-        if "failed_open" in self._schema.tables:
-            told["failed_opens"] = list(self._read_failed_opens())
-        if "run" in self._schema.tables:
-            told["runs"] = self._read_runs()
-        return Header(**told)
-
-    def _read_failed_opens(self) -> Iterator[FailedOpen]:
-        left = _LONGEST_PATHS
-        for row in self._few("failed_open", "path, errno, cut, count"):
-            failed = failed_opens.from_row(row)
-            left -= len(failed.path or b"")
-            if left < 0:
-                raise ValueError(f"failed_open has more than {_LONGEST_PATHS:,} bytes of paths")
-            yield failed
-
-    def _read_runs(self) -> List[Run]:
-        found = list(map(runs.from_row, self._few("run", ", ".join(Run._fields))))
-        if len({run.id for run in found}) < len(found):
-            raise ValueError("table run has a row twice")
-        return found
-
-    def _few(self, table: str, columns: str) -> Iterator[Tuple[Any, ...]]:
-        """The rows of a table, of which there are not many; the last column says something about the others."""
-        before: Set[Any] = set()
-        query = f"SELECT {columns} FROM main.{table} LIMIT {_HEADER_ROWS + 1}"
-        for number, row in enumerate(self._database.query(query)):
-            if number == _HEADER_ROWS:
-                raise ValueError(f"table {table} has more than {_HEADER_ROWS:,} rows")
-            if row[:-1] in before:
-                raise ValueError(f"table {table} has a row twice")
-            before.add(row[:-1])
-            yield row
 
     def _column(self, name: str) -> str:
         """The SQL for one of `ROW_COLUMNS`; it yields 0, or no host, if the profile is older than the metric.
@@ -420,12 +357,6 @@ class Profile:
                 if names > MOST_NAMES:
                     raise ValueError(f"more than {MOST_NAMES:,} system calls and errors on one file")
             yield from calls.items()
-
-
-def _check_names(*names: object) -> None:
-    check_text(*names)
-    if max(map(len, names)) > _ROOM_FOR_NAME:  # type: ignore[arg-type]
-        raise ValueError(f"a name of more than {_ROOM_FOR_NAME} characters")
 
 
 def _weight_of_path(row: Tuple[Any, ...]) -> int:
