@@ -9,7 +9,7 @@ from typing import Callable, List, NamedTuple, Sequence, Tuple
 from iotrace.errors import UserError
 
 # What a pattern consists of, a set may contain a star; and what the inside of a set consists of.
-_STARS = re.compile(r"(\*)|\[!?(\]?[^\]]*)\]|.", re.DOTALL)
+_STARS = re.compile(r"(\*)|\[([!^]?)(\]?[^\]]*)\]|\\(.)|.", re.DOTALL)
 _RANGES = re.compile(r"(.)-(.)|.", re.DOTALL)
 _END = fnmatch.translate("")[len("(?s:)") :]  # what a translation ends with
 
@@ -21,11 +21,16 @@ def _between_stars(pattern: str) -> List[str]:
     """
     pieces = [""]
     for token in _STARS.finditer(pattern):
-        for part in _RANGES.finditer(token.group(2) or ""):
+        star, negation, inside, escaped = token.groups()
+        for part in _RANGES.finditer(inside or ""):
             if part.group(1) and part.group(1) > part.group(2):
                 raise UserError(f"{pattern!r} is no glob: nothing lies between {part.group(1)} and {part.group(2)}")
-        if token.group(1):
+        if star:
             pieces.append("")
+        elif inside is not None:
+            pieces[-1] += f"[{'!' if negation else ''}{inside}]"
+        elif escaped is not None:
+            pieces[-1] += f"[{escaped}]" if escaped in "*?[" else escaped
         else:
             pieces[-1] += token.group()
     return pieces
@@ -33,6 +38,9 @@ def _between_stars(pattern: str) -> List[str]:
 
 def glob_matcher(pattern: bytes) -> Callable[[bytes], bool]:
     """Whether a path matches a shell glob; `*` also matches slashes, a character that is not UTF-8 counts as one.
+
+    The rules are those of globs for names of processes, with [!a] or [^a], and a backslash before what stands for
+    itself; but there, in the kernel, each byte counts as a character.
 
     The time that it takes grows with the product of the lengths and no faster: each piece between two stars is looked
     for once, where it comes first. (Before Python 3.9 the expressions of `fnmatch` try all places of all pieces.)

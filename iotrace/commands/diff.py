@@ -8,9 +8,9 @@ import sys
 from typing import Iterable
 
 from iotrace.atomic import standard_output
-from iotrace.commands.options import add_selection, count, selection
+from iotrace.commands.options import add_selection, count, no_file, selection
 from iotrace.errors import UserError
-from iotrace.globs import Selection
+from iotrace.globs import EVERYTHING, Selection
 from iotrace.profile import reader
 from iotrace.views.diff import changes, conditions, document, show
 from iotrace.views.diff.conditions import Condition, Outcome
@@ -86,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
     chosen = selection(args)
     sort = args.sort or ("calls" if args.by == "syscall" else "bytes")
     sides = measure_both((args.before, args.after), chosen)
+    if chosen != EVERYTHING and not any(side.files for side in sides):
+        raise no_file(chosen)
     per = args.per if all(side.seconds for side in sides) else "run"
     seconds = (sides[0].seconds, sides[1].seconds) if per == "second" else (1.0, 1.0)
     rule = changes.Rule(sort, seconds)

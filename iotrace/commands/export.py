@@ -9,7 +9,7 @@ from typing import BinaryIO, Dict, Iterator, Sequence
 
 from iotrace import directories
 from iotrace.atomic import Kind, standard_output, writing
-from iotrace.commands.options import add_selection, count, selection
+from iotrace.commands.options import add_selection, check_selected, count, selection
 from iotrace.errors import UserError
 from iotrace.profile import reader
 from iotrace.profile.merge import with_runs
@@ -74,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
     options = _options(args)
     with contextlib.ExitStack() as stack:
         profiles = [stack.enter_context(reader.open(name)) for name in args.profiles]
+        check_selected(profiles, selection(args))
         if "top" in options:
             runs = [formats.first_of(profile, args.sort, args.top, selection(args)) for profile in profiles]
         else:

@@ -7,7 +7,7 @@ import contextlib
 import sys
 
 from iotrace.atomic import standard_output
-from iotrace.commands.options import add_selection, selection
+from iotrace.commands.options import add_selection, check_selected, selection
 from iotrace.errors import UserError
 from iotrace.findings import engine
 from iotrace.findings.rule import Severity
@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("no profile given (see iotrace findings --help)")
     with contextlib.ExitStack() as stack:
         profiles = [stack.enter_context(reader.open(name)) for name in args.profiles]
+        check_selected(profiles, selection(args))
         found = engine.find(profiles, changed, selection(args))
     with standard_output():
         if args.format == "json":

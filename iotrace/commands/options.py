@@ -9,9 +9,11 @@ import argparse
 import os
 import re
 import sys
+from typing import Sequence
 
-from iotrace.errors import UserError
-from iotrace.globs import Selection, glob_matcher
+from iotrace.errors import Failure, UserError
+from iotrace.globs import EVERYTHING, Selection, glob_matcher
+from iotrace.profile.reader import Profile
 
 
 def _glob(word: str) -> bytes:
@@ -46,6 +48,19 @@ def add_selection(parser: argparse._ActionsContainer) -> None:
 def selection(args: argparse.Namespace) -> Selection:
     """What the options of `add_selection` say."""
     return Selection(tuple(args.path), tuple(args.exclude))
+
+
+def check_selected(profiles: Sequence[Profile], chosen: Selection) -> None:
+    """Raise Failure if the options of `add_selection` leave no file of any of the profiles."""
+    if chosen != EVERYTHING and not any(any(profile.rows(None, 1, chosen)) for profile in profiles):
+        raise no_file(chosen)
+
+
+def no_file(chosen: Selection) -> Failure:
+    """What is said where the options of `add_selection` leave no file."""
+    options = [("--path", chosen.path), ("--exclude", chosen.exclude)]
+    words = [f"{option} {os.fsdecode(glob)}" for option, globs in options for glob in globs]
+    return Failure(f"no file matches {' '.join(words)}")
 
 
 def count(text: str) -> int:

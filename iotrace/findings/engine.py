@@ -13,7 +13,7 @@ from iotrace.findings.rules import RULES
 from iotrace.globs import EVERYTHING, Selection
 from iotrace.profile import activity
 from iotrace.profile.activity import Activity
-from iotrace.profile.combined import combined_header
+from iotrace.profile.combined import combined_header, whole_files
 from iotrace.profile.folding import final_name
 from iotrace.profile.metrics import FileStats, Header
 from iotrace.profile.reader import Profile
@@ -122,9 +122,8 @@ def find(
 ) -> List[Finding]:
     """What the rules find in all selected files of one or more profiles together."""
     finder = Finder(changed)
-    for profile in profiles:
-        for file in profile.files(selection=selection):
-            finder.add(file)
+    for file in whole_files(profiles, selection):
+        finder.add(file)
     return finder.findings(combined_header(profiles))
 
 

@@ -166,6 +166,14 @@ class Activity(_Sum):
     calls: Dict[str, int] = field(default_factory=dict)  # system call -> calls
 
     @property
+    def latencies(self) -> Latencies:
+        """The latencies of successful calls of every kind."""
+        every = Latencies()
+        for part in (self.read.latencies, self.written.latencies, self.syncs.latencies, self.lifetime):
+            every.merge(part)
+        return every
+
+    @property
     def busy_ns(self) -> int:
         """The time that successful calls took together."""
         parts = (self.read.latencies, self.written.latencies, self.syncs.latencies, self.lifetime)

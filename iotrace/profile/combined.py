@@ -58,6 +58,28 @@ def combined_rows(
         yield functools.reduce(add_rows, group)
 
 
+def whole_files(
+    profiles: Sequence[Profile], selection: Selection = EVERYTHING, *, folded: bool = False
+) -> Iterator[FileStats]:
+    """Every file of all profiles with all that is known of it, once, in no particular order.
+
+    Whatever several profiles, or several of those who did I/O on it, know of a file is added up; with `folded`, so are
+    temporary files and what they became. Memory use does not depend on the number of files.
+    """
+    if len(profiles) == 1 and not folded and not profiles[0].apart:
+        yield from on_hosts(profiles[0], profiles[0].files(selection=selection))
+        return
+    key = _same_in_the_end if folded else _same_file
+    streams = (profile.by_path(selection, folded=folded) for profile in profiles)
+    for (_, _, unreachable, _), group in itertools.groupby(heapq.merge(*streams, key=key), key):
+        if unreachable:  # each stays by itself
+            yield from group
+        elif folded:
+            yield _folded(group).file
+        else:
+            yield functools.reduce(_add, group)
+
+
 _TEMPORARY_NAMES = 5  # that are kept of a file
 
 

@@ -65,6 +65,11 @@ class Latencies:
         return 2 * lower if self.coarse and lower else fine_above(lower)
 
 
+def exactness(coarse: bool) -> str:
+    """How exact quantiles are, in words."""
+    return "within a factor of two" if coarse else "at most 10% off"
+
+
 def by_powers(histogram: Histogram) -> Dict[int, int]:
     """The histogram with one bucket for each power of two."""
     found: Dict[int, int] = {}

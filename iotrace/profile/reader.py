@@ -142,8 +142,13 @@ class Profile:
         query = f"SELECT EXISTS (SELECT 1 FROM {self._table} WHERE ended_as IS NOT NULL)"
         return next(self._database.query(query)) == (1,)
 
-    def _is_apart(self) -> bool:
+    @property
+    def apart(self) -> bool:
         """Whether a file may have several rows, by who did the I/O."""
+        with self._honest():
+            return self._is_apart()
+
+    def _is_apart(self) -> bool:
         query = f"SELECT EXISTS (SELECT 1 FROM {self._table} WHERE who IS NOT NULL)"
         return self._schema.has("who") and next(self._database.query(query)) == (1,)
 
@@ -222,15 +227,16 @@ class Profile:
     def by_path(self, selection: Selection = EVERYTHING, *, folded: bool = False) -> Iterator[FileStats]:
         """Every file, in the order in which several profiles are merged, with the host that it is on.
 
-        With `folded` by their final names. Names alone are sorted, so that it takes little memory.
+        With `folded` in that of the names under which temporary files are part of what they became, and a file is
+        wanted under any of its names. Names alone are sorted, so that it takes little memory.
         """
-        folded = folded and self._schema.has("ended_as")
-        order = f"{NAME if folded else 'path'}, mnt_ns, {self._column('unreachable')}, {self._column('host')}"
-        if self._schema.has("who"):
-            order += ", coalesce(who, '')"
-        names = f"SELECT id FROM {self._table} WHERE {self._where(selection, folded)} ORDER BY {order}"
         whole = f"SELECT {self._whole_file} FROM main.file WHERE id = ?"
         with self._honest():
+            temporary = self._folds(folded)
+            order = f"{NAME if temporary else 'path'}, mnt_ns, {self._column('unreachable')}, {self._column('host')}"
+            if self._schema.has("who"):
+                order += ", coalesce(who, '')"
+            names = f"SELECT id FROM {self._table} WHERE {self._where(selection, temporary)} ORDER BY {order}"
             found = (row for (key,) in self._database.query(names) for row in self._database.look_up(whole, key))
             for _, file in self._decoded(found):
                 if file.host is None:

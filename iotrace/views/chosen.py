@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import csv
 import heapq
-import json
+import os
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, TextIO, Tuple
 
 from iotrace import text
-from iotrace.errors import Failure, UserError
+from iotrace.errors import UserError
 from iotrace.globs import EVERYTHING, Selection
 from iotrace.profile.activity import Activity
-from iotrace.profile.combined import combined_activity, combined_rows, on_hosts
+from iotrace.profile.combined import combined_header, combined_rows, whole_files
 from iotrace.profile.folding import final_name
 from iotrace.profile.metrics import FileStats
 from iotrace.profile.reader import Profile
+from iotrace.profile.whose import WHOSE
 from iotrace.views import summary
-from iotrace.views.columns import Column, Value
+from iotrace.views.columns import OF_FILES, Column
+from iotrace.views.grid import Grid, Row, write
+from iotrace.views.header import heading
 from iotrace.views.screen import Screen
 
-FORMATS = ("text", "json", "csv", "markdown")
 _MOST_GROUPS = 15_000  # 6 KiB each, as measured
 
 
 class Line(NamedTuple):
-    """A group of files, and everything that was done to them."""
+    """A group of files, and everything that was done to them; of a single file also where it is."""
 
     name: bytes
     found: Activity
+    host: str = ""
+    mnt_ns: int = 0
 
 
 class Wanted(NamedTuple):
@@ -35,12 +38,23 @@ class Wanted(NamedTuple):
 
     by: str
     columns: Sequence[Column]
-    sort: Column
+    sort: Optional[Column]  # None: by name
     limit: int = 20  # lines; 0 for all
     depth: int = 0
     min_bytes: int = 0  # read and written: groups with less are left out
     selection: Selection = EVERYTHING
     folded: bool = True
+
+
+class Table(NamedTuple):
+    """The lines of a table, the sum over all groups that are large enough, and how many groups these are."""
+
+    lines: List[Line]
+    total: Activity
+    groups: int
+
+
+# --- what a line stands for ------------------------------------------------------------------------------------------
 
 
 def _above(path: bytes, depth: int) -> List[bytes]:
@@ -53,26 +67,98 @@ _GROUPS: Dict[str, Callable[[FileStats, bytes, int], List[bytes]]] = {
     "directory": lambda _file, path, depth: [summary.directory(path, depth)],
     "tree": lambda _file, path, depth: _above(path, depth),
     "extension": lambda _file, path, _depth: [summary.extension(path)],
-    "mount": lambda file, _path, _depth: [f"{file.mnt_ns} {file.fstype} {file.device}".encode("utf-8", "replace")],
+    "mount": lambda file, _path, _depth: [f"{file.mnt_ns} {file.fstype} {file.device} ".encode("utf-8", "replace")],
     "host": lambda file, _path, _depth: [(file.host or "").encode("utf-8", "replace")],
 }
 """What a line stands for -> the names of the groups that a file belongs to, of which only a tree has several."""
 
-BY = ("file", *_GROUPS)
+BY = ("file", *_GROUPS, *WHOSE, "syscall")
 
 
-class Table(NamedTuple):
-    """The lines of a table, the sum over all groups that are large enough, and how many groups these are."""
+class _Found:
+    """Groups by their names."""
 
-    lines: List[Line]
-    total: Activity
-    groups: int
+    def __init__(self) -> None:
+        self.groups: Dict[bytes, Activity] = {}
+
+    def of(self, name: bytes) -> Activity:
+        """The group of that name. Raises UserError if it is one too many."""
+        found = self.groups.get(name)
+        if found is None:
+            if len(self.groups) == _MOST_GROUPS:
+                raise UserError(f"more than {_MOST_GROUPS:,} groups: --depth, --path or --exclude make them fewer")
+            found = self.groups[name] = Activity()
+        return found
+
+    def lines(self) -> Iterator[Line]:
+        for name, activity in self.groups.items():
+            yield Line(name, activity)
+
+
+def _files(profiles: Sequence[Profile], wanted: Wanted) -> Iterator[Line]:
+    for file in whole_files(profiles, wanted.selection, folded=wanted.folded):
+        if file.bytes_read + file.bytes_written >= wanted.min_bytes:
+            found = Activity()
+            found.add(file)
+            yield Line(final_name(file) if wanted.folded else file.path, found, file.host or "", file.mnt_ns)
+
+
+def _groups(profiles: Sequence[Profile], wanted: Wanted) -> Iterator[Line]:
+    groups_of, found = _GROUPS[wanted.by], _Found()
+    shared: Dict[bytes, bytes] = {}  # group -> the directory that all its files are in
+    for file in whole_files(profiles, wanted.selection, folded=wanted.folded):
+        path = final_name(file) if wanted.folded else file.path
+        for name in groups_of(file, path, wanted.depth):
+            found.of(name).add(file)
+            if wanted.by == "mount":
+                place = os.path.dirname(path)
+                shared[name] = summary.shared(shared.get(name, place), place)
+    for line in found.lines():
+        yield line._replace(name=line.name + (shared[line.name] or b"/")) if line.name in shared else line
+
+
+def _whose(profiles: Sequence[Profile], wanted: Wanted) -> Iterator[Line]:
+    """Those who did I/O, of profiles whose files have a row for each of them. Raises UserError for others."""
+    found = _Found()
+    for profile in profiles:
+        known = profile.header.filters.get("by") == wanted.by
+        for file in profile.files(selection=wanted.selection):
+            if file.who is not None and file.who.by == wanted.by:
+                found.of(file.who.word).add(file)
+                known = True
+        if not known:
+            raise UserError(f"{profile.name}: whose I/O it was is not in it: trace with iotrace run --by {wanted.by}")
+    yield from found.lines()
+
+
+def _syscalls(profiles: Sequence[Profile], wanted: Wanted) -> Iterator[Line]:
+    found = _Found()
+    for profile in profiles:
+        for name, call in profile.syscalls(wanted.selection, folded=wanted.folded):
+            group = found.of(name.encode("utf-8", "surrogateescape"))
+            group.add_call(name, call)
+            group.files += 1
+    yield from found.lines()
+
+
+_SOURCES: Dict[str, Callable[[Sequence[Profile], Wanted], Iterator[Line]]] = {
+    "file": _files,
+    "syscall": _syscalls,
+    **dict.fromkeys(WHOSE, _whose),
+}
+
+
+# --- making a table --------------------------------------------------------------------------------------------------
 
 
 def made(profiles: Sequence[Profile], wanted: Wanted) -> Table:
-    """The table that is wanted. Raises UserError if it has too many lines or groups."""
+    """The table that is wanted. Raises UserError if it has too many lines or groups, or a column that these lack."""
+    if wanted.by == "syscall":
+        lacking = {column.name for column in (*wanted.columns, *filter(None, [wanted.sort]))} & OF_FILES
+        if lacking:
+            raise UserError(f"--by syscall: {', '.join(sorted(lacking))}: known of files, not of single system calls")
     total, groups = Activity(), 0
-    source = _files(profiles, wanted) if wanted.by == "file" else _groups(profiles, wanted)
+    source = _SOURCES.get(wanted.by, _groups)(profiles, wanted)
 
     def counted() -> Iterator[Line]:
         nonlocal groups
@@ -84,16 +170,25 @@ def made(profiles: Sequence[Profile], wanted: Wanted) -> Table:
                 yield line
 
     found = _in_order(counted(), wanted)
+    if wanted.by in (*WHOSE, "syscall"):  # a file is in several groups
+        total.files = _number_of_files(profiles, wanted)
     return Table(found, total, groups)
+
+
+def _number_of_files(profiles: Sequence[Profile], wanted: Wanted) -> int:
+    if len(profiles) == 1:
+        return profiles[0].totals(wanted.selection, folded=wanted.folded).files
+    return sum(1 for _ in combined_rows(profiles, wanted.selection, folded=wanted.folded))
 
 
 def _in_order(found: Iterable[Line], wanted: Wanted) -> List[Line]:
     """The first lines by the column, the largest first; groups of which it is not known come last."""
 
-    def key(line: Line) -> Tuple[bool, Any, bytes]:
-        value = wanted.sort.of_activity(line.found)
+    def key(line: Line) -> Tuple[bool, Any, bytes, int, str]:
+        value = 0 if wanted.sort is None else wanted.sort.of_activity(line.found)
         unknown = value is None
-        return unknown, 0 if unknown else value if isinstance(value, str) else -value, line.name  # type: ignore[operator]
+        order = 0 if unknown else value if isinstance(value, str) else -value  # type: ignore[operator]
+        return unknown, order, line.name, line.mnt_ns, line.host
 
     limit = wanted.limit or _MOST_GROUPS
     kept = heapq.nsmallest(limit + (not wanted.limit), found, key)
@@ -102,102 +197,40 @@ def _in_order(found: Iterable[Line], wanted: Wanted) -> List[Line]:
     return kept
 
 
-def _files(profiles: Sequence[Profile], wanted: Wanted) -> Iterator[Line]:
-    for row in combined_rows(profiles, wanted.selection, folded=wanted.folded):
-        if row.sums.bytes_read + row.sums.bytes_written >= wanted.min_bytes:
-            yield Line(row.path, combined_activity(profiles, row, folded=wanted.folded))
-
-
-def _groups(profiles: Sequence[Profile], wanted: Wanted) -> Iterator[Line]:
-    groups_of = _GROUPS[wanted.by]
-    found: Dict[bytes, Activity] = {}
-    for profile in profiles:
-        for file in on_hosts(profile, profile.files(selection=wanted.selection)):
-            for name in groups_of(file, final_name(file) if wanted.folded else file.path, wanted.depth):
-                activity = found.get(name)
-                if activity is None:
-                    if len(found) == _MOST_GROUPS:
-                        raise UserError(
-                            f"more than {_MOST_GROUPS:,} groups: --depth, --path or --exclude make them fewer"
-                        )
-                    activity = found[name] = Activity()
-                activity.add(file)
-    for name, activity in found.items():
-        yield Line(name, activity)
-
-
-# --- formats ---------------------------------------------------------------------------------------------------------
-
-
-def _values(found: Activity, columns: Sequence[Column]) -> List[Value]:
-    return [column.of_activity(found) for column in columns]
-
-
-def _text(out: TextIO, wanted: Wanted, table: Table, width: Optional[int]) -> None:
-    screen = Screen(out, width)
+def as_grid(table: Table, wanted: Wanted) -> Grid:
+    """The table in a form that can be written."""
     columns = wanted.columns
-    screen.line(" ".join(f"{column.title:>{column.width}}" for column in columns) + f"  {wanted.by.upper()}")
-    every = [(screen.name(line.name), line.found) for line in table.lines]
-    every.append((f"total, {text.counted(table.total.files, 'file')}", table.total))
-    for name, activity in every:
-        cells = (column.shown(value) for column, value in zip(columns, _values(activity, columns)))
-        row = " ".join(f"{cell:>{column.width}}" for cell, column in zip(cells, columns))
-        screen.line(f"{row}  {text.shorten_path(name, max(20, screen.columns - text.width(row) - 2))}")
-    if table.groups > len(table.lines):
-        screen.line(f"{text.counted(table.groups - len(table.lines), 'more line')}: --limit 0 shows all")
-
-
-def _plain(value: Value) -> Value:
-    return round(value, 4) if isinstance(value, float) else value
-
-
-def _json(out: TextIO, wanted: Wanted, table: Table) -> None:
-    objects = [
-        {
-            wanted.by: text.portable(line.name),
-            **{column.name: _plain(column.of_activity(line.found)) for column in wanted.columns},
-        }
-        for line in table.lines
-    ]
-    out.write(json.dumps(objects, indent=1) + "\n")
-
-
-def _csv(out: TextIO, wanted: Wanted, table: Table) -> None:
-    rows = csv.writer(out, lineterminator="\n")
-    rows.writerow([wanted.by, *(column.name for column in wanted.columns)])
+    where = ("host", "mnt_ns") if wanted.by == "file" else ()
+    rows = []
     for line in table.lines:
-        cells = ["" if value is None else str(_plain(value)) for value in _values(line.found, wanted.columns)]
-        rows.writerow([text.portable(line.name), *cells])
-
-
-_MARKUP = str.maketrans({char: f"&#{ord(char)};" for char in "|`<>&*_[]~#!$"})
-
-
-def _markdown(out: TextIO, wanted: Wanted, table: Table) -> None:
-    out.write("| " + " | ".join([wanted.by, *(column.title.translate(_MARKUP) for column in wanted.columns)]) + " |\n")
-    out.write("|---|" + "---:|" * len(wanted.columns) + "\n")
-    every = [(text.safe(line.name).translate(_MARKUP), line.found) for line in table.lines]
-    for name, activity in [*every, ("total", table.total)]:
-        cells = [column.shown(value) for column, value in zip(wanted.columns, _values(activity, wanted.columns))]
-        out.write("| " + " | ".join([name, *cells]) + " |\n")
+        values = tuple(column.of_activity(line.found) for column in columns)
+        cells = tuple(column.shown(value) for column, value in zip(columns, values))
+        rows.append(Row(line.name, (line.host, line.mnt_ns) if where else (), values, cells))
+    total = tuple(column.shown(column.of_activity(table.total)) for column in columns)
+    return Grid(
+        wanted.by,
+        where,
+        tuple(column.name for column in columns),
+        tuple(column.title for column in columns),
+        rows,
+        (f"total, {text.counted(table.total.files, 'file')}", total),
+        table.groups - len(rows),
+    )
 
 
 def show(
-    out: TextIO, profiles: Sequence[Profile], wanted: Wanted, format: str = "text", width: Optional[int] = None
+    out: TextIO,
+    profiles: Sequence[Profile],
+    wanted: Wanted,
+    form: str = "text",
+    width: Optional[int] = None,
+    *,
+    details: bool = False,
 ) -> None:
-    """Write a table in one of `FORMATS`.
+    """Write a table in one of `grid.FORMATS`; as text with what was traced, with `details` in full.
 
-    Numbers are for people in text and markdown; in JSON and CSV they are bytes, nanoseconds, counts, and shares from 0
-    to 1. Raises UserError if there are too many lines or groups, and Failure if a selection has no file.
+    Raises UserError if there are too many lines or groups.
     """
-    table = made(profiles, wanted)
-    if not table.lines and wanted.selection != EVERYTHING:
-        raise Failure("no file matches --path and --exclude")
-    if format == "text":
-        _text(out, wanted, table, width)
-    elif format == "json":
-        _json(out, wanted, table)
-    elif format == "csv":
-        _csv(out, wanted, table)
-    else:
-        _markdown(out, wanted, table)
+    if form == "text":
+        heading(Screen(out, width), combined_header(profiles), details)
+    write(out, as_grid(made(profiles, wanted), wanted), form, width)

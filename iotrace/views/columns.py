@@ -8,7 +8,7 @@ the time.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterable, List, Optional, Union
+from typing import Any, Callable, Dict, List, Optional
 
 from iotrace import text
 from iotrace.errors import UserError
@@ -16,8 +16,8 @@ from iotrace.profile.activity import Activity, Transfers
 from iotrace.profile.latencies import Latencies
 from iotrace.profile.rows import Sums
 from iotrace.profile.values import MAX_COUNTER
-
-Value = Union[int, float, str, None]
+from iotrace.views.grid import Value
+from programs.facts.catalogue import BY_NAME, READ, WRITE
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,10 @@ def _mean(bytes_: int, calls: int) -> Optional[int]:
     return round(bytes_ / calls) if calls else None
 
 
+def _mean_size(found: Transfers) -> Optional[int]:
+    return _mean(found.bytes, sum(found.completed.values()) - found.zero)
+
+
 def _random(found: Transfers) -> Optional[float]:
     return found.random if found.moved else None
 
@@ -62,7 +66,7 @@ def _below(found: Transfers, size: int) -> int:
 
 
 def _sizes(found: Transfers) -> Optional[str]:
-    most = found.sizes.most_frequent(2)
+    most = found.sizes.most_frequent(3)
     return " ".join(f"{text.exact_size(size)} x{count:,}" for size, count in most) or None
 
 
@@ -77,6 +81,22 @@ def _median_cached(found: Activity) -> Value:
 def _errnos(found: Activity) -> Optional[str]:
     most = sorted(found.errors.items(), key=lambda item: (-item[1], item[0]))
     return text.safe_text(" ".join(f"{name} x{count:,}" for name, count in most[:3])) or None
+
+
+def _with(direction: int) -> Callable[[Activity], Value]:
+    """The system calls that read, or that write, the most frequent first."""
+
+    def names(found: Activity) -> Optional[str]:
+        calls = [(name, count) for name, count in found.calls.items() if _direction(name) == direction]
+        most = sorted(calls, key=lambda item: (-item[1], item[0]))
+        return text.safe_text(" ".join(f"{name} x{count:,}" for name, count in most[:3])) or None
+
+    return names
+
+
+def _direction(name: str) -> Optional[int]:
+    operation = BY_NAME.get(name)
+    return None if operation is None else operation.direction
 
 
 _KINDS: Dict[str, Callable[[Activity], Latencies]] = {
@@ -94,15 +114,30 @@ def _mean_of(latencies: Callable[[Activity], Latencies]) -> Callable[[Activity],
     return mean
 
 
-def _latency_columns() -> Iterable[Column]:
-    for kind, latencies in _KINDS.items():
-        yield Column(
-            f"{kind}-mean", f"{kind.upper()} MEAN", 10, f"mean latency of {kind}s", text.duration, _mean_of(latencies)
+_EXACT = "at most a tenth off"  # what is said of percentiles
+
+
+def _latency_columns(prefix: str, of: str, slowest: str, latencies: Callable[[Activity], Latencies]) -> List[Column]:
+    width = 9 if prefix else 7
+    title = prefix.upper().replace("-", " ")
+    found = [
+        Column(
+            f"{prefix}mean",
+            f"{title}MEAN",
+            width + bool(prefix),
+            f"mean latency of {of}",
+            text.duration,
+            _mean_of(latencies),
         )
-        for name, share in (("p50", 0.5), ("p99", 0.99)):
-            title, meaning = f"{kind.upper()} {name.upper()}", f"latency that {share:.0%} of {kind}s do not exceed"
-            yield Column(f"{kind}-{name}", title, 9, meaning, text.duration, _reached(latencies, share))
-        yield Column(f"{kind}-max", f"{kind.upper()} MAX", 9, f"the slowest {kind}", text.duration, _slowest(latencies))
+    ]
+    for name, share in (("p50", 0.5), ("p99", 0.99)):
+        meaning = f"latency that {share:.0%} of {of} do not exceed, {_EXACT}"
+        found.append(
+            Column(
+                f"{prefix}{name}", f"{title}{name.upper()}", width, meaning, text.duration, _reached(latencies, share)
+            )
+        )
+    return [*found, Column(f"{prefix}max", f"{title}MAX", width, slowest, text.duration, _slowest(latencies))]
 
 
 COLUMNS: List[Column] = [
@@ -136,17 +171,17 @@ COLUMNS: List[Column] = [
     Column("opens", "OPENS", 5, "successful opens", text.number, lambda found: found.opens),
     Column("reads", "READS", 5, "calls that read", text.number, lambda found: found.read.calls),
     Column("writes", "WRITES", 6, "calls that write", text.number, lambda found: found.written.calls),
-    Column(
-        "read-size", "READ SIZE", 9, "bytes of a read, mean", text.size, lambda f: _mean(f.read.bytes, f.read.moved)
-    ),
+    Column("read-size", "READ SIZE", 9, "bytes of a read, mean", text.size, lambda f: _mean_size(f.read)),
     Column(
         "write-size",
         "WR. SIZE",
         8,
         "bytes of a write, mean",
         text.size,
-        lambda found: _mean(found.written.bytes, found.written.moved),
+        lambda found: _mean_size(found.written),
     ),
+    Column("read-with", "READ WITH", 22, "the system calls that read, and how often", str, _with(READ)),
+    Column("write-with", "WRITTEN WITH", 22, "the system calls that write, and how often", str, _with(WRITE)),
     Column("read-sizes", "READ SIZES", 22, "most frequent sizes of reads, exactly", str, lambda f: _sizes(f.read)),
     Column(
         "write-sizes", "WRITE SIZES", 22, "most frequent sizes of writes, exactly", str, lambda f: _sizes(f.written)
@@ -186,20 +221,32 @@ COLUMNS: List[Column] = [
     Column("unaligned", "UNALIGN", 7, "calls that are not whole pages", text.number, lambda found: found.unaligned),
     Column("threads", "THREADS", 7, "threads that did I/O on a file, 64: or more", str, lambda found: found.threads),
     Column("depth", "DEPTH", 5, "requests of a file in flight, at most", text.number, lambda f: f.queue_depth or None),
-    *_latency_columns(),
+    *_latency_columns("", "all calls", "the slowest call", lambda found: found.latencies),
+    *(
+        column
+        for kind, latencies in _KINDS.items()
+        for column in _latency_columns(f"{kind}-", f"{kind}s", f"the slowest {kind}", latencies)
+    ),
 ]
 """All columns, in the order in which they are listed."""
 
-BY_NAME = {column.name: column for column in COLUMNS}
+OF_FILES = {
+    *("opens", "random-reads", "random-writes", "times-read", "size", "synced", "unsynced", "per-sync", "rewrites"),
+    *("direct", "unaligned", "threads", "depth"),
+}
+"""The names of those that are known of files alone, and not of one of the system calls on them."""
+
+BY_COLUMN = {column.name: column for column in COLUMNS}
 USUAL = ("read", "written", "calls", "errors", "syncs", "time")
-"""The columns of a table if nobody asks for others."""
+OF_CALLS = ("files", "bytes", "calls", "errors", "time", "mean", "p50", "p99", "max")
+"""The columns of a table, and those of one of system calls, if nobody asks for others."""
 
 
 def chosen(words: str, option: str = "--columns") -> List[Column]:
     """The columns that the value of an option names, separated by commas. Raises UserError."""
     found = []
     for name in words.split(","):
-        if name not in BY_NAME:
+        if name not in BY_COLUMN:
             raise UserError(f"{option} {words}: there is no column {name!r}: iotrace report --columns help lists them")
-        found.append(BY_NAME[name])
+        found.append(BY_COLUMN[name])
     return found

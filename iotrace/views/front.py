@@ -3,82 +3,27 @@
 from __future__ import annotations
 
 import shlex
-from typing import Callable, Iterable, Iterator, List, Optional, Sequence, TextIO, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence, TextIO, Tuple
 
 from iotrace import text
 from iotrace.findings.engine import Finder
 from iotrace.globs import EVERYTHING, Selection
 from iotrace.profile.activity import Activity, Sizes, Transfers
 from iotrace.profile.combined import combined_activity, combined_header, combined_rows
-from iotrace.profile.latencies import Latencies
+from iotrace.profile.latencies import Latencies, exactness
 from iotrace.profile.metrics import Header
 from iotrace.profile.reader import Profile
 from iotrace.profile.rows import FileRow
-from iotrace.profile.runs import hosts, repeated, traced_ns
-from iotrace.profile.values import text_of
+from iotrace.profile.runs import hosts
+from iotrace.profile.whose import WHOSE
 from iotrace.views import findings, summary
-from iotrace.views.header import losses, not_opened, show_header
+from iotrace.views.header import not_opened, opening, place, sentences, show_header, subject
 from iotrace.views.screen import Screen
 from iotrace.views.summary import Whole
 
+__all__ = ["completeness", "errors", "order", "place", "quantiles", "show", "sizes", "subject"]
+
 _FINDINGS = 3  # that are shown
-
-MOST_HOSTS = 4
-"""Hosts that are named; of more their number is said."""
-
-_FULL = "full"
-_ALWAYS = ("mmap", "32-bit tasks")  # in the coverage of every run; said where it concerns a number
-
-
-# --- the sentences at the top ----------------------------------------------------------------------------------------
-
-
-def subject(header: Header) -> str:
-    """What was traced, in words."""
-    filters = header.filters
-    follow = filters.get("follow") is True
-    parts = []
-    if header.command:
-        words = " ".join(shlex.quote(text_of(word)) for word in header.command)
-        parts.append(text.shorten(words, 60) + (" and all that it starts" if follow else ""))
-    for name, words in (("comm", "processes named"), ("pid", "process"), ("cgroup", "cgroup")):
-        value = filters.get(name)
-        if isinstance(value, list) and value:
-            parts.append(f"{words} {', '.join(map(str, value))}")
-    if filters.get("all") is True:
-        parts = ["everything on the host"]
-    several = text.counted(len(header.runs), "run") if len(header.runs) > 1 else ""
-    return " of ".join(filter(None, (several, " and ".join(parts)))) or "several runs"
-
-
-def not_counted(header: Header, whole: Activity) -> List[str]:
-    """What is in none of the numbers, each in a few words."""
-    found = []
-    if whole.mapped:
-        found.append(f"what went through memory mappings of {text.counted(whole.mapped, 'file')}")
-    for what, how in header.coverage.items():
-        if what not in _ALWAYS and how != _FULL:
-            found.append(f"{what} ({how.partition(':')[0]})" if how.startswith("none") else f"part of {what}")
-    return found
-
-
-def place(header: Header) -> str:
-    """On which host, or hosts."""
-    names = hosts(header.runs)
-    return f"{len(names)} hosts" if len(names) > MOST_HOSTS else " / ".join(filter(None, names)) or "an unknown host"
-
-
-def completeness(header: Header, whole: Activity) -> str:
-    """Whether anything was lost, and what is in none of the numbers."""
-    missing = not_counted(header, whole)
-    complete = "nothing lost" if losses(header) is None else "INCOMPLETE"
-    return complete + (f"; not counted: {', '.join(missing)}" if missing else "; everything is counted")
-
-
-def _opening(header: Header, whole: Activity) -> Iterator[str]:
-    yield f"{subject(header)}, {text.duration(traced_ns(header.runs))} on {place(header)}"
-    yield completeness(header, whole)
-
 
 # --- the lines for reads, writes and syncs ---------------------------------------------------------------------------
 
@@ -147,22 +92,38 @@ def show_activity(screen: Screen, whole: Activity) -> None:
     lines += [line for line in (_syncs(whole),) if line]
     if lines:
         _show_aligned(screen, lines)
+        if any(line[-1] for line in lines):
+            coarse = any(part.latencies.coarse for part in (whole.read, whole.written, whole.syncs))
+            screen.wrapped(f"p50: half of the calls took no longer; p99: 99% of them; both {exactness(coarse)}")
     else:
         screen.line(f"no data was read or written; {text.counted(whole.opens, 'open')}")
 
 
+def completeness(header: Header, whole: Activity) -> str:
+    """Whether anything was lost, and what is in none of the numbers."""
+    return "; ".join(sentences(header, whole.mapped))
+
+
+def _most(errors: Dict[str, int]) -> str:
+    """The most frequent of some errors."""
+    most = sorted(errors.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{name} {count:,}" for name, count in most[:4]) + (", ..." if len(most) > 4 else "")
+
+
 def errors(header: Header, whole: Activity) -> Iterator[str]:
-    """Which errors there were, on files and on none, the most frequent first."""
+    """Which errors there were: on files, on what is no file, and of opens, whose paths are named."""
     on_none = {
-        f"{call} {errno}": count for call, found in header.unattributed.items() for errno, count in found.items()
+        f"{call} {errno}": count
+        for call, found in header.unattributed.items()
+        for errno, count in found.items()
+        if call != "open" or not header.failed_opens
     }
-    for title, table in (("failed", whole.errors), ("on no file", on_none)):
-        most = sorted(table.items(), key=lambda item: (-item[1], item[0]))
-        if most:
-            named = ", ".join(f"{name} {count:,}" for name, count in most[:4]) + (", ..." if len(most) > 4 else "")
-            yield f"{title}: {text.counted(sum(table.values()), 'call')}: {named}"
+    for title, table in (("failed calls", whole.errors), ("failed calls on no file", on_none)):
+        if table:
+            yield f"{title}: {sum(table.values()):,}: {_most(table)}"
     if header.failed_opens:
-        yield f"not opened: {not_opened(header.failed_opens)}"
+        times = sum(failed.times for failed in header.failed_opens)
+        yield f"failed opens: {times:,}: {not_opened(header.failed_opens)}"
 
 
 # --- the files that matter -------------------------------------------------------------------------------------------
@@ -219,23 +180,25 @@ def _show_files(
 # --- the screen ------------------------------------------------------------------------------------------------------
 
 
-def next_steps(names: Sequence[str], width: int) -> Tuple[str, ...]:
+def next_steps(profiles: Sequence[Profile], header: Header, width: int) -> List[str]:
     """Which commands say more."""
-    name = shlex.quote(names[0]) if len(names) == 1 else "PROFILE..."
-    steps = (
+    name = shlex.quote(profiles[0].name) if len(profiles) == 1 else "PROFILE..."
+    by = header.filters.get("by")
+    steps = [
         f"findings {name}",
-        f"report {name} --by directory",
+        f"report {name} --by {by if by in WHOSE else 'host' if len(hosts(header.runs)) > 1 else 'directory'}",
+        *([f"report {name} --errors"] if header.failed_opens or header.unattributed else []),
+        *([f"report {name} --over-time"] if header.interval_ns else []),
         f"report {name} --file PATH",
         f"report {name} --details",
-    )
-    line, lines = "next:", []
-    for step in steps:
+    ]
+    lines = ["next:"]
+    for number, step in enumerate(steps):
         piece = f" iotrace {step}"
-        if len(line) + len(piece) + 2 > width and line != "next:":
-            lines.append(line)
-            line = "     "
-        line += piece if line in ("next:", "     ") else " |" + piece
-    return (*lines, line)
+        if number and len(lines[-1]) + len(piece) + 2 > width:
+            lines.append("     ")
+        lines[-1] += piece if lines[-1].strip() in ("next:", "") else " |" + piece
+    return lines
 
 
 def show(
@@ -264,15 +227,8 @@ def show(
     for file in busiest.found:
         finder.add(file)
     whole = finder.whole
-    for line in _opening(header, whole):
-        screen.wrapped(screen.words(line))
-    lost = losses(header)
-    if lost and not details:
-        screen.loud(lost)
-    twice = repeated(header.runs)
-    if twice and not details:
-        screen.loud(twice)
-    if whole.files < busiest.files:
+    opening(screen, header, whole.mapped, warn=not details)
+    if not busiest.every:
         covered = sum(whole.calls.values()) / busiest.calls if busiest.calls else 0.0
         screen.wrapped(
             f"the lines below are of the {whole.files:,} busiest files, with {text.share(covered)} of all calls"
@@ -290,8 +246,9 @@ def show(
     found = finder.findings(header)
     if found:
         screen.line()
+        screen.line("findings, the worst first (!! high, ! medium):")
         findings.show(screen, found, advice=False, limit=_FINDINGS)
     if steps:
         screen.line()
-        for line in next_steps([profile.name for profile in profiles], screen.columns):
+        for line in next_steps(profiles, header, screen.columns):
             screen.line(screen.words(line))

@@ -1,16 +1,16 @@
-"""The head of a report: what was traced, where, when and how, what that cost, and what was lost."""
+"""The head of a report: what was traced and what is not in the numbers; in full, how, where, when and at what cost."""
 
 from __future__ import annotations
 
 import shlex
 import time
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 from iotrace import text
 from iotrace.profile.failed_opens import FailedOpen
 from iotrace.profile.merge import with_runs
 from iotrace.profile.metrics import Header
-from iotrace.profile.runs import repeated, traced_ns
+from iotrace.profile.runs import hosts, repeated, traced_ns
 from iotrace.profile.values import text_of
 from iotrace.views.screen import Screen
 
@@ -42,21 +42,126 @@ def show_header(screen: Screen, header: Header) -> None:
         screen.field("not opened", not_opened(header.failed_opens))
     if header.overhead:
         screen.field("overhead", _overhead(header.overhead))
-    lost = losses(header)
-    if lost:
-        screen.loud(lost)
-    twice = repeated(header.runs)
-    if twice:
-        screen.loud(twice)
+    _warn(screen, header)
     screen.line()
+
+
+MOST_HOSTS = 4
+"""Hosts that are named; of more their number is said."""
+
+_FULL, _NONE = "full", "none"
+_ALWAYS = ("mmap", "32-bit tasks")  # in the coverage of every run; said where it concerns a number
+
+
+def subject(header: Header) -> str:
+    """What was traced, in words."""
+    filters = header.filters
+    follow = filters.get("follow") is True
+    parts = []
+    if header.command:
+        words = " ".join(shlex.quote(text_of(word)) for word in header.command)
+        parts.append(text.shorten(words, 60) + (" and all that it starts" if follow else ""))
+    for name, words in (("comm", "processes named"), ("pid", "process"), ("cgroup", "cgroup")):
+        value = filters.get(name)
+        if isinstance(value, list) and value:
+            parts.append(f"{words} {', '.join(map(str, value))}")
+    if filters.get("all") is True:
+        parts = ["everything on the host"]
+    number = max(len(header.runs), 1)
+    several = text.counted(number, "run") if number > 1 or not parts else ""
+    return " of ".join(filter(None, (several, " and ".join(parts))))
+
+
+def place(header: Header) -> str:
+    """On which host, or hosts."""
+    names = hosts(header.runs)
+    return f"{len(names)} hosts" if len(names) > MOST_HOSTS else " / ".join(filter(None, names)) or "an unknown host"
+
+
+def opening(screen: Screen, header: Header, mapped: Optional[int] = None, *, warn: bool = True) -> None:
+    """Say what was traced and what is not in the numbers; `mapped` is the number of files that were mapped, if it
+    is known. With `warn` also what was lost, and what is counted twice."""
+    header = with_runs(header)
+    screen.wrapped(screen.words(f"{subject(header)}, {text.duration(traced_ns(header.runs))} on {place(header)}"))
+    for line in sentences(header, mapped):
+        screen.wrapped(screen.words(line))
+    if warn:
+        _warn(screen, header)
+
+
+def sentences(header: Header, mapped: Optional[int] = None) -> List[str]:
+    """Whether anything was lost, what is in none of the numbers, and what else there is to say of them, as sentences.
+
+    `mapped` is the number of files that were mapped, if it is known.
+    """
+    absent, notes = not_counted(header)
+    if mapped:
+        absent.insert(0, f"what went through memory mappings of {text.counted(mapped, 'file')}")
+    words = "nothing lost" if losses(header) is None else "INCOMPLETE"
+    if absent:
+        words += f"; not counted: {', '.join(absent)}"
+    elif mapped is not None:
+        words += "; everything is counted"
+    return [words, *(f"note: {note}" for note in notes)]
+
+
+def _warn(screen: Screen, header: Header) -> None:
+    for words in (losses(header), repeated(header.runs)):
+        if words:
+            screen.loud(words)
+
+
+def heading(screen: Screen, header: Header, details: bool) -> None:
+    """The head of tables: what was traced and what is missing, or with `details` everything; and an empty line."""
+    if details:
+        show_header(screen, header)
+    else:
+        opening(screen, header)
+        screen.line()
+    screen.flush()  # a million files take a while
+
+
+def not_counted(header: Header) -> Tuple[List[str], List[str]]:
+    """What is in none of the numbers, each in a few words; and what else there is to say of them, as sentences."""
+    absent, notes = [], []
+    for what, how in header.coverage.items():
+        if what in _ALWAYS:
+            continue
+        for told in dict.fromkeys(how.split(" / ")):  # of several runs
+            kind, _, why = told.partition(": ")
+            if kind == _NONE and not why.endswith("; no rings made"):
+                absent.append(f"{what} ({why})" if why else what)
+            elif kind not in (_FULL, _NONE):
+                notes.append(f"{why or told} ({what})")
+    return absent, notes
+
+
+_LOST = {
+    "events": "events that the kernel kept from iotrace",
+    "files": "files for which there was no room",
+    "calls": "calls for which there was no room",
+    "processes": "processes that could not be followed",
+    "iovecs": "calls whose size could not be read",
+    "calls_of_32_bit_tasks": "calls of 32-bit programs",
+    "truncated_paths": "paths of which only the end is known",
+}
+_NO_ROOM = ("events", "files", "calls", "processes")  # that a larger table would have had
 
 
 def losses(header: Header) -> Optional[str]:
     """What tracing missed, as a sentence; None if it missed nothing."""
-    parts = [f"{count:,} {what}" for what, count in sorted(header.lost.items()) if count]
+    parts = [f"{count:,} {_LOST.get(what, what)}" for what, count in sorted(header.lost.items()) if count]
     if not parts:
         return None
-    return f"LOST: {', '.join(parts)}. The numbers below are too small; a larger --max-files, or fewer targets, helps."
+    found = f"LOST: {', '.join(parts)}."
+    if any(count for what, count in header.lost.items() if what != "truncated_paths"):
+        found += " The numbers below are too small"
+        found += "; a larger --max-files, or fewer targets, helps." if _lacked_room(header) else "."
+    return found
+
+
+def _lacked_room(header: Header) -> bool:
+    return any(header.lost.get(what) for what in _NO_ROOM)
 
 
 def _coverage(coverage: Dict[str, str]) -> str:

@@ -15,7 +15,7 @@ from iotrace.profile.latencies import Latencies, by_powers
 from iotrace.profile.metrics import FILE, SYSCALL, FileStats, Metric, SyscallStats, Unit
 from iotrace.profile.reader import Profile
 from iotrace.profile.values import DELETED, FINE, HISTOGRAM, PRESENT, REPLACED, SIZES, Histogram
-from iotrace.views.header import show_header
+from iotrace.views.header import heading
 from iotrace.views.screen import Screen
 
 _BLOCKS = " ▏▎▍▌▋▊▉█"
@@ -98,7 +98,7 @@ def _show_quantiles(screen: Screen, found: Latencies) -> None:
     shown = [f"p{100 * share:g} {text.duration(found.quantile(share) or 0)}" for share in (0.5, 0.9, 0.99, 0.999)]
     if found.mean is not None and not found.coarse:
         shown = [f"mean {text.duration(int(found.mean))}", *shown, f"max {text.duration(found.most)}"]
-    screen.beside("  latency         ", "  ".join(shown))
+    screen.beside("  latency         ", "  ".join(shown) + f"; p50 to p99.9 are {latencies.exactness(found.coarse)}")
 
 
 _STATES = {
@@ -174,9 +174,15 @@ def _found(profiles: Sequence[Profile], path: bytes, folded: bool) -> Optional[I
 
 
 def show(
-    out: TextIO, profiles: Sequence[Profile], path: str, *, folded: bool = True, columns: Optional[int] = None
+    out: TextIO,
+    profiles: Sequence[Profile],
+    path: str,
+    *,
+    folded: bool = True,
+    details: bool = False,
+    columns: Optional[int] = None,
 ) -> None:
-    """Show the header, and everything that one or more profiles know about a file in each mount namespace.
+    """Show what was traced, and everything that one or more profiles know about a file in each mount namespace.
 
     `path` is its path, or its path as tables write it, or a glob that matches no other. Unless `folded` is false,
     temporary files are part of what they became. Raises `UserError` if there is no such file.
@@ -186,7 +192,7 @@ def show(
         files = combined_files(profiles, _only_match(profiles, path, folded), folded=folded)
     screen = Screen(out, columns)
     header = combined_header(profiles)
-    show_header(screen, header)
+    heading(screen, header, details)
     for number, found in enumerate(files):
         if number:
             screen.line()

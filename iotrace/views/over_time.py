@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Dict, List, Optional, Sequence, TextIO
 
 from iotrace import text
-from iotrace.errors import Failure
+from iotrace.errors import UserError
 from iotrace.globs import EVERYTHING, Selection
 from iotrace.profile.combined import combined_header
 from iotrace.profile.metrics import FileStats, Header
 from iotrace.profile.reader import Profile
 from iotrace.profile.series import COUNTERS
+from iotrace.views.header import heading
 from iotrace.views.screen import Screen
 
 _BARS, _ASCII_BARS = " ▁▂▃▄▅▆▇█", " .:-=+*#@"
@@ -23,6 +24,7 @@ _LINES = (
     ("errors", "errors", False),
 )
 """Title, figure, and whether it is of bytes."""
+_READ, _WRITTEN = (list(COUNTERS).index(name) for name in ("read_bytes", "write_bytes"))
 
 
 def bars(values: Sequence[int], unicode: bool) -> str:
@@ -66,15 +68,33 @@ class Moments:
         return max(self._span, max(self.rows, default=0) + 1, 1)
 
 
+def half_in(values: Sequence[int]) -> str:
+    """In which part of the time, at least, half of it happened: half of the time if it is spread evenly."""
+    left = sum(values) / 2
+    for number, value in enumerate(sorted(values, reverse=True), 1):
+        left -= value
+        if left <= 0:
+            return text.share(number / len(values))
+    return text.share(0)
+
+
 def show(
-    out: TextIO, profiles: Sequence[Profile], selection: Selection = EVERYTHING, columns: Optional[int] = None
+    out: TextIO,
+    profiles: Sequence[Profile],
+    selection: Selection = EVERYTHING,
+    *,
+    details: bool = False,
+    columns: Optional[int] = None,
 ) -> None:
-    """Show what all selected files did in each interval. Raises Failure if a profile has none."""
+    """Show what all selected files did in each interval. Raises UserError if a profile has none."""
     for profile in profiles:
         if profile.header.interval_ns is None:
-            raise Failure(f"{text.safe_text(profile.name)}: nothing over time: trace with iotrace run --interval auto")
+            raise UserError(
+                f"{text.safe_text(profile.name)}: nothing over time: trace with iotrace run --interval auto"
+            )
     screen = Screen(out, columns)
     header = combined_header(profiles)
+    heading(screen, header, details)
     moments = Moments(header)
     for profile in profiles:
         profile.in_time_of(header)
@@ -90,5 +110,8 @@ def show(
             rate = max(values) * 10**9 // each
             most = f"{text.size(rate)}/s" if of_bytes else f"{text.number(rate)}/s"
             screen.line(f"{title:<8} {bars(values, screen.unicode)} at most {most}")
+    moved = [counters[_READ] + counters[_WRITTEN] for counters in found]
+    if any(moved):
+        screen.wrapped(f"half of all bytes moved in {half_in(moved)} of the time; if spread evenly, in 50%")
     if any(moments.unknown):
         screen.line("part of it happened at times that are not known: --details says why")

@@ -14,11 +14,10 @@ from typing import Any, Callable, Dict, Generic, Iterable, Iterator, List, Named
 
 from iotrace.errors import UserError
 from iotrace.globs import EVERYTHING, Selection
-from iotrace.profile.latencies import Latencies
-from iotrace.profile.metrics import FileStats, SyscallStats, is_sync
+from iotrace.profile.combined import whole_files
+from iotrace.profile.metrics import FileStats
 from iotrace.profile.reader import SORTS, Profile
 from iotrace.profile.rows import FileRow, Marks, Sums, add_sums
-from programs.facts.catalogue import BY_NAME, WRITE
 
 Key = TypeVar("Key")
 
@@ -40,20 +39,26 @@ class Busiest(NamedTuple):
     """The files of profiles that are looked at one by one."""
 
     found: Iterator[FileStats]
-    files: int  # all that are selected
-    calls: int  # on all of them
+    every: bool  # whether there are no others
+    calls: int  # on all files that are selected
 
 
 def busiest(profiles: Sequence[Profile], selection: Selection = EVERYTHING) -> Busiest:
-    """The selected files of profiles; of each with more than `MOST_FILES`, as many that have most calls."""
+    """The selected files of profiles, each once; of profiles with more than `MOST_FILES`, as many that have most calls,
+    and then those of each profile by themselves."""
     totals = [profile.totals(selection) for profile in profiles]
 
+    every = all(total.files <= MOST_FILES for total in totals)
+
     def found() -> Iterator[FileStats]:
+        if every:
+            yield from whole_files(profiles, selection)
+            return
         for profile, total in zip(profiles, totals):
             few = total.files <= MOST_FILES
             yield from profile.files(None if few else "calls", 0 if few else MOST_FILES, selection)
 
-    return Busiest(found(), sum(total.files for total in totals), sum(total.sums.calls for total in totals))
+    return Busiest(found(), every, sum(total.sums.calls for total in totals))
 
 
 @dataclass
@@ -79,13 +84,6 @@ class Mount(NamedTuple):
     fstype: str
     device: str
     directory: bytes
-
-
-@dataclass
-class SyscallGroup(Group[str]):
-    """One system call, on any number of files."""
-
-    latencies: Latencies
 
 
 AnyGroup = TypeVar("AnyGroup", bound=Group[Any])
@@ -144,26 +142,56 @@ def by_host(rows: Iterable[FileRow]) -> Iterator[Group[str]]:
     return grouped(rows, lambda row: row.host, len)
 
 
+class Unlike(NamedTuple):
+    """A figure of a group that is far from those of the others."""
+
+    key: str
+    column: str  # one of `columns.USUAL`
+    value: int
+    usual: int  # the median of all
+
+
+_FAR, _MATTERS, _ENOUGH = 2, 0.05, 3
+"""A figure is far off beyond so many times the median, or below such a part of it, if the difference is that share of
+the sum over all; it takes so many groups."""
+
+
+def unlike_the_others(groups: Sequence[Group[str]]) -> List[Unlike]:
+    """The figures by which single groups stand out, the farthest off first."""
+    found: List[Tuple[float, Unlike]] = []
+    for name, fields in _FIGURES.items():
+        values = [sum(getattr(group.sums, each) for each in fields) for group in groups]
+        usual, whole = sorted(values)[(len(values) - 1) // 2] if values else 0, sum(values)
+        for group, value in zip(groups, values):
+            far = value > _FAR * usual or value * _FAR < usual
+            if len(groups) >= _ENOUGH and far and abs(value - usual) >= _MATTERS * whole:
+                found.append((abs(value - usual) / whole, Unlike(group.key, name, value, usual)))
+    return [each for _, each in sorted(found, reverse=True)]
+
+
+_FIGURES = {name: SORTS[name] for name in ("read", "written", "calls", "errors", "syncs")}
+
+
 def by_mount(rows: Iterable[FileRow]) -> List[Group[Mount]]:
     """Group files by file system and mount namespace."""
-    shared: Dict[Tuple[int, str, str], bytes] = {}  # the directory that all are in
+    found: Dict[Tuple[int, str, str], bytes] = {}  # the directory that all are in
 
     def key(row: FileRow) -> Tuple[int, str, str]:
         mount = row.mnt_ns, row.fstype, row.device
         place = os.path.dirname(row.path)
-        common = shared.setdefault(mount, place)
+        common = found.setdefault(mount, place)
         if common != place:
-            shared[mount] = _shared(common, place)
+            found[mount] = shared(common, place)
         return mount
 
     def size(mount: Tuple[int, str, str]) -> int:
-        return 500 + len(mount[1]) + len(mount[2]) + len(shared[mount])
+        return 500 + len(mount[1]) + len(mount[2]) + len(found[mount])
 
     groups = grouped(rows, key, size)
-    return [Group(Mount(*group.key, shared[group.key] or b"/"), group.files, group.sums) for group in groups]
+    return [Group(Mount(*group.key, found[group.key] or b"/"), group.files, group.sums) for group in groups]
 
 
-def _shared(a: bytes, b: bytes) -> bytes:
+def shared(a: bytes, b: bytes) -> bytes:
     """The directory that two directories share."""
     if b.startswith(a + b"/"):
         return a
@@ -185,51 +213,6 @@ def by_who(profiles: Iterable[Profile], by: str, selection: Selection = EVERYTHI
         if profile.header.filters.get("by") != by and len(found) == before:
             raise UserError(f"{profile.name}: whose I/O it was is not in it: trace with iotrace run --by {by}")
     yield from found.values()
-
-
-def by_syscall(
-    profiles: Iterable[Profile], selection: Selection = EVERYTHING, *, folded: bool = False
-) -> List[SyscallGroup]:
-    """Group the calls on the selected files of all profiles by system call."""
-    found: Dict[str, _Calls] = {}
-    for profile in profiles:
-        for name, call in profile.syscalls(selection, folded=folded):
-            calls = found.get(name)
-            if calls is None:
-                if len(found) == MOST_SYSCALLS:
-                    raise UserError(
-                        f"more than {MOST_SYSCALLS:,} kinds of system calls: no profile of iotrace has them"
-                    )
-                calls = found[name] = _Calls()
-            calls.add(call)
-    return [SyscallGroup(name, calls.files, calls.sums(name), calls.latencies) for name, calls in found.items()]
-
-
-class _Calls:
-    """The sums over the records of one system call."""
-
-    def __init__(self) -> None:
-        self.files = self._calls = self._bytes = self._errors = 0
-        self.latencies = Latencies()
-
-    def add(self, call: SyscallStats) -> None:
-        self.files += 1
-        self._calls += call.calls
-        self._bytes += call.bytes
-        self._errors += sum(call.errors.values())
-        self.latencies.add(call)
-
-    def sums(self, name: str) -> Sums:
-        operation = BY_NAME.get(name)  # None for unknown names, which a profile may contain
-        writes = operation is not None and operation.direction == WRITE
-        return Sums(
-            bytes_read=0 if writes else self._bytes,
-            bytes_written=self._bytes if writes else 0,
-            calls=self._calls,
-            errors=self._errors,
-            syncs=self._calls if is_sync(name) else 0,
-            busy_ns=self.latencies.total,
-        )
 
 
 # --- adding up, sorting ----------------------------------------------------------------------------------------------

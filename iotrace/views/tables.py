@@ -13,12 +13,13 @@ from iotrace.profile.rows import Marks, Sums
 from iotrace.profile.runs import hosts
 from iotrace.profile.whose import WHOSE
 from iotrace.views import summary
-from iotrace.views.columns import BY_NAME, USUAL
-from iotrace.views.header import show_header
+from iotrace.views.columns import BY_COLUMN, USUAL
+from iotrace.views.header import heading
 from iotrace.views.screen import Screen
-from iotrace.views.summary import FileGroup, Group, Mount, SyscallGroup, Whole
+from iotrace.views.summary import FileGroup, Group, Mount, Whole
 
-GROUPS = ("file", "directory", "mount", "extension", "host", "syscall", *WHOSE)
+GROUPS = ("file", "directory", "mount", "extension", "host", *WHOSE)
+"""What a line can stand for here; `chosen` has what takes more than sums."""
 
 
 class Column(NamedTuple):
@@ -31,29 +32,14 @@ class Column(NamedTuple):
 
 def _of_sums(name: str) -> Column:
     """A column of sums, as the reader has them for each file."""
-    column = BY_NAME[name]
+    column = BY_COLUMN[name]
     value = column.of_sums
     assert value is not None
     return Column(column.title, column.width, lambda group: column.shown(value(group.sums)))
 
 
-def _reached(share: float) -> Callable[[SyscallGroup], str]:
-    def value(group: SyscallGroup) -> str:
-        latency = group.latencies.quantile(share)
-        return "-" if latency is None else text.duration(latency)
-
-    return value
-
-
 _FILES = Column("FILES", 6, lambda group: text.number(group.files))
 _SUMS = tuple(map(_of_sums, USUAL))
-_OF_SYSCALLS = (
-    _FILES,
-    *map(_of_sums, ("bytes", "calls", "errors", "time")),
-    Column("P50", 7, _reached(0.5)),
-    Column("P99", 7, _reached(0.99)),
-    Column("MAX", 7, lambda group: text.duration(group.latencies.most) if group.latencies.most else "-"),
-)
 _MARKS = {
     "deleted": ("d", "deleted while open or since"),
     "mapped": ("m", "also memory-mapped; what was read or written through memory is in no column"),
@@ -158,7 +144,7 @@ def _show_groups(
         if several
         else profiles[0].rows(selection=selection, folded=folded)
     )
-    whole = Whole()
+    whole, unlike = Whole(), []
     if by == "file":
         files = summary.in_order(whole.watching(summary.by_file(rows)), sort, limit)
         several_hosts = _several_hosts(profiles)
@@ -168,8 +154,9 @@ def _show_groups(
         one_namespace = len({mount.key.mnt_ns for mount in mounts}) == 1
         lines = [_mount_line(screen, mount, one_namespace) for mount in mounts]
     elif by == "host":
-        on_hosts = summary.in_order(whole.watching(summary.by_host(rows)), sort, limit)
-        lines = [Line(host, screen.words(host.key)) for host in on_hosts]
+        every = list(summary.by_host(rows))
+        unlike = summary.unlike_the_others(every)
+        lines = [Line(host, screen.words(host.key)) for host in summary.in_order(whole.watching(every), sort, limit)]
     else:
         groups = summary.by_directory(rows, depth) if by == "directory" else summary.by_extension(rows)
         lines = [
@@ -178,6 +165,9 @@ def _show_groups(
     columns = _SUMS if by == "file" else (_FILES, *_SUMS)
     _show_table(screen, by.upper(), columns, [*lines, _total_line(whole.files, whole.sums)], _present(lines))
     _more(screen, whole.groups - len(lines))
+    for host, name, value, usual in unlike:
+        shown = BY_COLUMN[name].shown
+        screen.wrapped(screen.words(f"{host} differs: {name} {shown(value)}, the median of all hosts {shown(usual)}"))
 
 
 def _show_whose(
@@ -191,14 +181,6 @@ def _show_whose(
     _more(screen, whole.groups - len(lines))
 
 
-def _show_syscalls(
-    screen: Screen, profiles: Sequence[Profile], selection: Selection, *, folded: bool, sort: str, limit: int
-) -> None:
-    """Show one line per system call, with the median and the 99th percentile of its latency."""
-    groups = summary.in_order(summary.by_syscall(profiles, selection, folded=folded), sort, limit)
-    _show_table(screen, "SYSTEM CALL", _OF_SYSCALLS, [Line(group, screen.words(group.key)) for group in groups])
-
-
 def show(
     out: TextIO,
     profiles: Sequence[Profile],
@@ -209,19 +191,17 @@ def show(
     limit: int = 20,
     selection: Selection = EVERYTHING,
     folded: bool = True,
+    details: bool = False,
     columns: Optional[int] = None,
 ) -> None:
-    """Show the header and one table of one or more profiles together.
+    """Show what was traced, with `details` in full, and one table of one or more profiles together.
 
     `by` is one of `GROUPS`, `sort` one of `SORTS`. `depth` limits the depth of directories and `limit` the number of
     lines; 0 is no limit. Unless `folded` is false, temporary files are part of what they became.
     """
     screen = Screen(out, columns)
-    show_header(screen, combined_header(profiles))
-    screen.flush()  # a million files take a while
-    if by == "syscall":
-        _show_syscalls(screen, profiles, selection, folded=folded, sort=sort, limit=limit)
-    elif by in WHOSE:
+    heading(screen, combined_header(profiles), details)
+    if by in WHOSE:
         _show_whose(screen, profiles, selection, by=by, sort=sort, limit=limit)
     elif by == "file" and len(profiles) == 1:
         _show_files(screen, profiles[0], selection, folded=folded, sort=sort, limit=limit)

@@ -15,10 +15,10 @@ from tools.fuzzing import judge, mutate
 
 @pytest.mark.slow
 def test_a_sample_ends_as_is_promised() -> None:
-    outcome = judge.Judge(range(1_000_000, 1_000_300), 2).judge()
+    outcome = judge.Judge(range(1_000_000, 1_000_220), 2).judge()
     assert not outcome.violations, "\n".join(map(str, outcome.violations))
-    assert outcome.runs == 300 * len(list(judge.commands("p")))
-    assert set(outcome.statuses) == {0, 2} and min(outcome.statuses.values()) > 500  # of both, many
+    assert outcome.runs == 220 * len(list(judge.commands("p")))
+    assert set(outcome.statuses) <= {0, 1, 2} and min(outcome.statuses[0], outcome.statuses[2]) > 500
 
 
 def test_a_seed_is_one_profile_for_ever(tmp_path: Path) -> None:
@@ -37,6 +37,7 @@ def test_a_seed_is_one_profile_for_ever(tmp_path: Path) -> None:
     [
         (0, "", 9.9, 199 << 20, None),
         (2, "iotrace: damaged\n", 0.1, 1, None),
+        (1, "iotrace: no file matches --path a\n", 0.1, 1, None),
         (None, "Traceback\n  File\nKeyError: 1\n", 0.1, 1, "traceback: Traceback / File / KeyError: 1"),
         (0, "", 10.5, 1, "10.5 s"),
         (0, "", 1.0, 201 << 20, "201 MB"),

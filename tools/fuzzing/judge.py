@@ -6,6 +6,7 @@ memory, the worker is ended and another goes on behind it.
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import os
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from iotrace import cli
-from iotrace.views import tables
+from iotrace.views import chosen, columns
 from tools.fuzzing import mutate
 
 SECONDS, MEMORY = 10.0, 200 << 20
@@ -43,8 +44,12 @@ def commands(path: str) -> Iterator[Tuple[str, ...]]:
     yield "report", path, "--path", "*a*", "--exclude", "*zz*"
     yield "report", path, path
     yield "report", path, path, "--file", mutate.KNOWN
-    for by in tables.GROUPS:
+    for by in chosen.BY:
         yield "report", path, "--by", by
+    yield "report", path, path, "--by", "tree", "--columns", ",".join(columns.BY_COLUMN), "--sort", "times-read"
+    yield "report", path, "--errors", "--format", "json"
+    yield "report", path, "--histograms"
+    yield "report", path, "--over-time"
     yield "findings", path
     yield "findings", path, "--format", "json"
     yield "diff", path, path
@@ -54,6 +59,8 @@ def commands(path: str) -> Iterator[Tuple[str, ...]]:
         yield "export", path, "--format", form
     yield "export", path, "--format", "csv", "--table", "histogram"
     yield "export", path, "--sort", "path", "--limit", "5"
+    if importlib.util.find_spec("pyarrow"):
+        yield "export", path, "--format", "parquet", "--force", "-o", path + ".parquet"
 
 
 class Violation(NamedTuple):
@@ -105,7 +112,8 @@ def fault(status: Optional[int], stderr: str, seconds: float, memory: int) -> Op
     lines = stderr.count("\n")
     if "Traceback" in stderr or "\x1b" in stderr or len(stderr) > 2000:
         return f"said {stderr[-300:]!r}"
-    if (status, lines) not in ((0, 0), (2, 1)):
+    nothing = status == 1 and "no file matches" in stderr  # of what is selected
+    if (2 if nothing else status, lines) not in ((0, 0), (2, 1)):
         return f"status {status} with {lines} lines: {stderr[:300]!r}"
     return None
 

@@ -7,13 +7,12 @@ from typing import Dict, NamedTuple, Optional, Sequence, TextIO, Tuple
 
 from iotrace import text
 from iotrace.profile.merge import with_runs
-from iotrace.profile.runs import describe, hosts, repeated
-from iotrace.views import front
+from iotrace.profile.runs import describe, repeated
 from iotrace.views.diff.changes import Changes, Entry, Kind, Part
 from iotrace.views.diff.conditions import Judged, Outcome
 from iotrace.views.diff.figures import METRICS, SHIFTS, Change, Figure, Unit, Verdict, part
 from iotrace.views.diff.side import Side, same_runs
-from iotrace.views.header import losses
+from iotrace.views.header import losses, place, subject
 from iotrace.views.screen import Screen
 
 LINES: Dict[str, Tuple[str, ...]] = {
@@ -85,11 +84,9 @@ def _cell(figure: Optional[Figure], unit: Unit) -> str:
 
 def _show_side(screen: Screen, title: str, side: Side) -> None:
     header = with_runs(side.header)
-    names = hosts(header.runs)
-    where = f"{len(names)} hosts" if len(names) > front.MOST_HOSTS else " / ".join(filter(None, names)) or "a host"
     lost = "" if losses(header) is None else ", INCOMPLETE"
     words = (
-        f"{side.name}: {front.subject(header)}, {text.duration(round(side.seconds * 1e9))} on {where},"
+        f"{side.name}: {subject(header)}, {text.duration(round(side.seconds * 1e9))} on {place(header)},"
         f" {text.counted(side.files, 'file')}, {text.counted(side.of('all').calls, 'call')}{lost}"
     )
     screen.beside(f"{title:<7} ", screen.words(words))

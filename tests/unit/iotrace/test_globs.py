@@ -8,6 +8,7 @@ import pytest
 
 from iotrace.errors import UserError
 from iotrace.globs import EVERYTHING, Selection, glob_matcher
+from programs.way import patterns
 
 PATHS = [b"/srv/a/1.log", b"/srv/b/2.log", b"/srv/b/2.dat", b"/tmp/\xff"]
 
@@ -29,6 +30,28 @@ def chosen(selection: Selection) -> List[bytes]:
 )
 def test_a_glob_matches_whole_paths_and_slashes(glob: bytes, path: bytes, matches: bool) -> None:
     assert glob_matcher(glob)(path) is matches
+
+
+@pytest.mark.parametrize(
+    ("glob", "name"),
+    [
+        *((glob, name) for glob in (b"[!a-c]x", b"[^a-c]x") for name in (b"ax", b"dx", b"!x", b"^x", b"x")),
+        *(
+            (glob, name)
+            for glob in (b"a\\*", b"a\\?", b"a\\[b]", b"a[b]", b"a\\b", b"a\\", b"a\\\\")
+            for name in (b"a*", b"a?", b"ab")
+        ),
+        *((b"a\\[b]", name) for name in (b"a[b]", b"a\\b")),
+        *((glob, b"a\\") for glob in (b"a\\", b"a\\\\", b"a[\\]", b"a?", b"a*")),
+        *(
+            (glob, name)
+            for glob in (b"[]a]", b"[!]a]", b"[^]a]", b"[ab", b"[a-]")
+            for name in (b"]", b"a", b"-", b"[ab")
+        ),
+    ],
+)
+def test_globs_for_paths_are_those_for_names_of_processes(glob: bytes, name: bytes) -> None:
+    assert glob_matcher(glob)(name) is patterns.matches([glob], name)
 
 
 @pytest.mark.parametrize("glob", [b"[z-a]", b"*[z-a]/*", b"a[!z-a]b", b"[a-cz-y]", b"[a--]", b"[]-a\\-!]"])

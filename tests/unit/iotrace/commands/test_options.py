@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 import pytest
 
+from iotrace import cli
 from iotrace.commands import options
 from iotrace.globs import EVERYTHING, Selection
+from iotrace.profile.metrics import FileStats, Header
+from iotrace.profile.writer import write
 
 
 @pytest.mark.parametrize(("text", "number"), [("0", 0), ("17", 17), ("9" * 40, sys.maxsize)])
@@ -73,3 +77,17 @@ def test_a_selection_of_paths() -> None:
     assert options.selection(parser.parse_args([])) == EVERYTHING
     words = ["--path", "/srv/*", "--exclude", "*.log", "--path", "/\udcff*"]
     assert options.selection(parser.parse_args(words)) == Selection((b"/srv/*", b"/\xff*"), (b"*.log",))
+
+
+@pytest.mark.parametrize("command", ["report", "findings", "export", "diff"])
+def test_a_glob_that_matches_nothing_is_told(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "p", Header(), [FileStats(1, b"/a.tmp", renamed_to=b"/a", ended_as=b"/a")])
+    profiles = [str(tmp_path / "p")] * (2 if command == "diff" else 1)
+    profiles += ["--force", "-o", str(tmp_path / "exported")] if command == "export" else []
+    assert cli.main([command, *profiles, "--path", "/gone/*"]) == 1
+    assert capsys.readouterr() == ("", "iotrace: no file matches --path /gone/*\n")
+    assert cli.main([command, *profiles, "--exclude", "*"]) == 1
+    capsys.readouterr()
+    for name in ("/a", "/a.tmp"):  # either name of a renamed file
+        assert cli.main([command, *profiles, "--path", name]) == 0
+        assert cli.main([command, *profiles, "--exclude", name]) == 1

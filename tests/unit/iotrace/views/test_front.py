@@ -14,8 +14,10 @@ from iotrace.globs import Selection
 from iotrace.profile import reader
 from iotrace.profile.failed_opens import FailedOpen
 from iotrace.profile.metrics import FileStats, Header, SyscallStats
+from iotrace.profile.runs import Run
 from iotrace.profile.writer import write
 from iotrace.views import front, summary
+from iotrace.views.header import subject
 from tests.unit.iotrace.views.samples import HEADER, HOSTILE
 
 KIB = 1024
@@ -73,7 +75,8 @@ def test_one_line_each(tmp_path: Path) -> None:
     assert " ".join(lines[3].split()) == reads
     assert " ".join(lines[4].split()).startswith("written 160 KiB 20 calls 100% sequential 8 KiB x75% 8,191 x25% p50 ")
     assert " ".join(lines[5].split()).startswith("synced 160 KiB 10 calls 16.0 KiB each p50 ")
-    assert " ".join(lines[8].split()) == "160 KiB 800 KiB 130 82% 10 1.31 ms /var/lib/db/base"
+    assert lines[6] == "p50: half of the calls took no longer; p99: 99% of them; both at most 10% off"
+    assert " ".join(lines[9].split()) == "160 KiB 800 KiB 130 82% 10 1.31 ms /var/lib/db/base"
 
 
 @pytest.mark.parametrize("columns", [50, 60, 80, 200])
@@ -94,12 +97,18 @@ def test_a_name_cannot_drive_the_terminal(tmp_path: Path) -> None:
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
     header = dataclasses.replace(
         HEADER,
-        coverage={"aio": "full", "io_uring": "none: no tracepoint", "mmap": "marked", "durability": "partial: sync 3"},
+        coverage={
+            "aio": "none: no io_submit / full",
+            "io_uring": "none: this kernel does not show its requests; no rings made",
+            "mmap": "marked",
+            "durability": "partial: what is shown as unsynced may be durable, by sync 3",
+        },
         lost={"events": 0, "files": 0, "calls": 12},
     )
     output = screen(tmp_path, [dataclasses.replace(DATABASE, mapped=True)], header=header)
-    assert "INCOMPLETE; not counted: what went through memory mappings of 1 file, io_uring (none)," in output
-    assert "part of durability" in output and "LOST: 12 calls." in output
+    assert "INCOMPLETE; not counted: what went through memory mappings of 1 file, aio (no io_submit)\n" in output
+    assert "note: what is shown as unsynced may be durable, by sync 3 (durability)\n" in output
+    assert "LOST: 12 calls for which there was no room. The numbers below are too small;" in output
     assert "coverage" not in output and "coverage" in screen(tmp_path, [DATABASE], header=header, details=True)
 
 
@@ -127,7 +136,7 @@ def test_files_that_are_not_shown_are_counted_as_those_that_are(tmp_path: Path) 
 def test_nothing_but_opens(tmp_path: Path) -> None:
     opened = FileStats(1, b"/f", opens=2, syscalls={"open": SyscallStats(3, errors={"EACCES": 1})})
     output = screen(tmp_path, [opened])
-    assert "no data was read or written; 2 opens" in output and "failed: 1 call: EACCES 1" in output
+    assert "no data was read or written; 2 opens" in output and "failed calls: 1: EACCES 1" in output
     assert "no data was read or written; 0 opens" in screen(tmp_path, [])
 
 
@@ -136,8 +145,12 @@ def test_errors(tmp_path: Path) -> None:
     on_none = {"open": {"ENOENT": 7, "EMFILE": 1}, "read": {"EBADF": 1}}
     header = dataclasses.replace(HEADER, unattributed=on_none, failed_opens=opens)
     lines = screen(tmp_path, [DATABASE], header=header).splitlines()
-    assert lines[6] == "on no file: 9 calls: open ENOENT 7, open EMFILE 1, read EBADF 1"
-    assert lines[7] == "not opened: /gone (ENOENT) 6"
+    assert lines[7] == "failed calls on no file: 1: read EBADF 1"
+    assert lines[8] == "failed opens: 6: /gone (ENOENT) 6"
+    older = dataclasses.replace(header, failed_opens=[])
+    assert "failed calls on no file: 9: open ENOENT 7, open EMFILE 1, read EBADF 1" in screen(
+        tmp_path, [DATABASE], header=older
+    )
 
 
 def test_of_selected_files_alone(tmp_path: Path) -> None:
@@ -155,4 +168,11 @@ def test_of_selected_files_alone(tmp_path: Path) -> None:
     ],
 )
 def test_what_was_traced(filters: dict[str, object], words: str) -> None:
-    assert front.subject(dataclasses.replace(HEADER, filters=filters)) == words
+    assert subject(dataclasses.replace(HEADER, filters=filters)) == words
+
+
+def test_a_run_without_a_command_is_one_run() -> None:
+    assert subject(Header()) == "1 run"
+    runs = [Run("a" * 32, "a", 0, 1), Run("b" * 32, "b", 0, 1)]
+    assert subject(Header(runs=runs)) == "2 runs"
+    assert subject(Header(runs=runs, command=[b"ls"])) == "2 runs of ls"

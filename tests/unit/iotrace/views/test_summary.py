@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Dict
 
 import pytest
 
-from iotrace.globs import Selection
 from iotrace.profile import reader
-from iotrace.profile.metrics import FileStats, Header, SyscallStats
 from iotrace.profile.rows import FileRow, Marks, Sums
-from iotrace.profile.writer import write
 from iotrace.views import summary
 from iotrace.views.summary import Group
 
@@ -86,21 +82,17 @@ def test_what_passes_is_added_up() -> None:
     assert (whole.groups, whole.files, whole.sums) == (3, 4, Sums(3, 4, 30, 1, 3, 5))
 
 
-def test_system_calls_go_by_what_the_catalogue_says_of_them(tmp_path: Path) -> None:
-    """Not by their names: nobody knows what "unwrite_sync" is."""
-    calls = {
-        "splice_write": SyscallStats(1, 10, latency_ns={4: 2}),
-        "splice_read": SyscallStats(2, 20, errors={"EIO": 1, "EINTR": 2}),
-        "fsync": SyscallStats(3, latency_ns={8: 1}),
-        "unwrite_sync": SyscallStats(4, 40),
-    }
-    write(tmp_path / "p", Header(), [FileStats(1, b"/a", syscalls=calls), FileStats(1, b"/b", syscalls=calls)])
-    with reader.open(tmp_path / "p") as profile:
-        once, twice = summary.by_syscall([profile]), summary.by_syscall([profile, profile], Selection((b"/a",)))
-    assert once == twice
-    assert {group.key: (group.files, group.sums, group.latencies.histogram) for group in once} == {
-        "splice_write": (2, Sums(bytes_written=20, calls=2, busy_ns=16), {4: 4}),
-        "splice_read": (2, Sums(bytes_read=40, calls=4, errors=6), {}),
-        "fsync": (2, Sums(calls=6, syncs=6, busy_ns=16), {8: 2}),
-        "unwrite_sync": (2, Sums(bytes_read=80, calls=8), {}),
-    }
+def test_a_group_stands_out_by_what_is_far_from_the_median_of_all() -> None:
+    groups = [Group(name, 1, Sums(100, written, 50, errors=written)) for name, written in zip("abcd", (10, 20, 21, 41))]
+    assert summary.unlike_the_others(groups[:3]) == []
+    found = summary.unlike_the_others(groups)
+    assert [(each.key, each.column, each.value, each.usual) for each in found] == [
+        ("d", "written", 41, 20),
+        ("d", "errors", 41, 20),
+    ]
+    assert summary.unlike_the_others(groups[2:]) == [], "of two hosts neither is the one that differs"
+
+
+def test_what_hardly_matters_makes_no_group_stand_out() -> None:
+    groups = [Group(str(number), 1, Sums(errors=1)) for number in range(60)]
+    assert summary.unlike_the_others([*groups, Group("a", 1, Sums(errors=3))]) == []

@@ -68,7 +68,6 @@ def test_by_file_is_sorted_cut_and_totalled(path: Path) -> None:
         ),
         ({"by": "extension"}, {".log": 12, ".db": 11}),
         ({"by": "extension", "selection": Selection((b"/srv/a/*",))}, {".log": 12}),
-        ({"by": "syscall"}, {"read": 23, "fsync": 23}),
     ],
 )
 def test_groups_count_their_files(path: Path, options: dict[str, object], expected: dict[str, int]) -> None:
@@ -84,14 +83,6 @@ def test_mounts_are_named_by_what_their_files_share(path: Path) -> None:
         "2 ext4 8:0 /srv/a": "2",
         "2 ext4 8:1 /srv/b/sub0": "1",
     }
-
-
-def test_by_syscall_has_quantiles(path: Path) -> None:
-    titles, read, fsync = table(shown(path, by="syscall"))
-    assert titles == ["FILES", "BYTES", "CALLS", "ERRS", "TIME", "P50", "P99", "MAX", "SYSTEM", "CALL"]
-    busy = text.duration(253 * 1024).replace(" ", "")
-    assert read == ["23", "253KiB", "253", "0", busy, "1.54us", "2.04us", "-", "read"]
-    assert fsync[:4] == ["23", "0", "46", "23"] and fsync[5:] == ["1.57ms", "2.09ms", "-", "fsync"]
 
 
 @pytest.mark.parametrize("sort", sorted(reader.SORTS))
@@ -233,7 +224,6 @@ def test_a_temporary_file_stands_under_its_final_name(tmp_path: Path) -> None:
     ]
     assert opened[1][-1] == "/db/X"
     assert {line[-1]: line[0] for line in table(shown(where, by="extension"))[1:2]} == {"(none)": "1"}
-    assert {line[-1]: line[0] for line in table(shown(where, by="syscall"))[1:]} == {"write": "1", "close": "1"}
     for name in ("/db/X", "/db/X.lock", "*.lock"):
         detail = one(where, name)
         assert "\n/db/X\nwith what was done when it was /db/X.lock\n" in detail and "close: 2 calls\n" in detail
