@@ -32,6 +32,7 @@ COMMANDS = {
     "diff": "iotrace.commands.diff",
     "merge": "iotrace.commands.merge",
     "export": "iotrace.commands.export",
+    "html": "iotrace.commands.html",
     "doctor": "iotrace.commands.doctor",
 }
 

@@ -41,7 +41,7 @@ def show_header(screen: Screen, header: Header) -> None:
     if header.failed_opens:
         screen.field("not opened", not_opened(header.failed_opens))
     if header.overhead:
-        screen.field("overhead", _overhead(header.overhead))
+        screen.field("overhead", overhead(header.overhead))
     _warn(screen, header)
     screen.line()
 
@@ -185,7 +185,7 @@ _COST = ("bystander_ns", "own_ns", "own_share", "start_ns")
 _PROGRAM_COST = ("program_runs", "program_ns", "program_share", "sampled_ns")
 
 
-def _overhead(told: Dict[str, object]) -> str:
+def overhead(told: Dict[str, object]) -> str:
     """What tracing cost, in words. Keys or numbers that are not as expected are quoted as they are."""
     numbers = {name: value for name, value in told.items() if isinstance(value, (int, float)) and 0 <= value < 1 << 63}
     measured = "not_measured" not in told
