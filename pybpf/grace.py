@@ -16,7 +16,7 @@ from typing import Callable, Optional, Type
 import asm
 from asm import U32, U64, MapType
 from pybpf.maps import MapInMap, create
-from pybpf.syscalls import wait_for_programs
+from pybpf.syscalls import can_wait_for_programs, wait_for_programs
 
 __all__ = ["GracePeriods"]
 
@@ -31,7 +31,7 @@ class GracePeriods:
         """`preemptible`: programs can be preempted (7.2); `cpus`: how many CPUs there are. Raises BpfError."""
         self._stack = ExitStack()
         self._wait: Callable[[], object] = wait_for_programs
-        self.possible = wait_for_programs()
+        self.possible = can_wait_for_programs()
         if preemptible and (not self.possible or (cpus or os.cpu_count() or 1) == 1):
             self._wait = self._by_update()
             self.possible = True
@@ -44,7 +44,7 @@ class GracePeriods:
         return lambda: outer.set(0, inner)
 
     def wait(self) -> None:
-        """Return once every program that is running now has ended. To be called only where that is `possible`."""
+        """Return once every program that is running now has ended. Raises BpfError where that is not `possible`."""
         self._wait()
 
     def close(self) -> None:

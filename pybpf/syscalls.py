@@ -22,6 +22,7 @@ __all__ = [
     "Command",
     "address",
     "bpf",
+    "can_wait_for_programs",
     "error_name",
     "exit_thread",
     "file_handle",
@@ -206,16 +207,18 @@ _MISSING = {
 }
 
 
-_MEMBARRIER_GLOBAL = 1  # MEMBARRIER_CMD_GLOBAL, include/uapi/linux/membarrier.h
+_MEMBARRIER_QUERY, _MEMBARRIER_GLOBAL = 0, 1  # MEMBARRIER_CMD_*, include/uapi/linux/membarrier.h
 
 
-def wait_for_programs() -> bool:
-    """Wait until every BPF program that was running has ended (`pybpf.grace` says when); whether that was possible.
+def can_wait_for_programs() -> bool:
+    """Whether `wait_for_programs` works. It does not with nohz_full, which the kernel tells, and under some filters."""
+    known: int = _libc.syscall(_numbers().membarrier, _MEMBARRIER_QUERY, 0, 0, 0, 0, 0)
+    return known > 0 and bool(known & _MEMBARRIER_GLOBAL)
 
-    membarrier(2) is refused with nohz_full, and by filters.
-    """
-    result: int = _libc.syscall(_numbers().membarrier, _MEMBARRIER_GLOBAL, 0, 0, 0, 0, 0)
-    return result >= 0
+
+def wait_for_programs() -> None:
+    """Wait until every BPF program that was running has ended (`pybpf.grace` says when). Raises BpfError."""
+    _call("membarrier", _numbers().membarrier, _MEMBARRIER_GLOBAL, subject="running programs")
 
 
 def kernel_version_code() -> int:
