@@ -7,7 +7,6 @@ import fcntl
 import os
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Iterable, List, NoReturn, Optional, Set
 
 from pybpf import parallel
@@ -150,7 +149,8 @@ def _close_last(kept: Set[int], others_have_closed: int) -> NoReturn:
                 with suppress(OSError):  # that of the directory itself
                     os.close(fd)
         if os.fork() == 0:
-            Path("/proc/self/comm").write_bytes(b"bpf-detach")
+            with open("/proc/self/comm", "wb") as comm:
+                comm.write(b"bpf-detach")
             os.read(others_have_closed, 1)
             for fd in kept:
                 os.close(fd)

@@ -12,8 +12,7 @@ import stat
 import sys
 import zlib
 from contextlib import contextmanager, suppress
-from pathlib import PurePath
-from typing import Iterator, Optional, Sequence
+from typing import Iterator, List, Optional, Sequence
 
 from iotrace.atomic import Fresh
 from iotrace.errors import UserError
@@ -72,7 +71,7 @@ def _opened(*, make: bool) -> Iterator[int]:
     if path is None:
         raise FileNotFoundError
     if make:
-        for parent in [*reversed(PurePath(path).parents), path]:
+        for parent in _from_the_root(path):
             with Place(str(parent)).opened(_is_way) as spot, suppress(FileExistsError):
                 os.mkdir(spot.name, 0o700, dir_fd=spot.directory)
     # A link that is root's own, or this user's, may be on the way, but not be the directory.
@@ -82,6 +81,14 @@ def _opened(*, make: bool) -> Iterator[int]:
         if not _is_ours(os.fstat(spot.directory)):
             raise PermissionError
         yield spot.directory
+
+
+def _from_the_root(path: str) -> List[str]:
+    """The directories that lead to an absolute path, and the path."""
+    found = [path]
+    while os.path.dirname(found[0]) != found[0]:
+        found.insert(0, os.path.dirname(found[0]))
+    return found
 
 
 def _is_way(state: os.stat_result) -> bool:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 import time
 from contextlib import suppress
 from itertools import repeat
@@ -88,6 +87,11 @@ class Along:
         return self._totals[0] + runs * rest, self._totals[1] + spent * rest
 
 
+def _jitter() -> float:
+    """From 0 to 1, anything. The module random would have all of hashlib imported before tracing begins."""
+    return int.from_bytes(os.urandom(4), "little") / (1 << 32)
+
+
 class Sampler:
     """Has the kernel time programs in windows, and estimates the whole run from them.
 
@@ -99,7 +103,7 @@ class Sampler:
         enable: Callable[[], Descriptor],
         look: Callable[[], Look],
         clock: Callable[[], int] = time.monotonic_ns,
-        jitter: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = _jitter,
     ) -> None:
         self._enable, self._look, self._clock, self._jitter = enable, look, clock, jitter
         self._by_time, self._by_calls = Along(), Along()

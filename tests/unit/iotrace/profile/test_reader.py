@@ -38,6 +38,15 @@ def test_what_is_written_is_read(target: Path, header: Header, written: list[Fil
         assert list(profile.files()) == written
 
 
+@pytest.mark.parametrize("name", [b"a b?mode=rw#c%20d&e", b"caf\xc3\xa9+~", b"\xff\n;=:@"])
+def test_any_name_of_a_profile_is_one_file(tmp_path: Path, name: bytes) -> None:
+    """SQLite is given a URI."""
+    target = tmp_path / os.fsdecode(name)
+    write(target, Header(), sample(3))
+    with reader.open(target) as profile:
+        assert len(list(profile.files())) == 3
+
+
 def test_sorting_limits_and_globs(target: Path) -> None:
     write(target, Header(), sample(300))
     with reader.open(target) as profile:
