@@ -179,7 +179,7 @@ def declare(
         latency=table("latency", OpKey, LatencyPiece, 2 * operations if parts else 1),
         runs=table("runs", OpKey, Runs, operations if parts else 1),
         zeros=array("zeros", OpStats, 1),
-        tallies=table("tallies", TallyKey, U64, max_files * 6),
+        tallies=table("tallies", TallyKey, U64, max_files * 4),
         series=table("series", SeriesKey, Interval, operations),
         series_clock=array("series_clock", SeriesClock, 1),
         lost=array("lost", Lost, 1),
