@@ -50,6 +50,27 @@ def _standard_output() -> Iterator[None]:
         raise Failure(f"standard output: not written: {error.strerror}") from error
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """As wide as argparse makes it, which imports shutil, and with that every kind of compression, to find out.
+
+    It does so for each argument that is added, to see whether its help could be shown.
+    """
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
+def _columns() -> int:
+    """Of the terminal, as shutil.get_terminal_size has it."""
+    with contextlib.suppress(KeyError, ValueError):
+        columns = int(os.environ["COLUMNS"])
+        if columns > 0:
+            return columns
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80  # type: ignore[union-attr,unused-ignore]
+    return 80
+
+
 class _Parser(argparse.ArgumentParser):
     """Opens its help with examples, and reports a mistake in one line."""
 
@@ -78,9 +99,7 @@ def _load(command: str) -> ModuleType:
 
 def _command_parser(command: str, module: ModuleType) -> argparse.ArgumentParser:
     summary, _, examples = module.HELP.strip().partition("\n")
-    parser = _Parser(
-        prog=f"iotrace {command}", description=summary, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _Parser(prog=f"iotrace {command}", description=summary, formatter_class=_Formatter)
     parser.failed = getattr(module, "FAILED", 2)
     parser.examples = examples.strip("\n") + "\n\n" if examples.strip() else ""
     module.setup(parser)
@@ -91,7 +110,7 @@ def _top_parser(summaries: bool) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="iotrace",
         description="What an application really does to its files.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
     )
     if summaries:
         lines = (f"  {name:8} {_load(name).HELP.strip().partition(chr(10))[0]}" for name in COMMANDS)

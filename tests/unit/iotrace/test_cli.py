@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any, Callable, List, cast
 import pytest
 
 import iotrace
+from iotrace import cli
 from iotrace.profile.metrics import FileStats, Header
 from iotrace.profile.writer import write
 
@@ -68,6 +70,13 @@ def test_a_bad_request_is_one_safe_line_and_status_2(arguments: List[str], refus
 def test_usage_opens_with_examples(command: str) -> None:
     out = tool(command, "--help").stdout.decode()
     assert out.startswith(f"iotrace {command} ") and "\nusage: iotrace" in out
+
+
+@pytest.mark.parametrize("columns", ["60", "100", "none"])
+def test_help_is_as_wide_as_argparse_would_make_it(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    formatter = cli._Formatter("iotrace")
+    assert formatter._width == argparse.RawDescriptionHelpFormatter("iotrace")._width
 
 
 @pytest.mark.parametrize("arguments", WRITE)
