@@ -1,12 +1,16 @@
 """`python3 -m iotrace`, and `iotrace` where it is installed."""
 
-import contextlib
-import os
-import sys
-from typing import NoReturn
+from iotrace import starting
 
-from iotrace import environment, streams
-from iotrace.cli import main, settled
+starting.begin()
+
+import contextlib  # noqa: E402 - after what is to be first
+import os  # noqa: E402
+import sys  # noqa: E402
+from typing import NoReturn  # noqa: E402
+
+from iotrace import environment, streams  # noqa: E402
+from iotrace.cli import main, settled  # noqa: E402
 
 
 def command() -> NoReturn:

@@ -2,7 +2,8 @@
 
 A command is a module with `HELP` (the first line says what it does, the others are examples, which open its usage
 text), `setup(parser)`, which adds its arguments, and `run(args)`, which returns the exit status. It may have
-`parse(parser, arguments)`, which reads them in a way of its own. Only the module of the command in use is imported.
+`parse(parser, arguments)`, which reads them in a way of its own, and `SIGNALS`, if it deals with signals by itself,
+from `iotrace.starting` on. Only the module of the command in use is imported.
 
 Exit status: 0 for success, 1 for a failure, 2 for a request that cannot be served, 130 after Ctrl-C, 141 if the reader
 of the output has gone. A command that has an exit status of somebody else's to pass on says by `FAILED` what stands for
@@ -21,6 +22,7 @@ import sys
 from types import ModuleType
 from typing import IO, Any, Iterator, List, NoReturn, Optional
 
+from iotrace import starting
 from iotrace.errors import CommandError, Failure, IotraceError, UserError, words
 from iotrace.release import version
 from iotrace.text import safe_text
@@ -162,6 +164,8 @@ def _dispatch(arguments: List[str]) -> int:
         _complain(_words(error))
         return _NOT_LOADED.get(arguments[0], 1)
     args = module.parse(parser, arguments[1:]) if hasattr(module, "parse") else parser.parse_args(arguments[1:])
+    if not hasattr(module, "SIGNALS"):
+        starting.over()
     try:
         status: int = module.run(args)
     except (IotraceError, OSError, MemoryError, ImportError) as error:

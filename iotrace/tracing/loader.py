@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import resource
+import threading
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple, Union
@@ -227,15 +228,20 @@ def _make_room(method: str) -> None:
         )
 
 
+def check() -> None:
+    """See that this process may load anything, and open what that takes. Raises Failure."""
+    refused = lacking()
+    if refused:
+        raise Failure(refused)
+    _make_room("raw")
+
+
 def load(settings: Settings, found: Optional[facts.Facts] = None) -> Loaded:
     """The programs for `settings`, for this kernel as `found` describes it, or as it turns out to be.
 
     Raises BpfError, Failure, UserError.
     """
-    refused = lacking()
-    if refused:
-        raise Failure(refused)
-    _make_room("raw")
+    check()
     # Where this is refused, everything else is too, and probes tell nothing: give the user the reason.
     create(asm.MapSpec("trial", asm.MapType.ARRAY, asm.U32, asm.U32, 1), name=False, btf=False).close()
     options = settings.options()
@@ -281,3 +287,46 @@ def _load_new(
     if identity is not None:
         cache.store(identity, made.packed())
     return loaded
+
+
+class Loading:
+    """A `load` that goes on in a thread of its own, while this one does something else; a context manager.
+
+    Most of it is the kernel's work, for which the interpreter does not wait.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Begin, if there is enough of what both take: files that may be open. Raises Failure."""
+        check()
+        self._settings = settings
+        self._loaded: Optional[Loaded] = None
+        self._error: Optional[BaseException] = None
+        self._done = threading.Event()  # not `Thread.join`, which a signal's handler must not interrupt before 3.13
+        try:
+            threading.Thread(target=self._work, name="loading").start()
+        except RuntimeError:
+            self._work()  # there is no room for a thread
+
+    def _work(self) -> None:
+        try:
+            self._loaded = load(self._settings)
+        except BaseException as error:  # raised where it can be seen
+            self._error = error
+        self._done.set()
+
+    def result(self) -> Loaded:
+        """What was loaded, which is the caller's. Raises what `load` does."""
+        self._done.wait()
+        if self._error is not None:
+            raise self._error
+        assert self._loaded is not None
+        loaded, self._loaded = self._loaded, None
+        return loaded
+
+    def __enter__(self) -> Loading:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._done.wait()
+        if self._loaded is not None:
+            self._loaded.close()

@@ -29,7 +29,7 @@ from iotrace.tracing.coverage import coverage, whose
 from iotrace.tracing.decoding import Clock
 from iotrace.tracing.fates import Fates
 from iotrace.tracing.gathering import Gathering
-from iotrace.tracing.loader import load
+from iotrace.tracing.loader import Loading, load
 from iotrace.tracing.names import Names
 from iotrace.tracing.refused import Refused
 from iotrace.tracing.series import Series
@@ -56,8 +56,11 @@ _PATIENCE, _PATIENCE_WHILE_TRACING = 10.0, 1.0  # seconds that file systems are 
 class Session:
     """The programs of one run, loaded; everything is released by `close`, and by the kernel if this process dies."""
 
-    def __init__(self, settings: Settings, found: Optional[facts.Facts] = None) -> None:
-        """Load everything, for this kernel as `found` describes it, or as it turns out to be.
+    def __init__(
+        self, settings: Settings, found: Optional[facts.Facts] = None, loading: Optional[Loading] = None
+    ) -> None:
+        """Load everything, for this kernel as `found` describes it, or as it turns out to be; or take what `loading`
+        loads for the same settings.
 
         Raises Failure or UserError; nothing is attached yet.
         """
@@ -66,7 +69,7 @@ class Session:
         self._skipped = 0
         self.started_ns = self.ended_ns = 0
         try:
-            self.loaded = self._stack.enter_context(load(settings, found))
+            self.loaded = self._stack.enter_context(load(settings, found) if loading is None else loading.result())
             self._selected = settings.selection().matcher()
             self._unmatched = {glob: glob_matcher(glob) for glob in settings.paths}
             self._targets = Targets(self.loaded, settings)

@@ -153,6 +153,25 @@ def test_one_signal_more_gives_the_profile_up(place: Path) -> None:
     assert ended.returncode == 125 and [name for name in os.listdir(place) if name.startswith(".iotrace")] == []
 
 
+@needs.programs("strace")
+@pytest.mark.parametrize(
+    ("number", "when"),
+    [
+        (signal.SIGINT, ["--trace-path={commands}", "%%stat:signal=INT:when=1"]),  # it imports
+        (signal.SIGTERM, ["--trace=bpf", "bpf:signal=TERM:when=1"]),  # it loads
+        (signal.SIGHUP, ["--trace=bpf", "bpf:signal=HUP:when=60"]),
+    ],
+)
+def test_a_signal_before_tracing_has_begun(place: Path, number: signal.Signals, when: List[str]) -> None:
+    """It ends in one line, and its command has not run; what was loaded goes with the process."""
+    chosen, injected = when[0].format(commands=observe.ROOT / "iotrace/commands"), f"--inject={when[1]}"
+    words = ["strace", "-f", "-o", "/dev/null", chosen, injected, *run(place)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 128 + number
+    assert done.stderr.startswith(f"iotrace: {number.name} before ") and done.stderr.count("\n") == 1
+    assert os.listdir(place) == ["workload.py"]
+
+
 @pytest.mark.parametrize(
     ("name", "status"), [("absent", 127), ("plain", 126), (".", 126), ("plain/x", 126), ("absent/x", 127)]
 )

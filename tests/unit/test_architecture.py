@@ -83,11 +83,12 @@ ROOMS: Dict[str, Dict[str, str]] = {
         "findings": "errors globs profile text",
         "views": "errors findings globs profile text",
         "page": "errors findings globs profile release text views",
-        "commands": "atomic directories errors findings globs kernel page profile release text tracing views",
-        "cli": "errors release text",
+        "starting": "",
+        "commands": "atomic directories errors findings globs kernel page profile release starting text tracing views",
+        "cli": "errors release starting text",
         "environment": "",
         "streams": "",
-        "__main__": "cli environment streams",
+        "__main__": "cli environment starting streams",
     },
 }
 
