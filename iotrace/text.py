@@ -177,11 +177,11 @@ def size(count: int) -> str:
 
 
 def exact_size(count: int) -> str:
-    """Bytes without rounding: 8 KiB, 1 MiB, 100, 12,345."""
+    """Bytes without rounding: 8 KiB, 1 MiB, 100 B, 12,345 B."""
     for shift, unit in ((30, " GiB"), (20, " MiB"), (10, " KiB")):
         if count and count % (1 << shift) == 0:
             return f"{count >> shift:,}{unit}"
-    return f"{count:,}"
+    return f"{count:,} B"
 
 
 def number(count: int) -> str:

@@ -120,7 +120,7 @@ RULES: List[Rule] = [
     ),
     Rule(
         "read-again",
-        Severity.MEDIUM,
+        Severity.LOW,  # what storage has to do with it is said by from-storage-again
         "a file of at least {bytes} bytes is read {times} times over",
         {"bytes": Threshold(1 << 20, "bytes"), "times": Threshold(3, "times its size")},
         _said_reread,

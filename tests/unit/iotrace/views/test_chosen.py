@@ -84,7 +84,7 @@ def test_histograms_of_a_selection(path: Path, capsys: pytest.CaptureFixture[str
     assert "exact sizes asked for" not in output
     assert cli.main(["report", str(path), "--histograms", "--path", "*/db/*"]) == 0
     output = " ".join(capsys.readouterr().out.split())
-    assert "exact sizes asked for: 8 KiB x15, 8,191 x5 " in output
+    assert "exact sizes asked for: 8 KiB x15, 8,191 B x5 " in output
     assert "reads: mean 4.50 us p50 4.61 us" in output and "p50 to p99.9 are at most 10% off" in output
 
 
