@@ -18,7 +18,7 @@ from iotrace.views.diff.side import Side, measure_both, same_runs
 from iotrace.views.header import losses
 
 MOST = 200
-"""Files that are listed; the others are counted by what became of them."""
+"""Files that are listed, if their change is more than chance; the others are counted by what became of them."""
 
 _TITLES = {"read": "Read", "write": "Written", "sync": "Synced"}
 
@@ -63,9 +63,9 @@ def compare(names: Tuple[str, str], selection: Selection) -> Dict[str, object]:
         found = changes.collect((changes.entry(*pair, rule) for pair in changes.by_file(profiles, selection)), MOST)
     entries = []
     for entry in found.entries:
-        before, after, word = show.cells(entry, Unit.BYTES)
-        claimed = entry.kind not in (Kind.SAME, Kind.UNCLEAR)
-        entries.append({"name": name(entry.name), "before": before, "after": after, "change": word, "told": claimed})
+        if entry.kind not in (Kind.SAME, Kind.UNCLEAR):
+            before, after, word = show.cells(entry, Unit.BYTES)
+            entries.append({"name": name(entry.name), "before": before, "after": after, "change": word})
     same = same_runs(sides)
     return {
         "before": _side(sides[0], files[0]),

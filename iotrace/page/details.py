@@ -43,13 +43,14 @@ FACTS = ("opens", "size", "rewrites", "direct", "unaligned", "durable", "threads
 IN_A_PIECE = 400
 """Records that are packed together, or fewer with many numbers."""
 
+_SPARE = 1.1  # times as many records as seem to fit: later ones may be smaller
 _NUMBERS = 40_000  # in the records that wait to be packed
 _MOST_CALLS = 64  # kinds of system calls that are told of a file
 
-_TIER = 8192
+_TIER = 4096
 """Files that are kept or left out together, the busiest first."""
 
-MOST = 6 * _TIER
+MOST = 12 * _TIER
 """Files that may have a record: more than there is room for where a record takes 60 bytes."""
 
 
@@ -122,20 +123,26 @@ def record(number: int, activity: Activity, runs: Tuple[Histogram, Histogram]) -
 def packed(value: object) -> str:
     """A value as JSON, compressed, in letters that mean nothing to a parser of markup."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=True)
-    return base64.b64encode(gzip.compress(text.encode("ascii"), 6, mtime=0)).decode("ascii")
+    return base64.b64encode(gzip.compress(text.encode("ascii"), 5, mtime=0)).decode("ascii")
 
 
 class Details:
-    """The records of files, in tiers by how much they matter. As many tiers are kept as there is room for."""
+    """The records of files, in tiers by how much they matter. As many tiers are kept as there is room for.
 
-    def __init__(self) -> None:
+    Once some are packed it is known how much room a record takes, and none is made for files that matter less than as
+    many as could fit.
+    """
+
+    def __init__(self, room: int) -> None:
+        self._room, self._most = room, MOST
+        self._packed = [0, 0]  # records, bytes
         self._waiting: Dict[int, List[List[Any]]] = {}
         self._pieces: Dict[int, List[Tuple[List[int], str]]] = {}
         self._numbers: Dict[int, int] = {}  # in those that wait
 
     def add(self, place: int, number: int, file: FileStats, activity: Activity) -> None:
         """Add a file that has this place among all, the busiest first, and this number in the listing."""
-        if place >= MOST:
+        if place >= self._most:
             return
         tier = place // _TIER
         waiting = self._waiting.setdefault(tier, [])
@@ -149,7 +156,11 @@ class Details:
         self._numbers[tier] = 0
         waiting = self._waiting.pop(tier, None)
         if waiting:
-            self._pieces.setdefault(tier, []).append(([each[0] for each in waiting], packed(waiting)))
+            piece = packed(waiting)
+            self._pieces.setdefault(tier, []).append(([each[0] for each in waiting], piece))
+            self._packed = [self._packed[0] + len(waiting), self._packed[1] + len(piece)]
+            if self._packed[0] >= _TIER // 4:
+                self._most = min(MOST, int(_SPARE * self._room * self._packed[0] / self._packed[1]))
 
     def document(self, room: int) -> Tuple[Dict[str, object], int]:
         """The pieces that fit into so many bytes, and of how many files these are."""

@@ -21,6 +21,7 @@ from iotrace.profile.values import Histogram
 ROOM = 4_600_000
 """Bytes that the listing and the histograms of single files may take together."""
 
+_LISTED = 12  # bytes of a listed file, at least, once packed
 _EXACT_SIZES = 20_000  # exact sizes that are kept while there are more files to come
 
 
@@ -35,8 +36,8 @@ class Document(NamedTuple):
 class _Pass:
     """The files of profiles, one after the other."""
 
-    def __init__(self, header: Header, choice: Choice, lines: Sequence[int]) -> None:
-        self.finder, self.listing, self.details = Finder(), Listing(), Details()
+    def __init__(self, header: Header, choice: Choice, lines: Sequence[int], room: int) -> None:
+        self.finder, self.listing, self.details = Finder(), Listing(), Details(room - _LISTED * len(choice.places))
         self.runs: List[Histogram] = [{}, {}]
         self.series = Series(header, lines) if header.interval_ns is not None else None
         self.files = 0
@@ -88,7 +89,7 @@ def collect(
 
     choice = choose(rows(), total, **bounds)
     lines = busiest(rows()) if header.interval_ns is not None else []
-    found = _Pass(header, choice, lines)
+    found = _Pass(header, choice, lines, room)
     for file in every_file(profiles, selection, found.seen):
         found.take(file)
     listing = packed(found.listing.document())

@@ -7,7 +7,7 @@ from typing import Dict, List, Optional, Sequence
 
 from iotrace import text
 from iotrace.findings.engine import Finding
-from iotrace.page.words import duration, name, words
+from iotrace.page.words import duration, micro, name, words
 from iotrace.profile.activity import Activity, Transfers
 from iotrace.profile.latencies import Latencies
 from iotrace.profile.metrics import Header
@@ -98,7 +98,7 @@ def found(findings: Sequence[Finding]) -> List[Dict[str, object]]:
         {
             "rule": each.rule.name,
             "severity": each.severity.value,
-            "sentence": words(each.sentence),
+            "sentence": micro(words(each.sentence)),
             "advice": each.rule.advice,
             "disproof": each.rule.disproof,
             "files": [name(path) for path in each.worst],

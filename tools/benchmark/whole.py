@@ -18,6 +18,7 @@ from iotrace.profile.writer import write
 from iotrace.tracing.session import Session, Settings
 from programs.facts.catalogue import SYSTEM_CALLS
 from pybpf.types.tracefs import Tracefs
+from tools.benchmark import page
 from tools.benchmark.machine import ROOT, BenchError, Measured, Skipped, environment, iotrace_command, measured
 from tools.benchmark.names import names as loads_of_names
 from tools.benchmark.rows import Row
@@ -296,6 +297,12 @@ def _shown(plan: Plan, words: List[str]) -> Shown:
     return Shown(first, file, (ended - started) / 1e9, peak)
 
 
+def of_page(plan: Plan) -> Iterator[Row]:
+    """The page of a profile with a hundred thousand files."""
+    plan.progress(f"page: a profile of {plan.stop_files:,} files")
+    yield page.measure(plan.directory, plan.stop_files)
+
+
 # -- while tracing ---------------------------------------------------------------------------------------------------
 
 
@@ -326,5 +333,6 @@ ROWS: Dict[str, Callable[[Plan], Iterator[Row]]] = {
     "many": many,
     "names": names,
     "show": show,
+    "page": of_page,
     "own": own,
 }

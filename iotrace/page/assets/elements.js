@@ -35,8 +35,14 @@ function section(id, title, lead, ...children) {
   return made;
 }
 
+// A path, which breaks behind its slashes where it has to.
 function path(name) {
-  return make("span", { class: "path", dir: "ltr" }, name);
+  const made = make("span", { class: "path", dir: "ltr" });
+  const parts = name.split("/").slice(0, 100);
+  const rest = name.split("/").slice(100);
+  parts.forEach((part, i) => made.append(...(i ? ["/", make("wbr"), part] : [part])));
+  if (rest.length) made.append(`/${rest.join("/")}`);
+  return made;
 }
 
 // A table: columns are [title, class, scope of the cell]; cells are texts or elements.

@@ -39,25 +39,28 @@ function showCards(cards, run) {
   document.getElementById("nav").append(make("a", { href: "#summary" }, "Summary"));
 }
 
+const OPEN = 4; // findings that stand open, the most severe
+
+function finding(each) {
+  const files = each.files.map((file) => make("li", {}, make("button", { class: "quiet", type: "button", onclick: () => lookUp(file) }, path(file))));
+  const line = (title, text) => make("div", {}, make("dt", {}, title), make("dd", {}, text));
+  return make(
+    "article",
+    { class: "finding" },
+    make("p", { class: `badge ${each.severity}` }, each.severity),
+    make("div", {},
+      make("h3", {}, each.sentence),
+      make("ul", {}, files, each.more > 0 && make("li", { class: "soft" }, `and ${counted(each.more, "more file")}`)),
+      make("dl", {}, line("Do", each.advice), line("But not if", each.disproof))),
+    make("p", { class: "rule" }, each.rule),
+  );
+}
+
 function showFindings(findings) {
   const lead = findings.length ? null : "None of the rules holds for this run.";
-  const made = make("div", { class: "panel findings" });
-  for (const each of findings) {
-    const files = each.files.map((file) => make("li", {}, make("button", { class: "quiet", type: "button", onclick: () => lookUp(file) }, path(file))));
-    const line = (title, text) => make("div", {}, make("dt", {}, title), make("dd", {}, text));
-    made.append(
-      make(
-        "article",
-        { class: "finding" },
-        make("p", { class: `badge ${each.severity}` }, each.severity),
-        make("div", {},
-          make("h3", {}, each.sentence),
-          make("ul", {}, files, each.more > 0 && make("li", { class: "soft" }, `and ${counted(each.more, "more file")}`)),
-          make("dl", {}, line("Do", each.advice), line("But not if", each.disproof))),
-        make("p", { class: "rule" }, each.rule),
-      ),
-    );
-  }
+  const made = make("div", { class: "panel findings" }, findings.slice(0, OPEN).map(finding));
+  const rest = findings.slice(OPEN);
+  if (rest.length) made.append(make("details", { class: "behind" }, make("summary", {}, `and ${counted(rest.length, "more finding")}`), rest.map(finding)));
   section("findings", "Findings", lead, findings.length > 0 && made);
 }
 
@@ -73,7 +76,7 @@ function showAgainst(against) {
     family = each.family;
     return [make("b", {}, title), each.label, each.before, each.after, each.told ? make("b", {}, each.change) : each.change, each.meaning];
   });
-  const files = against.entries.map((each) => [path(each.name), each.before, each.after, each.told ? make("b", {}, each.change) : each.change]);
+  const files = against.entries.map((each) => [path(each.name), each.before, each.after, each.change]);
   const counts = against.counts.map(([count, what]) => `${grouped(count)} ${what}`).join(", ");
   section(
     "against",
