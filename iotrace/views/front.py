@@ -191,6 +191,7 @@ def next_steps(profiles: Sequence[Profile], header: Header, width: int) -> List[
         *([f"report {name} --over-time"] if header.interval_ns else []),
         f"report {name} --file PATH",
         f"report {name} --details",
+        f"html {name}",
     ]
     lines = ["next:"]
     for number, step in enumerate(steps):

@@ -23,12 +23,12 @@ function histogramSpec(rows, series, unit, width, colour) {
   const values = rows.flatMap(({ power, counts }, x) =>
     counts.map((count, s) => ({ x, power, s, count, colour: colour[series[s].tone] })),
   );
-  const step = Math.max(1, Math.ceil(rows.length / Math.max(2, Math.floor((width - 50) / 58))));
+  const step = Math.max(1, Math.ceil(rows.length / Math.max(2, Math.floor((width - 62) / 58))));
   const ticks = rows.map((_, x) => x).filter((x) => x % step === 0);
   return {
-    width: width - 46,
+    width: width - 62,
     height,
-    padding: { left: 40, right: 6, top: 6, bottom: 22 },
+    padding: { left: 40, right: 22, top: 6, bottom: 22 },
     autosize: "none",
     data: [
       { name: "bars", values },
@@ -39,7 +39,7 @@ function histogramSpec(rows, series, unit, width, colour) {
       { name: "s", type: "band", domain: series.map((_, s) => s), range: [0, { signal: "bandwidth('x')" }] },
       { name: "y", type: "linear", domain: { data: "bars", field: "count" }, range: "height", nice: true, zero: true },
     ],
-    axes: [{ orient: "left", scale: "y", tickCount: 3, grid: true, domain: false, ticks: false, format: "~s", labelPadding: 6 }],
+    axes: [{ orient: "left", scale: "y", tickCount: 3, tickMinStep: 1, grid: true, domain: false, ticks: false, format: "~s", labelPadding: 6 }],
     marks: [
       {
         type: "rect",
