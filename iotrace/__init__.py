@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from iotrace.profile.reader import Profile, ProfileError, open
     from iotrace.text import unescape
     from iotrace.tracing.api import Run, trace
+    from iotrace.tracing.glances import Glance
     from iotrace.tracing.snapshots import Snapshot
 
 _LATE = {
@@ -33,6 +34,7 @@ _LATE = {
     "iotrace.profile.reader": "Profile ProfileError open",
     "iotrace.text": "unescape",
     "iotrace.tracing.api": "Run trace",
+    "iotrace.tracing.glances": "Glance",
     "iotrace.tracing.snapshots": "Snapshot",
 }
 _HOME = {name: module for module, names in _LATE.items() for name in names.split()}
@@ -40,6 +42,7 @@ _HOME = {name: module for module, names in _LATE.items() for name in names.split
 __all__ = [
     "Failure",
     "FileStats",
+    "Glance",
     "Header",
     "IotraceError",
     "Profile",

@@ -73,6 +73,7 @@ class Writer:
         self.target = target if isinstance(target, Target) else Target(target)
         self._spool = Spool(self.target.places())
         self._parts: List[Part] = []
+        self._before: Optional[Writer] = None  # what this is a continued copy of
         self.added = self._order = 0
         self._place: Optional[Tuple[bytes, int, Optional[str]]] = None  # of the file added last
 
@@ -114,6 +115,17 @@ class Writer:
             raise UserError(str(self._failure(error))) from error
         self.add(part)
 
+    def copy(self, target: Target, parts: Iterable[Part], header: Header) -> int:
+        """Write a profile of all that was added so far, and of these parts, to another place; how many files it has.
+
+        More can be added here afterwards.
+        """
+        other = Writer(target)
+        other._before, other.added = self, self.added
+        for part in parts:
+            other.add(part)
+        return other.finish(header)
+
     def finish(self, header: Header) -> int:
         """Add up the parts and put the profile in its place. Returns the number of files."""
         with self, contextlib.ExitStack() as stack:
@@ -141,6 +153,8 @@ class Writer:
         raise self._failure(first) from first
 
     def _batches(self) -> Iterator[List[Part]]:
+        if self._before is not None:
+            yield from self._before._batches()
         yield from self._spool.batches()
         yield self._parts
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from typing import Iterable, List, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Callable, Generic, Iterable, List, Optional, Sequence, TypeVar, Union
 
 from iotrace.errors import UserError
 from iotrace.places import PathLike
@@ -20,6 +20,11 @@ from iotrace.tracing.session import Session, Settings
 from iotrace.tracing.signals import Wakeup
 from iotrace.tracing.snapshots import Snapshot
 
+if TYPE_CHECKING:
+    from iotrace.profile.metrics import FileStats
+    from iotrace.tracing.glances import Glance
+
+Answer = TypeVar("Answer")
 Text = Union[str, bytes]
 
 
@@ -102,26 +107,47 @@ class Run:
     files: Optional[int]
     """How many files the profile has; None before the end."""
 
+    begun_ns: int
+    """When tracing began, by the clock of glances."""
+    last_glance: Optional[Glance]
+    """What changed between the last glance and the end of the tracing; None before, and in a run without."""
+
     def __init__(
-        self, settings: Settings, target: Target, command: List[str], user: Optional[str], duration: Optional[float]
+        self,
+        settings: Settings,
+        target: Target,
+        command: List[str],
+        user: Optional[str],
+        duration: Optional[float],
+        *,
+        wait: bool = False,
+        kept: bool = True,
+        glances: bool = False,
+        streams: Optional[int] = None,
     ) -> None:
-        """Load the programs and begin; `trace` has checked what is asked for. Raises UserError, Failure."""
-        self._target, self.files = target, None
+        """Load the programs and begin; `trace` has checked what is asked for. Raises UserError, Failure.
+
+        `wait` also waits for descendants that outlive the command. Unless the profile is to be `kept`, there is none at
+        the end. With `glances` there is a last one, too. `streams` is where the command's output and errors go, and
+        then it has no input.
+        """
+        self._target, self.files, self.last_glance, self._kept = target, None, None, kept
+        self._settings = settings
         self._error: Optional[BaseException] = None
-        self._looks: List[_Look] = []
+        self._looks: List[_Look[Any]] = []
         self._lock = threading.Lock()  # of the list, and of whether it is still served
-        self._served = True
+        self._served, self._glanced = True, glances
         # Not `Thread.join`: once Ctrl-C has interrupted that, the thread counts as ended (3.8 to 3.12).
         self._begun, self._ended = threading.Event(), threading.Event()
         before = time.process_time_ns()
         with contextlib.ExitStack() as stack:
-            self._command = Command(command, user) if command else None
+            self._command = Command(command, user, streams) if command else None
             if self._command is not None:
                 stack.callback(_abandon, self._command)
             session = stack.enter_context(Session(settings))
             self._wakeup = stack.enter_context(Wakeup())
             loop = stack.enter_context(
-                Loop(session, self._wakeup, command=self._command, duration=duration, before=before)
+                Loop(session, self._wakeup, command=self._command, duration=duration, wait=wait, before=before)
             )
             self._stack = stack.pop_all()
         self._thread = threading.Thread(target=self._work, args=(session, loop), name="iotrace")
@@ -139,6 +165,7 @@ class Run:
         try:
             with self._stack:
                 try:
+                    self.begun_ns = time.monotonic_ns()
                     loop.begin()
                     self._begun.set()
                     self._trace(session, loop)
@@ -153,14 +180,24 @@ class Run:
         from iotrace.profile.writer import Writer  # noqa: PLC0415 - while it traces already
 
         session.write_to(Writer(self._target))
+        if self._glanced:
+            session.watch()
         loop.run(lambda: self._serve(session))
         self._serve(session, last=True)
-        self.files = loop.finish()
+        if self._glanced:
+            self.last_glance = session.glance()
+        if self._kept:
+            self.files = loop.finish()
 
     @property
     def output(self) -> str:
         """Where the profile is once the run has ended; before, where it is to be."""
         return self._target.path
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run has ended, and its profile is in place."""
+        return self._ended.is_set()
 
     @property
     def exit_status(self) -> Optional[int]:
@@ -194,7 +231,32 @@ class Run:
 
         Raises ValueError when the run has ended, and BpfError if the tables cannot be read.
         """
-        look = _Look()
+        return self._asked(lambda session: session.snapshot())
+
+    def glance(self) -> Glance:
+        """What changed since the last glance, the first time everything, in a few numbers: see `Glance`.
+
+        Raises what `snapshot` does.
+        """
+        return self._asked(lambda session: session.glance())
+
+    def look(self, path: bytes) -> List[FileStats]:
+        """What is known about the files of this path that are in the tables now. Raises what `snapshot` does."""
+        return self._asked(lambda session: session.look(path))
+
+    def save(self, output: Optional[PathLike] = None, *, force: bool = False) -> str:
+        """Write a profile of all that has been counted so far, while tracing goes on; where it is.
+
+        Raises what `snapshot` does, and what `trace` raises for an output that cannot be.
+        """
+        words = [] if self._command is None else self._command.argv
+        target = outputs.target(output, self._settings, words, force=force)
+        self._asked(lambda session: session.save(target, words))
+        return target.path
+
+    def _asked(self, question: Callable[[Session], Answer]) -> Answer:
+        """What the thread that has the session says."""
+        look = _Look(question)
         with self._lock:
             if not self._served:
                 raise ValueError("the run has ended: open its profile instead")
@@ -222,18 +284,19 @@ class Run:
         self.stop()
 
 
-class _Look:
-    """A snapshot that another thread waits for."""
+class _Look(Generic[Answer]):
+    """A question to the thread that has the session, whose answer another thread waits for."""
 
-    def __init__(self) -> None:
+    def __init__(self, question: Callable[[Session], Answer]) -> None:
+        self._question = question
         self._done = threading.Event()
-        self._found: Optional[Snapshot] = None
+        self._found: List[Answer] = []
         self._error: Optional[Exception] = None
 
     def answer(self, session: Session) -> None:
-        """Take it."""
+        """Ask it."""
         try:
-            self._found = session.snapshot()
+            self._found.append(self._question(session))
         except Exception as error:  # raised where it is waited for
             self._error = error
         self._done.set()
@@ -243,13 +306,13 @@ class _Look:
         self._error = error
         self._done.set()
 
-    def result(self) -> Snapshot:
+    def result(self) -> Answer:
         """What was found, once it has been."""
         self._done.wait()
-        if self._found is None:
+        if not self._found:
             assert self._error is not None
             raise self._error
-        return self._found
+        return self._found[0]
 
 
 def _abandon(command: Command) -> None:

@@ -105,7 +105,7 @@ class Collector:
         self.buffered = False  # whether there were requests to read that went through the page cache
         self._state = maps["states"].finder()
         self._depth = maps["depths"].finder() if "depths" in maps else None
-        self._operation = maps["operations"].finder() if big_values else self._joined()
+        self.operation = maps["operations"].finder() if big_values else self._joined()
         self._in_parts = not big_values
         self._series = series
 
@@ -230,7 +230,7 @@ class Collector:
         found: Dict[Operation, bytes] = {}
         for operation in operations(state[FileState.operations.index]):
             key = OpKey.struct.pack(counted, operation.code, 0)
-            stats = self._operation(key)
+            stats = self.operation(key)
             if stats is not None:
                 found[operation] = stats
                 if operation.name in REQUESTS and operation.direction == READ:

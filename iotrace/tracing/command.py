@@ -29,8 +29,11 @@ _OURS = (Capability.BPF, Capability.PERFMON)  # who has them for another purpose
 class Command:
     """A command that is forked at once and waits until `release`: its first system call is the exec."""
 
-    def __init__(self, argv: List[str], user: Optional[str] = None) -> None:
-        """Fork the process that will become the command. Raises UserError for a user that does not exist."""
+    def __init__(self, argv: List[str], user: Optional[str] = None, streams: Optional[int] = None) -> None:
+        """Fork the process that will become the command. Raises UserError for a user that does not exist.
+
+        `streams` is where its output and errors go, if not where ours do; then it has no input.
+        """
         become = _become(user)
         go_read, self._go = os.pipe()
         self._failed, failed_write = os.pipe()
@@ -42,6 +45,8 @@ class Command:
         if self.pid == 0:
             os.close(self._go)
             os.close(self._failed)
+            if streams is not None:
+                _redirect(streams)
             _child(argv, become, go_read, failed_write)
         os.close(go_read)
         os.close(failed_write)
@@ -117,6 +122,15 @@ def _become(name: Optional[str]) -> Callable[[], None]:
         os.environ.update(HOME=user.pw_dir, USER=name, LOGNAME=name)
 
     return become
+
+
+def _redirect(streams: int) -> None:
+    """Have the standard streams of this process lead there, and nowhere for its input."""
+    nowhere = os.open(os.devnull, os.O_RDONLY)
+    for number, descriptor in ((0, nowhere), (1, streams), (2, streams)):
+        os.dup2(descriptor, number)
+    if nowhere > 2:
+        os.close(nowhere)
 
 
 def _child(argv: List[str], become: Callable[[], None], go: int, failed: int) -> None:

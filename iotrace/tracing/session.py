@@ -44,7 +44,10 @@ from pybpf.syscalls import BpfError
 
 if TYPE_CHECKING:
     from iotrace.kernel import facts
+    from iotrace.profile.metrics import FileStats
+    from iotrace.profile.target import Target
     from iotrace.profile.writer import Writer
+    from iotrace.tracing.glances import Glance, Glances
     from iotrace.tracing.snapshots import Snapshot, Snapshots
     from iotrace.tracing.whereabouts import Whereabouts
 
@@ -94,6 +97,7 @@ class Session:
             self._stuck: Dict[int, int] = {}  # see `Whereabouts`
             self._gathering = Gathering(self._clock, self._wanted, self._keep)
             self._snapshots: Optional[Snapshots] = None  # where somebody takes any
+            self._glances: Optional[Glances] = None  # likewise
             self._eviction: Optional[eviction.Eviction] = None
         except BpfError as error:
             self.close()
@@ -180,6 +184,54 @@ class Session:
         self._take_names()
         return self._snapshots.take()
 
+    def watch(self) -> Glances:
+        """From now on there are glances, and files that are moved to the profile are kept in memory until the next."""
+        from iotrace.tracing.glances import Glances  # noqa: PLC0415 - most runs take none
+
+        if self._glances is None:
+            find = None if self.loaded.kernel.big_values else self._collector.operation
+            self._glances = Glances(self.loaded.maps, self._names, self._selected, whose=self._whose, operation=find)
+            self._gathering.apart = True
+        return self._glances
+
+    def glance(self) -> Glance:
+        """What changed since the last glance, in a few numbers; the first time everything: see `glances`.
+
+        Raises BpfError.
+        """
+        from iotrace.tracing.glances import Glance  # noqa: PLC0415 - most runs take none
+
+        glances = self.watch()
+        self._take_names()
+        return Glance(time.monotonic_ns(), glances.take(), len(self._names), self.lost())
+
+    def look(self, path: bytes) -> List[FileStats]:
+        """What is in the tables about the files of this path, as the profile would have it now. Raises BpfError."""
+        from iotrace.profile.rows import file_of  # noqa: PLC0415 - most runs do not look
+
+        wanted = [number for number, name in self._names.first.items() if name.path == path]
+        rest = self._collector.rest() if wanted else None
+        found = [records for number in wanted if rest is not None for records in self._collector.records(number, rest)]
+        return [file_of(records.part(self._clock)) for records in found]
+
+    def save(self, target: Target, command: Optional[List[str]] = None) -> int:
+        """Write a profile of all that has been counted so far, beside the one at the end; how many files it has.
+
+        Raises BpfError, Failure, UserError.
+        """
+        self._take_names()
+        self._fates.ask(list(self._names.first))
+        self._gathering.flush()
+        rest = self._collector.rest()
+        found = (
+            records
+            for number, name in list(self._names.first.items())
+            if self._selected(name.path, self._names.renamed.get(number))
+            for records in self._collector.records(number, rest)
+        )
+        header = self._header(command, inflight.NOTHING_LEFT, {})
+        return self.writer.copy(target, (records.part(self._clock) for records in found), header)
+
     def activity(self) -> Tuple[int, int, int]:
         """Data calls, their bytes, and opens, closes and syncs, all so far."""
         calls, moved, others = zip(*map(Activity.struct.unpack, PerCpuArray.of(self.loaded.maps["activity"]).at(0)))
@@ -248,11 +300,13 @@ class Session:
     def _keep(self, part: Part) -> None:
         """Put a file into the profile."""
         self.writer.add(part)
-        if self._snapshots is not None and not self.ended_ns:
-            self._snapshots.leaves(part)
+        for watching in (self._snapshots, self._glances):
+            if watching is not None and not self.ended_ns:
+                watching.leaves(part)
 
     def _header(self, command: Optional[List[str]], left: inflight.Left, overhead: Dict[str, object]) -> Header:
         loaded, account = self.loaded, losses.read(self.loaded.maps)
+        ended = self.ended_ns or time.time_ns()
         system = os.uname()
         method = loaded.plan.options.attach
         return Header(
@@ -262,7 +316,7 @@ class Session:
             machine=system.machine,
             command=[os.fsencode(word) for word in command or []],
             started_ns=self.started_ns,
-            ended_ns=self.ended_ns,
+            ended_ns=ended,
             filters=self.settings.as_filters(),
             attach=way_in.NAMES[method],
             coverage=coverage(
@@ -284,7 +338,7 @@ class Session:
             unattributed={name: dict(errors) for name, errors in sorted(self._collector.unattributed.items())},
             failed_opens=self._refused.most(self._collector.unattributed.get("open", {})),
             overhead=overhead,
-            runs=[Run(new_id(), host_name(system.nodename), self.started_ns, self.ended_ns)],
+            runs=[Run(new_id(), host_name(system.nodename), self.started_ns, ended)],
             interval_ns=None if self._series is None else self._series.interval_ns,
         )
 
