@@ -29,6 +29,7 @@ from iotrace.text import safe_text
 
 COMMANDS = {
     "run": "iotrace.commands.run",
+    "top": "iotrace.commands.top",
     "report": "iotrace.commands.report",
     "findings": "iotrace.commands.findings",
     "diff": "iotrace.commands.diff",

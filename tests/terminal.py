@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import tempfile
 import time
@@ -117,10 +118,11 @@ class Terminal:
 
     def status(self) -> int:
         """The program's exit status, once it has ended; less than 0: by that signal."""
-        self.until(lambda _: self.ended and self._end() != "")  # which may be known a little later
+        self.until(lambda _: self.ended and self._end() != "")
         return int(self._end())
 
     def _end(self) -> str:
+        os.kill(int(self._ask("display-message", "-p", "#{pid}")), signal.SIGCHLD)  # tmux 3.3 misses some
         return self._ask(
             "display-message", "-p", "#{pane_dead_status}#{?pane_dead_signal,-,}#{pane_dead_signal}"
         ).strip()

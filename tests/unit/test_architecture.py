@@ -83,8 +83,10 @@ ROOMS: Dict[str, Dict[str, str]] = {
         "findings": "errors globs profile text",
         "views": "errors findings globs profile text",
         "page": "errors findings globs profile release text views",
+        "live": "errors globs profile text tracing views",
         "starting": "",
-        "commands": "atomic directories errors findings globs kernel page profile release starting text tracing views",
+        "commands": "atomic directories errors findings globs kernel live page profile release starting text tracing "
+        "views",
         "cli": "errors release starting text",
         "environment": "",
         "streams": "",
