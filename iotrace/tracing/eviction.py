@@ -33,7 +33,9 @@ from programs.facts.records import ID_NAMED, Call, FileId, FileState, OpenFile, 
 from pybpf.maps import NOEXIST, Map
 from pybpf.syscalls import BpfError
 
+FULL, LEFT = 0.5, 0.25  # of a table: so much in use makes files move, until so much is
 _PAUSE = 1.0  # seconds
+_OF_THE_TIME = 0.02  # at most, for looks that nothing but time asks for
 _HURRY = 10  # steps of niceness, each of which makes a tenth of a CPU's time
 _SLICE = 200  # files between two looks at the events: some hundredths of a second
 _ID = struct.Struct("<Q")
@@ -69,7 +71,10 @@ class Eviction:
         self._max_files = max_files
         self._gathering = gathering
         self._steps: Iterator[None] = iter(())
-        self._next_look = max_files // 4  # names
+        self._pace = max(
+            1, max_files // 16
+        )  # files between two looks: with 16 records each a table is half full by then
+        self._next_look = self._pace  # names
         self._look_at = math.inf  # or when this time has come
         self.moved = 0
         self._nice = os.getpriority(os.PRIO_PROCESS, 0)
@@ -84,10 +89,14 @@ class Eviction:
         now = time.monotonic()
         if len(self._names) < self._next_look and now < self._look_at:
             return False
-        self._next_look, self._look_at = len(self._names) + max(1, self._max_files // 16), math.inf
-        if not self._filling():
+        used = self._used()
+        self._next_look, self._look_at = len(self._names) + self._pace, math.inf
+        if "rows" in self._maps:  # which become more without any file that is new
+            spent = time.monotonic() - now
+            self._look_at = now + max(_PAUSE, spent / _OF_THE_TIME)
+        if used < FULL:
             return False
-        self._steps = self._round()
+        self._steps = self._round(used)
         return True
 
     def _hurry(self, wanted: bool) -> None:
@@ -97,10 +106,11 @@ class Eviction:
             with contextlib.suppress(OSError):  # raising the priority may take root
                 os.setpriority(os.PRIO_PROCESS, 0, self._nice - _HURRY * wanted)
 
-    def _filling(self) -> bool:
-        """Whether any table is half full. A file is in `files` and `states` once, in others several times."""
-        if 2 * len(self._names) >= self._max_files:
-            return True
+    def _used(self) -> float:
+        """How much of the fullest table is in use. A file is in `files` and `states` once, in others several times."""
+        of_files = len(self._names) / self._max_files
+        if of_files >= FULL:
+            return of_files
         counted = "row_states" if "row_states" in self._maps else "states"
         records = sum(bin(mask).count("1") for (mask,) in self._words(counted, FileState.operations.offset))
         tallies = sum(len(keys) for keys, _ in self._maps["tallies"].blocks()) // TallyKey.size
@@ -109,14 +119,14 @@ class Eviction:
             counts["threads"] = sum(len(keys) for keys, _ in self._maps["threads"].blocks()) // ThreadKey.size
         if "rows" in self._maps:
             counts["rows"] = sum(1 for _ in self._words("rows", 0))
-        return any(2 * count >= self._maps[name].max_entries for name, count in counts.items())
+        return max(of_files, *(count / self._maps[name].max_entries for name, count in counts.items()))
 
-    def _round(self) -> Iterator[None]:
-        """Moves away the files that were seen first, until a quarter of the room is in use."""
+    def _round(self, used: float) -> Iterator[None]:
+        """Moves away the files that were seen first, until a quarter of the room is in use; now it is `used`."""
         first = self._names.first
         held = self._search(self._opened, set(first))
         idle = (file_id for file_id in first if file_id not in held)
-        many = max(0, len(first) - self._max_files // 4)
+        many = len(first) - int(len(first) * LEFT / used)
         keys = {file_id: first[file_id].key for file_id in itertools.islice(idle, many)}
         self._maps["files"].delete_all(list(keys.values()))
         left = set(keys)
@@ -129,8 +139,8 @@ class Eviction:
         self._last_words()
         yield  # after this, what the programs have sent of these files has arrived
         yield from self._move([file_id for file_id in keys if file_id in left])
-        if len(left) >= self._max_files // 16:
-            self._next_look = self._max_files // 4
+        if len(left) >= many // 4:
+            self._next_look = len(self._names) + self._pace
         else:  # nearly all are open, which may change
             self._look_at = time.monotonic() + _PAUSE
 
