@@ -17,6 +17,7 @@ from iotrace.kernel import cgroups
 from tests import needs
 
 from .observe import path_of
+from .ring import trace_ring
 from .traced import Traced, script, trace
 
 pytestmark = needs.root
@@ -76,6 +77,14 @@ child(other)
 os.write(fd, bytes(1000))                        # goes on where the child's write ended
 thread = threading.Thread(target=os.pread, args=(fd, 300, 0))
 thread.start(); thread.join()                    # a thread's reads are its process's
+
+def another():
+    os.dup2(fd, 0)
+    thread = threading.Thread(target=os.execv, args=("/bin/cat", ["cat"]))
+    thread.start(); thread.join()                # the exec ends the other threads, and this one has its name
+
+os.lseek(fd, 0, 0)
+child(another)
 os.lseek(fd, 5000, 0)
 os.read(fd, 10)
 os.fdatasync(fd)
@@ -94,7 +103,8 @@ def test_rows_add_up_to_the_run_without(way: List[str], place: Path) -> None:
     assert whole["who"] is None
     assert totals([*whose.values()]) == totals([whole])
     parent, child = whose["parent"], whose["child"]
-    assert set(whose) >= {"parent", "child"}
+    assert set(whose) >= {"parent", "child", "cat"}
+    assert (whose["cat"]["bytes_read"], whose["cat"]["opens"]) == (1 << 20, 0)
     assert (child["bytes_written"], child["bytes_read"], child["rewrites"]) == (50 + 1000 + 30, 8192, 2)
     assert (child["opens"], child["closes"], child["durable_writes"]) == (1, 2, 1), "a mapping has a descriptor"
     assert parent["bytes_written"] == 40960 + 100 + 1000 + 33 and parent["rewrites"] == 1
@@ -164,6 +174,36 @@ def test_requests_belong_to_whoever_submits_them(way: List[str], place: Path) ->
     )
     written = {name: row["syscalls"].get("aio_pwrite", {}).get("calls", 0) for name, row in found.items()}
     assert {name: calls for name, calls in written.items() if calls} == {"first": 3, "second": 2}
+
+
+def test_requests_of_a_ring_belong_to_whoever_submits_them(place: Path) -> None:
+    """Workers do them, and another name sees their ends."""
+    found = rows(
+        trace_ring(
+            place,
+            """
+            fd = create("data", 1 << 16)
+            ring, at = Ring(), memory(4096)
+            for name, count in ((b"first", 3), (b"second", 2)):
+                libc.prctl(15, name, 0, 0, 0)
+                for n in range(count):
+                    ring.add(WRITE, fd, at, 512, 512 * n, flags=ASYNC)
+                ring.add_open("data", os.O_RDONLY)
+                ring.submit()
+                libc.prctl(15, b"reaper", 0, 0, 0)
+                ring.list(count + 1)
+            """,
+            ["--by", "process"],
+        )
+    )
+    written = {name: row["syscalls"].get("uring_write", {}).get("calls", 0) for name, row in found.items()}
+    assert {name: calls for name, calls in written.items() if calls} == {"first": 3, "second": 2}
+    assert {
+        name: row["opens"] for name, row in found.items() if name != "reaper" and row["opens"] and written[name]
+    } == {
+        "first": 1,
+        "second": 1,
+    }
 
 
 @contextlib.contextmanager
