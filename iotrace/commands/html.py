@@ -11,6 +11,7 @@ from iotrace.errors import UserError
 from iotrace.page import against, assembly, document
 from iotrace.page.library import Library
 from iotrace.profile import reader
+from iotrace.text import safe_text
 
 HELP = """\
 Make a page for a browser: one file that needs no network
@@ -64,5 +65,5 @@ def run(args: argparse.Namespace) -> int:
             found.summary["against"] = against.compare((args.against, args.profiles[0]), chosen)
         with writing(output, _PAGE, force=args.force) as stream:
             assembly.write(stream, found, library.text())
-    print(f"page: {output}")
+    print(f"page: {safe_text(output)}")
     return 0

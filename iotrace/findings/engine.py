@@ -57,10 +57,22 @@ class _Hits:
         concern = self.rule.holds(evidence, self.limits)
         if concern is None:
             return
-        total = self.total
-        total.activity.add(evidence.file)
-        total.concern = Concern(total.concern.ns + concern.ns, total.concern.bytes + concern.bytes)
-        entry = (concern, final_name(evidence.file))
+        self.total.activity.add(evidence.file)
+        self._add(concern)
+        self._keep((concern, final_name(evidence.file)))
+
+    def join(self, total: Sum, worst: Iterable[Tuple[Concern, bytes]]) -> None:
+        """Add other files for which it holds."""
+        self.total.activity.merge(total.activity)
+        self._add(total.concern)
+        for entry in worst:
+            self._keep(entry)
+
+    def _add(self, concern: Concern) -> None:
+        before = self.total.concern
+        self.total.concern = Concern(before.ns + concern.ns, before.bytes + concern.bytes)
+
+    def _keep(self, entry: Tuple[Concern, bytes]) -> None:
         if len(self.worst) < WORST:
             heapq.heappush(self.worst, entry)
         else:
@@ -100,6 +112,17 @@ class Finder:
         for hit in self._hits:
             hit.look(evidence)
         return evidence.activity
+
+    def state(self) -> Tuple[Activity, List[Tuple[Sum, List[Tuple[Concern, bytes]]]]]:
+        """What it has found, for `join` of another one, in another process too."""
+        return self.whole, [(hit.total, hit.worst) for hit in self._hits]
+
+    def join(self, state: Tuple[Activity, List[Tuple[Sum, List[Tuple[Concern, bytes]]]]]) -> None:
+        """Add what another one with the same thresholds has found in other files."""
+        whole, found = state
+        self.whole.merge(whole)
+        for hit, (total, worst) in zip(self._hits, found):
+            hit.join(total, worst)
 
     def findings(self, header: Header) -> List[Finding]:
         """What the rules have found: the most severe first, then by the time that they concern."""

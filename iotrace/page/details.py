@@ -18,7 +18,6 @@ from iotrace.profile.metrics import FileStats
 from iotrace.profile.values import Histogram
 
 FIELDS = (
-    "file",
     "read",
     "read_requested",
     "read_completed",
@@ -92,12 +91,11 @@ def _facts(found: Activity) -> List[int]:
     ]
 
 
-def record(number: int, activity: Activity, runs: Tuple[Histogram, Histogram]) -> List[Any]:
+def record(activity: Activity, runs: Tuple[Histogram, Histogram]) -> List[Any]:
     """The record of a file, or of a group of files; `runs` are those of reads and of writes."""
     read, written, syncs = activity.read, activity.written, activity.syncs
     of_syncs = [syncs.calls, syncs.bytes, syncs.unsynced, *_quantiles(syncs.latencies)]
     found: List[Any] = [
-        number,
         _transfers(read),
         powers(read.requested),
         powers(read.completed),
@@ -115,7 +113,7 @@ def record(number: int, activity: Activity, runs: Tuple[Histogram, Histogram]) -
         _facts(activity),
         {words.words(name, 128): count for name, count in sorted(activity.calls.items())[:_MOST_CALLS]},
     ]
-    while len(found) > 1 and not found[-1]:
+    while found and not found[-1]:
         found.pop()
     return found
 
@@ -136,7 +134,7 @@ class Details:
     def __init__(self, room: int) -> None:
         self._room, self._most = room, MOST
         self._packed = [0, 0]  # records, bytes
-        self._waiting: Dict[int, List[List[Any]]] = {}
+        self._waiting: Dict[int, List[Tuple[int, List[Any]]]] = {}
         self._pieces: Dict[int, List[Tuple[List[int], str]]] = {}
         self._numbers: Dict[int, int] = {}  # in those that wait
 
@@ -146,9 +144,9 @@ class Details:
             return
         tier = place // _TIER
         waiting = self._waiting.setdefault(tier, [])
-        made = record(number, activity, (file.sequential_read, file.sequential_write))
-        waiting.append(made)
-        self._numbers[tier] = self._numbers.get(tier, 0) + sum(map(len, made[1:]))
+        made = record(activity, (file.sequential_read, file.sequential_write))
+        waiting.append((number, made))
+        self._numbers[tier] = self._numbers.get(tier, 0) + sum(map(len, made))
         if len(waiting) == IN_A_PIECE or self._numbers[tier] > _NUMBERS:
             self._pack(tier)
 
@@ -156,11 +154,19 @@ class Details:
         self._numbers[tier] = 0
         waiting = self._waiting.pop(tier, None)
         if waiting:
-            piece = packed(waiting)
-            self._pieces.setdefault(tier, []).append(([each[0] for each in waiting], piece))
+            piece = packed([made for _, made in waiting])
+            self._pieces.setdefault(tier, []).append(([number for number, _ in waiting], piece))
             self._packed = [self._packed[0] + len(waiting), self._packed[1] + len(piece)]
             if self._packed[0] >= _TIER // 4:
                 self._most = min(MOST, int(_SPARE * self._room * self._packed[0] / self._packed[1]))
+
+    def join(self, other: Details, more: int) -> None:
+        """Add the records of another pass, whose files have numbers that are larger by `more` here."""
+        for tier, waiting in other._waiting.items():
+            self._waiting.setdefault(tier, []).extend((number + more, made) for number, made in waiting)
+        for tier, pieces in other._pieces.items():
+            shifted = [([number + more for number in numbers], piece) for numbers, piece in pieces]
+            self._pieces.setdefault(tier, []).extend(shifted)
 
     def document(self, room: int) -> Tuple[Dict[str, object], int]:
         """The pieces that fit into so many bytes, and of how many files these are."""
@@ -180,4 +186,4 @@ class Details:
 
 def whole(activity: Activity, runs: Tuple[Histogram, Histogram]) -> List[Any]:
     """The record of all files together."""
-    return record(-1, activity, runs)
+    return record(activity, runs)

@@ -52,8 +52,8 @@ class Choice(NamedTuple):
     """The files that are listed."""
 
     places: Dict[int, int]  # a hash of what a file is known by -> its place, the busiest first
-    total: Sums
     files: int  # all, listed or not
+    middle: bytes  # a name below which about half of them are
 
 
 def key_of(file: FileStats) -> int:
@@ -66,8 +66,11 @@ def key_of_row(row: FileRow) -> int:
     return hash((row.path, row.mnt_ns, bool(row.marks.unreachable), row.host))
 
 
-def choose(rows: Iterable[FileRow], total: Sums, most: int = MOST, budget: int = BUDGET) -> Choice:
-    """Choose the files that matter most: by their share of all bytes, calls, syncs or time, whichever is largest."""
+def choose(rows: Iterable[FileRow], total: Sums, number: int, most: int = MOST, budget: int = BUDGET) -> Choice:
+    """Choose the files that matter most: by their share of all bytes, calls, syncs or time, whichever is largest.
+
+    The rows are in order of path; there are `number` of them, or fewer where several profiles have the same.
+    """
     moved = total.bytes_read + total.bytes_written
 
     def rank(row: FileRow) -> float:
@@ -82,15 +85,17 @@ def choose(rows: Iterable[FileRow], total: Sums, most: int = MOST, budget: int =
         return max(part / whole if whole else 0.0 for part, whole in parts)
 
     kept: List[Tuple[float, int, int, int]] = []  # rank, its number from the end, key, cost
-    files = 0
+    files, middle = 0, b""
     for files, row in enumerate(rows, 1):
+        if files == number // 2:
+            middle = row.path
         cost = _cost(row.path)
         heapq.heappush(kept, (rank(row), -files, key_of_row(row), cost))
         budget -= cost
         while kept and (len(kept) > most or budget < 0):
             budget += heapq.heappop(kept)[3]
     kept.sort(reverse=True)
-    return Choice({key: place for place, (_, _, key, _) in enumerate(kept)}, total, files)
+    return Choice({key: place for place, (_, _, key, _) in enumerate(kept)}, files, middle)
 
 
 class Listing:
@@ -127,12 +132,15 @@ class Listing:
     def _enter(self, names: Iterable[bytes]) -> int:
         here = 0
         for name in names:
-            below = self._known.get((here, name))
-            if below is None:
-                below = self._known[here, name] = len(self.directories)
-                self.directories.append((here, words.name(name)))
-            here = below
+            here = self._enter_one(here, name)
         return here
+
+    def _enter_one(self, above: int, name: bytes) -> int:
+        below = self._known.get((above, name))
+        if below is None:
+            below = self._known[above, name] = len(self.directories)
+            self.directories.append((above, words.name(name)))
+        return below
 
     def _nearest(self, names: Iterable[bytes]) -> int:
         here = 0
@@ -142,6 +150,21 @@ class Listing:
                 break
             here = below
         return here
+
+    def join(self, other: Listing) -> None:
+        """Add the files of another listing behind these."""
+        new = {0: 0}  # its directories, and its places, by the numbers that they have here
+        for (above, name), number in other._known.items():
+            new[number] = self._enter_one(new[above], name)
+        places = [self.places.setdefault(place, len(self.places)) for place in other.places]
+        self.names += other.names
+        self.directory += [new[number] for number in other.directory]
+        self.place += [places[number] for number in other.place]
+        for column, figures in other.columns.items():
+            self.columns[column] += figures
+        for directory, sums in other.rest.items():
+            mine = self.rest.setdefault(new[directory], [0] * len(sums))
+            mine[:] = map(sum, zip(mine, sums))
 
     def document(self) -> Dict[str, object]:
         """All of it, for JSON."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from typing import Dict, Iterable, List, Tuple
+from typing import Any, Dict, Iterable, List, Tuple
 
 from iotrace import text
 from iotrace.page.listing import key_of, key_of_row
@@ -50,6 +50,20 @@ class Series:
             moments.add(file)
         else:
             self._rest.add(file)
+
+    def state(self) -> object:
+        """All of it, for `join` in another process."""
+        return self._whole, self._rest, self._own
+
+    def join(self, state: Any) -> None:
+        """Add what another pass has of the files behind these."""
+        whole, rest, own = state
+        self._whole.join(whole)
+        self._rest.join(rest)
+        for key, (label, moments) in own.items():
+            known, mine = self._own[key]
+            mine.join(moments)
+            self._own[key] = (known or label, mine)
 
     def document(self) -> Dict[str, object]:
         """All of it, for JSON. A column is as many intervals as it takes to have no more than some hundred."""

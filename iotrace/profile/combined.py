@@ -115,20 +115,38 @@ def combined_files(profiles: Sequence[Profile], path: bytes, *, folded: bool = F
 
 
 def every_file(
-    profiles: Sequence[Profile], selection: Selection = EVERYTHING, seen: Callable[[FileStats], None] = lambda _: None
+    profiles: Sequence[Profile],
+    selection: Selection = EVERYTHING,
+    seen: Callable[[FileStats], None] = lambda _: None,
+    *,
+    since: bytes = b"",
+    before: bytes = b"",
 ) -> Iterator[FileStats]:
     """Each file of all profiles under its final name, in the order that `combined_rows` has with `folded`.
 
-    `seen` is called with each of the records that it is the sum of, before. Memory use does not depend on the number
-    of files.
+    `seen` is called with each of the files of `whole_files` that it is the sum of, before. Memory use does not depend
+    on the number of files. `since` and `before` are the first final name, and the one after the last.
     """
     whole = combined_header(profiles)
     for profile in profiles:
         profile.in_time_of(whole)
-    streams = [profile.by_path(selection, folded=True) for profile in profiles]
-    found = heapq.merge(*streams, key=_same_in_the_end) if len(streams) > 1 else streams[0]
+    streams = [profile.by_path(selection, folded=True, since=since, before=before) for profile in profiles]
+    found = heapq.merge(*streams, key=_same_by_path) if len(streams) > 1 else streams[0]
     for _, group in itertools.groupby(found, _same_in_the_end):
-        yield _folded(_told(group, seen)).file
+        yield _folded(_told(_opened(group), seen)).file
+
+
+def _same_by_path(file: FileStats) -> Tuple[_Key, bytes]:
+    return _same_in_the_end(file), file.path
+
+
+def _opened(files: Iterator[FileStats]) -> Iterator[FileStats]:
+    """The files of a group by the paths that they were opened under, each once; unreachable ones stay by themselves."""
+    for (_, unreachable), same in itertools.groupby(files, lambda file: (file.path, file.unreachable)):
+        if unreachable:
+            yield from same
+        else:
+            yield functools.reduce(_add, same)
 
 
 def _told(files: Iterator[FileStats], seen: Callable[[FileStats], None]) -> Iterator[FileStats]:

@@ -224,20 +224,28 @@ class Profile:
             file.series = self._in_time(series.read(intervals))
             yield row[-1], file
 
-    def by_path(self, selection: Selection = EVERYTHING, *, folded: bool = False) -> Iterator[FileStats]:
+    def by_path(
+        self, selection: Selection = EVERYTHING, *, folded: bool = False, since: bytes = b"", before: bytes = b""
+    ) -> Iterator[FileStats]:
         """Every file, in the order in which several profiles are merged, with the host that it is on.
 
         With `folded` in that of the names under which temporary files are part of what they became, and a file is
-        wanted under any of its names. Names alone are sorted, so that it takes little memory.
+        wanted under any of its names. Names alone are sorted, so that it takes little memory. Only the files whose name
+        in that order is not less than `since`, and less than `before` unless that is empty.
         """
         whole = f"SELECT {self._whole_file} FROM main.file WHERE id = ?"
         with self._honest():
             temporary = self._folds(folded)
-            order = f"{NAME if temporary else 'path'}, mnt_ns, {self._column('unreachable')}, {self._column('host')}"
+            name = NAME if temporary else "path"
+            order = f"{name}, mnt_ns, {self._column('unreachable')}, {self._column('host')}, path"
             if self._schema.has("who"):
                 order += ", coalesce(who, '')"
-            names = f"SELECT id FROM {self._table} WHERE {self._where(selection, temporary)} ORDER BY {order}"
-            found = (row for (key,) in self._database.query(names) for row in self._database.look_up(whole, key))
+            where = self._where(selection, temporary)
+            if since or before:
+                where += f" AND {name} >= ?1 AND ({name} < ?2 OR ?2 = x'')"
+            names = f"SELECT id FROM {self._table} WHERE {where} ORDER BY {order}"
+            numbers = self._database.query(names, (since, before) if since or before else ())
+            found = (row for (key,) in numbers for row in self._database.look_up(whole, key))
             for _, file in self._decoded(found):
                 if file.host is None:
                     file.host = self.host

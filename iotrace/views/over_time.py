@@ -62,6 +62,13 @@ class Moments:
             before = self.unknown if number is None else self.rows.setdefault(number, [0] * len(COUNTERS))
             before[:] = map(sum, zip(before, counters))
 
+    def join(self, other: Moments) -> None:
+        """Add what others did."""
+        for number, counters in other.rows.items():
+            before = self.rows.setdefault(number, [0] * len(COUNTERS))
+            before[:] = map(sum, zip(before, counters))
+        self.unknown[:] = map(sum, zip(self.unknown, other.unknown))
+
     @property
     def intervals(self) -> int:
         """How many there are, idle ones included."""

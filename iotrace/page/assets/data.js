@@ -139,16 +139,16 @@ const records = {
   pieces: new Map(),
   async open() {
     const numbers = await unpack(detailsData.numbers);
-    numbers.forEach((files, piece) => files.forEach((file) => this.pieceOf.set(file, piece)));
+    numbers.forEach((files, piece) => files.forEach((file, i) => this.pieceOf.set(file, [piece, i])));
   },
   has(file) {
     return this.pieceOf.has(file);
   },
   async of(file) {
-    const piece = this.pieceOf.get(file);
-    if (piece === undefined) return null;
+    if (!this.pieceOf.has(file)) return null;
+    const [piece, i] = this.pieceOf.get(file);
     if (!this.pieces.has(piece)) this.pieces.set(piece, await unpack(detailsData.pieces[piece]));
-    return named(this.pieces.get(piece).find((record) => record[0] === file));
+    return named(this.pieces.get(piece)[i]);
   },
 };
 

@@ -12,6 +12,7 @@ from iotrace.globs import EVERYTHING
 from iotrace.page import against, assembly, library
 from iotrace.page.document import collect
 from iotrace.profile import reader
+from iotrace.profile.metrics import Header
 from tests import needs
 from tests.browser import ENTER, ESCAPE, TAB, Browser, chromium
 from tests.unit.iotrace.page.samples import HEADER, MARKUP, hostile, hostile_header, profile, sample
@@ -41,15 +42,18 @@ def charts() -> str:
 
 @pytest.fixture(scope="module")
 def pages(place: Path, charts: str) -> Dict[str, Path]:
-    """A usual profile against another one; one of hostile names, against itself; one of which few files are listed."""
+    """A usual profile against another one; one of hostile names, against itself; one of which few files are listed; one
+    without any."""
     usual = profile(place, "usual", HEADER, sample())
     other = profile(place, "other", HEADER, (each for each in sample() if b"/wal/" not in each.path))
     bad = profile(place, "bad", hostile_header(), hostile())
+    none = profile(place, "none", Header(), iter(()))
     made = {}
     for name, path, before, most in (
         ("usual", usual, other, 1000),
         ("hostile", bad, bad, 1000),
         ("few", usual, None, 9),
+        ("empty", none, None, 9),
     ):
         with reader.open(path) as opened:
             document = collect([opened], most=most)
@@ -211,6 +215,13 @@ def test_what_is_not_listed_is_in_the_sums(browser: Browser, pages: Dict[str, Pa
     assert browser.text("#where .count") == f"{text.size(moved)} in 122 files"
     assert "The 9 busiest of 122 files. The other 113" in browser.text("#files .lead")
     assert any("not listed" in row[0] for row in browser.rows("#where .list table")) or browser.text(".crumbs")
+
+
+def test_a_profile_of_nothing(browser: Browser, pages: Dict[str, Path]) -> None:
+    browser.complaints()
+    browser.open(pages["empty"])
+    assert browser.text("#files .count") == "0 files, 0" and browser.rows(TABLE) == [["No file matches."]]
+    assert browser.complaints() == []
 
 
 def test_hostile_names_do_nothing_but_show(browser: Browser, pages: Dict[str, Path]) -> None:

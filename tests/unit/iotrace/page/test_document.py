@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import sqlite3
 from pathlib import Path
 from typing import Any, Dict, List
 
 import pytest
 
 from iotrace import text
+from iotrace.errors import Failure
+from iotrace.findings.engine import find
 from iotrace.globs import Selection
-from iotrace.page import details, document
+from iotrace.page import details, passes
 from iotrace.page.document import Document, collect
+from iotrace.page.words import micro
 from iotrace.profile import reader
 from iotrace.profile.rows import Sums
 from tests.unit.iotrace.page.samples import HEADER, LONG, file, hostile, profile, sample, unpacked
@@ -38,6 +44,22 @@ def sums_of(listing: Dict[str, Any]) -> Dict[str, int]:
     rest: List[List[int]] = [row[1:] for row in listing["rest"]]
     columns = dict(zip(listing["rest_columns"], zip(*rest))) if rest else {}
     return {name: sum(listing["columns"][name]) + sum(columns.get(name, ())) for name in SUMS}
+
+
+def files_of(found: Document) -> Dict[str, Any]:
+    """Everything that the page has of each listed file, by its path."""
+    listing = unpacked(found.listing)
+    above, names = listing["directories"]["above"], listing["directories"]["name"]
+    paths = [""]
+    for number in range(1, len(names)):
+        paths.append(f"{paths[above[number]]}/{names[number]}")
+    own = dict(zip(itertools.chain(*unpacked(found.details["numbers"])), records(found)))
+    directory, places, made_of = 0, listing["place"] or [0] * len(listing["name"]), {}
+    for number, (name, step) in enumerate(zip(listing["name"], listing["directory"])):
+        directory += step
+        figures = [listing["columns"][column][number] for column in listing["columns"]]
+        made_of[f"{paths[directory]}/{name}"] = [listing["places"][places[number]], figures, own.get(number)]
+    return made_of
 
 
 def records(found: Document) -> List[List[Any]]:
@@ -92,10 +114,44 @@ def test_histograms_of_the_busiest_as_far_as_there_is_room(tmp_path: Path, monke
     few = made(path, room=room)
     assert 20 <= few.summary["with_details"] <= 60 and len(records(few)) == few.summary["with_details"]
     calls = unpacked(few.listing)["columns"]["calls"]
-    kept = {record[0] for record in records(few)}
-    assert max(range(len(calls)), key=calls.__getitem__) in kept
     numbers = unpacked(few.details["numbers"])
-    assert [[record[0] for record in unpacked(piece)] for piece in few.details["pieces"]] == numbers
+    assert max(range(len(calls)), key=calls.__getitem__) in itertools.chain(*numbers)
+    at = details.FIELDS.index("calls")
+    for own, piece in zip(numbers, few.details["pieces"]):
+        assert [sum(record[at].values()) for record in unpacked(piece)] == [calls[number] for number in own]
+
+
+def test_two_halves_are_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What two processes make of a half each is what one makes of all, and findings are those of the profile."""
+    monkeypatch.setattr(details, "IN_A_PIECE", 10)
+    a, b = profile(tmp_path, "a", HEADER, sample()), profile(tmp_path, "b", HEADER, hostile())
+    bounds = {"most": 60}
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    for paths in ((a,), (a, b)):
+        monkeypatch.setattr(passes, "MANY", 1 << 30)
+        one = made(*paths, **bounds)
+        monkeypatch.setattr(passes, "MANY", 1)
+        two = made(*paths, **bounds)
+        assert two.summary == one.summary
+        assert files_of(two) == files_of(one) and len(files_of(one)) == 60
+        with reader.open(paths[0]) as first, reader.open(paths[-1]) as last:
+            expected = find([first] if first.name == last.name else [first, last])
+        assert [each["sentence"] for each in one.summary["findings"]] == [micro(f.sentence) for f in expected]
+
+
+def test_what_ends_the_other_half_ends_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = profile(tmp_path, "p", HEADER, sample())
+    database = sqlite3.connect(str(path))
+    database.execute("UPDATE calls SET by_syscall = '[' WHERE file_id = (SELECT id FROM file ORDER BY path DESC)")
+    database.commit()
+    database.close()
+    monkeypatch.setattr(passes, "MANY", 1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    with pytest.raises(reader.ProfileError, match="damaged profile"):
+        made(path)
+    monkeypatch.setattr(passes, "_work", lambda *_: os._exit(1))
+    with pytest.raises(Failure, match="has ended"):
+        made(profile(tmp_path, "q", HEADER, sample()))
 
 
 def test_the_record_of_a_file(tmp_path: Path) -> None:
@@ -130,7 +186,7 @@ def test_names_are_safe_and_short(tmp_path: Path) -> None:
 
 
 def test_sizes_that_are_many_do_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(document, "_EXACT_SIZES", 10)
+    monkeypatch.setattr(passes, "_EXACT_SIZES", 10)
     files = (file(b"/%03d" % i, 2 if i == 7 else 1, 0, each=100 + i) for i in range(100))
     found = made(profile(tmp_path, "p", HEADER, files))
     assert found.summary["cards"][0]["beside"] == "101 calls"
