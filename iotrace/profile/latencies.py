@@ -7,6 +7,7 @@ off. Profiles of schema 3 and earlier have one bucket for each power of two; wha
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Dict, Optional
 
@@ -52,11 +53,14 @@ class Latencies:
 
     def quantile(self, share: float) -> Optional[int]:
         """The latency that this share of them does not exceed, 0.5 for the median; None if there are none."""
-        rank, before = share * self.count, 0
+        rank, before = max(1, math.ceil(share * self.count)), 0
         for lower, count in sorted(self.histogram.items()):
             if count and before + count >= rank:
                 upper = self._above(lower)
-                found = lower + (upper - lower) * max(rank - before, 0) / count
+                if rank == self.count and lower <= self.most < upper:
+                    return self.most
+                # Where the first, second ... of so many lie on average, if any place in the bucket is as likely.
+                found = lower + (upper - lower) * (rank - before) / (count + 1)
                 return min(int(found), self.most) if self.most else int(found)
             before += count
         return None

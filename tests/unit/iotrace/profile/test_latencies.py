@@ -37,6 +37,15 @@ def test_quantiles_of_many_values_are_at_most_a_tenth_off(share: float) -> None:
         assert told is not None and abs(told - found[int(share * 10_000)]) <= 0.1 * found[int(share * 10_000)]
 
 
+@given(st.integers(64, 1 << 44), st.integers(64, 1 << 44))
+def test_one_value_in_a_bucket_is_at_most_an_eighth_off_and_the_slowest_exact(first: int, second: int) -> None:
+    low, high = sorted((first, second))
+    told = latencies.of(counted([low, high]))
+    assert told.quantile(0.99) == high
+    if len(told.histogram) == 2:
+        assert abs((told.quantile(0.5) or 0) - low) <= low / 8
+
+
 def test_the_slowest_is_exact() -> None:
     found = latencies.of(counted([700, 800, 5_000_000_001]))
     assert (found.quantile(1.0), found.mean, found.count) == (5_000_000_001, 5_000_001_501 / 3, 3)
@@ -55,7 +64,7 @@ def test_empty_buckets_are_nothing() -> None:
 
 def test_older_profiles_know_powers_of_two_alone() -> None:
     found = latencies.of(SyscallStats(4, latency_ns={1024: 4}))
-    assert found.coarse and found.quantile(0.5) == 1536 and found.quantile(1.0) == 2048
+    assert found.coarse and [found.quantile(share) for share in (0.5, 1.0)] == [1024 + 1024 * k // 5 for k in (2, 4)]
 
 
 def test_powers_of_two_of_finer_buckets() -> None:
