@@ -36,6 +36,7 @@ COMMANDS = {
     "merge": "iotrace.commands.merge",
     "export": "iotrace.commands.export",
     "html": "iotrace.commands.html",
+    "fio": "iotrace.commands.fio",
     "doctor": "iotrace.commands.doctor",
 }
 

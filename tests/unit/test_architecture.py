@@ -85,7 +85,8 @@ ROOMS: Dict[str, Dict[str, str]] = {
         "page": "errors findings globs profile release text views",
         "live": "errors globs profile text tracing views",
         "starting": "",
-        "commands": "atomic directories errors findings globs kernel live page profile release starting text tracing "
+        "fio": "errors profile release text tracing",
+        "commands": "atomic directories errors findings fio globs kernel live page profile release starting text tracing "
         "views",
         "cli": "errors release starting text",
         "environment": "",

@@ -58,6 +58,8 @@ def commands(path: str) -> Iterator[Tuple[str, ...]]:
     yield "html", path, "--force", "-o", path + ".html"
     yield "html", path, "--against", path, "--force", "-o", path + ".html"
     yield "merge", path, path, "--allow-duplicates", "--force", "-o", path + ".merged"
+    yield "fio", path, "--directory", "bench"
+    yield "fio", path, "--directory", "bench", "--group", "file"
     for form in ("json", "jsonl", "openmetrics"):
         yield "export", path, "--format", form
     yield "export", path, "--format", "csv", "--table", "histogram"
