@@ -34,6 +34,18 @@ def _side(side: Side, files: int) -> Dict[str, object]:
     }
 
 
+def _of_cards(side: Side, files: int) -> Dict[str, str]:
+    """What a run has of what the cards at the top show, by their keys."""
+    read, written, synced = map(side.of, ("read", "write", "sync"))
+    calls = text.counted(side.of("all").calls, "call")
+    return {
+        "read": f"{text.size(read.bytes)}, {text.counted(read.calls, 'call')}",
+        "written": f"{text.size(written.bytes)}, {text.counted(written.calls, 'call')}",
+        "synced": text.counted(synced.calls, "call"),
+        "files": f"{text.counted(files, 'file')}, {calls}",
+    }
+
+
 def _figures(sides: Sequence[Side]) -> List[Dict[str, object]]:
     found: List[Dict[str, object]] = []
     for family, names in show.LINES.items():
@@ -70,6 +82,7 @@ def compare(names: Tuple[str, str], selection: Selection) -> Dict[str, object]:
     return {
         "before": _side(sides[0], files[0]),
         "after": _side(sides[1], files[1]),
+        "cards": _of_cards(sides[0], files[0]),
         "same": words(describe(same[0])) if same else "",
         "figures": _figures(sides),
         "per": "bytes/s" if by_second else "bytes",

@@ -6,6 +6,7 @@ is bounded, whatever the profile holds.
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Tuple
 
@@ -17,6 +18,11 @@ from iotrace.profile.rows import FileRow, Sums
 MOST = 100_000
 BUDGET = 64 << 20
 """Files that are listed, and the sum of what `_cost` says of them."""
+
+TEXT = 16 << 20
+"""Characters of all names: three times what 100,000 files have that are not made to fill the memory."""
+
+_ENTRY = 50  # as many are worth one more name
 
 COLUMNS: Dict[str, Callable[[FileStats, Activity], int]] = {
     "read": lambda file, found: file.bytes_read,
@@ -41,6 +47,11 @@ def _permille(found: Activity) -> int:
     """The share of transfers that began elsewhere than where the one before had ended; -1 without any."""
     moved = found.read.moved + found.written.moved
     return round(1000 * (found.read.jumps + found.written.jumps) / moved) if moved else -1
+
+
+def _brief(name: bytes) -> bytes:
+    """What tells a name from others, in few bytes."""
+    return name if len(name) <= 64 else hashlib.blake2b(name, digest_size=32).digest()
 
 
 def _cost(path: bytes) -> int:
@@ -110,12 +121,19 @@ class Listing:
         self.places: Dict[Tuple[str, int], int] = {}  # host and mount namespace -> its number
         self.rest: Dict[int, List[int]] = {}  # directory -> files that are not listed, and the sums over them
         self._known: Dict[Tuple[int, bytes], int] = {}
+        self._text = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether names have taken all the room that there is for them: no more files must be added."""
+        return self._text > TEXT
 
     def add(self, file: FileStats, activity: Activity) -> int:
         """List a file; returns its number."""
         *above, name = _split(file.path)
         self.directory.append(self._enter(above))
         self.names.append(words.name(name))
+        self._text += len(self.names[-1]) + _ENTRY
         where = (file.host or "", file.mnt_ns)
         self.place.append(self.places.setdefault(where, len(self.places)))
         for column, figure in COLUMNS.items():
@@ -132,20 +150,23 @@ class Listing:
     def _enter(self, names: Iterable[bytes]) -> int:
         here = 0
         for name in names:
-            here = self._enter_one(here, name)
+            key = _brief(name)
+            below = self._known.get((here, key))
+            here = self._enter_one(here, key, words.name(name)) if below is None else below
         return here
 
-    def _enter_one(self, above: int, name: bytes) -> int:
-        below = self._known.get((above, name))
+    def _enter_one(self, above: int, key: bytes, shown: str) -> int:
+        below = self._known.get((above, key))
         if below is None:
-            below = self._known[above, name] = len(self.directories)
-            self.directories.append((above, words.name(name)))
+            below = self._known[above, key] = len(self.directories)
+            self.directories.append((above, shown))
+            self._text += len(shown) + _ENTRY
         return below
 
     def _nearest(self, names: Iterable[bytes]) -> int:
         here = 0
         for name in names:
-            below = self._known.get((here, name))
+            below = self._known.get((here, _brief(name)))
             if below is None:
                 break
             here = below
@@ -154,8 +175,8 @@ class Listing:
     def join(self, other: Listing) -> None:
         """Add the files of another listing behind these."""
         new = {0: 0}  # its directories, and its places, by the numbers that they have here
-        for (above, name), number in other._known.items():
-            new[number] = self._enter_one(new[above], name)
+        for (above, key), number in other._known.items():
+            new[number] = self._enter_one(new[above], key, other.directories[number][1])
         places = [self.places.setdefault(place, len(self.places)) for place in other.places]
         self.names += other.names
         self.directory += [new[number] for number in other.directory]

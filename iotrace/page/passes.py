@@ -70,7 +70,7 @@ class Pass:
         if self.series is not None:
             self.series.add(file)
         place = self._task.choice.places.get(key_of(file))
-        if place is None:
+        if place is None or self.listing.full:
             self.listing.leave(file, activity)
         else:
             self.details.add(place, self.listing.add(file, activity), file, activity)

@@ -39,7 +39,7 @@ def _order_and_sizes(found: Transfers) -> List[Dict[str, object]]:
         made.append(_figure("order", front.order(found), f"{what} where the call before had ended"))
     sizes = front.sizes(found.sizes)
     if sizes:
-        shown = sizes.replace(" x", " \u00d7").replace("% ", "%, ")
+        shown = sizes.replace(" x", " \u00d7").replace(" ", "\u00a0").replace("%\u00a0", "%, ")
         made.append(_figure("sizes", shown, "asked for most, with their share of the calls"))
     return made
 
@@ -141,7 +141,9 @@ def about(header: Header) -> Dict[str, object]:
         _figure("system", words(_system(header)), "that was traced"),
         _figure("attached by", words(header.attach or "unknown means"), "how the programs are called"),
         _figure("asked for", words(filters), "what was to be traced") if filters else None,
-        _figure("cost", words(overhead(header.overhead)), "of tracing, as measured") if header.overhead else None,
+        _figure("cost", micro(words(overhead(header.overhead))), "of tracing, as measured")
+        if header.overhead
+        else None,
         _figure("not opened", words(not_opened(header.failed_opens)), "paths that opens failed on, the most frequent")
         if header.failed_opens
         else None,

@@ -2,7 +2,7 @@
 
 async function begin() {
   showRun(summary.run);
-  showCards(summary.cards, summary.run);
+  showCards(summary.cards, summary.run, summary.against);
   showFindings(summary.findings);
   if (summary.against) showAgainst(summary.against);
   if (typeof DecompressionStream === "undefined") {

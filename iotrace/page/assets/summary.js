@@ -15,7 +15,7 @@ function showRun(run) {
   );
 }
 
-function showCards(cards, run) {
+function showCards(cards, run, against) {
   const made = make("div", { class: "cards", id: "summary" });
   for (const card of cards) {
     made.append(
@@ -24,7 +24,7 @@ function showCards(cards, run) {
         { class: `panel card ${card.key}`, "aria-label": card.title },
         make("h2", {}, card.title),
         make("p", { class: "value" }, card.value),
-        make("p", { class: "beside" }, card.beside),
+        make("p", { class: "beside" }, card.beside, against && make("span", { class: "before" }, `before: ${against.cards[card.key]}`)),
         figures(card.figures, "figures"),
       ),
     );
@@ -94,7 +94,7 @@ function showAgainst(against) {
 function showAbout(about, run) {
   const partial = about.coverage.filter(([, how]) => how !== "full");
   const full = about.coverage.filter(([, how]) => how === "full").map(([what]) => what);
-  const lost = about.lost.map(([what, count]) => [what, grouped(count), count ? "missing in the figures" : "nothing missing"]);
+  const lost = about.lost.filter(([, count]) => count > 0).map(([what, count]) => [what, grouped(count)]);
   const lines = partial.map(([what, how]) => [what, how]);
   if (full.length) lines.push([full.join(", "), "all of it"]);
   section(
@@ -103,6 +103,6 @@ function showAbout(about, run) {
     `${run.completeness}. Page by iotrace ${run.version}.`,
     make("div", { class: "panel about" }, figures(about.facts, "facts")),
     lines.length > 0 && make("div", { class: "panel below" }, table("Coverage: how much of what there is was seen", [["what", ""], ["how much", ""]], lines)),
-    lost.length > 0 && make("div", { class: "panel below" }, table("Lost: what was seen and could not be recorded", [["what", ""], ["count", "n"], ["", ""]], lost)),
+    lost.length > 0 && make("div", { class: "panel below" }, table("Lost: what was seen and could not be recorded", [["what", ""], ["count", "n"]], lost)),
   );
 }

@@ -14,7 +14,7 @@ from iotrace import text
 from iotrace.errors import Failure
 from iotrace.findings.engine import find
 from iotrace.globs import Selection
-from iotrace.page import details, passes
+from iotrace.page import details, listing, passes
 from iotrace.page.document import Document, collect
 from iotrace.page.words import micro
 from iotrace.profile import reader
@@ -70,11 +70,11 @@ def records(found: Document) -> List[List[Any]]:
 def test_nothing_is_dropped(tmp_path: Path, bounds: Dict[str, int]) -> None:
     path = profile(tmp_path, "p", HEADER, sample())
     found = made(path, **bounds)
-    listing = unpacked(found.listing)
-    files = len(listing["name"]) + sum(row[1] for row in listing["rest"])
+    names = unpacked(found.listing)
+    files = len(names["name"]) + sum(row[1] for row in names["rest"])
     assert files == found.summary["files"] == 122  # of 123 rows, of which one is of a temporary name
-    assert bool(bounds) == bool(listing["rest"]) and found.summary["listed"] == len(listing["name"])
-    assert sums_of(listing) == {name: getattr(totals(path), field) for name, field in SUMS.items()}
+    assert bool(bounds) == bool(names["rest"]) and found.summary["listed"] == len(names["name"])
+    assert sums_of(names) == {name: getattr(totals(path), field) for name, field in SUMS.items()}
     reads = found.summary["whole"][details.FIELDS.index("read_requested")]
     assert sum(reads[1::2]) == sum(call.calls for f in sample() for n, call in f.syscalls.items() if n == "pread64")
 
@@ -183,6 +183,17 @@ def test_names_are_safe_and_short(tmp_path: Path) -> None:
         assert name == text.safe_text(name.replace("\\", "")) or "\\" in name
         assert all(char.isprintable() for char in name) and len(name) < 1000
     assert any(name.endswith(f"({len(LONG):,} bytes)") for name in listing["name"])
+
+
+def test_names_do_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "TEXT", 20_000)
+    long = b"/".join([b"d" * 200] * 9)
+    path = profile(tmp_path, "p", HEADER, (file(b"/%03d/%s/x" % (i, long), 1, 1) for i in range(30)))
+    found = made(path)
+    names = unpacked(found.listing)
+    assert 5 < len(names["name"]) < 12
+    assert len(names["name"]) + sum(row[1] for row in names["rest"]) == 30
+    assert sums_of(names)["read"] == 30 * 4096
 
 
 def test_sizes_that_are_many_do_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
