@@ -49,6 +49,7 @@ async function draw(element, specify, ready) {
   for (const each of [place, ...place.querySelectorAll("[role],[aria-label],[aria-roledescription]")]) {
     for (const name of ["role", "aria-label", "aria-roledescription"]) each.removeAttribute(name);
   }
+  place.dataset.scheme = dark.matches ? "dark" : "light";
   fill(element, place);
   now.finalize = finalize;
   if (ready) ready(view);

@@ -144,7 +144,9 @@ function about(part) {
 function enter(directory) {
   where.directory = directory;
   hideTip();
+  const { chart, list } = where.place;
   showWhere();
+  if (!chart.contains(document.activeElement)) list.focus({ preventScroll: true }); // what had the focus is gone
 }
 
 // The files of the directory, in the table below.

@@ -278,9 +278,12 @@ def test_it_is_accessible(browser: Browser, pages: Dict[str, Path], width: int, 
 
 
 def test_the_keyboard_reaches_everything(usual: Browser) -> None:
-    """The first stop leads past all others to the files; every control has a name."""
+    """The first stop leads past all others to the files, a directory leads into its list; every control has a name."""
     usual.type("body", TAB)
     assert usual.run("return document.activeElement.textContent") == "Skip to the files"
+    usual.type("#where .list tbody tr:first-child button", ENTER)
+    assert usual.text(".crumbs [aria-current]") == "db"
+    assert usual.run("return document.activeElement.className") == "list"
     nameless = usual.run(
         "return [...document.querySelectorAll('button, a, input, summary')].filter(each => !each.textContent.trim()"
         " && !each.labels?.length).length"
