@@ -126,9 +126,10 @@ class Transfers(Calls):
     def add(self, call: SyscallStats) -> None:
         """Add a system call on a file."""
         super().add(call)
-        self.storage_bytes += call.storage_bytes
-        self.readahead_bytes += call.readahead_bytes
-        add_histogram(self.waiting, call.storage_latency_ns)
+        if call.storage_bytes or call.storage_latency_ns:
+            self.storage_bytes += call.storage_bytes
+            self.readahead_bytes += call.readahead_bytes
+            add_histogram(self.waiting, call.storage_latency_ns)
         self.zero += call.completed.get(0, 0)
         self.short += _short(call)
         self.sizes.add(call)
@@ -203,16 +204,18 @@ class Activity(_Sum):
         add_histogram(self.syncs.between, file.bytes_between_syncs)
         for name, call in file.syscalls.items():
             self.add_call(name, call)
-        for part, (moved, jumps) in zip((self.read, self.written), order_of(file)):
-            part.moved += moved
-            part.jumps += jumps
+        (reads, read_jumps), (writes, write_jumps) = order_of(file)
+        self.read.moved += reads
+        self.read.jumps += read_jumps
+        self.written.moved += writes
+        self.written.jumps += write_jumps
 
     def add_call(self, name: str, call: SyscallStats) -> None:
         """Add a system call on a file, without what is known of the file alone."""
         operation = BY_NAME.get(name, _UNKNOWN)
         self.calls[name] = self.calls.get(name, 0) + call.calls
-        for errno, count in call.errors.items():
-            self.errors[errno] = self.errors.get(errno, 0) + count
+        if call.errors:
+            add_histogram(self.errors, call.errors)
         if operation.direction == READ:
             self.read.add(call)
         elif operation.direction == WRITE:
@@ -257,9 +260,10 @@ def _moved(file: FileStats) -> Tuple[int, int]:
     """How many reads, and how many writes, moved anything."""
     found = [0, 0]
     for name, call in file.syscalls.items():
-        direction = BY_NAME.get(name, _UNKNOWN).direction
-        if direction is not None:
-            found[direction] += sum(call.completed.values()) - call.completed.get(0, 0)
+        if call.completed:
+            direction = BY_NAME.get(name, _UNKNOWN).direction
+            if direction is not None:
+                found[direction] += sum(call.completed.values()) - call.completed.get(0, 0)
     return found[READ], found[WRITE]
 
 
@@ -279,6 +283,8 @@ def _short(call: SyscallStats) -> int:
     Both histograms are known, not their pairs: as many as have left the upper buckets between the two. Failed calls,
     and those that moved nothing, are in `requested` alone.
     """
+    if call.requested == call.completed:
+        return 0
     worst = over = 0
     for lower in sorted({*call.requested, *call.completed}, reverse=True):
         if lower == 0:

@@ -26,11 +26,15 @@ class Latencies:
 
     def add(self, call: SyscallStats) -> None:
         """Add those of a system call."""
+        histogram = self.histogram
         for lower, count in call.latency_ns.items():
-            self.histogram[lower] = self.histogram.get(lower, 0) + count
-        self.total += busy_ns(call)
+            histogram[lower] = histogram.get(lower, 0) + count
+        if call.latency_sum_ns:
+            self.total += call.latency_sum_ns
+        elif call.latency_ns:
+            self.total += busy_ns(call)
+            self.coarse = self.coarse or any(call.latency_ns)
         self.most = max(self.most, call.latency_max_ns)
-        self.coarse = self.coarse or (not call.latency_sum_ns and any(call.latency_ns))
 
     def merge(self, other: Latencies) -> None:
         """Add those of another group."""

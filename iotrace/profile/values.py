@@ -192,6 +192,10 @@ def _bucketed(value: Any, buckets: Dict[str, int]) -> Histogram:
     if value is None:
         return {}
     try:
+        if type(value) is dict and len(value) == 1:  # as most have
+            ((key, count),) = value.items()
+            if type(count) is int and 0 <= count <= MAX_COUNTER:
+                return {buckets[key]: count}
         return {buckets[key]: count for key, count in _tally(value).items()}
     except KeyError:
         raise ValueError("a histogram is not valid") from None

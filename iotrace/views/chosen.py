@@ -95,9 +95,10 @@ class _Found:
             yield Line(name, activity)
 
 
-def _files(profiles: Sequence[Profile], wanted: Wanted) -> Iterator[Line]:
+def _files(profiles: Sequence[Profile], wanted: Wanted, total: Activity) -> Iterator[Line]:
     for file in whole_files(profiles, wanted.selection, folded=wanted.folded):
         if file.bytes_read + file.bytes_written >= wanted.min_bytes:
+            total.add(file)  # in half the time that merging takes
             found = Activity()
             found.add(file)
             yield Line(final_name(file) if wanted.folded else file.path, found, file.host or "", file.mnt_ns)
@@ -142,7 +143,6 @@ def _syscalls(profiles: Sequence[Profile], wanted: Wanted) -> Iterator[Line]:
 
 
 _SOURCES: Dict[str, Callable[[Sequence[Profile], Wanted], Iterator[Line]]] = {
-    "file": _files,
     "syscall": _syscalls,
     **dict.fromkeys(WHOSE, _whose),
 }
@@ -158,14 +158,15 @@ def made(profiles: Sequence[Profile], wanted: Wanted) -> Table:
         if lacking:
             raise UserError(f"--by syscall: {', '.join(sorted(lacking))}: known of files, not of single system calls")
     total, groups = Activity(), 0
-    source = _SOURCES.get(wanted.by, _groups)(profiles, wanted)
+    of_files = wanted.by == "file"
+    source = _files(profiles, wanted, total) if of_files else _SOURCES.get(wanted.by, _groups)(profiles, wanted)
 
     def counted() -> Iterator[Line]:
         nonlocal groups
         for line in source:
             if line.found.read.bytes + line.found.written.bytes >= wanted.min_bytes:
                 groups += 1
-                if wanted.by != "tree" or line.name == b"/":  # which has all of them
+                if not of_files and (wanted.by != "tree" or line.name == b"/"):  # which has all of them
                     total.merge(line.found)
                 yield line
 

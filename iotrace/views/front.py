@@ -17,7 +17,7 @@ from iotrace.profile.rows import FileRow
 from iotrace.profile.runs import hosts
 from iotrace.profile.whose import WHOSE
 from iotrace.views import findings, summary
-from iotrace.views.header import not_opened, opening, place, sentences, show_header, subject
+from iotrace.views.header import not_opened, place, sentences, show_header, subject, what_is_missing, what_was_traced
 from iotrace.views.screen import Screen
 from iotrace.views.summary import Whole
 
@@ -222,13 +222,13 @@ def show(
     header = combined_header(profiles)
     if details:
         show_header(screen, header)
-        screen.flush()
+    what_was_traced(screen, header)
     busiest = summary.busiest(profiles, selection)
     finder = Finder()
     for file in busiest.found:
         finder.add(file)
     whole = finder.whole
-    opening(screen, header, whole.mapped, warn=not details)
+    what_is_missing(screen, header, whole.mapped, warn=not details)
     if not busiest.every:
         covered = sum(whole.calls.values()) / busiest.calls if busiest.calls else 0.0
         screen.wrapped(

@@ -78,11 +78,16 @@ def place(header: Header) -> str:
     return f"{len(names)} hosts" if len(names) > MOST_HOSTS else " / ".join(filter(None, names)) or "an unknown host"
 
 
-def opening(screen: Screen, header: Header, mapped: Optional[int] = None, *, warn: bool = True) -> None:
-    """Say what was traced and what is not in the numbers; `mapped` is the number of files that were mapped, if it
-    is known. With `warn` also what was lost, and what is counted twice."""
+def what_was_traced(screen: Screen, header: Header) -> None:
+    """Say what was traced, at once: a million files take a while."""
     header = with_runs(header)
     screen.wrapped(screen.words(f"{subject(header)}, {text.duration(traced_ns(header.runs))} on {place(header)}"))
+    screen.flush()
+
+
+def what_is_missing(screen: Screen, header: Header, mapped: Optional[int] = None, *, warn: bool = True) -> None:
+    """Say what is not in the numbers; `mapped` is the number of files that were mapped, if it is known. With `warn`
+    also what was lost, and what is counted twice."""
     for line in sentences(header, mapped):
         screen.wrapped(screen.words(line))
     if warn:
@@ -116,7 +121,8 @@ def heading(screen: Screen, header: Header, details: bool) -> None:
     if details:
         show_header(screen, header)
     else:
-        opening(screen, header)
+        what_was_traced(screen, header)
+        what_is_missing(screen, header)
         screen.line()
     screen.flush()  # a million files take a while
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, BinaryIO, Dict, List, Sequence
+from typing import Any, BinaryIO, Sequence
 
 from iotrace.views.formats._runs import ID, Run
 from iotrace.views.formats._tables import JSON, TABLES, Row, Table, rows
@@ -23,19 +23,36 @@ def recognises(head: bytes, tail: bytes) -> bool:
     return _BEGINS.match(head) is not None
 
 
-_NAMES = {table.name: [column.name for column in table.columns] for table in TABLES.values()}
-_VALUES = {
+_KEYS = {
+    table.name: [
+        f'{{"type": "{table.name}", "{table.columns[0].name}": ',
+        *[f', "{column.name}": ' for column in table.columns[1:]],
+    ]
+    for table in TABLES.values()
+}
+"""What stands before each value of a line."""
+
+
+def _text(value: Any) -> str:
+    if type(value) is int:
+        return str(value) if value <= _EXACT else f'"{value}"'
+    if value is None:
+        return "null"
+    return _encode(value)
+
+
+_JSON = {
     table.name: [index for index, column in enumerate(table.columns) if column.type == JSON]
     for table in TABLES.values()
 }
 
 
 def _line(table: str, row: Row) -> bytes:
-    cells: List[Any] = [str(value) if type(value) is int and value > _EXACT else value for value in row]
-    for index in _VALUES[table]:
-        cells[index] = None if cells[index] is None else json.loads(cells[index])
-    found: Dict[str, object] = {"type": table, **dict(zip(_NAMES[table], cells))}
-    return _encode(found).encode() + b"\n"
+    """A line, put together by hand: there are millions, and `json.dumps` takes twice as long."""
+    cells = list(map(_text, row))
+    for index in _JSON[table]:
+        cells[index] = "null" if row[index] is None else row[index]
+    return ("".join([part for pair in zip(_KEYS[table], cells) for part in pair]) + "}\n").encode()
 
 
 class Writer:

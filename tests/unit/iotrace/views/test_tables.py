@@ -20,7 +20,7 @@ from iotrace.profile import reader
 from iotrace.profile.metrics import FileStats, Header, SyscallStats
 from iotrace.profile.whose import WHOSE, Who
 from iotrace.profile.writer import write
-from iotrace.views import one_file, tables
+from iotrace.views import front, one_file, tables
 from tests.unit.iotrace.views.samples import HEADER, TOP, one, sample, shown, table
 
 
@@ -166,7 +166,12 @@ def test_the_header_is_there_before_the_files_are_read(path: Path) -> None:
     out = Out()
     with reader.open(path) as profile:
         tables.show(out, [profile], columns=80)
-    assert seen[0] == out.getvalue().split("\n\n", 1)[0] + "\n\n"
+    head = out.getvalue().split("\n\n", 1)[0]
+    assert seen[:2] == [head.split("\n")[0] + "\n", head + "\n\n"]
+    del seen[:]
+    with reader.open(path) as profile:
+        front.show(Out(), [profile], columns=80)
+    assert seen[0] == head.split("\n")[0] + "\n"
 
 
 @pytest.mark.slow
