@@ -41,7 +41,7 @@ def show_nothing(screen: Screen) -> None:
 
 def condition(rule: Rule, changed: Mapping[str, float]) -> str:
     """When a rule holds, with the numbers in force."""
-    return rule.condition.format(**{name: f"{number:,g}" for name, number in rule.limits(changed).items()})
+    return rule.condition.format(**{name: f"{number:,.12g}" for name, number in rule.limits(changed).items()})
 
 
 def show_rules(screen: Screen, changed: Mapping[str, float]) -> None:
@@ -50,9 +50,18 @@ def show_rules(screen: Screen, changed: Mapping[str, float]) -> None:
         screen.line(f"{rule.name} ({rule.severity.value})")
         screen.beside("   if ", condition(rule, changed))
         for name, number in rule.limits(changed).items():
-            screen.beside(f"   {rule.name}.{name}=", f"{number:g}  {rule.thresholds[name].meaning}")
+            screen.beside(f"   {rule.name}.{name}=", f"{number:.12g}  {rule.thresholds[name].meaning}")
         screen.beside("   do: ", rule.advice)
         screen.beside("   but not if: ", rule.disproof)
+
+
+def table() -> List[str]:
+    """The rules as a table in Markdown, as the document has it."""
+    lines = ["| rule | severity | holds if | thresholds |", "|---|---|---|---|"]
+    for rule in RULES:
+        numbers = [f"`{name}={each.default:.12g}` {each.meaning}" for name, each in rule.thresholds.items()]
+        lines.append(f"| {rule.name} | {rule.severity.value} | {condition(rule, {})} | {'; '.join(numbers)} |")
+    return lines
 
 
 def write_json(out: TextIO, findings: Sequence[Finding]) -> None:

@@ -137,6 +137,28 @@ FAULTS = [
         programs="tar split",
     ),
     Fault(
+        "unaligned-direct",
+        "dd if=/dev/zero of=f bs=512 count=20 oflag=direct; true",
+        "dd if=/dev/zero of=f bs=4096 count=20 oflag=direct",
+        programs="dd",
+    ),
+    Fault(
+        "partial-page-writes",
+        "fio --name=w --rw=randwrite --bs=1000 --size=2m --io_size=1200000 --filename=f",
+        "fio --name=w --rw=randwrite --bs=4k --size=8m --io_size=5m --filename=f",
+        programs="fio",
+    ),
+    Fault(
+        "two-speeds",  # a tenth of the file is not in the cache, and nothing is read ahead
+        python(
+            'import os; f = os.open("in", os.O_RDONLY); os.posix_fadvise(f, 0, 60 * 4096, os.POSIX_FADV_DONTNEED);'
+            "os.posix_fadvise(f, 0, 0, os.POSIX_FADV_RANDOM); [os.pread(f, 4096, 4096 * n) for n in range(600)]"
+        ),
+        python('import os; f = os.open("in", os.O_RDONLY); [os.pread(f, 4096, 4096 * n) for n in range(600)]'),
+        before="dd if=/dev/zero of=in bs=4k count=600; sync in",
+        programs="dd sync",
+    ),
+    Fault(
         "left-unsynced",
         python('import os; f = open("f", "wb", 0); f.write(b"a"); os.fsync(f); f.write(b"b")'),
         python('import os; f = open("f", "wb", 0); f.write(b"a"); f.write(b"b"); os.fsync(f)'),

@@ -8,15 +8,10 @@ from iotrace.profile.activity import Activity
 from iotrace.profile.values import Histogram
 
 
-def percent(part: float) -> str:
-    """A share, 0 to 1."""
-    return f"{100 * part:.0f}%"
-
-
 def of_time(total: Sum, run: Run) -> str:
     """The time that is concerned, and its share."""
     share = total.concern.ns / run.busy_ns if run.busy_ns else 0.0
-    return f"{text.duration(total.concern.ns)}, {percent(min(1.0, share))} of all time in I/O"
+    return f"{text.duration(total.concern.ns)}, {text.share(min(1.0, share))} of all time in I/O"
 
 
 def each(bytes_: int, calls: int) -> str:

@@ -6,7 +6,7 @@ from typing import List, Optional
 
 from iotrace import text
 from iotrace.findings.rule import Concern, Evidence, Limits, Rule, Run, Severity, Sum, Threshold
-from iotrace.findings.rules._figures import each, half_below, of_time, percent, writes_per_sync
+from iotrace.findings.rules._figures import each, half_below, of_time, writes_per_sync
 from iotrace.profile.activity import Transfers
 
 
@@ -34,7 +34,7 @@ def _small_sequential_reads(evidence: Evidence, limits: Limits) -> Optional[Conc
 def _said_small(verb: str, transfers: Transfers, total: Sum, run: Run) -> str:
     return (
         f"{transfers.calls:,} {verb} of {each(transfers.bytes, transfers.moved)} each,"
-        f" {percent(1 - transfers.random)} of them where the one before ended, took {of_time(total, run)}"
+        f" {text.share(1 - transfers.random)} of them where the one before ended, took {of_time(total, run)}"
     )
 
 
@@ -48,7 +48,7 @@ def _random_reads(evidence: Evidence, limits: Limits) -> Optional[Concern]:
 def _said_random_reads(total: Sum, run: Run) -> str:
     read = total.activity.read
     return (
-        f"{read.calls:,} reads of {each(read.bytes, read.moved)} each, {percent(read.random)} of them somewhere else"
+        f"{read.calls:,} reads of {each(read.bytes, read.moved)} each, {text.share(read.random)} of them somewhere else"
         f" than where the one before ended, took {of_time(total, run)}"
     )
 

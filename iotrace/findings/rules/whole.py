@@ -6,7 +6,7 @@ from typing import List, Optional
 
 from iotrace import text
 from iotrace.findings.rule import Concern, Evidence, Limits, Rule, Run, Severity, Sum, Threshold
-from iotrace.findings.rules._figures import each, percent
+from iotrace.findings.rules._figures import each
 from iotrace.profile.activity import Activity
 from iotrace.profile.failed_opens import FailedOpen
 
@@ -27,7 +27,7 @@ def _said_many_small_files(_total: Sum, run: Run) -> str:
     part = found.lifetime.total / run.busy_ns if run.busy_ns else 0.0
     return (
         f"{found.files:,} files of which {each(moved, found.files)} each were read or written: opening and closing"
-        f" them took {text.duration(found.lifetime.total)}, {percent(part)} of all time in I/O"
+        f" them took {text.duration(found.lifetime.total)}, {text.share(part)} of all time in I/O"
     )
 
 

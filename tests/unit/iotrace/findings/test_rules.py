@@ -16,6 +16,7 @@ from iotrace.profile import reader
 from iotrace.profile.failed_opens import FailedOpen
 from iotrace.profile.metrics import FileStats, Header, SyscallStats
 from iotrace.profile.writer import write
+from iotrace.views.findings import table
 
 MS = 1 << 20
 KIB = 1024
@@ -295,3 +296,8 @@ def test_the_worst_files_are_named(tmp_path: Path) -> None:
     finding = found(tmp_path, files)["tiny-syncs"]
     assert finding.files == number
     assert finding.worst == [b"/%d" % n for n in range(number - 1, 1, -1)]
+
+
+def test_the_document_has_the_rules_and_their_thresholds() -> None:
+    document = Path(engine.__file__).with_name("README.md").read_text()
+    assert "\n".join(table()) in document, "write the table of iotrace.views.findings.table() into it"
