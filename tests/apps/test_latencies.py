@@ -2,9 +2,9 @@
 
 The intervals are not quite the same. A pread64 is timed by fio around its call, by iotrace between the tracepoints at
 its entry and its exit: what is missing is the way in and out. A request of Linux AIO is timed from the entry of
-io_submit until io_getevents has brought it, which is fio's total latency. One of io_uring is timed from when the kernel
-takes it from the ring until it completes: that begins before fio's completion latency does, which is when the submission
-has returned, and ends before either of fio's latencies, which is when fio has seen the completion.
+io_submit until io_getevents has brought it, which is fio's total latency. One of io_uring is timed from when the
+kernel takes it from the ring until it completes: that begins before fio's completion latency does, which is when the
+submission has returned, and ends before either of fio's latencies, which is when fio has seen the completion.
 """
 
 from __future__ import annotations

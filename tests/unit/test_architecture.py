@@ -86,8 +86,8 @@ ROOMS: Dict[str, Dict[str, str]] = {
         "live": "errors globs profile text tracing views",
         "starting": "",
         "fio": "errors profile release text tracing",
-        "commands": "atomic directories errors findings fio globs kernel live page profile release starting text tracing "
-        "views",
+        "commands": "atomic directories errors findings fio globs kernel live page profile release starting text "
+        "tracing views",
         "cli": "errors release starting text",
         "environment": "",
         "streams": "",
