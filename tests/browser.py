@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -143,7 +144,9 @@ def chromium(browser: str, driver: str) -> Iterator[Browser]:
         profile = tempfile.mkdtemp(prefix="iotrace-browser-")
         stack.callback(shutil.rmtree, profile, ignore_errors=True)  # a process of it may still be ending
         command: Sequence[str] = [driver, "--port=0"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        given = {**os.environ, "TMPDIR": profile}  # where both leave what they do not remove
+        pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        with subprocess.Popen(command, env=given, text=True, **pipes) as process:
             assert process.stdout is not None
             port = None
             while port is None:
