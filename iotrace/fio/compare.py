@@ -41,7 +41,7 @@ class Compared(NamedTuple):
 
 
 def compared(original: Load, replay: Load, allowed: Allowed, scale: float = 1.0) -> List[Compared]:
-    """Every metric that the original has anything of. Syncs that fio has no means for are not among them."""
+    """Every metric that the original has anything of: transfers that moved something, syncs with something to sync."""
     found = []
 
     def add(
@@ -67,6 +67,6 @@ def compared(original: Load, replay: Load, allowed: Allowed, scale: float = 1.0)
     spread("sizes of writes", original.write.sizes, replay.write.sizes)
     add("mean run of reads", lambda load: load.read.mean_run, allowed.run, bytes=True)
     add("mean run of writes", lambda load: load.write.mean_run, allowed.run, bytes=True)
-    add("syncs", lambda load: load.synced, allowed.syncs, scaled=True)
+    add("syncs", lambda load: max(load.synced - load.empty_syncs, 0), allowed.syncs, scaled=True)
     add("bytes between syncs", lambda load: load.between, allowed.between, bytes=True)
     return found

@@ -19,7 +19,8 @@ _MASK32, _MASK64 = (1 << 32) - 1, (1 << 64) - 1
 _PRIME = 0x9E370001
 _READ_SIZES, _WRITE_SIZES, _MIX, _ORDER = 0, 1, 4, 10  # FIO_RAND_..._OFF in fio.h
 _DEFAULT = 0x89  # options.c: randseed's default
-_TRIES = 64
+_TRIES, _MOST_TRIES = 64, 2000
+_FEW = 40_000  # draws, for which more seeds are tried
 _LONGEST = 20_000  # I/Os: among more, chance is off by little
 GOOD = 0.25  # of what is allowed: no better seed is looked for
 
@@ -135,7 +136,7 @@ def choose(plan: Plan, job: int, off: Callable[[Drawn], float], budget: int) -> 
     if not draws or plan.ios > min(_LONGEST, budget):
         return None, 0.0, 0
     best, least, used = None, float("inf"), 0
-    for seed in range(1, _TRIES + 1):
+    for seed in range(1, min(max(_FEW // plan.ios, _TRIES), _MOST_TRIES) + 1):
         if used + plan.ios > budget:
             break
         used += plan.ios

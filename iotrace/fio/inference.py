@@ -40,6 +40,7 @@ class Section:
     label: str  # behind the name of its load; empty if there is one alone
     settings: List[Setting]
     jobs: int = 1
+    files: int = 1
     room: int = 0  # bytes of its files
     plan: Optional[Plan] = None  # what fio draws
     expected: Tuple[Direction, Direction] = field(default_factory=lambda: (Direction(), Direction()))
@@ -164,7 +165,9 @@ def _section(load: Load, planned: _Planned, amount: Amount) -> Section:
     reads = splits.simplest(load.mix, load.calls) if len(part.used) == 2 else None
     plan = Plan(ios, reads, both, pattern.percent if not pattern.sequential else (100, 100), part.reads is None)
     room = 0 if grows(load) else pattern.room * load.files
-    return Section(part.label, settings, jobs, room, plan, (part.reads or Direction(), part.writes or Direction()))
+    return Section(
+        part.label, settings, jobs, load.files, room, plan, (part.reads or Direction(), part.writes or Direction())
+    )
 
 
 def _single(load: Load, direction: Direction, split: Split) -> Split:
@@ -269,7 +272,10 @@ def _files(load: Load, part: Part, pattern: Pattern) -> List[Setting]:
     found = [Setting("filesize", splits.quantity(size), span + " (size, highest_offset)")]
     if load.files > 1:
         found.append(Setting("nrfiles", str(load.files), f"{load.files:,} files behave alike"))
-        if pattern.sequential and load.side_by_side < 1.5:
+        if part.pace is not None and part.pace.every and (pattern.turn or not pattern.sequential):
+            value = f"roundrobin:{part.pace.every + 1}"
+            found.append(Setting("file_service_type", value, "the writes of a file and their sync, then the next file"))
+        elif pattern.sequential and not pattern.turn and (load.side_by_side < 1.5 or part.pace is not None):
             found.append(
                 Setting(
                     "file_service_type",
@@ -277,10 +283,9 @@ def _files(load: Load, part: Part, pattern: Pattern) -> List[Setting]:
                     f"{load.side_by_side:.1f} files in use at a time (first and last times)",
                 )
             )
-        elif pattern.step > 1:
-            found.append(
-                Setting("file_service_type", f"roundrobin:{pattern.step}", "a run on a file, then the next file")
-            )
+        elif pattern.turn:
+            value = f"roundrobin:{pattern.turn}"
+            found.append(Setting("file_service_type", value, "a run on a file, then the next file"))
     if grows(load):
         found += [
             Setting(

@@ -197,8 +197,8 @@ class Load:
 
     @property
     def between(self) -> float:
-        """Bytes written to a file between two syncs, on average."""
-        count = sum(self.activity.syncs.between.values())
+        """Bytes written to a file between two syncs, on average; without syncs that had nothing to sync."""
+        count = sum(self.activity.syncs.between.values()) - self.empty_syncs
         return self.activity.syncs.bytes / count if count else 0.0
 
     @property

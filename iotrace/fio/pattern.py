@@ -9,7 +9,9 @@ from iotrace.fio.draws import Split
 from iotrace.fio.model import Direction, Load
 
 _CLOSE = 0.03  # how far a whole number may be from what it stands for
+_MANY = 16  # calls of a run that ends with its file
 _LONG = 10  # calls of a run: percentage_random would be too coarse
+_SOME = 0.05
 _FEW = 1.03  # calls of a run: nothing goes on
 _PLACES, _RUNS, _LARGEST = 64, 16, 32  # room in a file: blocks, mean runs, largest blocks
 
@@ -22,6 +24,7 @@ class Pattern(NamedTuple):
     step: int = 0  # :N, a jump after so many I/Os; 0 without
     percent: Tuple[int, int] = (100, 100)  # percentage_random: of the reads, of the writes
     why: str = ""
+    turn: int = 0  # I/Os on a file before it is the next one's turn; 0 for what fio does by itself
 
 
 def pattern_of(
@@ -40,11 +43,12 @@ def pattern_of(
     room += -room % least
     said = " and ".join(_said(direction) for direction in used)
     if len(used) == 1:
-        step = _step(used[0], room)
+        step = _step(used[0], load.files, room)
         if step is not None:
-            return Pattern(False, room, step, why=said)
+            return Pattern(False, room, step, why=said, turn=step if step > 1 else 0)
     percents = [
-        100 if direction is None else _percent(direction, split, room) for direction, split in zip(directions, every)
+        100 if direction is None else _percent(direction, split, load.files, room)
+        for direction, split in zip(directions, every)
     ]
     return Pattern(False, room, 0, (percents[0], percents[1]), said)
 
@@ -67,32 +71,44 @@ def _sequential(load: Load, used: Sequence[Direction], every: Tuple[Split, Split
         # Where sizes are drawn, the end must not come too early.
         room = most if one_size else most + most // 8 + 2 * largest
         return Pattern(True, max(room, load.size), why=said)
-    if len(used) > 1 or not one_size:
+    if len(used) > 1:
         return None
     (direction,) = used
     size = splits.mean(every[0])
     length = direction.calls_a_run
+    if not one_size:  # what fits at the end of a file is not what is drawn elsewhere: that matters in short runs
+        if length >= _MANY:
+            return Pattern(True, int(direction.mean_run), why=said)
+        if direction.runs > (1 + _CLOSE) * load.files:
+            return None
+        room = 2 * int(direction.mean_run) + 2 * splits.bounds(every[0])[1]
+        return Pattern(True, room, why=said, turn=max(round(length), 1))
     if abs(round(length) / length - 1) > _CLOSE:
         return None
     return Pattern(True, round(length) * int(size), why=said)
 
 
-def _step(direction: Direction, room: int) -> Optional[int]:
+def _step(direction: Direction, files: int, room: int) -> Optional[int]:
     """The N of :N, where a whole number is close enough, and more than 1; 1 where nothing goes on."""
     length = direction.calls_a_run
     if length <= _FEW:
         return 0
+    if files > _SOME * direction.runs:  # each file's first run is one without a jump
+        return None
     # A run that meets the end of the file goes on elsewhere, as two.
     wanted = length * (1 + direction.mean_run / room)
     return round(wanted) if wanted >= _LONG or abs(round(wanted) / wanted - 1) <= _CLOSE else None
 
 
-def _percent(direction: Direction, split: Split, room: int) -> int:
+def _percent(direction: Direction, split: Split, files: int, room: int) -> int:
     """percentage_random: of each 100 calls, those that begin a run."""
     if direction.calls_a_run <= _FEW:
         return 100
     blocks = max(room // splits.bounds(split)[0], 2)
-    begun = direction.runs / direction.calls
+    firsts = min(files, direction.runs, direction.calls - 1)  # each file's first run is one without a jump
+    begun = (
+        (direction.runs - firsts) / max(direction.calls - firsts, 1) if files > 1 else direction.runs / direction.calls
+    )
     by_the_end = splits.mean(split) / room  # runs that meet the end of the file
     by_chance = 1 / blocks  # jumps that go where the run would have gone
     return splits.simplest(min(max((begun - by_the_end) / (1 - by_chance), 0.0), 1.0), direction.calls)

@@ -9,19 +9,24 @@ from iotrace.fio import sizes
 from iotrace.fio.draws import Split
 from iotrace.fio.sizes import LARGEST, Sizes
 
-_MOST = 32  # fio has room for 64 (BSSPLIT_MAX)
+_RARE = 0.0075  # of all calls: less would be drawn too often as a percent
+_OFTEN = 0.04  # of all calls: a size of its own, where there are many
+_MOST = 6  # sizes, or those that are rare are put together; fio has room for 64 (BSSPLIT_MAX)
 
 
 def split_of(found: Sizes) -> Split:
     """The shares of sizes in percent; each that there is has one at least. Raises ValueError if there are none."""
     found = {min(size, LARGEST): count for size, count in found.items() if size and count}
-    if len(found) > _MOST:
-        found = sizes.condensed(found)
-    if len(found) > _MOST:
-        found = _merged(found)
     if not found:
         raise ValueError("no sizes")
     total = sum(found.values())
+    if len(found) > _MOST:
+        often = {size: count for size, count in found.items() if count >= _OFTEN * total}
+        found = {size: count for size, count in found.items() if size not in often}
+        for size, count in _merged(found).items():
+            often[size] = often.get(size, 0) + count
+        found = often
+    found = _without_rare(found, total)
     simple = _simple(found, total)
     if simple is not None:
         return _ordered(simple)
@@ -34,6 +39,34 @@ def split_of(found: Sizes) -> Split:
         chosen = max(off, key=lambda size: (off[size], size)) if over else min(off, key=lambda size: (off[size], size))
         percents[chosen] += -1 if over else 1
     return _ordered(percents)
+
+
+def _without_rare(found: Sizes, total: int) -> Sizes:
+    """With sizes together that are less than a percent each, so that they are not drawn too often: one percent of them
+    has the bytes that they had."""
+    rare = {size: count for size, count in found.items() if count < _RARE * total}
+    if not rare:
+        return found
+    left = {size: count for size, count in found.items() if size not in rare}
+    for size, count in _clusters(rare, total):
+        left[size] = left.get(size, 0) + count
+    return left
+
+
+def _clusters(rare: Sizes, total: int) -> List[Tuple[int, int]]:
+    """Sizes next to each other as one, as often as makes a percent; the last ones, if they are fewer, as one percent
+    of smaller ones with the same bytes."""
+    clusters: List[Tuple[int, int]] = []
+    count = amount = 0
+    for size, number in sorted(rare.items()):
+        count, amount = count + number, amount + size * number
+        if count >= _RARE * total:
+            clusters.append((max(amount // count, 1), count))
+            count = amount = 0
+    if count:
+        percent = max(total // 100, count)
+        clusters.append((max(amount // percent, 1), percent))
+    return clusters
 
 
 def _simple(found: Sizes, total: int) -> Optional[Sizes]:
@@ -50,8 +83,8 @@ def _simple(found: Sizes, total: int) -> Optional[Sizes]:
 
 
 def _chance(share: float, draws: int) -> float:
-    """Two standard deviations of how often something is drawn, in percent."""
-    return 200 * math.sqrt(share * (1 - share) / max(draws, 1))
+    """Three standard deviations of how often something is drawn, in percent."""
+    return 300 * math.sqrt(share * (1 - share) / max(draws, 1))
 
 
 def simplest(share: float, draws: int) -> int:

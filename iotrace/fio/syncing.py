@@ -59,7 +59,7 @@ def pace(load: Load, writes: int, syncs: int, option: str, at_the_end: bool) -> 
     """
     if not syncs or not writes:
         return None
-    last = 1 if at_the_end and load.files == 1 else 0
+    last = load.files if at_the_end and syncs >= load.files else 0
     if syncs <= last:
         return Pace(option, 0, True, writes, last)
 
@@ -77,6 +77,8 @@ def paces(load: Load, writes: int, *, divisible: bool) -> List[Pace]:
     one = pace(load, writes, syncs, option, last)
     if one is None:
         return []
+    if not one.expected:  # nothing but the end comes behind the last write
+        one = pace(load, writes, max(syncs, load.files), option, True) or one
     if not divisible or one.every == 0 or abs(one.expected - syncs) <= _ENOUGH * syncs:
         return [one]
     often = max(writes // syncs, 1)
