@@ -32,6 +32,7 @@ COMMANDS = {
     "top": "iotrace.commands.top",
     "report": "iotrace.commands.report",
     "findings": "iotrace.commands.findings",
+    "browse": "iotrace.commands.browse",
     "diff": "iotrace.commands.diff",
     "merge": "iotrace.commands.merge",
     "export": "iotrace.commands.export",

@@ -146,6 +146,16 @@ def shorten(text: str, columns: int, mark: str = "...") -> str:
     return head(text, room // 3) + mark + tail
 
 
+def fitting(parts: Sequence[str], columns: int) -> str:
+    """As many pieces of safe text, from the first on, as a line has room for, two blanks apart; all for 0 columns."""
+    found = parts[0]
+    for part in parts[1:]:
+        if columns and width(found) + 2 + width(part) > columns:
+            break
+        found += "  " + part
+    return found
+
+
 def _scaled(value: float, base: int, units: Sequence[str]) -> str:
     """Three significant digits in the largest of `units` (each `base` times the one before) that leaves at least 1."""
     step = 0

@@ -52,8 +52,8 @@ class Terminal:
         config.write_text(
             'set -g remain-on-exit on\nset -g remain-on-exit-format ""\nset -g status off\nset -s escape-time 0\n'
         )
-        wanted: Dict[str, Optional[str]] = {"LANG": "C.UTF-8", "LC_ALL": None, **(environment or {})}
-        inner = {**wanted, "TMUX": None, "TMUX_PANE": None}
+        without = dict.fromkeys(("LC_ALL", "COLUMNS", "LINES", "TMUX", "TMUX_PANE", "NO_COLOR"))
+        inner: Dict[str, Optional[str]] = {"LANG": "C.UTF-8", **without, **(environment or {})}
         words = ["env", *(word for name, value in inner.items() if value is None for word in ("-u", name))]
         words += [f"{name}={value}" for name, value in inner.items() if value is not None]
         self._ask("-f", str(config), "new-session", "-d", "-x", columns, "-y", lines, "-c", str(cwd or Path.cwd()),
@@ -126,6 +126,13 @@ class Terminal:
         return self._ask(
             "display-message", "-p", "#{pane_dead_status}#{?pane_dead_signal,-,}#{pane_dead_signal}"
         ).strip()
+
+    def gone(self, pid: int) -> None:
+        """Wait for the end of what was on it; fails if that does not come."""
+        deadline = time.monotonic() + PATIENCE
+        while os.path.exists(f"/proc/{pid}"):
+            assert time.monotonic() < deadline, f"process {pid} goes on"
+            time.sleep(0.03)
 
     def lose(self) -> None:
         """The terminal is gone, as when a connection breaks: what is on it gets SIGHUP."""

@@ -34,10 +34,10 @@ class State:
         self.paused = False
         self.said = ""
 
-    def next_sort(self) -> None:
+    def next_sort(self, step: int = 1) -> None:
         """Another order."""
         names = list(SORTS)
-        self.sort = names[(names.index(self.sort) + 1) % len(names)]
+        self.sort = names[(names.index(self.sort) + step) % len(names)]
 
     def next_group(self) -> str:
         """Another grouping, of those that can be told apart."""
@@ -56,7 +56,7 @@ def page(table: Table, state: State, look: Look, lines: int, subject: str) -> Li
     if state.only:
         head += f", only {text.safe_text(state.only)}"
     found = [f"{head}: {subject}"]
-    found.append(show.totals(table.total))
+    found.append(show.totals(table.total, look.width))
     state_of_tables = f"{text.counted(table.files, 'file')} in the tables, {table.seconds:.1f} s"
     found.append(show.lost(table) or f"{state_of_tables}, nothing lost")
     found.append("")

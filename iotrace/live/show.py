@@ -113,7 +113,7 @@ def row(look: Look, line: Line, sort: str, name: Optional[str] = None) -> str:
     return start + (look.name(line.name, room) if name is None else text.head(name, room) if room else name)
 
 
-def totals(line: Line) -> str:
+def totals(line: Line, width: int = 0) -> str:
     """What all files together do, in words."""
     said = [
         f"{rate(line.rate(CALLS)).replace('-', '0')} calls/s",
@@ -125,7 +125,7 @@ def totals(line: Line) -> str:
     for place, what in ((SYNCS, "syncs"), (ERRORS, "errors")):
         if line.counts[place]:
             said.append(f"{rate(line.rate(place))} {what}/s")
-    return "  ".join(said)
+    return text.fitting(said, width)
 
 
 def lost(table: Table) -> str:

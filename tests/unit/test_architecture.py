@@ -84,10 +84,11 @@ ROOMS: Dict[str, Dict[str, str]] = {
         "views": "errors findings globs profile text",
         "page": "errors findings globs profile release text views",
         "live": "errors globs profile text tracing views",
+        "tui": "errors findings globs profile text views",
         "starting": "",
         "fio": "errors profile release text tracing",
         "commands": "atomic directories errors findings fio globs kernel live page profile release starting text "
-        "tracing views",
+        "tracing tui views",
         "cli": "errors release starting text",
         "environment": "",
         "streams": "",

@@ -49,6 +49,7 @@ def commands(path: str) -> Iterator[Tuple[str, ...]]:
         yield "report", path, "--by", by
     yield "report", path, path, "--by", "tree", "--columns", ",".join(columns.BY_COLUMN), "--sort", "times-read"
     yield "report", path, "--errors", "--format", "json"
+    yield "browse", path
     yield "report", path, "--histograms"
     yield "report", path, "--over-time"
     yield "findings", path

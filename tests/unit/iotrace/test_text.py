@@ -158,3 +158,10 @@ def test_duration(ns: int, shown: str) -> None:
 @pytest.mark.parametrize(("part", "shown"), [(0, "0%"), (0.001, "<1%"), (0.5, "50%"), (0.996, ">99%"), (1, "100%")])
 def test_shares(part: float, shown: str) -> None:
     assert text.share(part) == shown
+
+
+def test_pieces_that_fit() -> None:
+    assert text.fitting(["one", "two", "three"], 0) == "one  two  three"
+    assert text.fitting(["one", "two", "three"], 14) == "one  two"
+    assert text.fitting(["one", "two", "three"], 15) == "one  two  three"
+    assert text.fitting(["日本", "語"], 8) == "日本  語" and text.fitting(["日本", "語"], 7) == "日本"

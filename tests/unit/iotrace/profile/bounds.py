@@ -25,6 +25,7 @@ COMMANDS = (
     ("export", "{}"),
     ("export", "{}", "--format", "csv", "--table", "operation", "--sort", "path"),
     ("export", "{}", "--format", "openmetrics"),
+    ("browse", "{}"),
 )
 
 
