@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import os
 import shutil
 import sys
 import time
-from typing import Iterator
+from typing import Callable, Iterator, NamedTuple, Optional, Sequence
 
 from iotrace import text
 from iotrace.atomic import standard_output
@@ -19,6 +20,7 @@ from iotrace.errors import IotraceError, UserError
 from iotrace.live import plain, show
 from iotrace.live.model import GROUPS, SORTS, Live
 from iotrace.live.show import Look
+from iotrace.profile.metrics import FileStats
 from iotrace.profile.target import Target
 from iotrace.profile.whose import WHOSE
 from iotrace.tracing import output
@@ -194,8 +196,41 @@ def _screen(args: argparse.Namespace, settings: Settings, tracing: Run, live: Li
         except (IotraceError, ValueError, BpfError) as error:
             return f"not written: {text.safe_text(str(error))}"
 
+    if not args.plain and sys.stdin.isatty() and importlib.util.find_spec("textual") is not None:
+        _draw(tracing, live, signals, state, LiveParts(tick, save, args.every, _subject(args)))
+        return
     with plain.Screen() as screen:
         plain.run(screen, signals, state, live, interval=args.every, subject=_subject(args), tick=tick, save=save)
+
+
+class LiveParts(NamedTuple):
+    """What both screens are made of."""
+
+    tick: Callable[[Live], bool]
+    save: Callable[[], str]
+    interval: float
+    subject: str
+
+
+def _draw(tracing: Run, live: Live, signals: Signals, state: plain.State, parts: LiveParts) -> None:
+    """The screen that takes textual."""
+    from iotrace.tui.page import Screens  # noqa: PLC0415 - the extra
+    from iotrace.tui.top import LiveView, Source  # noqa: PLC0415
+
+    def look(path: bytes) -> Sequence[FileStats]:
+        try:
+            return tracing.look(path)
+        except (ValueError, BpfError):
+            return []
+
+    source = Source(parts.tick, parts.save, look, time.time_ns() - time.monotonic_ns() + tracing.begun_ns)
+    unicode = plain.can_encode(sys.stdout.encoding)
+    view = LiveView(live, state, source, subject=parts.subject, interval=parts.interval, unicode=unicode)
+
+    def tick() -> Optional[bool]:
+        return None if signals.signals else view.pass_time()
+
+    Screens(view, min(parts.interval, 0.2), tick).run()
 
 
 def _subject(args: argparse.Namespace) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import time
 from pathlib import Path
 from typing import Dict, List, Tuple
 
@@ -125,6 +123,52 @@ def test_the_screen_and_its_keys(place: Path, busy: List[str], columns: int, lin
 
 
 @needs.programs("tmux")
+@pytest.mark.parametrize(("columns", "lines"), [(80, 24), (60, 20), (200, 60)])
+def test_the_screen_with_textual(place: Path, busy: List[str], columns: int, lines: int) -> None:
+    """What it has beyond the plain one: a line is chosen, the list filtered, and a file looked into as it goes on."""
+    needs.module("textual", (3, 10))
+    words = iotrace("top", "--interval", "0.2", "--", *busy)
+    with Terminal(words, columns=columns, lines=lines, cwd=place) as terminal:
+        screen = terminal.shows("large", "small", "? help")
+        assert "large" in screen.lines[5] and "\\x0a\\xff\\x9b" in screen.line("xff")
+        terminal.keys("s")
+        terminal.until(lambda now: "most calls first" in str(now) and "small" in now.lines[5])
+        terminal.keys("/")
+        terminal.text("LAR")
+        assert not terminal.until(lambda now: "only LAR" in str(now) and "large" in now.lines[5]).line("small")
+        terminal.keys("Enter", "Enter")
+        detail = terminal.until(lambda now: "inode" in str(now))
+        assert detail.lines[0].endswith("/large")
+        terminal.keys("/")
+        terminal.text("written  ")
+        terminal.keys("Enter")
+        first = terminal.shows("bytes written, over all").line("bytes written, over all")
+        terminal.until(lambda now: now.line("bytes written, over all") not in ("", first))  # it goes on
+        terminal.keys("q", "Escape")
+        terminal.until(lambda now: "only LAR" not in str(now) and "small" in str(now))
+        terminal.keys("g")
+        terminal.shows("by directory", "DIRECTORY")
+        terminal.keys("Enter")
+        terminal.until(lambda now: "by file" in str(now) and "small" in str(now) and "large" in str(now))
+        terminal.keys("Escape")
+        terminal.until(lambda now: "only" not in now.lines[0])
+        terminal.keys("Space")
+        terminal.shows("PAUSED")
+        terminal.resize(columns - 10, lines - 5)
+        terminal.until(lambda now: len(now.lines) == lines - 5 and now.lines[-1].startswith("? help"))
+        terminal.keys("w")
+        saved = terminal.shows("profile: ").line("profile: ").split()[-1]
+        assert "large" in str(export(place / saved)["files"])
+        terminal.keys("Space", "?")
+        terminal.shows("keys and columns")
+        terminal.keys("q")
+        (place / "end").touch()
+        terminal.shows("ALL HAS ENDED")
+        terminal.keys("C-c")
+        assert terminal.status() == 0
+
+
+@needs.programs("tmux")
 @pytest.mark.parametrize(
     "environment",
     [{"NO_COLOR": "1"}, {"TERM": "dumb"}, {"LANG": "C", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}],
@@ -146,15 +190,17 @@ def test_terminals_of_all_kinds(place: Path, busy: List[str], environment: Dict[
 
 
 @needs.programs("tmux")
-def test_a_terminal_that_is_lost(place: Path, busy: List[str]) -> None:
+@pytest.mark.parametrize("screen", ["plain", "textual"])
+def test_a_terminal_that_is_lost(place: Path, busy: List[str], screen: str) -> None:
     """The profile that was asked for is written, and nobody is left behind."""
+    if screen == "textual":
+        needs.module("textual", (3, 10))
     profile = place / "p.iotrace"
-    with Terminal(top("-o", str(profile), "--", *busy), cwd=place) as terminal:
+    plain = ["--plain"] if screen == "plain" else []
+    with Terminal(iotrace("top", *plain, "-o", str(profile), "--", *busy), cwd=place) as terminal:
         terminal.shows("large")
         pid = terminal.pid
         terminal.lose()
-        deadline = time.monotonic() + 30
-        while os.path.exists(f"/proc/{pid}") and time.monotonic() < deadline:
-            time.sleep(0.05)
+        terminal.gone(pid)
     (place / "end").touch()
     assert "large" in str(export(profile)["files"])

@@ -84,7 +84,7 @@ ROOMS: Dict[str, Dict[str, str]] = {
         "views": "errors findings globs profile text",
         "page": "errors findings globs profile release text views",
         "live": "errors globs profile text tracing views",
-        "tui": "errors findings globs profile text views",
+        "tui": "errors findings globs live profile text views",
         "starting": "",
         "fio": "errors profile release text tracing",
         "commands": "atomic directories errors findings fio globs kernel live page profile release starting text "
