@@ -81,6 +81,8 @@ def show(
     columns: Optional[int] = None,
 ) -> None:
     """Write them, the most frequent first, at most `limit`, 0 for all. Raises Failure if a selection has none."""
+    if form == "text":
+        heading(Screen(out, columns), combined_header(profiles), details)
     found = made(profiles, selection, folded=folded)
     if not found and selection != EVERYTHING:
         raise Failure("no call on what --path and --exclude leave has failed")
@@ -92,11 +94,9 @@ def show(
     total = (text.number(sum(found.values())), "", "")
     titles = ("TIMES", "CALL", "ERROR")
     grid = Grid("path", ("host",), ("times", "call", "errno"), titles, rows, ("total", total), len(found) - len(rows))
-    if form == "text":
-        heading(Screen(out, columns), combined_header(profiles), details)
-        if not found:
-            out.write("no call has failed\n")
-            return
+    if form == "text" and not found:
+        out.write("no call has failed\n")
+        return
     write(out, grid, form, columns)
 
 

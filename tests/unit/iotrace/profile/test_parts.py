@@ -69,6 +69,13 @@ def test_what_is_not_known_is_left_out_at_the_end(known: Dict[str, object], stor
     assert call_json(known) == stored
 
 
+@given(calls)
+def test_a_record_is_stored_as_its_values_are(call: SyscallStats) -> None:
+    values = {metric.name: metric.kind.dumped(getattr(call, metric.name)) for metric in SYSCALL}
+    stored = as_part(FileStats(1, b"/a", syscalls={"read": call}), Edges(0)).by_syscall
+    assert stored == f'{{"read":{call_json(values)}}}'
+
+
 @given(files, st.text(), calls)
 def test_any_name_of_a_call_is_json(file: FileStats, name: str, call: SyscallStats) -> None:
     file.syscalls[name] = call
