@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Dict, Iterable, List, NamedTuple, Sequence, Tuple
+from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,7 +16,9 @@ from iotrace.profile.merge import add_all
 from iotrace.profile.merging import Merged, merge
 from iotrace.profile.metrics import FileStats, Header, SyscallStats
 from iotrace.profile.runs import Run, traced_ns
+from iotrace.profile.series import COUNTERS, Row
 from iotrace.profile.target import Target
+from iotrace.profile.whose import Who
 from iotrace.profile.writer import write
 from tests.unit.iotrace.profile.test_schema import DATA, made_of
 
@@ -33,6 +35,7 @@ class Event(NamedTuple):
     moved: int  # below 0: an error
     at: int
     latency: int
+    who: bytes = b"cp"
 
 
 events = st.builds(
@@ -44,7 +47,9 @@ events = st.builds(
     st.sampled_from((-5, 0, 100, 4096)),
     st.integers(10**18, 10**18 + 10**6),
     st.sampled_from((64, 80, 1024, 1 << 20)),
+    st.sampled_from((b"cp", b"tar")),
 )
+START, INTERVAL = 10**18, 3 * 10**5  # of every run with events
 
 
 def power(size: int) -> int:
@@ -69,24 +74,42 @@ def traced_call(of: Sequence[Event]) -> SyscallStats:
     )
 
 
+def over_time(of: Sequence[Event]) -> List[Row]:
+    """What these calls are in each interval, by arithmetic."""
+    rows: Dict[int, List[int]] = {}
+    for event in of:
+        row = rows.setdefault((event.at - START) // INTERVAL, [0] * len(COUNTERS))
+        first = 2 if event.call == "pwrite64" else 0
+        row[first] += 1
+        row[first + 1] += max(event.moved, 0)
+        row[5] += event.moved < 0
+        row[6] += event.latency if event.moved >= 0 else 0
+    return [(number, *counters) for number, counters in sorted(rows.items())]  # type: ignore[misc]
+
+
 def traced(of: Sequence[Event], host: bool = False) -> List[FileStats]:
-    """The files of a trace of these calls, with their hosts where these are told."""
+    """The files of a trace of these calls, a row for each process, with their hosts where these are told."""
     files = []
-    for name, path in sorted({(event.host, event.path) for event in of}, key=lambda key: (key[1], key[0])):
-        own = [event for event in of if (event.host, event.path) == (name, path)]
+    for path, name, who in sorted({(event.path, event.host, event.who) for event in of}):
+        own = [event for event in of if (event.path, event.host, event.who) == (path, name, who)]
         calls = {call: traced_call([e for e in own if e.call == call]) for call in sorted({e.call for e in own})}
         file = FileStats(7, path, host=name if host else None, opens=len(own), syscalls=calls)
         file.bytes_read = sum(call.bytes for kind, call in calls.items() if "read" in kind)
         file.bytes_written = sum(call.bytes for kind, call in calls.items() if "write" in kind)
         file.sequential_read = {4096: len(own)}
+        file.who = Who("process", who)
+        file.series = over_time(own)
         files.append(file)
     return files
 
 
-def profile(path: Path, host: str, files: Iterable[FileStats], started: int = 5) -> Path:
+def profile(
+    path: Path, host: str, files: Iterable[FileStats], started: int = 5, interval: Optional[int] = None
+) -> Path:
     """A profile of a run of its own."""
     run = Run(f"{abs(hash((str(path), host))):032x}"[-32:], host, started, started + 10)
-    write(path, Header(host=host, started_ns=started, ended_ns=started + 10, runs=[run]), files, force=True)
+    header = Header(host=host, started_ns=started, ended_ns=started + 10, runs=[run], interval_ns=interval)
+    write(path, header, files, force=True)
     return path
 
 
@@ -103,14 +126,17 @@ def merged(output: Path, *names: Path, fan_in: int = merging.FAN_IN, duplicates:
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(events, st.integers(0, 2)), max_size=30))
 def test_profiles_of_parts_make_the_profile_of_the_whole(tmp_path: Path, split: List[Tuple[Event, int]]) -> None:
-    """However calls are shared out over three runs on each of two hosts, at once, in two passes and step by step."""
+    """However calls are shared out over three runs on each of two hosts, at once, in two passes and step by step.
+
+    By whose they are, and by the interval in which they were, too.
+    """
     names = []
     for host in ("db1", "db2"):
         for number in range(3):
             part = [event for event, of in split if event.host == host and of == number]
-            names.append(profile(tmp_path / f"{host}-{number}", host, traced(part)))
+            names.append(profile(tmp_path / f"{host}-{number}", host, traced(part), START, INTERVAL))
     whole = traced([event for event, _ in split], host=True)
-    assert merged(tmp_path / "at-once", *names).files == len(whole)
+    assert merged(tmp_path / "at-once", *names).files == len({(file.path, file.host) for file in whole})
     assert content(tmp_path / "at-once") == whole
     merged(tmp_path / "passes", *names, fan_in=2)
     assert content(tmp_path / "passes") == whole
