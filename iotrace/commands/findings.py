@@ -12,7 +12,9 @@ from iotrace.errors import UserError
 from iotrace.findings import engine
 from iotrace.findings.rule import Severity
 from iotrace.profile import reader
+from iotrace.profile.combined import combined_header
 from iotrace.views import findings as views
+from iotrace.views.header import warn_of
 from iotrace.views.screen import Screen
 
 HELP = """\
@@ -64,12 +66,16 @@ def run(args: argparse.Namespace) -> int:
         profiles = [stack.enter_context(reader.open(name)) for name in args.profiles]
         check_selected(profiles, selection(args))
         found = engine.find(profiles, changed, selection(args))
+        header = combined_header(profiles)
     with standard_output():
         if args.format == "json":
             views.write_json(sys.stdout, found)
-        elif found:
-            views.show(Screen(sys.stdout), found)
         else:
-            views.show_nothing(Screen(sys.stdout))
+            screen = Screen(sys.stdout)
+            warn_of(screen, header)
+            if found:
+                views.show(screen, found)
+            else:
+                views.show_nothing(screen)
         sys.stdout.flush()
     return int(bool(args.fail_on and found and engine.worst(found).rank <= Severity(args.fail_on).rank))

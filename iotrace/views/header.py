@@ -42,7 +42,7 @@ def show_header(screen: Screen, header: Header) -> None:
         screen.field("not opened", not_opened(header.failed_opens))
     if header.overhead:
         screen.field("overhead", overhead(header.overhead))
-    _warn(screen, header)
+    warn_of(screen, header)
     screen.line()
 
 
@@ -91,7 +91,7 @@ def what_is_missing(screen: Screen, header: Header, mapped: Optional[int] = None
     for line in sentences(header, mapped):
         screen.wrapped(screen.words(line))
     if warn:
-        _warn(screen, header)
+        warn_of(screen, header)
 
 
 def sentences(header: Header, mapped: Optional[int] = None) -> List[str]:
@@ -110,7 +110,8 @@ def sentences(header: Header, mapped: Optional[int] = None) -> List[str]:
     return [words, *(f"note: {note}" for note in notes)]
 
 
-def _warn(screen: Screen, header: Header) -> None:
+def warn_of(screen: Screen, header: Header) -> None:
+    """Say what was lost, and what is counted more than once."""
     for words in (losses(header), repeated(header.runs)):
         if words:
             screen.loud(words)

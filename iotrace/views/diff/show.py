@@ -144,7 +144,7 @@ def _show_shifts(screen: Screen, sides: Sequence[Side], family: str) -> None:
         sign = more if found.value > 0 else less
         mean = f"{abs(found.value):.2f} powers of two {sign} on average"
         if not found.low <= 0 <= found.high or moved.value > 2 * abs(found.value):
-            screen.line(f"{'':8}{what:11}{mean}; each moved by {moved.value:.2f}")
+            screen.beside(f"{'':8}{what:11}", f"{mean}; each moved by {moved.value:.2f}")
 
 
 def _show_errors(screen: Screen, sides: Sequence[Side]) -> None:
@@ -211,7 +211,7 @@ def _line(screen: Screen, entry: Entry, unit: Unit) -> str:
     before, after, word = cells(entry, unit)
     calls = " ".join(f"{_calls(part):>5}" for part in (entry.before, entry.after))
     line = f"{before:>14} {after:>10}  {word:>9} {calls}  "
-    return line + text.shorten_path(screen.name(entry.name), max(screen.columns - len(line), 16))
+    return line + text.shorten_path(screen.name(entry.name), max(screen.columns - len(line), 10))
 
 
 _OUTCOMES = {Outcome.MET: "FAILED", Outcome.NOT_MET: "ok", Outcome.UNKNOWN: "?"}
@@ -246,7 +246,7 @@ def show(out: TextIO, result: Result, columns: Optional[int] = None) -> None:
     _show_errors(screen, result.sides)
     screen.line()
     _show_changes(screen, result)
-    screen.line("(+2%): no more than chance would do. few: so many calls are too few to tell.")
+    screen.wrapped("(+2%): no more than chance would do. few: so many calls are too few to tell.")
     if result.judged:
         screen.line()
     for judged in result.judged:

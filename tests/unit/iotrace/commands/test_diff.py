@@ -188,3 +188,11 @@ def test_names_in_json_can_be_any(tmp_path: Path, capsys: pytest.CaptureFixture[
     (change,) = found["changes"]
     assert (unescape(change["name"]), unescape(found["before"]["command"][0])) == (b"/" + HOSTILE, HOSTILE)
     assert change["name"].encode().decode().isprintable()
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_it_fits(runs: List[str], columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert cli.main(["diff", *runs, "--fail-on", "p99(fsync)>+500%"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= columns and any(line.endswith("a/grew") for line in lines)

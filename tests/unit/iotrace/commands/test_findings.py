@@ -65,3 +65,10 @@ def test_rules_are_listed_with_the_numbers_in_force(capsys: pytest.CaptureFixtur
 def test_bad_requests(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["findings", *arguments]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_same_profile_twice_is_told(profile: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["findings", profile, profile]) == 0
+    assert capsys.readouterr().out.startswith("COUNTED MORE THAN ONCE: the run on ")
+    assert cli.main(["report", profile, profile, "--by", "directory"]) == 0
+    assert "COUNTED MORE THAN ONCE: the run on " in " ".join(capsys.readouterr().out.split())
