@@ -7,8 +7,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, List
 
-import pytest
-
 from tests import needs
 
 from .traced import trace
@@ -45,32 +43,52 @@ def test_up_to_four_sizes_are_exact_with_threads_too(way: List[str], place: Path
     assert file["syscalls"]["pwrite64"]["common_sizes_error"] == 0
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_more_sizes_are_within_the_bound(way: List[str], seed: int, place: Path) -> None:
-    chosen = random.Random(seed)
-    sizes = [chosen.choice([512, 512, 512, 4096, 4096, 8192, 100 + chosen.randrange(30)]) for _ in range(4000)]
-    file = trace(
+def drawn(chosen: random.Random) -> List[int]:
+    """Sizes in the order of a file's calls: of one to twelve, by turns, in runs, or the most frequent one last."""
+    kinds = [chosen.choice([0, 1, 100, 511, 512, 4096, 8192, 65537, chosen.randrange(9000)]) for _ in range(12)]
+    kinds = kinds[: chosen.randrange(1, 13)]
+    sizes = chosen.choices(kinds, [chosen.random() ** 4 + 0.001 for _ in kinds], k=chosen.randrange(1, 900))
+    order = chosen.choice(["mixed", "in runs", "the most frequent last"])
+    frequent = Counter(sizes)
+    if order == "in runs":
+        sizes.sort(key=lambda size: (size * 7919) % 101)
+    elif order != "mixed":
+        sizes.sort(key=lambda size: (frequent[size], size))
+    return sizes
+
+
+def test_common_sizes_are_exact_up_to_four_and_within_the_bound_beyond(way: List[str], place: Path) -> None:
+    """Of files with sizes drawn at random, each used by one thread or by several at once."""
+    chosen = random.Random(20)
+    drawings = [(drawn(chosen), chosen.randrange(1, 5)) for _ in range(60)]
+    found = trace(
         place,
         f"""
-        fd = create("data", 1 << 20)
-        sizes = {sizes}
-
-        def work(part):
-            for size in sizes[part::2]:
-                os.pread(fd, size, 0)
-        threads = [threading.Thread(target=work, args=(part,)) for part in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        room = bytes(1 << 17)
+        for number, (sizes, count) in enumerate({drawings}):
+            fd = create(f"data{{number}}", 4096)
+            def work(part):
+                for size in sizes[part::count]:
+                    os.pread(fd, size, 0) if number % 2 else os.pwrite(fd, room[:size], 0)
+            threads = [threading.Thread(target=work, args=(part,)) for part in range(count)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
         """,
         way,
-    )["data"]
-    true, found = Counter(sizes), common(file, "pread64")
-    error = file["syscalls"]["pread64"]["common_sizes_error"]
-    assert len(found) == 4 and 0 < error < 4000
-    assert all(abs(true[size] - count) <= error for size, count in found.items())
-    assert all(true[size] <= min(found.values()) + error for size in true.keys() - found.keys())
+    )
+    exact = 0
+    for number, (sizes, _) in enumerate(drawings):
+        name, file = "pread64" if number % 2 else "pwrite64", found[f"data{number}"]
+        true, told, error = Counter(sizes), common(file, name), file["syscalls"][name]["common_sizes_error"]
+        if len(true) <= 4:
+            exact += 1
+            assert (told, error) == (true, 0)
+        assert len(told) == min(len(true), 4) and error < len(sizes)
+        assert all(abs(true[size] - count) <= error for size, count in told.items())
+        assert all(true[size] <= min(told.values()) + error for size in true.keys() - told.keys())
+    assert 10 < exact < 50
 
 
 def test_calls_that_are_not_aligned(way: List[str], place: Path) -> None:
