@@ -386,7 +386,7 @@ def _open_record(b: Body, *, renew: bool, full: str) -> None:
     if renew:
         a.jeq(r0, 0, make)
         a.mov(OPEN_FILE, r0)
-        end_runs(b)
+        _end_runs_of_another(b)
         a.label(make)
     else:
         a.jne(r0, 0, have)
@@ -410,6 +410,22 @@ def _open_record(b: Body, *, renew: bool, full: str) -> None:
     a.stx(CALL[Call.pos], r1)
     a.ldx(r1, CALL[Call.walk])
     a.stx(OPEN_FILE[OpenFile.flags], r1, "OPEN_UNNAMED while the path is on its way")
+
+
+def _end_runs_of_another(b: Body) -> None:
+    """Ends the runs of OPEN_FILE, which had this address before the file that is opened.
+
+    Keeps Call.broken, where a note of io_uring's has who submitted the open.
+    """
+    a = b.a
+    if not b.options.by:
+        end_runs(b)
+        return
+    a.ldx(r1, CALL[Call.broken])
+    a.stx(CALL[Call.start], r1)
+    end_runs(b)
+    a.ldx(r1, CALL[Call.start])
+    a.stx(CALL[Call.broken], r1)
 
 
 def send_name(b: Body, scratch: int, after: int = 0) -> None:
