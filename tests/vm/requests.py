@@ -78,9 +78,17 @@ def check(family: str, place: Path, document: Document) -> Iterator[str]:
             continue
         found = Traced(directory, document, 0, "")
         unattributed.update(scenario.unattributed if found.lacks is None else {})
-        yield from (f"{name}: {line}" for line in scenario.differences(found))
+        yield from (f"{name}: {line}" for line in (*scenario.differences(found), *_depth(family, name, found)))
     whole = Traced(place, document, 0, "")
     yield from differing("on no file", unattributed, errors_of(whole, prefix))
+
+
+def _depth(family: str, name: str, found: Traced) -> Iterator[str]:
+    """How many requests were in flight at most, where that can be known."""
+    if name == "a deep queue" and "data" in found.names:
+        known = "queue depth" not in found.document["coverage"]
+        deep = {"aio": 256, "io_uring": 64}[family]
+        yield from differing("queue depth", deep if known else 0, found["data"]["queue_depth_max"])
 
 
 def count(family: str, place: Path, document: Document) -> Tuple[int, int]:

@@ -69,6 +69,7 @@ def check_shared(place: Path, document: Document) -> Iterator[str]:
         "rewrites": 0,
         "lowest_offset": 0,
         "highest_offset": size - 1,
+        "threads": WRITERS,
         "sequential_write": {str(1 << size.bit_length() - 1): 1},
     }
     for name in TOGETHER:

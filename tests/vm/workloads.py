@@ -207,6 +207,10 @@ EXPECTED: Dict[str, Dict[str, object]] = {
         "sequential_write": {"65536": 1, "8": 2},
         "sequential_read": {"4096": 23},
         "fstype": "tmpfs",
+        "unaligned_calls": 2,
+        "size": 94208,
+        "threads": 1,
+        "who": None,
     },
     "stream": {"sequential_write": {"512": 1}, "sequential_read": {"512": 1}, "mapped": False, "renamed_to": None},
     "vectors": {"durable_writes": 1, "lowest_offset": 0, "highest_offset": 2081},
@@ -217,6 +221,11 @@ EXPECTED: Dict[str, Dict[str, object]] = {
     "mapped": {"mapped": True},
     "before": {"deleted": False},
     "gone": {"deleted": True},
+}
+COMMON_SIZES = {
+    ("blocks", "pwrite64"): {"4096": 23, "10": 2},
+    ("stream", "read"): {"400": 4},
+    ("vectors", "readv"): {str(VECTOR_SIZE): 1},
 }
 SYNCS = ("fsync", "fdatasync", "sync_file_range")
 EXPECTED_UNATTRIBUTED = {"preadv": {"EBADF": 1}, "fdatasync": {"EBADF": 1}}
@@ -241,10 +250,31 @@ def check_calls(place: Path, document: Document) -> Iterator[str]:
     if "blocks" in files:
         counts = {name: files["blocks"]["syscalls"].get(name, {}).get("calls") for name in SYNCS}
         yield from differences("blocks", dict.fromkeys(SYNCS, 1), counts)
+    yield from _latencies(files, document["ended_ns"] - document["started_ns"])
+    for (name, call), sizes in COMMON_SIZES.items():
+        entry = files.get(name, {}).get("syscalls", {}).get(call, {})
+        yield from differences(f"{name} {call}", {"common_sizes": sizes, "common_sizes_error": 0}, entry)
+    for what in ("storage", "failed opens"):  # files of tmpfs are never in storage: what is not known is told
+        if not document["coverage"][what].startswith(("full", "partial: ")):
+            yield f"coverage of {what}: {document['coverage'][what]}"
+    failed = [one["count"] for one in document["failed_opens"] if one["path"] == str(place / "errors")]
+    yield from differences("failed opens", {"errors": [1]}, {"errors": failed})
     unattributed = document["unattributed"]
     yield from differences("unattributed", EXPECTED_UNATTRIBUTED, unattributed)
     if unattributed.get("open", {}).get("EEXIST") != 1:
         yield f"unattributed open: {unattributed.get('open')}, not one EEXIST"
+
+
+def _latencies(files: Mapping[str, Mapping[str, Any]], run: int) -> Iterator[str]:
+    """Every call that succeeded has one, opens and closes too; none came from storage."""
+    for name, file in files.items():
+        for key, call in file["syscalls"].items():
+            succeeded = call["calls"] - sum(call["errors"].values())
+            most, total = call["latency_max_ns"], call["latency_sum_ns"]
+            if sum(call["latency_ns"].values()) != succeeded or not bool(succeeded) <= most <= total <= run:
+                yield f"{name} {key}: {succeeded} calls, latencies {call['latency_ns']}, at most {most}, in sum {total}"
+            if call.get("storage_bytes", 0):
+                yield f"{name} {key}: {call['storage_bytes']} bytes from storage"
 
 
 def differences(what: str, expected: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
@@ -354,6 +384,11 @@ def check_whom(place: Path, document: Document) -> Iterator[str]:
     found = {name: file["bytes_written"] for name, file in files.items()}
     if found != {"its own": 10, "child's": 10}:
         yield f"files: {found}"
+    for name, file in files.items():
+        yield from differences(name, {"who": {"process": "traced-1"}}, file)
+        intervals = [sum(column) for column in zip(*file["series"])][1:6]
+        if intervals != [0, 0, 1, 10, 0]:
+            yield f"{name}: intervals with {intervals} reads, bytes, writes, bytes, syncs"
     lost = document["lost"].get("calls_of_32_bit_tasks", 0)
     if document["attach"] == "raw_tracepoint" and lost < 8:
         yield f"lost.calls_of_32_bit_tasks is {lost}"
@@ -402,6 +437,6 @@ class Case(NamedTuple):
 CASES: Dict[str, Case] = {
     "calls": Case(work_calls, check_calls),
     "paths": Case(work_paths, check_paths),
-    "whom": Case(work_whom, check_whom, ("--comm", "traced-*", "--no-follow")),
-    "strace": Case(work_strace, check_strace, strace=True),
+    "whom": Case(work_whom, check_whom, ("--comm", "traced-*", "--no-follow", "--by", "process", "--interval", "10ms")),
+    "strace": Case(work_strace, check_strace, ("--by", "user"), strace=True),
 }
