@@ -5,19 +5,21 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
+import os
 import signal
 import sys
-from typing import Iterator
+from typing import Iterable, Iterator, List, Union
 
 from iotrace.atomic import Kind, standard_output, writing
-from iotrace.commands.options import add_selection, seconds, selection
+from iotrace.commands.options import add_selection, count, seconds, selection
 from iotrace.errors import Failure, UserError
-from iotrace.fio import groups, names, table
-from iotrace.fio.compare import ALLOWED_JOB
+from iotrace.fio import groups, logs, names, table
+from iotrace.fio.compare import ALLOWED_JOB, ALLOWED_LOG
 from iotrace.fio.inference import Amount
 from iotrace.fio.job import Job, Options, job
+from iotrace.fio.prepared import Prepared
 from iotrace.profile import reader
-from iotrace.profile.metrics import Header
+from iotrace.profile.metrics import FileStats, Header
 from iotrace.views.summary import busiest
 
 HELP = """\
@@ -26,6 +28,7 @@ iotrace fio run.iotrace --directory /srv/bench -o app.fio     then: fio app.fio
 iotrace fio run.iotrace --directory /srv/bench --group extension --path '/var/lib/*'
 iotrace fio run.iotrace --directory /srv/bench --scale 10 -o larger.fio
 iotrace fio run.iotrace --directory /srv/bench --verify       run it, and say how close it comes
+iotrace fio run.iotrace --directory /srv/bench --iolog -o app.fio    every call, replayed from app.fio.01.log
 """
 
 _EPILOG = """\
@@ -34,6 +37,7 @@ cannot say is listed at its top.
 """
 
 _MARK = b"# Made by iotrace "
+_LOG = Kind("a fio log", lambda head: head.startswith(b"fio version "))
 _KIND = Kind("a fio job of iotrace", lambda head: head.startswith(_MARK))
 
 
@@ -63,6 +67,17 @@ def setup(parser: argparse.ArgumentParser) -> None:
         "--runtime", metavar="TIME", type=seconds, help="run for 90, 30s, 5m or 1.5h, whatever is moved until then"
     )
     parser.add_argument(
+        "--iolog",
+        metavar="VERSION",
+        nargs="?",
+        type=int,
+        const=3,
+        choices=logs.VERSIONS,
+        help="a log of every call, drawn from the profile, for fio to replay: version 3 (fio 3.31 and later, the "
+        "default) or 2; FILE then has its logs beside it",
+    )
+    parser.add_argument("--seed", metavar="N", type=count, default=1, help="draw another log (default: %(default)s)")
+    parser.add_argument(
         "--verify",
         action="store_true",
         help="run the job under iotrace, in a directory below DIR that is removed again, and compare the two "
@@ -82,34 +97,103 @@ def _factor(word: str) -> float:
 
 
 def run(args: argparse.Namespace) -> int:
-    if not args.in_place:
-        names.directory(args.directory)
-    options = Options(args.directory or "", args.in_place, Amount(args.scale, args.runtime))
-    if args.verify and (args.in_place or args.runtime):
-        raise UserError(f"--verify does not go with {'--in-place' if args.in_place else '--runtime'}")
+    _check(args)
     with reader.open(args.profile) as profile:
         header = profile.header
-        found = groups.grouped(
-            busiest([profile], selection(args)).found, "file" if args.in_place else args.group, header.interval_ns
-        )
-    if not found.loads:
+        files = busiest([profile], selection(args)).found
+        benchmark: Union[_Jobs, _Logs] = _Logs(args, header, files) if args.iolog else _Jobs(args, header, files)
+    if not benchmark.loads:
         raise Failure("nothing was read, written or synced in the files that are selected")
-    made = job(header, args.profile, found, options)
     if args.output is not None or not args.verify:
-        _write(args, made.text)
-    return _verify(args, header, found, options) if args.verify else 0
+        benchmark.write()
+    return _verify(args, benchmark) if args.verify else 0
 
 
-def _verify(args: argparse.Namespace, header: Header, found: groups.Groups, options: Options) -> int:
+def _check(args: argparse.Namespace) -> None:
+    if not args.in_place:
+        names.directory(args.directory)
+    for option, given in (("--in-place", args.in_place), ("--runtime", args.runtime is not None)):
+        for other, too in (("--verify", args.verify), ("--iolog", args.iolog)):
+            if given and too:
+                raise UserError(f"{other} does not go with {option}")
+    if args.iolog:
+        logs.check_directory(args.directory)
+        if args.output is None and not args.verify:
+            raise UserError("--iolog writes several files: name the job with -o, and its logs will lie beside it")
+
+
+class _Jobs:
+    """A job file alone."""
+
+    allowed = ALLOWED_JOB
+
+    def __init__(self, args: argparse.Namespace, header: Header, files: Iterable[FileStats]) -> None:
+        self._args, self._header = args, header
+        self._groups = groups.grouped(files, "file" if args.in_place else args.group, header.interval_ns)
+        self.loads = self._groups.loads
+
+    @property
+    def names(self) -> List[str]:
+        return [names.name_of(load, number) for number, load in enumerate(self.loads, 1)]
+
+    def _made(self, directory: str) -> Job:
+        options = Options(directory, self._args.in_place, Amount(self._args.scale, self._args.runtime))
+        return job(self._header, self._args.profile, self._groups, options)
+
+    def write(self) -> None:
+        _write(self._args, self._made(self._args.directory or "").text)
+
+    def prepared(self, directory: str, beside: str) -> Prepared:
+        made = self._made(directory)
+        return Prepared(made.text, made.room, made.names, names.load_of)
+
+
+class _Logs:
+    """A job file with the logs that it replays."""
+
+    allowed = ALLOWED_LOG
+
+    def __init__(self, args: argparse.Namespace, header: Header, files: Iterable[FileStats]) -> None:
+        self._args, self._header = args, header
+        self._replays = logs.replays(files, args.scale)
+        self.loads = [replay.load for replay in self._replays.made]
+
+    @property
+    def names(self) -> List[str]:
+        return [f"{number:02d}-{replay.engine.name}" for number, replay in enumerate(self._replays.made, 1)]
+
+    def _beside(self, name: str) -> List[str]:
+        """What the logs beside a job are called."""
+        return [f"{name}.{number:02d}.log" for number in range(1, len(self.loads) + 1)]
+
+    def _text(self, directory: str, beside: List[str]) -> str:
+        return logs.job(self._header, self._args.profile, self._replays, directory, beside)
+
+    def write(self) -> None:
+        beside = self._beside(os.path.basename(self._args.output))
+        words = self._text(self._args.directory, beside)
+        for replay, name in zip(self._replays.made, self._beside(self._args.output)):
+            with writing(name, _LOG, force=self._args.force) as stream:
+                logs.write(replay, self._args.directory, self._args.seed, self._args.iolog, stream)
+        _write(self._args, words)
+
+    def prepared(self, directory: str, beside: str) -> Prepared:
+        called = self._beside("job.fio")
+        for replay, name in zip(self._replays.made, called):
+            with open(os.path.join(beside, name), "wb") as stream:
+                logs.write(replay, directory, self._args.seed, self._args.iolog, stream)
+        home = {file: name for name, replay in zip(self.names, self._replays.made) for file, _ in replay.files}
+        room = sum(replay.room for replay in self._replays.made)
+        return Prepared(self._text(directory, called), room, self.names, lambda file: home.get(file, ""))
+
+
+def _verify(args: argparse.Namespace, benchmark: Union[_Jobs, _Logs]) -> int:
     """The exit status: 1 if a figure is not near enough."""
     from iotrace.fio import verify  # noqa: PLC0415 - what traces takes a while to import
 
-    def make(directory: str) -> Job:
-        return job(header, args.profile, found, options._replace(directory=directory))
-
     with ending_well():
-        replays = verify.replayed(args.directory, make)
-    verdicts = table.verdicts(list(zip(make(args.directory).names, found.loads)), replays, ALLOWED_JOB, args.scale)
+        replays = verify.replayed(args.directory, benchmark.prepared)
+    verdicts = table.verdicts(list(zip(benchmark.names, benchmark.loads)), replays, benchmark.allowed, args.scale)
     with standard_output():
         for line in table.lines(verdicts):
             print(line)

@@ -348,7 +348,7 @@ def _jobs(load: Load, part: Part) -> int:
 def _concurrency(load: Load, engine: Engine, jobs: int) -> List[Setting]:
     found = []
     if engine.queues and load.depths:
-        depth, why = _depth(load)
+        depth, why = depth_of(load)
         found.append(Setting("iodepth", str(min(depth, _DEEPEST)), why))
     if load.activity.threads > 1 and not load.activity.asynchronous:
         why = (
@@ -359,7 +359,7 @@ def _concurrency(load: Load, engine: Engine, jobs: int) -> List[Setting]:
     return found
 
 
-def _depth(load: Load) -> Tuple[int, str]:
+def depth_of(load: Load) -> Tuple[int, str]:
     """The deepest that a queue was, if it mostly was about that deep; else as deep as it was half of the time."""
     most = max(load.activity.queue_depth, 1)
     total, before, median = sum(load.depths.values()), 0, 1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Iterator, List, NamedTuple
+import os
+from typing import Iterator, List, NamedTuple, Sequence
 
 from iotrace import text
 from iotrace.fio import limits, names, seeds
@@ -34,7 +35,9 @@ class Job(NamedTuple):
 def job(header: Header, source: str, groups: Groups, options: Options) -> Job:
     """A job file, from the groups of the profile called `source`."""
     left = _DRAWS
-    lines = list(_head(header, source, groups, options))
+    lines = [*head(header, source, limits.of_job(header, groups), in_place=options.in_place), "[global]"]
+    if not options.in_place:
+        lines.append(f"directory={names.directory(options.directory)}")
     number = room = 0  # of jobs, as fio counts them; of files
     called = [names.name_of(load, index) for index, load in enumerate(groups.loads, 1)]
     for name, load in zip(called, groups.loads):
@@ -68,11 +71,7 @@ def _place(load: Load, name: str, section: Section, options: Options) -> str:
 
 
 def _about(load: Load) -> Iterator[str]:
-    reads, writes = load.read, load.write
-    yield from names.comment(
-        f"{text.counted(load.files, 'file')}: {text.counted(reads.calls, 'read')} of {text.size(reads.bytes)}, "
-        f"{text.counted(writes.calls, 'write')} of {text.size(writes.bytes)}, {text.counted(load.synced, 'sync')}"
-    )
+    yield from names.comment(load.summary)
     for path in load.examples:
         yield f"#   {names.path_comment(path)}"
     if load.files > len(load.examples):
@@ -81,25 +80,23 @@ def _about(load: Load) -> Iterator[str]:
         yield from names.comment(line)
 
 
-def _head(header: Header, source: str, groups: Groups, options: Options) -> Iterator[str]:
-    command = " ".join(text.safe(word) for word in header.command)
+def head(header: Header, source: str, cannot: Sequence[str], *, in_place: bool = False) -> Iterator[str]:
+    """Where a job comes from, and what it cannot say."""
+    command = " ".join(map(os.fsdecode, header.command))
     took = text.duration(max(header.ended_ns - header.started_ns, 0))
     yield from names.comment(
         f"Made by iotrace {version()} from {source}"
-        + (f": {text.shorten(command, 200)}" if command else "")
+        + (f": {command[:200]}" if command else "")
         + f", {took} on {header.host or 'a host'}"
     )
-    if options.in_place:
+    if in_place:
         yield "# CAREFUL: this writes to the original files, and what was in them is lost."
     else:
         yield "# All files are made below `directory`, and nothing else is written."
     yield "#"
-    yield "# What a job file cannot say:"
-    for line in limits.of_job(header, groups):
+    yield "# What it cannot say:"
+    for line in cannot:
         first, *more = names.comment(line)
         yield f"#  - {first[2:]}"
         yield from (f"#    {rest[2:]}" for rest in more)
     yield ""
-    yield "[global]"
-    if not options.in_place:
-        yield f"directory={names.directory(options.directory)}"

@@ -19,18 +19,45 @@ _ALWAYS = (
 )
 
 
+_OF_LOGS = (
+    "how reads, writes, runs and syncs of a file lie to each other: the log is drawn",
+    "calls that move no data, but for opens and closes of files that were only read, or only written",
+    "that several threads used a file: a log is replayed by one",
+)
+
+
 def of_job(header: Header, groups: Groups) -> List[str]:
     """Sentences about a whole profile."""
-    found = [*_counted(groups.loads), *_ALWAYS]
+    found = [*_counted(groups.loads), *_instead_of(groups.loads), *_ALWAYS]
+    for count, what, about in (
+        (sum(load.activity.rewrites for load in groups.loads), "rewrite", "writes at the offset of the one before"),
+        (sum(load.empty_syncs for load in groups.loads), "sync", "of a file to which nothing had been written"),
+    ):
+        if count:
+            found.append(f"{text.counted(count, what)}, {about}: fio makes none on purpose (--iolog has them)")
     if not any(load.active for load in groups.loads):
         found.append(
             "at what pace: the profile is not in time (iotrace run --interval auto); fio goes as fast as it can"
         )
+    return found + _missing(header, groups)
+
+
+def of_log(header: Header, groups: Groups) -> List[str]:
+    """The same, where the job replays logs."""
+    found = [*_counted(groups.loads), *_instead_of(groups.loads), *_OF_LOGS]
+    ranges = sum(count for load in groups.loads for name, count in load.syncs.items() if not BY_NAME[name].covers)
+    if ranges:
+        found.append(f"{text.counted(ranges, 'call')} of sync_file_range: logs have no word for it")
+    return found + _missing(header, groups)
+
+
+def _missing(header: Header, groups: Groups) -> List[str]:
+    found = []
     left = groups.left_out
     if left.files:
         found.append(
             f"{text.counted(left.files, 'file')} with {text.counted(left.calls, 'call')} that moved "
-            f"{text.size(left.bytes)}: beyond the groups that matter most (--path, --exclude and --group choose others)"
+            f"{text.size(left.bytes)}: beyond the files that matter most (--path, --exclude and --group choose others)"
         )
     lost = {name: count for name, count in header.lost.items() if count}
     if lost:
@@ -62,20 +89,17 @@ def _counted(loads: Sequence[Load]) -> Iterator[str]:
             " or more that moved less than they were asked for: fio's sizes are what was moved",
         ),
         (total(lambda found: found.mapped), "file", " that were mapped: what went through memory is in no profile"),
-        (total(lambda found: found.rewrites), "rewrite", ", writes at the offset of the one before"),
-        (
-            sum(load.empty_syncs for load in loads),
-            "sync",
-            " of a file to which nothing had been written: fio makes none",
-        ),
     ]
     for count, what, about in said:
         if count:
             yield text.counted(count, what) + about
+
+
+def _instead_of(loads: Sequence[Load]) -> Iterator[str]:
     instead = sum(count for load in loads for _, count in _instead(load))
     if instead:
         names = sorted({name for load in loads for name, _ in _instead(load)})
-        yield f"{text.counted(instead, 'call')} of {', '.join(map(text.safe_text, names[:8]))}: psync stands for them"
+        yield f"{text.counted(instead, 'call')} of {', '.join(names[:8])}: psync stands for them"
 
 
 def of_load(load: Load) -> List[str]:

@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Tuple
 
+from iotrace import text
 from iotrace.fio import sizes
 from iotrace.fio.sizes import Sizes
 from iotrace.profile.activity import Activity, add_histogram, order_of, size_of
@@ -167,6 +168,16 @@ class Load:
         self.interval = self.interval or other.interval
         self.active |= other.active
         self.busy += other.busy
+
+    @property
+    def summary(self) -> str:
+        """In one line."""
+        return (
+            f"{text.counted(self.files, 'file')}: "
+            f"{text.counted(self.read.calls, 'read')} of {text.size(self.read.bytes)}, "
+            f"{text.counted(self.write.calls, 'write')} of {text.size(self.write.bytes)}, "
+            f"{text.counted(self.synced, 'sync')}"
+        )
 
     @property
     def files(self) -> int:

@@ -7,13 +7,12 @@ import os
 import shutil
 import subprocess
 import tempfile
-from typing import Callable, Dict, Iterator, List, Sequence
+from typing import Callable, Dict, Iterator, List
 
 from iotrace import text
 from iotrace.errors import Failure, UserError
-from iotrace.fio import names
-from iotrace.fio.job import Job
 from iotrace.fio.model import Load
+from iotrace.fio.prepared import Prepared
 from iotrace.profile import reader
 from iotrace.tracing.api import trace
 
@@ -21,8 +20,10 @@ _PREFIX = "iotrace-fio-"
 _SPARE = 1 << 20  # bytes for the logs and the profile
 
 
-def replayed(parent: str, make: Callable[[str], Job]) -> List[Load]:
-    """What fio does with the job that `make` makes for a directory below `parent`: a load for each of its own.
+def replayed(parent: str, make: Callable[[str, str], Prepared]) -> List[Load]:
+    """What fio does with the job that `make` makes for its directory below `parent`: a load for each of its own.
+
+    `make` gets the directory of the files and one in which it may leave logs, where fio is run.
 
     Raises Failure if fio is not there or fails, UserError if there is no room for the files.
     """
@@ -31,28 +32,31 @@ def replayed(parent: str, make: Callable[[str], Job]) -> List[Load]:
     with _scratch(parent) as scratch:
         data = os.path.join(scratch, "data")
         os.mkdir(data)
-        job = make(data)
+        job = make(data, scratch)
         _check_room(parent, job.room)
         path, said = os.path.join(scratch, "job.fio"), os.path.join(scratch, "fio.out")
         _write(path, job.text.replace("[global]\n", "[global]\ncreate_only=1\n", 1))
-        _fio([path], said)
+        _fio(path, said)
         _write(path, job.text)
-        return _traced(path, said, os.path.join(scratch, "profile.iotrace"), data, job.names)
+        return _traced(scratch, said, data, job)
 
 
-def _traced(job: str, said: str, profile: str, data: str, called: Sequence[str]) -> List[Load]:
+def _traced(scratch: str, said: str, data: str, job: Prepared) -> List[Load]:
     pattern = "".join(f"[{char}]" if char in "*?[" else char for char in data) + "/*"
-    with trace(["fio", f"--output={said}", job], output=profile, paths=[pattern]) as run:
+    profile = os.path.join(scratch, "profile.iotrace")
+    # A shell, since fio looks for logs where it was started.
+    words = ["sh", "-c", 'cd "$0" && exec fio --output="$1" job.fio', scratch, said]
+    with trace(words, output=profile, paths=[pattern]) as run:
         run.wait()
     if run.exit_status:
         raise Failure(f"fio failed: {_first_line(said)}")
-    found: Dict[str, Load] = {name: Load((name,)) for name in called}
+    found: Dict[str, Load] = {name: Load((name,)) for name in job.names}
     with reader.open(run.output) as opened:
         lost = {name: count for name, count in opened.header.lost.items() if count}
         if lost:
             raise Failure(f"the trace of fio is not complete: {lost}")
         for file in opened.files():
-            load = found.get(names.load_of(os.path.basename(os.fsdecode(file.path))))
+            load = found.get(job.load_of(os.path.basename(os.fsdecode(file.path))))
             if load is not None:
                 load.add(file)
     return list(found.values())
@@ -82,9 +86,10 @@ def _write(path: str, words: str) -> None:
         file.write(words)
 
 
-def _fio(words: Sequence[str], said: str) -> None:
+def _fio(job: str, said: str) -> None:
+    words = ["fio", f"--output={said}", job]
     done = subprocess.run(
-        ["fio", f"--output={said}", *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        words, cwd=os.path.dirname(job), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     if done.returncode:
         error = done.stderr.decode("utf-8", "replace").strip()

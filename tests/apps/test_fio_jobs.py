@@ -90,11 +90,12 @@ def test_it_is_verified_and_nothing_is_left(place: Path) -> None:
     """A mixture that fio draws, with syncs: two sections on one file. Everything within its threshold."""
     traced(place, {"some": {**SOME, "fdatasync": "3", "number_ios": "900"}})
     before = sorted(place.iterdir())
-    words = iotrace("fio", str(place / "p.iotrace"), "--directory", str(place), "--verify")
-    done = subprocess.run(words, stdout=subprocess.PIPE, text=True)
-    assert done.returncode == 0 and "MISSED" not in done.stdout, done.stdout
-    assert sum(line.endswith("  ok") for line in done.stdout.splitlines()) >= 9
-    assert sorted(place.iterdir()) == before
+    for log in ([], ["--iolog"]):
+        words = iotrace("fio", str(place / "p.iotrace"), "--directory", str(place), "--verify", *log)
+        done = subprocess.run(words, stdout=subprocess.PIPE, text=True)
+        assert done.returncode == 0 and "MISSED" not in done.stdout, done.stdout
+        assert sum(line.endswith("  ok") for line in done.stdout.splitlines()) >= 9
+        assert sorted(place.iterdir()) == before
 
 
 def test_what_is_missed_is_said(place: Path) -> None:

@@ -148,6 +148,7 @@ def test_hostile_names_are_in_comments_alone(tmp_path: Path) -> None:
     assert len(found) == 1 + len(names)  # no name has made a section of its own
     for options in list(found.values())[1:]:
         assert re.fullmatch(r"\d\d(-[\w.-]+)?", options["filename"], re.ASCII)
+    assert "\\x5c" not in text  # nothing is escaped twice
     assert "a:b c" in text and "\\x0a[global]\\x0arw=read" in text
 
 
@@ -188,7 +189,7 @@ def test_what_a_job_cannot_say_is_at_its_top() -> None:
         "1 call that failed",
         "7 rewrites",
         "1 file that were mapped",
-        "5 syncs of a file to which nothing had been written",
+        "5 syncs, of a file to which nothing had been written",
         "1 call of sendfile_write: psync stands for them",
         "at what pace",
     ):
