@@ -34,7 +34,7 @@ has too few calls says how many. Sizes and latencies move by powers of two: 1.0 
   {", ".join(METRICS)},
   {", ".join(SHIFTS)}.
 CALLS is read, write, sync, all, or a system call, such as pread64. A THRESHOLD with a sign is a
-change (+20%%, -5ms, +1MiB), one without a sign is the value in the second run (5ms, 0). A condition
+change (+20%, -5ms, +1MiB), one without a sign is the value in the second run (5ms, 0). A condition
 that may be met by chance, or of which there are too few calls, is not met; a line says so.
 
 Exit status: 0, 1 if a condition was met, 2 for a request that cannot be served.
