@@ -182,8 +182,10 @@ def shorten_path(path: str, columns: int, mark: str = "...") -> str:
 
 
 def size(count: int) -> str:
-    """Bytes for a reader: 0, 17, 4.00 KiB, 1023 MiB. At most 8 columns up to the 64 bits of a counter."""
-    return str(count) if count < 1024 else _scaled(count / 1024, 1024, (" KiB", " MiB", " GiB", " TiB", " PiB", " EiB"))
+    """Bytes for a reader: 0, 17 B, 4.00 KiB, 1023 MiB. At most 8 columns up to the 64 bits of a counter."""
+    if count < 1024:
+        return f"{count} B" if count else "0"
+    return _scaled(count / 1024, 1024, (" KiB", " MiB", " GiB", " TiB", " PiB", " EiB"))
 
 
 def exact_size(count: int) -> str:

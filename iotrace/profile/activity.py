@@ -155,6 +155,7 @@ class Activity(_Sum):
     mapped: int = 0  # files that were mapped, too: what went through memory is in no number
     direct: int = 0  # data calls on O_DIRECT descriptors
     unaligned: int = 0  # data calls whose offset or size is not a multiple of 4,096
+    unaligned_direct: int = 0  # of these, those on O_DIRECT descriptors
     durable: int = 0  # writes that are durable when they return
     rewrites: int = 0
     threads: int = field(default=0, metadata=_MOST)  # that did I/O on one file; 64: so many or more
@@ -194,6 +195,7 @@ class Activity(_Sum):
         self.mapped += file.mapped
         self.direct += file.direct_calls
         self.unaligned += file.unaligned_calls
+        self.unaligned_direct += file.unaligned_direct_calls
         self.durable += file.durable_writes
         self.rewrites += file.rewrites
         self.threads = max(self.threads, file.threads)

@@ -62,7 +62,11 @@ def _unaligned_direct(evidence: Evidence, limits: Limits) -> Optional[Concern]:
 
 
 def _said_unaligned_direct(total: Sum, _run: Run) -> str:
-    return f"of {total.activity.direct:,} calls with O_DIRECT, many are at offsets or of sizes that are not whole pages"
+    found = total.activity
+    return (
+        f"{found.unaligned_direct:,} of {found.direct:,} calls with O_DIRECT are at offsets or of sizes that are no"
+        " multiples of 4,096"
+    )
 
 
 def _partial_pages(evidence: Evidence, limits: Limits) -> Optional[Concern]:
@@ -93,7 +97,8 @@ def _short_reads(evidence: Evidence, limits: Limits) -> Optional[Concern]:
 
 def _said_short_reads(total: Sum, _run: Run) -> str:
     read = total.activity.read
-    return f"{read.short:,} of {read.moved:,} reads returned less than they had asked for"
+    least = "at least " if read.short < read.moved else ""
+    return f"{least}{read.short:,} of {read.moved:,} reads returned less than they had asked for"
 
 
 def _polling(evidence: Evidence, limits: Limits) -> Optional[Concern]:

@@ -26,8 +26,8 @@ def _said_many_small_files(_total: Sum, run: Run) -> str:
     moved = found.read.bytes + found.written.bytes
     part = found.lifetime.total / run.busy_ns if run.busy_ns else 0.0
     return (
-        f"{found.files:,} files of which {each(moved, found.files)} each were read or written: opening and closing"
-        f" them took {text.duration(found.lifetime.total)}, {text.share(part)} of all time in I/O"
+        f"{found.files:,} files, of which {each(moved, found.files)} each were read or written on average: opening"
+        f" and closing them took {text.duration(found.lifetime.total)}, {text.share(part)} of all time in I/O"
     )
 
 

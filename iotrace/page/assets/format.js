@@ -11,7 +11,10 @@ function scaled(value, base, units) {
 }
 
 function size(count) {
-  return count < 1024 ? String(count) : scaled(count / 1024, 1024, [" KiB", " MiB", " GiB", " TiB", " PiB", " EiB"]);
+  if (count < 1024) {
+    return count ? count + " B" : "0";
+  }
+  return scaled(count / 1024, 1024, [" KiB", " MiB", " GiB", " TiB", " PiB", " EiB"]);
 }
 
 function number(count) {

@@ -112,7 +112,8 @@ def test_wrapping_looks_at_each_character_a_few_times(char: str, monkeypatch: py
     ("count", "size"),
     [
         (0, "0"),
-        (1023, "1023"),
+        (1, "1 B"),
+        (1023, "1023 B"),
         (1024, "1.00 KiB"),
         (10 * 1024 - 1, "10.0 KiB"),
         (1 << 20, "1.00 MiB"),
@@ -128,7 +129,7 @@ def test_size(count: int, size: str) -> None:
 @given(st.integers(0, (1 << 63) - 1))
 def test_human_numbers_are_right_to_half_a_percent_and_fit_their_columns(count: int) -> None:
     assert len(text.size(count)) <= 8
-    factors = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "PiB": 2**50, "EiB": 2**60}
+    factors = {"": 0, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "PiB": 2**50, "EiB": 2**60}
     value, _, unit = text.size(count).partition(" ")
     assert abs(float(value) * factors[unit] - count) <= 0.005 * count
     found = re.fullmatch(r"([\d.]+)([kMGTPE]?)", text.number(count))

@@ -202,6 +202,15 @@ def found(place: Path, files: List[FileStats], header: Optional[Header] = None) 
         return {each.rule.name: each for each in engine.find([profile])}
 
 
+def test_sentences_have_figures_with_their_units(tmp_path: Path) -> None:
+    small = found(tmp_path, [sequential("write", 4098, 976)])["small-sequential-writes"].sentence
+    assert small.startswith("4,098 writes of 976 B each, ")
+    unsynced = file(syscalls={"fsync": syncs(1)}, bytes_unsynced=3)
+    assert found(tmp_path, [unsynced])["left-unsynced"].sentence.startswith("3 B written after the last sync")
+    direct = [file(path, direct_calls=10, unaligned_calls=9, unaligned_direct_calls=1) for path in (b"/a", b"/b")]
+    assert found(tmp_path, direct)["unaligned-direct"].sentence.startswith("2 of 20 calls with O_DIRECT ")
+
+
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.rule}-{n}" for n, case in enumerate(CASES)])
 def test_a_rule_holds_or_just_does_not(tmp_path: Path, case: Case) -> None:
     finding = found(tmp_path, case.holds)[case.rule]

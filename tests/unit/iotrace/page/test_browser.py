@@ -158,7 +158,7 @@ def test_sorting(usual: Browser) -> None:
     assert shown(usual) == [each.path.decode() for each in by_reads[:4]]
     assert usual.run("return document.querySelectorAll('[aria-sort]').length") == 1
     usual.type(f"{TABLE} th:nth-child(3) button", ENTER)
-    assert usual.rows(TABLE)[0][2] == "300"
+    assert usual.rows(TABLE)[0][2] == "300 B"
     usual.type(f"{TABLE} th:nth-child(1) button", ENTER)
     assert shown(usual, 1) == ["/etc/services"]
 

@@ -62,4 +62,4 @@ def one(path: Path, name: str) -> str:
 def table(output: str) -> List[List[str]]:
     """The cells below the blank line after the header; units rejoined with their numbers."""
     body = output.split("\n\n", 1)[1].splitlines()
-    return [re.sub(r"(\d) (KiB|MiB|GiB|TiB|PiB|EiB|ns|us|ms|s)\b", r"\1\2", line).split() for line in body]
+    return [re.sub(r"(\d) (B|KiB|MiB|GiB|TiB|PiB|EiB|ns|us|ms|s)\b", r"\1\2", line).split() for line in body]

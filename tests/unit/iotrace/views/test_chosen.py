@@ -80,7 +80,7 @@ def test_a_tree_has_all_that_is_below(path: Path) -> None:
 def test_histograms_of_a_selection(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["report", str(path), "--histograms", "--path", "/logs/*"]) == 0
     output = capsys.readouterr().out
-    assert "writes: 45 calls, 2,880 bytes" in output and "64 .. 128" in output and "reads" not in output
+    assert "writes: 45 calls, 2,880 bytes" in output and "64 B .. 128 B" in output and "reads" not in output
     assert "exact sizes asked for" not in output
     assert cli.main(["report", str(path), "--histograms", "--path", "*/db/*"]) == 0
     output = " ".join(capsys.readouterr().out.split())

@@ -35,12 +35,12 @@ def test_by_file_is_sorted_cut_and_totalled(path: Path) -> None:
     output = shown(path, limit=2)
     titles, first, second, total, *_ = table(output)
     assert titles == ["READ", "WRITTEN", "CALLS", "ERRS", "SYNCS", "TIME", "F", "FILE"]
-    assert first == ["22.0KiB", "22", "24", "1", "2", "1.07ms", "m", "/srv/a/sub1/000022.log"]
+    assert first == ["22.0KiB", "22B", "24", "1", "2", "1.07ms", "m", "/srv/a/sub1/000022.log"]
     assert second[-1] == "/srv/b/sub0/000021.db"
     busy = sum(1024 * i + (1 << 20) for i in range(23))
     assert total == [
         "253KiB",
-        "253",
+        "253B",
         "299",
         "23",
         "46",
@@ -97,7 +97,7 @@ def test_several_profiles_are_added_up(path: Path) -> None:
     with reader.open(path) as a, reader.open(path) as b:
         tables.show(out, [a, b], limit=1, columns=80)
     first, total = table(out.getvalue())[1:3]
-    assert first[:3] == ["44.0KiB", "44", "48"] and total[:2] == ["506KiB", "506"]
+    assert first[:3] == ["44.0KiB", "44B", "48"] and total[:2] == ["506KiB", "506B"]
 
 
 def hostile(header_text: str, name: bytes) -> tuple[Header, list[FileStats]]:
@@ -221,11 +221,11 @@ def test_a_temporary_file_stands_under_its_final_name(tmp_path: Path) -> None:
         FileStats(1, b"/db/X", bytes_read=5, syscalls=close),
     ]
     write(where, HEADER, files)
-    assert [line[:3] + line[-2:] for line in table(shown(where))[1:2]] == [["5", "10", "3", "t", "/db/X"]]
+    assert [line[:3] + line[-2:] for line in table(shown(where))[1:2]] == [["5B", "10B", "3", "t", "/db/X"]]
     opened = table(shown(where, folded=False))[1:3]
     assert [line[:3] + line[-2:] for line in opened] == [
-        ["0", "10", "2", "r", "/db/X.lock"],
-        ["5", "0", "1", "0", "0"][:3] + opened[1][-2:],
+        ["0", "10B", "2", "r", "/db/X.lock"],
+        ["5B", "0", "1", "0", "0"][:3] + opened[1][-2:],
     ]
     assert opened[1][-1] == "/db/X"
     assert {line[-1]: line[0] for line in table(shown(where, by="extension"))[1:2]} == {"(none)": "1"}
