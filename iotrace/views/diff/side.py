@@ -80,7 +80,7 @@ def measure(name: str, selection: Selection = EVERYTHING) -> Side:
         side = Side(name, profile.header)
         for file in profile.brief(_METRICS, selection):
             side.add(file)
-        side.files = profile.totals(selection).files  # a file may have a row for each of those that used it
+        side.files = profile.totals(selection, folded=True).files  # it may have a row for each who used it
         return side
 
 

@@ -56,6 +56,7 @@ def document(capsys: pytest.CaptureFixture[str], *words: str, status: int = 0) -
 def test_files_are_told_by_their_final_names(runs: List[str], capsys: pytest.CaptureFixture[str]) -> None:
     found = document(capsys, *runs)
     assert found["counts"] == {"appeared": 1, "vanished": 1, "grew": 1, "shrank": 1, "same": 3, "unclear": 0}
+    assert (found["before"]["files"], found["after"]["files"]) == (6, 6), "one of the five appeared, one vanished"
     kinds = {change["name"]: change["kind"] for change in found["changes"]}
     assert kinds == {"/srv/a/grew": "grew", "/srv/b/shrank": "shrank", "/srv/b/gone": "vanished", "/new": "appeared"}
     grew = next(change for change in found["changes"] if change["name"] == "/srv/a/grew")
@@ -100,7 +101,7 @@ def test_one_screen(runs: List[str], capsys: pytest.CaptureFixture[str]) -> None
     out = capsys.readouterr().out
     lines = out.splitlines()
     assert len(lines) <= 24 and max(map(len, lines)) <= 80
-    assert lines[0] == "before  a: x, 1.00 s on db1, 7 files, 1,401 calls"
+    assert lines[0] == "before  a: x, 1.00 s on db1, 6 files, 1,401 calls"
     assert "files: 1 appeared, 1 vanished, 1 grew, 1 shrank, 3 about as before" in lines
     assert "        latency    1.00 powers of two slower on average; each moved by 1.00" in lines
     assert "errors  EIO 0 -> 3" in lines
