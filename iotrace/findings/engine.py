@@ -147,7 +147,7 @@ def find(
     finder = Finder(changed)
     for file in whole_files(profiles, selection):
         finder.add(file)
-    return finder.findings(combined_header(profiles))
+    return finder.findings(combined_header(profiles, selection))
 
 
 def _of_files(hit: _Hits, run: Run) -> Finding:

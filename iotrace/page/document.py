@@ -32,7 +32,7 @@ def collect(
     profiles: Sequence[Profile], selection: Selection = EVERYTHING, *, room: int = ROOM, **bounds: int
 ) -> Document:
     """Read one or more profiles together; `bounds` are those of `choose`."""
-    header = combined_header(profiles)
+    header = combined_header(profiles, selection)
     total, files = Sums(), 0
     for profile in profiles:
         own = profile.totals(selection, folded=True)

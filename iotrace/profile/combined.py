@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import heapq
 import itertools
@@ -41,9 +42,17 @@ def _same_in_the_end(file: FileStats) -> _Key:
     return final_name(file), file.mnt_ns, file.unreachable, file.host or ""
 
 
-def combined_header(profiles: Sequence[Profile]) -> Header:
-    """The merged header of one or more profiles, with the runs that they are of."""
-    return functools.reduce(add_headers, (with_runs(profile.header) for profile in profiles))
+def combined_header(profiles: Sequence[Profile], selection: Selection = EVERYTHING) -> Header:
+    """The merged header of one or more profiles, with the runs that they are of.
+
+    Of what failed on no file it has that which is selected by path: what has no path, or is a sum of several, is not.
+    """
+    header = functools.reduce(add_headers, (with_runs(profile.header) for profile in profiles))
+    if selection == EVERYTHING:
+        return header
+    wanted = selection.matcher()
+    opens = [failed for failed in header.failed_opens if failed.path is not None and wanted(failed.path)]
+    return dataclasses.replace(header, failed_opens=opens, unattributed={})
 
 
 def combined_rows(

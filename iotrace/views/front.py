@@ -219,9 +219,9 @@ def show(
     comes last.
     """
     screen = Screen(out, columns)
-    header = combined_header(profiles)
+    header = combined_header(profiles, selection)
     if details:
-        show_header(screen, header)
+        show_header(screen, combined_header(profiles))
     what_was_traced(screen, header)
     busiest = summary.busiest(profiles, selection)
     finder = Finder()

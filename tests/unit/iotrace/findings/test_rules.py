@@ -12,6 +12,7 @@ from iotrace.errors import UserError
 from iotrace.findings import engine
 from iotrace.findings.rule import Severity
 from iotrace.findings.rules import RULES
+from iotrace.globs import Selection
 from iotrace.profile import reader
 from iotrace.profile.failed_opens import FailedOpen
 from iotrace.profile.metrics import FileStats, Header, SyscallStats
@@ -231,6 +232,9 @@ def test_a_file_that_is_not_there(tmp_path: Path, times: int, errno: str, holds:
     if holds:
         sentence = findings["missing-files"].sentence
         assert sentence == "50 opens of 1 file found nothing there, /etc/\\x1bgone 50 times"
+        with reader.open(tmp_path / "p") as profile:
+            elsewhere = engine.find([profile], {}, Selection((b"/srv/*",)))
+        assert "missing-files" not in {each.rule.name for each in elsewhere}
 
 
 def test_files_that_threads_share_take_a_part_of_all_time(tmp_path: Path) -> None:

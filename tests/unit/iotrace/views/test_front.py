@@ -157,8 +157,11 @@ def test_errors(tmp_path: Path) -> None:
 
 def test_of_selected_files_alone(tmp_path: Path) -> None:
     other = dataclasses.replace(DATABASE, path=b"/other")
-    output = screen(tmp_path, [DATABASE, other], selection=Selection((b"*/db/*",)))
+    opens = [FailedOpen(b"/etc/gone", "ENOENT", False, 6), FailedOpen(b"/db/gone", "ENOENT", False, 5)]
+    header = dataclasses.replace(HEADER, failed_opens=opens, unattributed={"read": {"EBADF": 1}})
+    output = screen(tmp_path, [DATABASE, other], header=header, selection=Selection((b"*/db/*",)))
     assert "100 calls" in output and "/other" not in output
+    assert "failed opens: 5: /db/gone (ENOENT) 5\n" in output and "on no file" not in output
 
 
 @pytest.mark.parametrize(
