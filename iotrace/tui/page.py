@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Callable, List, Optional
+from typing import Callable, List, Optional, Tuple
 
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.app import App, ComposeResult
+from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -32,38 +33,46 @@ class Page(Widget):
     def __init__(self, stack: List[View]) -> None:
         super().__init__()
         self.stack = stack
+        self._head: List[Tuple[str, Style]] = []
 
     @property
     def view(self) -> View:
         """The one on top."""
         return self.stack[-1]
 
+    def _laid_out(self) -> List[Tuple[str, Style]]:
+        """The lines above the list."""
+        width = self.size.width
+        titles = self.view.titles(width)
+        found = [(line, _PLAIN if at else _BOLD) for at, line in enumerate(self.view.head(width))]
+        return [*found, (titles, _BAR)] if titles else found
+
     def _above(self) -> int:
         """How many lines are above the list."""
-        width = self.size.width
-        return len(self.view.head(width)) + bool(self.view.titles(width))
+        return len(self._laid_out())
 
     @property
     def room(self) -> int:
         """How many lines of the list there is room for."""
         return max(self.size.height - self._above() - 1, 1)
 
+    def render_lines(self, crop: Region) -> List[Strip]:
+        """Lines of the terminal; what is above the list is laid out once for all of them."""
+        self._head = self._laid_out()
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
         """A line of the terminal."""
         view, width = self.view, self.size.width
-        head, titles = view.head(width), view.titles(width)
-        style = _PLAIN
+        index = view.top + y - len(self._head)
+        line, style = "", _PLAIN
         if y == self.size.height - 1:
             line, style = view.foot(), _DIM
-        elif y < len(head):
-            line, style = head[y], _BOLD if y == 0 else _PLAIN
-        elif titles and y == len(head):
-            line, style = titles, _BAR
-        else:
-            index = view.top + y - len(head) - bool(titles)
-            line = view.line(index, width) if index < view.count() else ""
-            if index < view.count():
-                style = _CHOSEN if view.chooses and index == view.cursor else _BOLD if view.loud(index) else _PLAIN
+        elif y < len(self._head):
+            line, style = self._head[y]
+        elif index < view.count():
+            line = view.line(index, width)
+            style = _CHOSEN if view.chooses and index == view.cursor else _BOLD if view.loud(index) else _PLAIN
         line = text.head(line, width)
         return Strip([Segment(line + " " * (width - text.width(line)), style)], width)
 

@@ -20,9 +20,12 @@ EVIL = b"\x1b[2J\x07\n\xe2\x80\xae\xff[red]"
 pytestmark = needs.programs("tmux")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def textual() -> None:
     needs.module("textual", (3, 10))
+
+
+with_textual = pytest.mark.usefixtures("textual")
 
 
 def file(path: bytes, read: int, written: int = 0, syncs: int = 0) -> FileStats:
@@ -68,6 +71,7 @@ def names(screen: object) -> List[str]:
     return [line.split()[-1] for line in lines[first:-1] if line]
 
 
+@with_textual
 @pytest.mark.parametrize(("columns", "lines"), SIZES)
 def test_directories_files_and_back(profile: Path, columns: int, lines: int) -> None:
     with Terminal(browse(profile), columns=columns, lines=lines, cwd=ROOT) as terminal:
@@ -99,6 +103,7 @@ def test_directories_files_and_back(profile: Path, columns: int, lines: int) -> 
         assert terminal.status() == 0
 
 
+@with_textual
 def test_search_findings_histograms_help_and_the_mouse(profile: Path) -> None:
     with Terminal(browse(profile), cwd=ROOT) as terminal:
         terminal.shows("? help")
@@ -128,6 +133,7 @@ def test_search_findings_histograms_help_and_the_mouse(profile: Path) -> None:
 ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 
 
+@with_textual
 @pytest.mark.parametrize(
     ("environment", "status"),
     [({"NO_COLOR": "1"}, 0), ({"TERM": "dumb"}, 2), (ASCII, 0)],
@@ -145,6 +151,7 @@ def test_terminals_of_all_kinds(profile: Path, environment: Dict[str, str], stat
         assert terminal.status() == 0
 
 
+@with_textual
 def test_a_terminal_that_is_lost(profile: Path) -> None:
     with Terminal(browse(profile), cwd=ROOT) as terminal:
         terminal.shows("? help")
@@ -167,6 +174,7 @@ def test_without_a_terminal_one_line_says_what_else_there_is(profile: Path) -> N
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1) and "report --by" in done.stderr
 
 
+@with_textual
 @pytest.mark.slow
 def test_a_hundred_thousand_files(tmp_path: Path) -> None:
     path = tmp_path / "p.iotrace"
