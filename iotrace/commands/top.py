@@ -185,7 +185,8 @@ def _screen(args: argparse.Namespace, settings: Settings, tracing: Run, live: Li
     def tick(live: Live) -> bool:
         if _tick(tracing, live):
             return True
-        tracing.stop()
+        with contextlib.suppress(IotraceError):  # it is told when the screen is gone
+            tracing.stop()
         if tracing.last_glance is not None:
             live.add(tracing.last_glance)
         return False

@@ -32,6 +32,7 @@ from iotrace.tracing.glances import (
 
 GROUPS = ("file", "directory", *WHOSE)
 HISTORY = 60  # intervals that are remembered, and for which a line stays when it does nothing any more
+MOST = 5_000  # lines that stay although they do nothing: those that did something last
 _KEPT = 20_000  # changes that are kept to be grouped in another way
 
 Key = Tuple[bytes, int]  # a name, and the mount namespace of a file
@@ -195,10 +196,15 @@ class Live:
                 found = lines[key] = Line(key)
                 found.begin(seconds)
             found.add(change)
-        for key, line in list(lines.items()):
+        for line in lines.values():
             line.end()
-            if line.idle >= HISTORY:
-                del lines[key]
+        idle = [(line.idle, key) for key, line in lines.items() if line.idle]
+        idle.sort(reverse=True)
+        spare = max(len(lines) - MOST, 0)
+        for number, (intervals, key) in enumerate(idle):
+            if number >= spare and intervals < HISTORY:
+                break
+            del lines[key]
 
     def find(self, key: Key) -> Optional[Line]:
         """The line of that key, while there is one."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Callable, List, Optional, Tuple
+import re
+from typing import Callable, Iterator, List, Optional, Tuple
 
 from rich.segment import Segment
 from rich.style import Style
@@ -15,6 +16,8 @@ from textual.widget import Widget
 from iotrace import text
 from iotrace.tui.view import View, advance
 
+_COLOUR = Style(color="cyan")
+_LOST = Style(reverse=True, bold=True, color="red")
 _PLAIN, _BOLD, _BAR, _CHOSEN, _DIM = (
     Style(),
     Style(bold=True),
@@ -22,6 +25,21 @@ _PLAIN, _BOLD, _BAR, _CHOSEN, _DIM = (
     Style(reverse=True, bold=True),
     Style(dim=True),
 )
+
+
+_BARS = re.compile("([\u2581-\u258f]+)")  # of histograms and trends
+
+
+def _filled(line: str, width: int) -> str:
+    """A line of exactly so many columns."""
+    line = text.head(line, width)
+    return line + " " * (width - text.width(line))
+
+
+def _coloured(line: str, style: Style) -> Iterator[Segment]:
+    """A line whose bars have a colour; the line that is chosen has none."""
+    for number, part in enumerate(_BARS.split(line)):
+        yield Segment(part, style + _COLOUR if number % 2 and not style.reverse else style)
 
 
 class Page(Widget):
@@ -44,7 +62,8 @@ class Page(Widget):
         """The lines above the list."""
         width = self.size.width
         titles = self.view.titles(width)
-        found = [(line, _PLAIN if at else _BOLD) for at, line in enumerate(self.view.head(width))]
+        found = [(line, _BOLD if not at else _PLAIN) for at, line in enumerate(self.view.head(width))]
+        found = [(line, _LOST if line.startswith("LOST") else style) for line, style in found]
         return [*found, (titles, _BAR)] if titles else found
 
     def _above(self) -> int:
@@ -73,8 +92,7 @@ class Page(Widget):
         elif index < view.count():
             line = view.line(index, width)
             style = _CHOSEN if view.chooses and index == view.cursor else _BOLD if view.loud(index) else _PLAIN
-        line = text.head(line, width)
-        return Strip([Segment(line + " " * (width - text.width(line)), style)], width)
+        return Strip(list(_coloured(_filled(line, width), style)), width)
 
     def on_resize(self, _event: events.Resize) -> None:
         self.view.settle(self.room)

@@ -9,7 +9,7 @@ import pytest
 
 from iotrace import text
 from iotrace.live import plain, show
-from iotrace.live.model import GROUPS, HISTORY, SORTS, Live, matcher
+from iotrace.live.model import GROUPS, HISTORY, MOST, SORTS, Live, matcher
 from iotrace.live.show import Look
 from iotrace.profile.whose import Who
 from iotrace.tracing.glances import CALLS, READ_BYTES, WRITTEN_BYTES, Change, Glance, Place
@@ -102,6 +102,13 @@ def test_a_line_stays_for_a_while_and_goes() -> None:
     assert lines(model) == {b"/a": (0.0, 0.0)} and lines(model, active=True) == {}
     model.add(Glance((HISTORY + 1) * SECOND, [], 10, 0))
     assert lines(model) == {}
+
+
+def test_a_hundred_thousand_files_leave_few_lines_and_all_of_the_sums() -> None:
+    model = live([change(b"/%d" % number, 1, number) for number in range(100_000)], [change(b"/a", 1)])
+    table = model.table(sort="calls")
+    assert len(table.lines) == MOST and table.lines[0].name == b"/a"
+    assert model.total.history[0][:2] == (100_000, sum(range(100_000)))
 
 
 def test_the_trend_is_the_last_intervals() -> None:
