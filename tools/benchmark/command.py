@@ -17,6 +17,7 @@ What can be measured:
     many        1,000,000 files, 12,000 a second, with room for 65,536 in the kernel
     names       the end of a run after 200,000 renames, and eleven other loads of names
     show        report and export of a profile with 1,000,000 files
+    read        every other command that reads profiles, of 100,000 files each
     page        the page of a profile with 100,000 files: making it, and using it in Chromium
     own         iotrace's own CPU time at a million calls a second
 

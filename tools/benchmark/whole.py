@@ -18,7 +18,7 @@ from iotrace.profile.writer import write
 from iotrace.tracing.session import Session, Settings
 from programs.facts.catalogue import SYSTEM_CALLS
 from pybpf.types.tracefs import Tracefs
-from tools.benchmark import page
+from tools.benchmark import page, reading
 from tools.benchmark.machine import ROOT, BenchError, Measured, Skipped, environment, iotrace_command, measured
 from tools.benchmark.names import names as loads_of_names
 from tools.benchmark.rows import Row
@@ -303,6 +303,12 @@ def of_page(plan: Plan) -> Iterator[Row]:
     yield page.measure(plan.directory, plan.stop_files)
 
 
+def reads(plan: Plan) -> Iterator[Row]:
+    """All that reads a profile with a hundred thousand files, or two."""
+    plan.progress(f"read: profiles of {plan.stop_files:,} files")
+    yield from reading.measure(plan.directory, plan.stop_files)
+
+
 # -- while tracing ---------------------------------------------------------------------------------------------------
 
 
@@ -333,6 +339,7 @@ ROWS: Dict[str, Callable[[Plan], Iterator[Row]]] = {
     "many": many,
     "names": names,
     "show": show,
+    "read": reads,
     "page": of_page,
     "own": own,
 }
