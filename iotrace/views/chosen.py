@@ -57,20 +57,14 @@ class Table(NamedTuple):
 # --- what a line stands for ------------------------------------------------------------------------------------------
 
 
-def _above(path: bytes, depth: int) -> List[bytes]:
-    """The directories that a file is in, at any depth, or down to one."""
-    names = path.split(b"/")[1:-1]
-    return [b"/" + b"/".join(names[:number]) for number in range((min(len(names), depth) if depth else len(names)) + 1)]
-
-
-_GROUPS: Dict[str, Callable[[FileStats, bytes, int], List[bytes]]] = {
-    "directory": lambda _file, path, depth: [summary.directory(path, depth)],
-    "tree": lambda _file, path, depth: _above(path, depth),
-    "extension": lambda _file, path, _depth: [summary.extension(path)],
-    "mount": lambda file, _path, _depth: [f"{file.mnt_ns} {file.fstype} {file.device} ".encode("utf-8", "replace")],
-    "host": lambda file, _path, _depth: [(file.host or "").encode("utf-8", "replace")],
+_GROUPS: Dict[str, Callable[[FileStats, bytes, int], bytes]] = {
+    "directory": lambda _file, path, depth: summary.directory(path, depth),
+    "tree": lambda _file, path, depth: summary.directory(path, depth),  # and in those above, see `_with_all_below`
+    "extension": lambda _file, path, _depth: summary.extension(path),
+    "mount": lambda file, _path, _depth: f"{file.mnt_ns} {file.fstype} {file.device} ".encode("utf-8", "replace"),
+    "host": lambda file, _path, _depth: (file.host or "").encode("utf-8", "replace"),
 }
-"""What a line stands for -> the names of the groups that a file belongs to, of which only a tree has several."""
+"""What a line stands for -> the name of the group that a file belongs to."""
 
 BY = ("file", *_GROUPS, *WHOSE, "syscall")
 
@@ -105,17 +99,36 @@ def _files(profiles: Sequence[Profile], wanted: Wanted, total: Activity) -> Iter
 
 
 def _groups(profiles: Sequence[Profile], wanted: Wanted) -> Iterator[Line]:
-    groups_of, found = _GROUPS[wanted.by], _Found()
+    group_of, found = _GROUPS[wanted.by], _Found()
     shared: Dict[bytes, bytes] = {}  # group -> the directory that all its files are in
     for file in whole_files(profiles, wanted.selection, folded=wanted.folded):
         path = final_name(file) if wanted.folded else file.path
-        for name in groups_of(file, path, wanted.depth):
-            found.of(name).add(file)
-            if wanted.by == "mount":
-                place = os.path.dirname(path)
-                shared[name] = summary.shared(shared.get(name, place), place)
+        name = group_of(file, path, wanted.depth)
+        found.of(name).add(file)
+        if wanted.by == "mount":
+            place = os.path.dirname(path)
+            shared[name] = summary.shared(shared.get(name, place), place)
+    if wanted.by == "tree":
+        _with_all_below(found)
     for line in found.lines():
         yield line._replace(name=line.name + (shared[line.name] or b"/")) if line.name in shared else line
+
+
+def _with_all_below(found: _Found) -> None:
+    """Add each directory to the one that it is in, the deepest first, up to the root."""
+    levels: Dict[int, List[bytes]] = {}
+    for name in found.groups:
+        levels.setdefault(_depth(name), []).append(name)
+    for depth in range(max(levels, default=0), 0, -1):
+        for name in levels.get(depth, ()):
+            above = os.path.dirname(name.rstrip(b"/")) or b"/"
+            if above not in found.groups:
+                levels.setdefault(_depth(above), []).append(above)
+            found.of(above).merge(found.groups[name])
+
+
+def _depth(name: bytes) -> int:
+    return 0 if name == b"/" else max(name.rstrip(b"/").count(b"/"), 1)
 
 
 def _whose(profiles: Sequence[Profile], wanted: Wanted) -> Iterator[Line]:

@@ -77,6 +77,15 @@ def test_a_tree_has_all_that_is_below(path: Path) -> None:
     assert "total, 5 files" in table(path, "writes", "writes", "text", by="tree")
 
 
+def test_a_tree_has_everything_whatever_the_paths_are(tmp_path: Path) -> None:
+    """A profile may have paths that no kernel shows."""
+    names = [b"a", b"a/b", b"//c", b"/d//e", b"/d/f/g/h", b"/", b"x/y/z"]
+    write(tmp_path / "p", HEADER, [small(name, 1) for name in names])
+    found = {each["tree"]: each["writes"] for each in rows(tmp_path / "p", "writes", "writes", by="tree", limit=0)}
+    assert found["/"] == len(names) and found["/d"] == 2 and found["/d/f"] == found["/d/f/g"] == 1
+    assert f"total, {len(names)} files" in table(tmp_path / "p", "writes", "writes", "text", by="tree")
+
+
 def test_histograms_of_a_selection(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["report", str(path), "--histograms", "--path", "/logs/*"]) == 0
     output = capsys.readouterr().out
