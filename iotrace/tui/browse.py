@@ -182,6 +182,7 @@ class _List(View):
         self.browser = browser
         self._items: List[Item] = []
         self._largest = 0
+        self._names_at = 0  # the column in which names begin
         self._order: Tuple[object, ...] = ()
 
     def find(self) -> List[Item]:
@@ -240,7 +241,8 @@ class _List(View):
         )
         files = text.number(item.files) if item.leaf is None else ""
         start = f"{measure.show(value):>8} {part:>4} {shown:<{room}}{beside} {files:>6} {marks:<2} "
-        return start + self.name(item, width - text.width(start))
+        self._names_at = text.width(start)
+        return start + self.name(item, width - self._names_at)
 
     def whole(self) -> Tuple[int, ...]:
         """The sums of all lines."""
@@ -257,8 +259,8 @@ class _List(View):
         )
         return self.browser.name(item.name, max(room - len(host), 8)) + host
 
-    def loud(self, index: int) -> bool:
-        return self.items()[index].directory is not None
+    def strong(self, index: int) -> int:
+        return self._names_at if self.items()[index].directory is not None else -1
 
     def do(self, key: str, character: str) -> None:
         browser = self.browser

@@ -21,7 +21,7 @@ _LOST = Style(reverse=True, bold=True, color="red")
 _PLAIN, _BOLD, _BAR, _CHOSEN, _DIM = (
     Style(),
     Style(bold=True),
-    Style(reverse=True),
+    Style(underline=True),
     Style(reverse=True, bold=True),
     Style(dim=True),
 )
@@ -91,7 +91,12 @@ class Page(Widget):
             line, style = self._head[y]
         elif index < view.count():
             line = view.line(index, width)
-            style = _CHOSEN if view.chooses and index == view.cursor else _BOLD if view.loud(index) else _PLAIN
+            if view.chooses and index == view.cursor:
+                style = _CHOSEN
+            elif view.strong(index) >= 0:
+                at = view.strong(index)
+                line = _filled(line, width)
+                return Strip([*_coloured(line[:at], _PLAIN), *_coloured(line[at:], _BOLD)], width)
         return Strip(list(_coloured(_filled(line, width), style)), width)
 
     def on_resize(self, _event: events.Resize) -> None:

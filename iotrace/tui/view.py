@@ -43,6 +43,10 @@ class View:
         """Whether it is to be seen first."""
         return False
 
+    def strong(self, index: int) -> int:
+        """The column from which on a line is bold; -1 for none of it."""
+        return 0 if self.loud(index) else -1
+
     def keys(self) -> str:
         """What keys do, in a line."""
         return "q back"
