@@ -52,9 +52,11 @@ def show_histogram(screen: Screen, caption: str, counts: Unit, histogram: Histog
 
 
 def _value(metric: Metric, value: Optional[int], start: int) -> str:
-    """The value of a fact; for a moment, the time since `start`."""
+    """The value of a fact: a number that is exact, a time, or for a moment the time since `start`."""
     if metric.unit == Unit.MOMENT:
         return "never" if value is None else f"{(value - start) / 1e9:+.6f} s"
+    if metric.unit == Unit.DURATION and value is not None:
+        return text.duration(value)
     return "none" if value is None else f"{value:,}"
 
 
@@ -98,7 +100,7 @@ def _show_quantiles(screen: Screen, found: Latencies) -> None:
     shown = [f"p{100 * share:g} {text.duration(found.quantile(share) or 0)}" for share in (0.5, 0.9, 0.99, 0.999)]
     if found.mean is not None and not found.coarse:
         shown = [f"mean {text.duration(int(found.mean))}", *shown, f"max {text.duration(found.most)}"]
-    screen.beside("  latency         ", "  ".join(shown) + f"; p50 to p99.9 are {latencies.exactness(found.coarse)}")
+    screen.pieces("  latency         ", [*shown, f"(p50 to p99.9 are {latencies.exactness(found.coarse)})"])
 
 
 _STATES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import Optional, TextIO
+from typing import Optional, Sequence, TextIO
 
 from iotrace import text
 
@@ -44,6 +44,17 @@ class Screen:
         """Write safe text to the right of `start`; further lines of it are indented to the same column."""
         for number, part in enumerate(text.wrap(value, max(2, self.columns - text.width(start)))):
             self.line((" " * text.width(start) if number else start) + part)
+
+    def pieces(self, start: str, pieces: Sequence[str]) -> None:
+        """Write pieces of safe text, each on one line if it fits, to the right of `start`, as `beside` does."""
+        room = max(2, self.columns - text.width(start))
+        line = ""
+        for piece in pieces:
+            if line and text.width(line) + 2 + text.width(piece) > room:
+                self.beside(start, line)
+                start, line = " " * text.width(start), ""
+            line += ("  " if line else "") + piece
+        self.beside(start, line)
 
     def loud(self, line: str) -> None:
         """Write a line that must not be overlooked."""

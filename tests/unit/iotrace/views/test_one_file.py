@@ -13,7 +13,7 @@ import pytest
 from iotrace import text
 from iotrace.errors import UserError
 from iotrace.profile import reader
-from iotrace.profile.metrics import FILE, MOMENT, SYSCALL, FileStats, SyscallStats
+from iotrace.profile.metrics import DURATION, FILE, MOMENT, SYSCALL, FileStats, SyscallStats
 from iotrace.profile.values import (
     COUNT,
     COUNTS,
@@ -130,9 +130,21 @@ def test_every_metric_of_a_file_is_shown() -> None:
         elif metric.kind == SIZES:
             assert re.search(rf"^  {metric.caption} +4095 x {call.common_sizes[4095]}", drawn, re.MULTILINE)
         elif metric.caption:
-            line = rf"^  {metric.caption} .*  {re.escape(plain(metric.doc))}$"
+            value = text.duration(getattr(call, metric.name)) if metric.unit == DURATION else ".*"
+            line = rf"^  {metric.caption} +{value}  {re.escape(plain(metric.doc))}$"
             assert re.search(line, drawn, re.MULTILINE), metric.name
     assert f"read: {call.calls} calls {call.bytes} bytes errors: EIO {call.errors['EIO']}\n" in drawn
+
+
+@pytest.mark.parametrize("columns", [50, 60, 80])
+def test_a_percentile_stands_beside_its_value(columns: int) -> None:
+    call = SyscallStats(3, latency_ns={4096: 3}, latency_sum_ns=3 * 4100, latency_max_ns=4200)
+    out = io.StringIO()
+    one_file.show_file(Screen(out, columns), FileStats(1, b"/a", syscalls={"fsync": call}), start=0)
+    shown = out.getvalue()
+    assert max(map(len, shown.splitlines())) <= columns
+    for name, value in (("mean", "4.10"), ("p50", "4.20"), ("p99.9", "4.20"), ("max", "4.20")):
+        assert f"{name} {value} us" in shown
 
 
 def test_what_is_long_goes_on_below_itself(tmp_path: Path) -> None:
