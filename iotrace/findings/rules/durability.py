@@ -20,11 +20,10 @@ def _sync_after_every_write(evidence: Evidence, limits: Limits) -> Optional[Conc
 
 
 def _said_sync_after_every_write(total: Sum, run: Run) -> str:
-    syncs = total.activity.syncs
-    return (
-        f"{syncs.calls:,} syncs of {each(syncs.bytes, syncs.calls)} each, one for every"
-        f" {writes_per_sync(total.activity):.1f} writes, took {of_time(total, run)}"
-    )
+    syncs, writes = total.activity.syncs, writes_per_sync(total.activity)
+    every = "write" if 0.95 <= writes < 1.05 else f"{writes:.1f} writes"
+    said = f"{syncs.calls:,} syncs of {each(syncs.bytes, syncs.calls)} each, one for every {every},"
+    return f"{said} took {of_time(total, run)}"
 
 
 def _tiny_syncs(evidence: Evidence, limits: Limits) -> Optional[Concern]:

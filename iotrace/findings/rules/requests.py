@@ -11,7 +11,8 @@ from iotrace.profile.activity import Transfers
 
 
 def _is_small(transfers: Transfers, limits: Limits) -> bool:
-    return transfers.calls >= limits["calls"] and half_below(transfers.requested, int(limits["bytes"]))
+    """Whether there are enough that moved something, and half of what was asked for is small."""
+    return transfers.moved >= limits["calls"] and half_below(transfers.requested, int(limits["bytes"]))
 
 
 def _small_sequential(transfers: Transfers, limits: Limits) -> Optional[Concern]:
@@ -33,7 +34,7 @@ def _small_sequential_reads(evidence: Evidence, limits: Limits) -> Optional[Conc
 
 def _said_small(verb: str, transfers: Transfers, total: Sum, run: Run) -> str:
     return (
-        f"{transfers.calls:,} {verb} of {each(transfers.bytes, transfers.moved)} each,"
+        f"{transfers.moved:,} {verb} of {each(transfers.bytes, transfers.moved)} each,"
         f" {text.share(1 - transfers.random)} of them where the one before ended, took {of_time(total, run)}"
     )
 
@@ -48,7 +49,7 @@ def _random_reads(evidence: Evidence, limits: Limits) -> Optional[Concern]:
 def _said_random_reads(total: Sum, run: Run) -> str:
     read = total.activity.read
     return (
-        f"{read.calls:,} reads of {each(read.bytes, read.moved)} each, {text.share(read.random)} of them somewhere else"
+        f"{read.moved:,} reads of {each(read.bytes, read.moved)} each, {text.share(read.random)} of them somewhere else"
         f" than where the one before ended, took {of_time(total, run)}"
     )
 

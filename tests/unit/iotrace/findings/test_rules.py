@@ -112,7 +112,12 @@ CASES = [
     Case(
         "small-sequential-reads",
         [sequential("read", 1000, 4095)],
-        [sequential("read", 999, 4095), sequential("read", 1000, 4096), sequential("read", 1000, 100, runs=102)],
+        [
+            sequential("read", 999, 4095),
+            sequential("read", 1000, 4096),
+            sequential("read", 1000, 100, runs=102),
+            file(syscalls={"read": SyscallStats(1000, errors={"EBADF": 1000}, requested={64: 1000})}),
+        ],
     ),
     Case(
         "small-random-reads",
