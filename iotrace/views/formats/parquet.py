@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Any, BinaryIO, Dict, List
 
-from iotrace.errors import UserError
+from iotrace.errors import Failure
 from iotrace.views.formats._tables import FLAG, INTEGER, JSON, TEXT, UNSIGNED, Row, Table
 
 _ROWS = 1 << 11  # that are kept as objects of Python
@@ -28,7 +28,7 @@ def _pyarrow() -> Any:
         pyarrow: Any = importlib.import_module("pyarrow")
     except ImportError as error:
         why = "" if isinstance(error, ModuleNotFoundError) and error.name == "pyarrow" else f" ({error})"
-        raise UserError(
+        raise Failure(
             f"Parquet needs the package pyarrow{why}: install it (pip install pyarrow), or export --format csv"
         ) from None
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())  # the others keep what they have had
@@ -39,7 +39,7 @@ class Writer:
     """Writes a table, a row group at a time."""
 
     def __init__(self, table: Table, stream: BinaryIO) -> None:
-        """Raises UserError where pyarrow is not installed."""
+        """Raises Failure where pyarrow is not installed."""
         self._arrow = _pyarrow()
         types: Dict[str, Any] = {
             TEXT: self._arrow.string(),
