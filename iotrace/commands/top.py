@@ -41,6 +41,7 @@ iotrace top --all --batch 10 --interval 5s --json | jq .total.bytes_read
 _FILES = 16384  # in the tables: large ones take time to read, be they empty; idle files move to the profile meanwhile
 __all__ = ["HELP", "parse", "run", "setup"]
 _EPILOG = """\
+COMMAND has no input, and what it prints goes nowhere while there is a screen, else to standard error.
 Keys: q quit, space pause, s the next order, g the next grouping, w write a profile of all that was counted so far.
 With textual (pip install 'iotrace[tui]') also: arrows and the mouse, / to filter, Enter for the histograms of a file.
 """
