@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Dict, List, Tuple
@@ -204,3 +205,32 @@ def test_a_terminal_that_is_lost(place: Path, busy: List[str], screen: str) -> N
         terminal.gone(pid)
     (place / "end").touch()
     assert "large" in str(export(profile)["files"])
+
+
+@needs.programs("tmux", "bash")
+@pytest.mark.parametrize("screen", ["plain", "textual"])
+def test_a_terminal_that_is_given_to_the_shell_and_back(place: Path, screen: str) -> None:
+    """Ctrl-Z leaves a terminal that a shell can use, and after fg the screen is there again."""
+    if screen == "textual":
+        needs.module("textual", (3, 10))
+    plain = ["--plain"] if screen == "plain" else []
+    with Terminal(["bash", "--norc", "--noprofile", "-i"], lines=12, columns=150, cwd=place) as terminal:
+        (place / "top.sh").write_text(
+            "exec " + shlex.join(iotrace("top", *plain, "--interval", "0.2", "--pid")) + ' "$1"\n'
+        )
+        terminal.text("bash ./top.sh $$")
+        terminal.keys("Enter")
+        terminal.shows("CALLS", "q quit")
+        terminal.keys("C-z")
+        terminal.shows("Stopped")
+        terminal.text("echo visi''ble")
+        terminal.keys("Enter")
+        terminal.shows("visi''ble", "\nvisible")
+        terminal.text("fg")
+        terminal.keys("Enter")
+        terminal.until(lambda now: "CALLS" in str(now) and "Stopped" not in str(now))
+        terminal.keys("q")
+        terminal.shows("Stopped", "fg")
+        terminal.text("echo en''d")
+        terminal.keys("Enter")
+        terminal.shows("en''d", "\nend")
