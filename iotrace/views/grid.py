@@ -12,7 +12,8 @@ from iotrace.views.screen import Screen
 Value = Union[int, float, str, None]
 
 FORMATS = ("text", "json", "csv", "markdown")
-_LEAST = 16  # columns of the screen that a name needs beside its figures; else it has a line of its own
+LEAST_ROOM = 16
+"""Columns of the screen that a name needs beside its figures; with less it has a line of its own."""
 
 
 class Row(NamedTuple):
@@ -57,7 +58,7 @@ def write_text(screen: Screen, grid: Grid) -> None:
     used = sum(widths) + len(widths) + 1
     for cells, name in rows:
         padded = [" " * (width - text.width(cell)) + cell for cell, width in zip(cells, widths)]
-        if used + _LEAST <= screen.columns:
+        if used + LEAST_ROOM <= screen.columns:
             screen.line(" ".join(padded) + "  " + text.shorten_path(name, screen.columns - used))
         else:
             screen.wrapped(" ".join(padded if used <= screen.columns else cells))

@@ -14,6 +14,7 @@ from iotrace.profile.runs import hosts
 from iotrace.profile.whose import WHOSE
 from iotrace.views import summary
 from iotrace.views.columns import BY_COLUMN, USUAL
+from iotrace.views.grid import LEAST_ROOM
 from iotrace.views.header import heading
 from iotrace.views.screen import Screen
 from iotrace.views.summary import FileGroup, Group, Mount, Whole
@@ -64,15 +65,21 @@ class Line(NamedTuple):
 
 
 def _show_table(screen: Screen, title: str, columns: Sequence[Column], lines: Iterable[Line], flags: str = "") -> None:
-    """Write each line as it comes; `flags` are all letters that may occur."""
+    """Write each line as it comes; `flags` are all letters that may occur. A name for which there is no room beside its
+    figures has a line of its own."""
     wide = max(2, len(flags))
     used = sum(column.width + 1 for column in columns) + (wide + 1 if flags else 0)
     titles = " ".join(f"{column.title:>{column.width}}" for column in columns)
-    screen.line(titles + (f" {'F':<{wide}} " if flags else " ") + title)
+    room = screen.columns - used
+    screen.line(titles + (f" {'F':<{wide}} " if flags else " ") + (title if room >= LEAST_ROOM else ""))
     for line in lines:
         cells = " ".join(f"{column.value(line.group):>{column.width}}" for column in columns)
         mark = f" {line.flags:<{wide}}" if flags else ""
-        screen.line(f"{cells}{mark} {text.shorten(line.name, screen.columns - used)}")
+        if room >= LEAST_ROOM:
+            screen.line(f"{cells}{mark} {text.shorten_path(line.name, room)}")
+        else:
+            screen.line(f"{cells}{mark}")
+            screen.line("  " + text.shorten_path(line.name, screen.columns - 2))
     for flag in flags:
         screen.line(f"{flag}: {_MEANINGS[flag]}")
 

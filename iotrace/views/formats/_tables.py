@@ -228,20 +228,25 @@ _CALL_HISTOGRAMS = [(metric.name, metric.kind == values.FINE) for metric in _nam
 _CALL_SIZES = [metric.name for metric in _named(SYSCALL, values.SIZES)]
 
 
-def _file_rows(run: str, number: int, file: FileStats) -> Iterator[Tuple[str, Row]]:
+_Rows = List[Tuple[str, Row]]
+
+
+def _file_rows(run: str, number: int, file: FileStats) -> _Rows:
+    """What there is of one file: a list, since a row that goes through several generators takes as long as to write."""
+    found: _Rows = []
     for name in _FILE_HISTOGRAMS:
         histogram = getattr(file, name)
         if histogram:
-            yield from _buckets((run, number, None, name), histogram, fine=False)
+            _add_buckets(found, (run, number, None, name), histogram, fine=False)
     for name, call in sorted(file.syscalls.items()):
         operation = portable_text(name)
-        key = (run, number, operation)
         values_of_call = [operation, *_of_call.of(call)]
         if name in WITHOUT_DATA:
             for place in _NOT_OF_ALL:
                 values_of_call[place] = None
-        yield "operation", (run, number, *values_of_call)
-        yield from _call_rows(key, call)
+        found.append(("operation", (run, number, *values_of_call)))
+        _add_call_rows(found, (run, number, operation), call)
+    return found
 
 
 def _series_rows(run: Run, number: int, file: FileStats) -> Iterator[Tuple[str, Row]]:
@@ -251,20 +256,21 @@ def _series_rows(run: Run, number: int, file: FileStats) -> Iterator[Tuple[str, 
         yield "series", (run.id, number, interval, start, *counters)
 
 
-def _call_rows(key: Tuple[Any, ...], call: SyscallStats) -> Iterator[Tuple[str, Row]]:
+def _add_call_rows(found: _Rows, key: Tuple[Any, ...], call: SyscallStats) -> None:
     coarse = not call.latency_sum_ns and any(call.latency_ns)  # of a profile of schema 3 or before
     for name, fine in _CALL_HISTOGRAMS:
         histogram = getattr(call, name)
         if histogram:
-            yield from _buckets((*key, name), histogram, fine=fine and not coarse)
-    for errno, count in sorted(call.errors.items()):
-        yield "error", (*key, portable_text(errno), count)
+            _add_buckets(found, (*key, name), histogram, fine=fine and not coarse)
+    if call.errors:
+        found += [("error", (*key, portable_text(errno), count)) for errno, count in sorted(call.errors.items())]
     for name in _CALL_SIZES:
-        for size, count in sorted(getattr(call, name).items()):
-            yield "common_size", (*key, size, count)
+        sizes = getattr(call, name)
+        if sizes:
+            found += [("common_size", (*key, size, count)) for size, count in sorted(sizes.items())]
 
 
-def _buckets(key: Tuple[Any, ...], histogram: Histogram, *, fine: bool) -> Iterator[Tuple[str, Row]]:
+def _add_buckets(found: _Rows, key: Tuple[Any, ...], histogram: Histogram, *, fine: bool) -> None:
     for lower, count in sorted(histogram.items()):
         upper = fine_above(lower) - 1 if fine else 2 * lower - 1 if lower else 0
-        yield "histogram", (*key, lower, upper, count)
+        found.append(("histogram", (*key, lower, upper, count)))

@@ -174,6 +174,22 @@ def test_the_header_is_there_before_the_files_are_read(path: Path) -> None:
     assert seen[0] == head.split("\n")[0] + "\n"
 
 
+@pytest.mark.parametrize("by", ["file", "directory", "extension"])
+def test_a_narrow_screen_shows_the_end_of_a_name(tmp_path: Path, by: str) -> None:
+    """Beside the figures if there is room for it, and else below them."""
+    deep = b"/" + b"/".join([b"directory"] * 30)
+    files = [FileStats(1, deep + b"/base.the-end", syscalls={"read": SyscallStats(1)}), FileStats(1, deep + b"/x/y.z")]
+    write(tmp_path / "p", HEADER, files)
+    for columns in (50, 60, 80):
+        out = io.StringIO()
+        with reader.open(tmp_path / "p") as profile:
+            tables.show(out, [profile], by=by, columns=columns)
+        lines = out.getvalue().splitlines()
+        assert max(map(text.width, lines)) <= columns and any(line.endswith("total, 2 files") for line in lines)
+        end = {"file": "base.the-end", "directory": "/directory", "extension": ".the-end"}[by]
+        assert any(line.endswith(end) for line in lines)
+
+
 @pytest.mark.slow
 def test_all_lines_of_many_files_stream(tmp_path: Path) -> None:
     """Sorted by SQLite, in a process whose memory does not grow with them."""
@@ -241,5 +257,5 @@ def test_all_marks_of_one_file_fit(tmp_path: Path) -> None:
     unreachable = FileStats(2, long, renamed_to=b"/y", deleted=True, mapped=True, unreachable=True)
     write(where, HEADER, [FileStats(1, long, renamed_to=b"/y", deleted=True, mapped=True), temporary, unreachable])
     lines = shown(where).split("\n\n", 1)[1].splitlines()
-    assert " dmrt  /" in lines[1] and " dmru  /" in lines[2] and lines[0].endswith(" F     FILE")
+    assert " dmrt  ...x" in lines[1] and " dmru  ...x" in lines[2] and lines[0].endswith(" F     FILE")
     assert all(len(line) <= 80 for line in lines)
