@@ -169,6 +169,15 @@ def test_the_tables_run_one_way() -> None:
     assert list(ROOMS) == list(PACKAGES)
 
 
+def test_the_design_has_every_room_and_every_tool() -> None:
+    design = (ROOT / "DESIGN.md").read_text()
+    rooms = [f"{package}/{name}/" for package, table in ROOMS.items() for name in table if package != "asm"]
+    assert [room for room in rooms if (ROOT / room).is_dir() and f"`{room}`" not in design] == ["pybpf/examples/"]
+    (line,) = (line for line in design.splitlines() if line.startswith("    tools/"))
+    tools = {path.name for path in (ROOT / "tools").iterdir() if path.is_file() and not path.suffix}
+    assert set(line.replace(",", "").split()[1:]) == tools
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_packages_import_what_the_table_says(package: str) -> None:
     found = {room(of)[0] for name, of in arrows() if room(name)[0] == package}
