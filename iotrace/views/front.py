@@ -163,8 +163,10 @@ def _show_files(
     narrow = screen.columns < 80
     if narrow:
         titles = f"{'WRITTEN':>8} {'READ':>8} {'CALLS':>5} {'SYNCS':>5}"
-    screen.line(f"{titles}  FILE")
-    for row in rows:
+    for number, row in enumerate(rows):
+        if not number:
+            screen.line()
+            screen.line(f"{titles}  FILE")
         sums = row.sums
         cells = f"{text.size(sums.bytes_written):>8} {text.size(sums.bytes_read):>8} {text.number(sums.calls):>5}"
         if not narrow:
@@ -238,7 +240,6 @@ def show(
     show_activity(screen, whole)
     for line in errors(header, whole):
         screen.wrapped(screen.words(line))
-    screen.line()
     rows, number = _rows(profiles, limit, selection, folded)
     _show_files(screen, rows, lambda row: combined_activity(profiles, row, folded=folded), len(hosts(header.runs)) > 1)
     rest = number - limit if limit else 0
