@@ -10,7 +10,7 @@ from iotrace.fio import names, sizes, splits, syncing
 from iotrace.fio.draws import Plan, Split
 from iotrace.fio.engines import Engine, engine_of
 from iotrace.fio.model import Direction, Load
-from iotrace.fio.pattern import Pattern, pattern_of
+from iotrace.fio.pattern import Pattern, pattern_of, widened
 from iotrace.fio.syncing import Pace
 
 _APART = 0.05  # of all calls: what is rarer than that gets a section of its own, so that its number is right
@@ -94,7 +94,7 @@ def sections(load: Load, amount: Amount = ALL) -> List[Section]:
     planned = [_planned(load, part) for part in parts(load)]
     room = max((plan.pattern.room for plan in planned), default=0)
     if any(not plan.pattern.sequential for plan in planned):
-        planned = [plan._replace(pattern=plan.pattern._replace(room=room)) for plan in planned]
+        planned = [plan._replace(pattern=widened(plan.pattern, room, load, plan.part.used[0])) for plan in planned]
     return [_section(load, plan, amount) for plan in planned]
 
 
@@ -280,7 +280,7 @@ def _files(load: Load, part: Part, pattern: Pattern) -> List[Setting]:
                 Setting(
                     "file_service_type",
                     "sequential",
-                    f"{load.side_by_side:.1f} files in use at a time (first and last times)",
+                    "one file after the other was used (first and last times)",
                 )
             )
         elif pattern.turn:

@@ -15,6 +15,8 @@ from iotrace.release import version
 
 _DRAWS = 500_000  # that seeds are looked for with: a second
 
+_SHARE = 3  # of these, that one section may take: the small ones that come last need few
+
 
 class Options(NamedTuple):
     """What is asked for."""
@@ -47,7 +49,7 @@ def job(header: Header, source: str, groups: Groups, options: Options) -> Job:
         for section in made:
             seed = None
             if section.plan is not None and section.jobs == 1 and options.amount.runtime is None:
-                seed, used = seeds.chosen(section, number + 1, left)
+                seed, used = seeds.chosen(section, number + 1, left // _SHARE)
                 left -= used
             number += section.jobs
             lines += [f"[{name}{section.label}]", _place(load, name, section, options)]

@@ -9,9 +9,8 @@ from iotrace.fio.draws import Split
 from iotrace.fio.model import Direction, Load
 
 _CLOSE = 0.03  # how far a whole number may be from what it stands for
-_MANY = 16  # calls of a run that ends with its file
+_MANY = 200  # calls of a run that ends with its file
 _LONG = 10  # calls of a run: percentage_random would be too coarse
-_SOME = 0.05
 _FEW = 1.03  # calls of a run: nothing goes on
 _PLACES, _RUNS, _LARGEST = 64, 16, 32  # room in a file: blocks, mean runs, largest blocks
 
@@ -45,12 +44,23 @@ def pattern_of(
     if len(used) == 1:
         step = _step(used[0], load.files, room)
         if step is not None:
-            return Pattern(False, room, step, why=said, turn=step if step > 1 else 0)
+            turn = max(round(used[0].calls_a_run), 1) if step > 1 and load.files > 1 else 0
+            return Pattern(False, room, step, why=said, turn=turn)
     percents = [
         100 if direction is None else _percent(direction, split, load.files, room)
         for direction, split in zip(directions, every)
     ]
     return Pattern(False, room, 0, (percents[0], percents[1]), said)
+
+
+def widened(pattern: Pattern, room: int, load: Load, direction: Direction) -> Pattern:
+    """The same for files that another section needs to be larger: a run may no longer end with its file."""
+    if not pattern.sequential or room <= pattern.room or pattern.turn or direction.runs <= 1:
+        return pattern._replace(room=room)
+    length = max(round(direction.calls_a_run), 1)
+    if direction.runs <= (1 + _CLOSE) * load.files:
+        return pattern._replace(room=room, turn=length)
+    return Pattern(False, room, length, why=pattern.why, turn=length if load.files > 1 else 0)
 
 
 def _said(direction: Direction) -> str:
@@ -90,11 +100,13 @@ def _sequential(load: Load, used: Sequence[Direction], every: Tuple[Split, Split
 
 def _step(direction: Direction, files: int, room: int) -> Optional[int]:
     """The N of :N, where a whole number is close enough, and more than 1; 1 where nothing goes on."""
-    length = direction.calls_a_run
-    if length <= _FEW:
+    if direction.calls_a_run <= _FEW:
         return 0
-    if files > _SOME * direction.runs:  # each file's first run is one without a jump
+    # Of several files each one's first run begins without a jump.
+    jumps = direction.runs - (files if files > 1 else 0)
+    if jumps < 1:
         return None
+    length = direction.calls / jumps
     # A run that meets the end of the file goes on elsewhere, as two.
     wanted = length * (1 + direction.mean_run / room)
     return round(wanted) if wanted >= _LONG or abs(round(wanted) / wanted - 1) <= _CLOSE else None

@@ -28,9 +28,12 @@ def chosen(section: Section, job: int, budget: int) -> Tuple[Optional[int], int]
             worst = max(worst, abs(moved / max(direction.bytes * share / direction.calls, 1) - 1) / ALLOWED_JOB.bytes)
             spread = sizes.distance(sizes.by_powers(drawn.sizes[way]), sizes.by_powers(direction.sizes))
             worst = max(worst, spread / ALLOWED_JOB.sizes)
-            if plan.random[way] < 100 and drawn.jumps[way] and direction.runs and section.files == 1:
+            if plan.random[way] < 100 and direction.runs:
                 runs = direction.runs * share / direction.calls
-                worst = max(worst, abs(runs / drawn.jumps[way] - 1) / ALLOWED_JOB.run)
+                # Of several files each one's first run begins without a jump.
+                firsts = min(section.files, calls) if section.files > 1 else 0
+                begun = firsts + drawn.jumps[way] * (1 - firsts / max(calls, 1))
+                worst = max(worst, abs(runs / max(begun, 1) - 1) / ALLOWED_JOB.run)
         return worst
 
     seed, _, used = draws.choose(plan, job, off, budget)
