@@ -25,7 +25,8 @@ def drawn_by_fio(place: Path, options: str) -> Tuple[List[Dict[int, int]], List[
     sizes: List[Dict[int, int]] = [Counter(), Counter()]
     jumps, ends = [0, 0], [0, 0]
     for line in (place / "log").read_text().splitlines()[1:]:
-        action, offset, size = line.split()[-3:]
+        words = line.split()
+        action, offset, size = words[-3:] if len(words) > 3 else ("", "0", "0")
         if action in ("read", "write"):
             way = int(action == "write")
             sizes[way][int(size)] += 1
