@@ -27,6 +27,7 @@ def split_of(found: Sizes) -> Split:
             often[size] = often.get(size, 0) + count
         found = often
     found = _without_rare(found, total)
+    total = sum(found.values())
     simple = _simple(found, total)
     if simple is not None:
         return _ordered(simple)
