@@ -150,6 +150,9 @@ def _syscalls(profiles: Sequence[Profile], wanted: Wanted) -> Iterator[Line]:
     for profile in profiles:
         for name, call in profile.syscalls(wanted.selection, folded=wanted.folded):
             group = found.of(name.encode("utf-8", "surrogateescape"))
+            if len(found.groups) > summary.MOST_SYSCALLS:
+                most = f"{summary.MOST_SYSCALLS:,}"
+                raise UserError(f"more than {most} kinds of system calls: no profile of iotrace has them")
             group.add_call(name, call)
             group.files += 1
     yield from found.lines()
