@@ -47,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
         if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM", "dumb") == "dumb":
             raise UserError("browse needs a terminal that can be drawn on: iotrace report --by directory prints lines")
         try:
-            from iotrace.tui.page import Screens  # noqa: PLC0415 - the extra
+            from iotrace.tui.page import draw  # noqa: PLC0415 - the extra
         except ImportError as error:
             raise Failure(f"browse: {MISSING}") from error
-        Screens(browse.first(browser)).run()
+        draw(browse.first(browser))
     return 0

@@ -216,7 +216,7 @@ class LiveParts(NamedTuple):
 
 def _draw(tracing: Run, live: Live, signals: Signals, state: plain.State, parts: LiveParts) -> None:
     """The screen that takes textual."""
-    from iotrace.tui.page import Screens  # noqa: PLC0415 - the extra
+    from iotrace.tui.page import draw  # noqa: PLC0415 - the extra
     from iotrace.tui.top import LiveView, Source  # noqa: PLC0415
 
     def look(path: bytes) -> Sequence[FileStats]:
@@ -232,7 +232,7 @@ def _draw(tracing: Run, live: Live, signals: Signals, state: plain.State, parts:
     def tick() -> Optional[bool]:
         return None if signals.signals else view.pass_time()
 
-    Screens(view, min(parts.interval, 0.2), tick).run()
+    draw(view, min(parts.interval, 0.2), tick)
 
 
 def _subject(args: argparse.Namespace) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import Callable, Iterator, List, Optional, Tuple
 
 from rich.segment import Segment
@@ -136,6 +137,21 @@ class Page(Widget):
             return
         self.view.settle(self.room)
         self.refresh()
+
+
+def draw(first: View, every: Optional[float] = None, tick: Callable[[], Optional[bool]] = bool) -> None:
+    """Show views until the last one is done: see `Screens`."""
+    survive()
+    Screens(first, every, tick).run()
+
+
+def survive() -> None:
+    """Have what is written to a terminal that has gone be dropped, as standard error drops it.
+
+    A thread of textual writes to the interpreter's own standard error, and would end by it: whoever has something to
+    write, be it to leave, then waits for it for ever.
+    """
+    vars(sys)["__stderr__"] = sys.stderr
 
 
 class Screens(App[None]):

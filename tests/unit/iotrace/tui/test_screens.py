@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -158,6 +160,26 @@ def test_a_terminal_that_is_lost(profile: Path) -> None:
         pid = terminal.pid
         terminal.lose()
         terminal.gone(pid)
+
+
+@with_textual
+def test_what_is_written_to_a_lost_terminal_is_dropped() -> None:
+    """By textual, too: what has died of it would be waited for."""
+    code = (
+        "import os, signal, sys; from iotrace import streams; from iotrace.tui import page\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN); streams.prepare(); page.survive()\n"
+        "os.write(1, b'.')\n"
+        "try: os.read(0, 1)\n"
+        "except OSError: pass\n"
+        "sys.__stderr__.write('x' * 100000); sys.__stderr__.flush(); os._exit(7)"
+    )
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(ROOT)
+        os.execv(sys.executable, [sys.executable, "-c", code])
+    assert os.read(terminal, 1) == b"."
+    os.close(terminal)
+    assert os.WEXITSTATUS(os.waitpid(pid, 0)[1]) == 7
 
 
 def test_without_textual_one_line_says_what_to_install(profile: Path) -> None:
