@@ -51,7 +51,7 @@ def add_whom(whom: argparse._ArgumentGroup) -> None:
         action="append",
         default=[],
         type=_comm,
-        help="trace processes whose name (/proc/PID/comm) matches, now or later",
+        help="trace processes whose name (/proc/PID/comm) matches, now or later (repeatable)",
     )
     whom.add_argument(
         "--cgroup",
@@ -59,7 +59,7 @@ def add_whom(whom: argparse._ArgumentGroup) -> None:
         action="append",
         default=[],
         help="trace what is in a cgroup or below, now or later: a container, a systemd unit (its directory in "
-        "/sys/fs/cgroup, of version 2 or 1)",
+        "/sys/fs/cgroup, of version 2 or 1; repeatable)",
     )
     whom.add_argument("--all", action="store_true", help="trace everything but iotrace itself")
     follow = whom.add_mutually_exclusive_group()
