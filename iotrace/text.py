@@ -189,7 +189,9 @@ def size(count: int) -> str:
 
 
 def exact_size(count: int) -> str:
-    """Bytes without rounding: 8 KiB, 1 MiB, 100 B, 12,345 B."""
+    """Bytes without rounding: 8 KiB, 1 MiB, 100 B, 12,345 B. Rounded from 1 PiB on: that asks for all there is."""
+    if count >= 1 << 50:
+        return size(count)
     for shift, unit in ((30, " GiB"), (20, " MiB"), (10, " KiB")):
         if count and count % (1 << shift) == 0:
             return f"{count >> shift:,}{unit}"

@@ -126,6 +126,21 @@ def test_size(count: int, size: str) -> None:
     assert text.size(count) == size
 
 
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [
+        (0, "0 B"),
+        (100, "100 B"),
+        (4096, "4 KiB"),
+        (902_848, "902,848 B"),
+        (1 << 40, "1,024 GiB"),
+        ((1 << 63) - (1 << 30), "8.00 EiB"),  # what cat asks copy_file_range for
+    ],
+)
+def test_exact_size(count: int, shown: str) -> None:
+    assert text.exact_size(count) == shown
+
+
 @given(st.integers(0, (1 << 63) - 1))
 def test_human_numbers_are_right_to_half_a_percent_and_fit_their_columns(count: int) -> None:
     assert len(text.size(count)) <= 8
