@@ -25,13 +25,17 @@ HEADER = Header(
 
 
 def blocks() -> Iterator[Tuple[str, List[str]]]:
-    """Each command of the document, and what follows it."""
+    """Each command of the document that needs no root, and what follows it."""
     found: List[Tuple[str, List[str]]] = []
+    own: List[str] = []
     for line in (ROOT / "QUESTIONS.md").read_text().splitlines():
         if line.startswith("    $ "):
-            found.append((line[6:], []))
-        elif line.startswith("    ") and found:
-            found[-1][1].append(line[4:])
+            own = []
+            found.append((line[6:], own))
+        elif line.startswith("    # iotrace "):
+            own = []
+        elif line.startswith("    "):
+            own.append(line[4:])
     return iter(found)
 
 
@@ -80,6 +84,8 @@ def titles(lines: List[str]) -> List[List[str]]:
 def test_a_command_of_the_document_runs_and_has_these_columns(command: str, place: Path) -> None:
     if "parquet" in command:
         needs.module("pyarrow", (3, 10))
+    if command.startswith("iotrace html"):
+        needs.module("vl_convert", (3, 10))
     words = shlex.split(command)
     assert words[0] == "iotrace"
     names = [name for word in words[1:] for name in (sorted(place.glob(word)) if word.endswith(".iotrace") else [word])]
