@@ -12,7 +12,7 @@ from typing import Iterable, Iterator, List, Union
 
 from iotrace.atomic import Kind, standard_output, writing
 from iotrace.commands.options import add_selection, count, seconds, selection
-from iotrace.errors import Failure, UserError
+from iotrace.errors import UserError
 from iotrace.fio import groups, logs, names, table
 from iotrace.fio.compare import ALLOWED_JOB, ALLOWED_LOG
 from iotrace.fio.inference import Amount
@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
         files = busiest([profile], selection(args)).found
         benchmark: Union[_Jobs, _Logs] = _Logs(args, header, files) if args.iolog else _Jobs(args, header, files)
     if not benchmark.loads:
-        raise Failure("nothing was read, written or synced in the files that are selected")
+        raise UserError("nothing was read, written or synced in the files that are selected")
     if args.output is not None or not args.verify:
         benchmark.write()
     return _verify(args, benchmark) if args.verify else 0

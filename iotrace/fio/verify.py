@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from typing import Callable, Dict, Iterator, List
@@ -14,7 +15,7 @@ from iotrace.errors import Failure, UserError
 from iotrace.fio.model import Load
 from iotrace.fio.prepared import Prepared
 from iotrace.profile import reader
-from iotrace.tracing.api import trace
+from iotrace.tracing.api import Run, trace
 
 _PREFIX = "iotrace-fio-"
 _SPARE = 1 << 20  # bytes for the logs and the profile
@@ -45,9 +46,13 @@ def _traced(scratch: str, said: str, data: str, job: Prepared) -> List[Load]:
     pattern = "".join(f"[{char}]" if char in "*?[" else char for char in data) + "/*"
     profile = os.path.join(scratch, "profile.iotrace")
     # A shell, since fio looks for logs where it was started.
-    words = ["sh", "-c", 'cd "$0" && exec fio --output="$1" job.fio', scratch, said]
+    words = ["sh", "-c", 'cd "$0" && echo $$ > pid && exec fio --output="$1" job.fio', scratch, said]
     with trace(words, output=profile, paths=[pattern]) as run:
-        run.wait()
+        try:
+            run.wait()
+        except BaseException:  # Ctrl-C: fio, in a terminal's foreground, has had it too, but not SIGTERM
+            _end(run, os.path.join(scratch, "pid"))
+            raise
     if run.exit_status:
         raise Failure(f"fio failed: {_first_line(said)}")
     found: Dict[str, Load] = {name: Load((name,)) for name in job.names}
@@ -60,6 +65,16 @@ def _traced(scratch: str, said: str, data: str, job: Prepared) -> List[Load]:
             if load is not None:
                 load.add(file)
     return list(found.values())
+
+
+def _end(run: Run, path: str) -> None:
+    """End fio, so that it does not go on in a directory that has gone."""
+    for number, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
+        with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:
+            if run.exit_status is None:
+                os.kill(int(file.read()), number)
+        if run.wait(seconds):
+            return
 
 
 @contextlib.contextmanager

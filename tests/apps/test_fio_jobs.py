@@ -6,11 +6,14 @@ import json
 import os
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import Dict, Iterator, Mapping, NamedTuple
 
 import pytest
 
+from iotrace.profile.metrics import FileStats, Header, SyscallStats
+from iotrace.profile.writer import write
 from tests import needs
 
 from .observe import DISK, iotrace
@@ -104,3 +107,20 @@ def test_what_is_missed_is_said(place: Path) -> None:
     words = iotrace("fio", str(place / "p.iotrace"), "--directory", str(place), "--verify", "--scale", "0.01")
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True)
     assert done.returncode == 1 and "MISSED" in done.stdout, done.stdout
+
+
+def test_when_it_is_interrupted_fio_ends_and_nothing_is_left(place: Path) -> None:
+    many = SyscallStats(10**8, 4096 * 10**8, completed={4096: 10**8}, common_sizes={4096: 10**8})
+    file = FileStats(1, b"/f", size=1 << 20, sequential_read={4096: 10**8}, syscalls={"pread64": many})
+    write(place / "p.iotrace", Header(), [file])
+    (place / "bench").mkdir()
+    words = iotrace("fio", str(place / "p.iotrace"), "--directory", str(place / "bench"), "--verify")
+    with subprocess.Popen(words) as process:
+        number = ""
+        while not number.strip() and process.poll() is None:  # the number of the shell that becomes fio
+            number = "".join(path.read_text() for path in place.glob("bench/*/pid"))
+            time.sleep(0.01)
+        process.terminate()
+        assert process.wait(30) == 130
+    assert not list((place / "bench").iterdir())
+    assert not os.path.exists(f"/proc/{number.strip()}")

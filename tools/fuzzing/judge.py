@@ -60,7 +60,6 @@ def commands(path: str) -> Iterator[Tuple[str, ...]]:
     yield "html", path, "--against", path, "--force", "-o", path + ".html"
     yield "merge", path, path, "--allow-duplicates", "--force", "-o", path + ".merged"
     yield "fio", path, "--directory", "bench"
-    yield "fio", path, "--directory", "bench", "--group", "file"
     yield "fio", path, "--directory", "bench", "--iolog", "--force", "-o", path + ".fio"
     for form in ("json", "jsonl", "openmetrics"):
         yield "export", path, "--format", form

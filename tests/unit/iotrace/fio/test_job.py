@@ -196,6 +196,16 @@ def test_what_a_job_cannot_say_is_at_its_top() -> None:
         assert said in head, said
 
 
+def test_the_pace_of_a_profile_in_time_becomes_think_time() -> None:
+    """100 calls of 10 ms each in 5 intervals of a second: 4 s without a call, 40 ms for each."""
+    file = writes(count=100)
+    file.series = [(number, 0, 0, 20, 2000, 0, 0, 200_000_000) for number in (0, 1, 2, 7, 9)]
+    text = job(Header(), "p", grouped([file], interval_ns=10**9), BENCH).text
+    assert sections(text)["[01-log]"]["thinktime"] == "40000us"
+    assert "at what pace" not in text
+    assert "thinktime" not in made([writes()])
+
+
 def test_small_groups_are_put_together_and_nothing_is_lost() -> None:
     files = [writes(b"/big", 1_000_000)]
     files += [writes(b"/%d.log" % number, 1 + number) for number in range(300)]
