@@ -23,7 +23,7 @@ def _show_latencies(screen: Screen, title: str, latencies: Latencies) -> None:
         shown = [f"p{100 * part:g} {text.duration(latencies.quantile(part) or 0)}" for part in (0.5, 0.9, 0.99, 0.999)]
         mean = [] if latencies.mean is None else [f"mean {text.duration(round(latencies.mean))}"]
         most = [f"max {text.duration(latencies.most)}"] if latencies.most else []
-        screen.beside(f"{title}: ", "  ".join([*mean, *shown, *most]) + f"; p50 to p99.9 are {exact}")
+        screen.pieces(f"{title}: ", [*mean, *shown, *most, f"(p50 to p99.9 are {exact})"])
         show_histogram(screen, "latency of successful calls", DURATION, by_powers(latencies.histogram))
 
 
