@@ -44,7 +44,7 @@ def amount(value: float, unit: Unit) -> str:
     if unit in (Unit.BYTES, Unit.BYTE_RATE):
         return text.size(round(value)) + ("/s" if unit == Unit.BYTE_RATE else "")
     if unit == Unit.SHARE:
-        return f"{value:.1%}"
+        return "<0.1%" if 0 < value < 0.0005 else f"{value:.1%}"
     if unit == Unit.POWERS:
         return f"{value:+.2f}"
     number = f"{value:.2f}" if 0 < value < 100 and value != int(value) else text.number(round(value))
@@ -61,6 +61,8 @@ def percent(relative: Optional[float]) -> str:
         return f"x{text.number(round(relative + 1))}"
     if abs(relative) < 0.0005:
         return "0%"
+    if -0.9995 < relative < -0.995:
+        return f"{100 * relative:+.1f}%"  # some is left
     return f"{100 * relative:+.0f}%" if abs(relative) >= 0.1 else f"{100 * relative:+.1f}%"
 
 

@@ -16,6 +16,7 @@ from iotrace.views.diff.figures import (
     SHIFTS,
     Change,
     Figure,
+    Unit,
     Verdict,
     average,
     needed_for,
@@ -24,6 +25,7 @@ from iotrace.views.diff.figures import (
     quantile,
     rate,
 )
+from iotrace.views.diff.show import amount, percent
 
 
 def calls_of(latencies: List[int], size: int = 4096) -> Calls:
@@ -114,6 +116,11 @@ def test_sizes_and_latencies_move_by_powers_of_two() -> None:
     values = {name: figure and figure.value for name, figure in shifts.items()}
     assert values == {"size_shift": 1, "size_distance": 1, "latency_shift": 2, "latency_distance": 2}
     assert all(shift.compute(before, Calls()) is None for shift in SHIFTS.values())
+
+
+def test_what_rounds_to_nothing_is_not_said_to_be_nothing() -> None:
+    assert [amount(share, Unit.SHARE) for share in (0.0, 0.0004, 0.0006)] == ["0.0%", "<0.1%", "0.1%"]
+    assert list(map(percent, (-1.0, -0.9986, -0.99, 0.25))) == ["-100%", "-99.9%", "-99%", "+25%"]
 
 
 @pytest.mark.parametrize(
