@@ -88,7 +88,7 @@ def _counted(loads: Sequence[Load]) -> Iterator[str]:
             "call",
             " or more that moved less than they were asked for: fio's sizes are what was moved",
         ),
-        (total(lambda found: found.mapped), "file", " that were mapped: what went through memory is in no profile"),
+        (total(lambda found: found.mapped), "file", ", mapped: what went through memory is in no profile"),
     ]
     for count, what, about in said:
         if count:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Optional, Sequence, Tuple
 
+from iotrace import text
 from iotrace.fio import splits
 from iotrace.fio.draws import Split
 from iotrace.fio.model import Direction, Load
@@ -64,7 +65,8 @@ def widened(pattern: Pattern, room: int, load: Load, direction: Direction) -> Pa
 
 
 def _said(direction: Direction) -> str:
-    return f"{direction.calls:,} calls in {direction.runs:,} runs of {direction.mean_run:,.0f} bytes"
+    calls, runs = text.counted(direction.calls, "call"), text.counted(direction.runs, "run")
+    return f"{calls} in {runs} of {direction.mean_run:,.0f} bytes"
 
 
 def _passes(load: Load, used: Sequence[Direction]) -> bool:

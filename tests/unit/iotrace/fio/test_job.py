@@ -188,7 +188,7 @@ def test_what_a_job_cannot_say_is_at_its_top() -> None:
         "2 reads at the end of a file",
         "1 call that failed",
         "7 rewrites",
-        "1 file that were mapped",
+        "1 file, mapped: what went through memory",
         "5 syncs, of a file to which nothing had been written",
         "1 call of sendfile_write: psync stands for them",
         "at what pace",
