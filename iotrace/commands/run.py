@@ -34,7 +34,17 @@ SIGNALS = True  # it deals with them by itself
 FAILED = 125  # the exit status when iotrace itself fails: any other is the command's
 
 
+_EPILOG = """\
+It ends with COMMAND, with the last process that was chosen by number, after --duration, or at Ctrl-C, SIGTERM or
+SIGHUP, and always leaves a profile of what was traced until then.
+
+Exit status: that of COMMAND, 128 + N if signal N ended it; 0 without a COMMAND; 125 if iotrace failed, 126 if COMMAND
+cannot be executed, 127 if it was not found.
+"""
+
+
 def setup(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = _EPILOG
     parser.usage = "iotrace run [OPTION...] [-- COMMAND ARG...]"
     selectors.add_whom(parser.add_argument_group("whom (selectors add up)"))
     what = parser.add_argument_group("what")
