@@ -248,6 +248,7 @@ def show(
 
     Raises UserError if there are too many lines or groups.
     """
+    found = made(profiles, wanted) if wanted.by in (*WHOSE, "syscall") else None  # which may lack what is wanted
     if form == "text":
         heading(Screen(out, width), combined_header(profiles), details)
-    write(out, as_grid(made(profiles, wanted), wanted), form, width)
+    write(out, as_grid(found or made(profiles, wanted), wanted), form, width)

@@ -178,12 +178,13 @@ def _show_groups(
 
 
 def _show_whose(
-    screen: Screen, profiles: Sequence[Profile], selection: Selection, *, by: str, sort: str, limit: int
+    screen: Screen, profiles: Sequence[Profile], selection: Selection, *, by: str, sort: str, limit: int, details: bool
 ) -> None:
-    """Show one line per process, cgroup or user."""
+    """Show what was traced, and one line per process, cgroup or user. Raises UserError before anything is shown."""
     whole = Whole()
     groups = summary.in_order(whole.watching(summary.by_who(profiles, by, selection)), sort, limit)
     lines = [Line(group, _path(screen, group.key)) for group in groups]
+    heading(screen, combined_header(profiles), details)
     _show_table(screen, by.upper(), (_FILES, *_SUMS), lines)
     _more(screen, whole.groups - len(lines))
 
@@ -207,10 +208,11 @@ def show(
     lines; 0 is no limit. Unless `folded` is false, temporary files are part of what they became.
     """
     screen = Screen(out, columns)
-    heading(screen, combined_header(profiles), details)
     if by in WHOSE:
-        _show_whose(screen, profiles, selection, by=by, sort=sort, limit=limit)
-    elif by == "file" and len(profiles) == 1:
+        _show_whose(screen, profiles, selection, by=by, sort=sort, limit=limit, details=details)
+        return
+    heading(screen, combined_header(profiles), details)
+    if by == "file" and len(profiles) == 1:
         _show_files(screen, profiles[0], selection, folded=folded, sort=sort, limit=limit)
     else:
         _show_groups(screen, profiles, selection, folded=folded, by=by, depth=depth, sort=sort, limit=limit)

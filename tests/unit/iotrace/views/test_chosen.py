@@ -275,3 +275,12 @@ def test_columns_are_listed(path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert cli.main(["report", str(path), "--columns", "help"]) == 0
     listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert listed == [column.name for column in columns.COLUMNS]
+
+
+@pytest.mark.parametrize("words", [["process"], ["user", "--columns", "reads"], ["syscall", "--columns", "opens"]])
+def test_what_a_profile_lacks_is_said_before_anything_is_shown(
+    path: Path, capsys: pytest.CaptureFixture[str], words: List[str]
+) -> None:
+    assert cli.main(["report", str(path), "--by", *words]) == 2
+    shown, told = capsys.readouterr()
+    assert shown == "" and told.count("\n") == 1
