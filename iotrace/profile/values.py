@@ -69,6 +69,11 @@ def fine_above(lower: int) -> int:
     return lower + (_FINE_UNIT << octave)
 
 
+def fine_below(lower: int) -> int:
+    """The lower bound of the bucket of latencies that ends at this bound; 0 for the first."""
+    return max(lower - (fine_above(lower - 1) - (lower - 1)), 0) if lower else 0
+
+
 # --- checking --------------------------------------------------------------------------------------------------------
 
 _INTEGERS = {int}

@@ -69,3 +69,18 @@ def test_older_profiles_know_powers_of_two_alone() -> None:
 
 def test_powers_of_two_of_finer_buckets() -> None:
     assert latencies.by_powers({0: 1, 16: 2, 64: 1, 80: 2, 1792: 3, 2048: 1}) == {0: 1, 16: 2, 64: 3, 1024: 3, 2048: 1}
+
+
+@pytest.mark.parametrize("middle", range(1_000, 2_000, 37))
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.99, 0.999])
+def test_calls_that_always_take_as_long_are_not_spread_over_their_bucket(middle: int, share: float) -> None:
+    """2% apart, with three in a hundred that took ten times as long: as with a disk that is busy now and then."""
+    found = sorted((middle + middle * number // 50_000) * (10 if number % 33 == 0 else 1) for number in range(1_000))
+    true = found[max(-int(-share * 1_000 // 1), 1) - 1]
+    assert abs((latencies.of(counted(found)).quantile(share) or 0) - true) <= true / 8
+
+
+def test_the_bounds_of_buckets_meet() -> None:
+    bounds = [values.fine_bounds(number) for number in range(240)]
+    assert [values.fine_below(low) for low, _ in bounds[1:]] == [low for low, _ in bounds[:-1]]
+    assert [values.fine_above(low) for low, _ in bounds] == [high for _, high in bounds]

@@ -73,7 +73,7 @@ def test_the_first_screen(old: Path, version: int, said: Said) -> None:
     assert screen[3].startswith(f"read 40.0 KiB 11 calls 100% sequential{sizes} p50 ")
     assert screen[4].startswith("written 40.0 KiB 6 calls 100% sequential" + (" 8 KiB x83% 6 B x17%" if exact else ""))
     assert screen[5].startswith("synced 40.0 KiB 1 call 40.0 KiB each p50 ")
-    assert screen[6].endswith("both at most 10% off" if exact else "both within a factor of two")
+    assert screen[6].endswith("both mostly within 10%" if exact else "both within a factor of two")
     assert any(line.startswith("40.0 KiB 40.0 KiB 23 0% 1 ") and line.endswith(WRITTEN) for line in screen)
     assert "failed calls on no file: 62: open ENOENT 62" in screen
 
