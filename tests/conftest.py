@@ -1,7 +1,8 @@
-"""Which tests did not run for want of something, and whether that is a failure."""
+"""Which tests did not run for want of something, and whether that is a failure; and the same signals for all."""
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from typing import Counter as Counts
 from typing import Optional, Union
@@ -20,6 +21,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell starts what runs in the background with these ignored, and tests send them.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGQUIT) == signal.SIG_IGN:
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     config.stash[REPORTS] = skips = Skips()
     config.pluginmanager.register(skips)
 
