@@ -1,4 +1,4 @@
-"""How long calls and requests take: the sum, the longest, and a histogram that divides each power of two in eight.
+"""How long calls and requests take: the sum, the longest, and a histogram that divides each power of two in four.
 
 The functions expect CALL, with Call.now, and clobber r0 to r5.
 """
@@ -91,8 +91,8 @@ def _took(b: Body, counters: Counters) -> None:
 def fine_bucket(b: Body, dst: Register, latency: Register, bits: int = 64) -> None:
     """`dst` = the bucket of a latency, which is destroyed. Clobbers r0, r4 and r5. `bits`: no more units of time.
 
-    With w units of time, of which the highest bit is number k + 3 or there are no more than 8, the bucket is
-    8 k + (w >> k), as w >> k is 8 to 15, or less in the first buckets.
+    With w units of time, of which the highest bit is number k + 2 or there are no more than 4, the bucket is
+    4 k + (w >> k), as w >> k is 4 to 7, or less in the first bucket.
     """
     a = b.a
     a.rsh(latency, LATENCY_UNIT_BITS)
