@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import resource
 import threading
@@ -67,24 +66,14 @@ def raise_memlock(seen: Tuple[int, int]) -> bool:
 def make_room(files: int) -> bool:
     """Whether so many more files can be opened. RLIMIT_NOFILE is raised if it takes that, and the hard limit allows it.
 
-    Raises OSError where the whole system has too many.
+    They are counted (proc(5), /proc/PID/fd) and not tried out, which would leave none to another thread meanwhile.
     """
-    opened: List[int] = []
-    try:
-        while len(opened) < files:
-            try:
-                opened.append(os.open("/", os.O_PATH | os.O_CLOEXEC))
-            except OSError as error:
-                soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-                more = min(soft + files - len(opened), hard)
-                if error.errno != errno.EMFILE:
-                    raise
-                if more <= soft:
-                    return False
-                resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
-    finally:
-        for descriptor in opened:
-            os.close(descriptor)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = len(os.listdir("/proc/self/fd")) - 1 + files  # less the one that lists them
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        if hard != resource.RLIM_INFINITY and hard < wanted:
+            return False
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return True
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 DEFAULT_FILES, DEFAULT_FILES_AT_ONCE = 131072, 16384
 """`--max-files` unless it is given; the second where tables take all their memory at once."""
 PERF_PAGES = 128  # of a CPU's buffer for events
+LEAST = "raw"  # the way in that opens the fewest files
 _OPENED = {"raw": 120, "perf": 216, "fentry": 460}  # files at most, besides one for each CPU, by the way in
 
 
@@ -97,7 +98,8 @@ class Loaded:
         self.kernel = made.kernel
         self.default_files = default_files(preallocate=made.preallocate)
         self.max_files = settings.max_files or self.default_files
-        _make_room(made.options.attach)
+        if made.options.attach != LEAST:  # which `check` has asked for
+            _make_room(made.options.attach)
         self._stack = ExitStack()
         try:
             self._load(made, settings)
@@ -233,15 +235,16 @@ def check() -> None:
     refused = lacking()
     if refused:
         raise Failure(refused)
-    _make_room("raw")
+    _make_room(LEAST)
 
 
-def load(settings: Settings, found: Optional[facts.Facts] = None) -> Loaded:
+def load(settings: Settings, found: Optional[facts.Facts] = None, *, checked: bool = False) -> Loaded:
     """The programs for `settings`, for this kernel as `found` describes it, or as it turns out to be.
 
-    Raises BpfError, Failure, UserError.
+    `checked`: the caller has had `check` look. Raises BpfError, Failure, UserError.
     """
-    check()
+    if not checked:
+        check()
     # Where this is refused, everything else is too, and probes tell nothing: give the user the reason.
     create(asm.MapSpec("trial", asm.MapType.ARRAY, asm.U32, asm.U32, 1), name=False, btf=False).close()
     options = settings.options()
@@ -309,7 +312,7 @@ class Loading:
 
     def _work(self) -> None:
         try:
-            self._loaded = load(self._settings)
+            self._loaded = load(self._settings, checked=True)
         except BaseException as error:  # raised where it can be seen
             self._error = error
         self._done.set()
