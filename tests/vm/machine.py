@@ -25,6 +25,8 @@ MEMORY = 1024  # MiB
 TIMEOUT = 600.0  # seconds that a command may take, with all boots that it needs
 TRIES = 2
 TAIL = 30  # lines of the console that are kept for the case of a panic
+# What the kernel says of a CPU that does not go on (kernel/watchdog.c, kernel/rcu/tree_stall.h).
+_STUCK = r"watchdog: BUG: soft lockup|rcu: INFO: \w+ (?:self-)?detected (?:expedited )?stalls?"
 _QEMU = {"amd64": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"}
 _PACKAGE = {"amd64": "qemu-system-x86", "arm64": "qemu-system-arm"}
 
@@ -79,11 +81,12 @@ def run(
             cpio.file(path.lstrip("/"), data, permissions)
         cpio.close()
         initrd.flush()
-        line = _command_line(kernel, initrd.name, append)
         deadline = time.monotonic() + timeout
         ends: List[str] = []
         for boot in range(1, TRIES + 1):
             console = _Console(show)
+            # One CPU the second time: what hangs a guest is a QEMU that lets one CPU run what another has just patched.
+            line = _command_line(kernel, initrd.name, append, one_cpu=boot > 1)
             end = _boot(line, console, deadline, silence)
             if console.status is not None:
                 return Outcome(console.status, console.output, boot)
@@ -103,9 +106,11 @@ class _Console:
         self.output = ""
         self.tail: List[str] = []
         self.status: Optional[int] = None
+        self.stuck = False  # the kernel itself says so
 
     def take(self, line: str) -> None:
         self.tail = [*self.tail[-TAIL:], line]
+        self.stuck = self.stuck or re.search(_STUCK, line) is not None
         end = re.match(r"@@END (\d+)", line)
         if end:
             self.status = int(end.group(1))
@@ -146,6 +151,7 @@ def _boot(command: List[str], console: _Console, deadline: float, silence: float
                 *lines, text = (text + data).split(b"\n")
                 for line in lines:
                     console.take(line.decode("utf-8", "replace").replace("\r", "") + "\n")
+                end = end or ("a CPU of the guest is stuck" if console.stuck else "")
             if text:
                 console.take(text.decode("utf-8", "replace"))
         finally:
@@ -153,9 +159,10 @@ def _boot(command: List[str], console: _Console, deadline: float, silence: float
     return end
 
 
-def _command_line(kernel: Bootable, initrd: str, append: str) -> List[str]:
+def _command_line(kernel: Bootable, initrd: str, append: str, *, one_cpu: bool) -> List[str]:
     if kernel.architecture == "amd64":
         cpu, cpus = _x86_processor(release(kernel.image))
+        cpus = "1" if one_cpu else cpus
         machine, console = ["-machine", "q35", "-cpu", cpu, "-smp", cpus], "ttyS0"
     else:
         machine, console = ["-machine", "virt", "-cpu", "max,pauth-impdef=on", "-smp", "2"], "ttyAMA0"

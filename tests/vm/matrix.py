@@ -18,7 +18,7 @@ RESULT = "RESULT "  # what guest.py starts a result with
 # iotrace once as the one file that it is; then its contents, which Python need not compile anew for each run.
 COMMAND = """\
 python3 iotrace.pyz --version && python3 -m zipfile -e iotrace.pyz iotrace && exec python3 tests/vm/guest.py iotrace"""
-TIMEOUT = 840.0  # seconds for one kernel; some 300 are needed, of two CPUs that have nothing else to do
+TIMEOUT = 1000.0  # seconds for one kernel; some 300 are needed, of two CPUs that have nothing else to do
 SILENCE = 240.0  # seconds without a line: a guest that works prints results, the slowest after a minute
 # Cases that are families of calls, about which iotrace says by itself what it covers.
 FAMILIES = {"aio": "Linux AIO", "io_uring": "io_uring"}
