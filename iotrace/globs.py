@@ -36,6 +36,11 @@ def _between_stars(pattern: str) -> List[str]:
     return pieces
 
 
+def literal(path: bytes) -> bytes:
+    """The glob that matches this path and no other."""
+    return re.sub(rb"[*?\[\\]", rb"\\\g<0>", path)
+
+
 def glob_matcher(pattern: bytes) -> Callable[[bytes], bool]:
     """Whether a path matches a shell glob; `*` also matches slashes, a character that is not UTF-8 counts as one.
 

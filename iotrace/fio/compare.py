@@ -6,6 +6,7 @@ from typing import Callable, List, NamedTuple, Optional
 
 from iotrace.fio import sizes
 from iotrace.fio.model import Load
+from iotrace.profile.latencies import by_powers
 
 
 class Allowed(NamedTuple):
@@ -53,9 +54,7 @@ def compared(original: Load, replay: Load, allowed: Allowed, scale: float = 1.0)
 
     def spread(metric: str, a: sizes.Sizes, b: sizes.Sizes) -> None:
         if a or b:
-            found.append(
-                Compared(metric, None, None, sizes.distance(sizes.by_powers(a), sizes.by_powers(b)), allowed.sizes)
-            )
+            found.append(Compared(metric, None, None, sizes.distance(by_powers(a), by_powers(b)), allowed.sizes))
 
     add("reads", lambda load: load.read.calls, allowed.calls, scaled=True)
     add("writes", lambda load: load.write.calls, allowed.calls, scaled=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 from iotrace import text
 from iotrace.fio import names, sizes, splits, syncing
@@ -12,6 +12,7 @@ from iotrace.fio.engines import Engine, engine_of
 from iotrace.fio.model import Direction, Load
 from iotrace.fio.pattern import Pattern, pattern_of, widened
 from iotrace.fio.syncing import Pace
+from iotrace.profile.latencies import by_powers
 
 _APART = 0.05  # of all calls: what is rarer than that gets a section of its own, so that its number is right
 _BUSY = 0.25  # of the threads in a call at a time, or they take turns
@@ -176,16 +177,12 @@ def _single(load: Load, direction: Direction, split: Split) -> Split:
         return split
     mean = max(direction.bytes // direction.calls, 1)
     one = {mean: direction.calls}
-    return (
-        Split(((mean, 100),))
-        if sizes.distance(sizes.by_powers(one), sizes.by_powers(direction.sizes)) < 0.02
-        else split
-    )
+    return Split(((mean, 100),)) if sizes.distance(by_powers(one), by_powers(direction.sizes)) < 0.02 else split
 
 
 def _engine(load: Load, part: Part, engine: Engine) -> List[Setting]:
     names = {name: count for direction in part.used for name, count in direction.by_call.items()}
-    said = ", ".join(f"{name} {count:,}" for name, count in splits_of(names))
+    said = ", ".join(f"{name} {count:,}" for name, count in splits.listed(names))
     why = f"calls: {said}" + ("; fio makes none of these" if engine.stands_for else "")
     found = [Setting("ioengine", engine.name, why)]
     found += [
@@ -204,11 +201,6 @@ def _engine(load: Load, part: Part, engine: Engine) -> List[Setting]:
             )
         )
     return found
-
-
-def splits_of(counts: Dict[str, int]) -> List[Tuple[str, int]]:
-    """Names and counts, the largest first."""
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _order(load: Load, part: Part, pattern: Pattern) -> List[Setting]:
@@ -236,7 +228,7 @@ def _order(load: Load, part: Part, pattern: Pattern) -> List[Setting]:
 def _sizes(planned: _Planned) -> List[Setting]:
     written = [splits.written(split) for split in planned.used]
     said = " and ".join(
-        ", ".join(f"{splits.quantity(size)} x{count:,}" for size, count in splits.listed(direction.sizes))
+        ", ".join(f"{splits.quantity(size)} x{count:,}" for size, count in splits.listed(direction.sizes, 4))
         + (", ..." if len(direction.sizes) > 4 else "")
         for direction in planned.part.used
     )
@@ -315,7 +307,7 @@ def _syncs(load: Load, part: Part) -> List[Setting]:
     pace = part.pace
     if pace is None or part.writes is None:
         return []
-    counts = ", ".join(f"{name} {count:,}" for name, count in splits_of(load.syncs))
+    counts = ", ".join(f"{name} {count:,}" for name, count in splits.listed(load.syncs))
     said = f"{counts} for {load.write.calls:,} writes"
     if load.synced:
         said += f"; {load.between:,.0f} bytes between two (bytes_between_syncs)"

@@ -13,14 +13,14 @@ from typing import Any, Dict, List, Optional, Tuple
 from iotrace import text
 from iotrace.fio import sizes
 from iotrace.fio.sizes import Sizes
-from iotrace.profile.activity import Activity, add_histogram, order_of, size_of
+from iotrace.profile.activity import UNKNOWN, Activity, add_histogram, moved, order_of, size_of
 from iotrace.profile.folding import final_name
 from iotrace.profile.metrics import FileStats
 from iotrace.profile.series import MOST_INTERVALS
-from programs.facts.catalogue import BY_NAME, READ, Operation
+from iotrace.profile.tree import shared_directory
+from programs.facts.catalogue import BY_NAME, READ
 
 EXAMPLES = 3  # paths that a load remembers
-_UNKNOWN = Operation(0, "")
 _SECTOR, _PAGE = 512, 4096
 _MOST_SIZES = 256  # that are kept apart
 
@@ -99,7 +99,7 @@ class Load:
         if len(self.examples) < EXAMPLES:
             self.examples.append(name)
         place = os.path.dirname(name)
-        self.common = place if self.activity.files == 1 else _shared(self.common, place)
+        self.common = place if self.activity.files == 1 else shared_directory(self.common, place)
         ending = os.path.splitext(name)[1]
         if len(self.extensions) < EXAMPLES or ending in self.extensions:
             self.extensions[ending] = self.extensions.get(ending, 0) + 1
@@ -114,11 +114,11 @@ class Load:
     def _add_calls(self, file: FileStats) -> None:
         grain = grain_of(file)
         for name, call in file.syscalls.items():
-            operation = BY_NAME.get(name, _UNKNOWN)
+            operation = BY_NAME.get(name, UNKNOWN)
             if operation.direction is not None:
                 direction = self.read if operation.direction == READ else self.write
                 found = sizes.of_call(call, grain)
-                count = sizes.moved(call)
+                count = moved(call)
                 direction.calls += count
                 direction.bytes += call.bytes
                 direction.add_sizes(found)
@@ -158,7 +158,7 @@ class Load:
         for name in ("syncs", "extensions", "depths"):
             add_histogram(getattr(self, name), getattr(other, name))
         self.examples = (self.examples + other.examples)[:EXAMPLES]
-        self.common = _shared(self.common, other.common)
+        self.common = shared_directory(self.common, other.common)
         self.smallest = _least(self.smallest, other.smallest)
         self.lowest = _least(self.lowest, other.lowest)
         self.begun = _least(self.begun, other.begun)
@@ -246,20 +246,8 @@ def _least(a: Optional[int], b: Optional[int]) -> Optional[int]:
 
 def grain_of(file: FileStats) -> int:
     """What the sizes of a file's calls are multiples of, as far as the profile says."""
-    moving = (name for name in file.syscalls if BY_NAME.get(name, _UNKNOWN).direction is not None)
-    calls = sum(sizes.moved(file.syscalls[name]) for name in moving)
+    moving = (name for name in file.syscalls if BY_NAME.get(name, UNKNOWN).direction is not None)
+    calls = sum(moved(file.syscalls[name]) for name in moving)
     if calls and not file.unaligned_calls:
         return _PAGE
     return _SECTOR if 2 * file.direct_calls > calls else 1
-
-
-def _shared(a: bytes, b: bytes) -> bytes:
-    """The directory that two directories share."""
-    if a == b or b.startswith(a + b"/"):
-        return a
-    names = []
-    for x, y in zip(a.split(b"/"), b.split(b"/")):
-        if x != y:
-            break
-        names.append(x)
-    return b"/".join(names)

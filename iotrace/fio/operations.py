@@ -15,6 +15,7 @@ from typing import Dict, Iterator, List, NamedTuple, Optional
 
 from iotrace.fio import sizes
 from iotrace.fio.model import Direction, Load, grain_of
+from iotrace.fio.syncing import OPTIONS
 from iotrace.profile.activity import size_of
 from iotrace.profile.metrics import FileStats
 from iotrace.profile.values import Histogram
@@ -29,13 +30,7 @@ class Operation(NamedTuple):
     size: int = 0
 
 
-_KINDS = {
-    "fsync": "sync",
-    "aio_fsync": "sync",
-    "fdatasync": "datasync",
-    "aio_fdsync": "datasync",
-    "uring_fsync": "datasync",
-}
+_ACTIONS = {"fsync": "sync", "fdatasync": "datasync"}  # by the option that has a job do it
 
 
 @dataclass
@@ -77,7 +72,7 @@ def behaviour(file: FileStats, scale: float) -> Behaviour:
     syncs: Dict[str, int] = {}
     for name, count in load.syncs.items():
         if BY_NAME[name].covers:
-            action = _KINDS[name]
+            action = _ACTIONS[OPTIONS[name]]
             syncs[action] = syncs.get(action, 0) + count
     found = Behaviour(
         load.read,

@@ -7,6 +7,7 @@ from typing import Optional, Tuple
 from iotrace.fio import draws, sizes
 from iotrace.fio.compare import ALLOWED_JOB
 from iotrace.fio.inference import Section
+from iotrace.profile.latencies import by_powers
 
 
 def chosen(section: Section, job: int, budget: int) -> Tuple[Optional[int], int]:
@@ -26,7 +27,7 @@ def chosen(section: Section, job: int, budget: int) -> Tuple[Optional[int], int]
             moved = sizes.total(drawn.sizes[way])
             worst = max(worst, abs(calls / share - 1) / ALLOWED_JOB.calls)
             worst = max(worst, abs(moved / max(direction.bytes * share / direction.calls, 1) - 1) / ALLOWED_JOB.bytes)
-            spread = sizes.distance(sizes.by_powers(drawn.sizes[way]), sizes.by_powers(direction.sizes))
+            spread = sizes.distance(by_powers(drawn.sizes[way]), by_powers(direction.sizes))
             worst = max(worst, spread / ALLOWED_JOB.sizes)
             if plan.random[way] < 100 and direction.runs:
                 runs = direction.runs * share / direction.calls

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Dict, List, Tuple
 
+from iotrace.profile.latencies import by_powers
 from iotrace.profile.metrics import SyscallStats
+from iotrace.profile.values import bucket
 
 PAGE = 4096
 LARGEST = 0x7FFFF000
@@ -15,11 +17,6 @@ LARGEST = 0x7FFFF000
 
 Sizes = Dict[int, int]
 """Size -> calls that moved so much."""
-
-
-def moved(call: SyscallStats) -> int:
-    """How many calls moved anything."""
-    return sum(call.completed.values()) - call.completed.get(0, 0)
 
 
 def of_call(call: SyscallStats, grain: int = 1) -> Sizes:
@@ -42,22 +39,9 @@ def of_call(call: SyscallStats, grain: int = 1) -> Sizes:
     return found
 
 
-def bucket(size: int) -> int:
-    """The lower bound of the power of two that a size is in."""
-    return 1 << (size.bit_length() - 1) if size > 0 else 0
-
-
 def total(sizes: Sizes) -> int:
     """The bytes of all calls."""
     return sum(size * count for size, count in sizes.items())
-
-
-def by_powers(sizes: Sizes) -> Sizes:
-    """The histogram by powers of two."""
-    found: Sizes = {}
-    for size, count in sizes.items():
-        found[bucket(size)] = found.get(bucket(size), 0) + count
-    return found
 
 
 def condensed(sizes: Sizes) -> Sizes:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Mapping, Optional, Tuple, TypeVar
 
-from iotrace.fio import sizes
 from iotrace.fio.draws import Split
 from iotrace.fio.sizes import LARGEST, Sizes
+from iotrace.profile.values import bucket
+
+Of = TypeVar("Of", int, str)
 
 _RARE = 0.0075  # of all calls: less would be drawn too often as a percent
 _OFTEN = 0.04  # of all calls: a size of its own, where there are many
@@ -108,7 +110,7 @@ def _merged(found: Sizes) -> Sizes:
     """One size for each power of two."""
     totals: Dict[int, Tuple[int, int]] = {}
     for size, count in found.items():
-        lower = sizes.bucket(size)
+        lower = bucket(size)
         before = totals.get(lower, (0, 0))
         totals[lower] = (before[0] + count, before[1] + size * count)
     return {amount // count: count for count, amount in totals.values()}
@@ -146,6 +148,6 @@ def quantity(number: int) -> str:
     return str(number)
 
 
-def listed(found: Sizes, most: int = 4) -> List[Tuple[int, int]]:
-    """The most frequent sizes and their counts."""
+def listed(found: Mapping[Of, int], most: Optional[int] = None) -> List[Tuple[Of, int]]:
+    """Sizes, or names, with their counts: the most frequent first, at most so many."""
     return sorted(found.items(), key=lambda item: (-item[1], item[0]))[:most]

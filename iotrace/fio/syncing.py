@@ -6,7 +6,7 @@ from typing import List, NamedTuple, Optional
 
 from iotrace.fio.model import Load
 
-_OPTION = {
+OPTIONS = {
     "fsync": "fsync",
     "aio_fsync": "fsync",
     "fdatasync": "fdatasync",
@@ -15,6 +15,8 @@ _OPTION = {
     "sync_file_range": "sync_file_range",
     "uring_sync_file_range": "sync_file_range",
 }
+"""System call -> the option that has fio make it, or what comes nearest."""
+
 _ENOUGH = 0.05  # how far the number of syncs may be off before one job becomes two
 
 
@@ -44,7 +46,7 @@ def option_of(load: Load) -> str:
     """fsync, fdatasync or sync_file_range: what there is most of."""
     covering = {name: count for name, count in load.syncs.items() if not name.endswith("sync_file_range")}
     syncs = covering or load.syncs
-    return _OPTION.get(max(sorted(syncs), key=lambda name: syncs[name], default=""), "fsync")
+    return OPTIONS.get(max(sorted(syncs), key=lambda name: syncs[name], default=""), "fsync")
 
 
 def ends_synced(load: Load) -> bool:

@@ -14,6 +14,7 @@ from iotrace import text
 from iotrace.errors import Failure, UserError
 from iotrace.fio.model import Load
 from iotrace.fio.prepared import Prepared
+from iotrace.globs import literal
 from iotrace.profile import reader
 from iotrace.tracing.api import Run, trace
 
@@ -43,7 +44,7 @@ def replayed(parent: str, make: Callable[[str, str], Prepared]) -> List[Load]:
 
 
 def _traced(scratch: str, said: str, data: str, job: Prepared) -> List[Load]:
-    pattern = "".join(f"[{char}]" if char in "*?[" else char for char in data) + "/*"
+    pattern = literal(os.fsencode(data)) + b"/*"
     profile = os.path.join(scratch, "profile.iotrace")
     # A shell, since fio looks for logs where it was started.
     words = ["sh", "-c", 'cd "$0" && echo $$ > pid && exec fio --output="$1" job.fio', scratch, said]

@@ -15,7 +15,7 @@ from iotrace.profile.metrics import FileStats, SyscallStats
 from iotrace.profile.values import Histogram
 from programs.facts.catalogue import BY_NAME, READ, WRITE, Operation
 
-_UNKNOWN = Operation(0, "")  # a profile may have calls that this version does not know
+UNKNOWN = Operation(0, "")  # a profile may have calls that this version does not know
 
 
 _MOST = {"merge": max}
@@ -214,7 +214,7 @@ class Activity(_Sum):
 
     def add_call(self, name: str, call: SyscallStats) -> None:
         """Add a system call on a file, without what is known of the file alone."""
-        operation = BY_NAME.get(name, _UNKNOWN)
+        operation = BY_NAME.get(name, UNKNOWN)
         self.calls[name] = self.calls.get(name, 0) + call.calls
         if call.errors:
             add_histogram(self.errors, call.errors)
@@ -258,14 +258,19 @@ def add_histogram(to: Dict[Any, int], more: Mapping[Any, int]) -> None:
         to[bucket] = to.get(bucket, 0) + count
 
 
+def moved(call: SyscallStats) -> int:
+    """How many calls moved anything."""
+    return sum(call.completed.values()) - call.completed.get(0, 0)
+
+
 def _moved(file: FileStats) -> Tuple[int, int]:
     """How many reads, and how many writes, moved anything."""
     found = [0, 0]
     for name, call in file.syscalls.items():
         if call.completed:
-            direction = BY_NAME.get(name, _UNKNOWN).direction
+            direction = BY_NAME.get(name, UNKNOWN).direction
             if direction is not None:
-                found[direction] += sum(call.completed.values()) - call.completed.get(0, 0)
+                found[direction] += moved(call)
     return found[READ], found[WRITE]
 
 

@@ -6,6 +6,7 @@ directory that it is in: a profile comes from anybody, and its paths may be long
 
 from __future__ import annotations
 
+import itertools
 from operator import add
 from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 
@@ -18,6 +19,14 @@ DEPTH = 64  # of directories: deeper ones are in one that has all the other name
 _DIRECTORY, _FILE = 900, 430  # bytes, as measured, besides the name
 
 NOTHING: Tuple[int, ...] = (0,) * len(Sums._fields)
+
+
+def shared_directory(a: bytes, b: bytes) -> bytes:
+    """The directory that two directories share."""
+    if b.startswith(a + b"/"):
+        return a
+    names = zip(a.split(b"/"), b.split(b"/"))
+    return b"/".join([name for name, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], names)])
 
 
 class Leaf(NamedTuple):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import re
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from iotrace import text
 from iotrace.errors import IotraceError
 from iotrace.findings import engine
-from iotrace.globs import Selection
+from iotrace.globs import Selection, literal
 from iotrace.profile.combined import combined_files, combined_header, combined_rows
 from iotrace.profile.reader import Profile
 from iotrace.profile.rows import Sums
@@ -132,8 +131,7 @@ class Browser:
 
     def inside(self, directory: Directory) -> Text:
         """The histograms of everything in a directory."""
-        quoted = re.sub(rb"[*?\[\\]", lambda match: b"\\" + match.group(), directory.path.rstrip(b"/"))
-        selection = Selection((quoted + b"/*",), self.selection.exclude)
+        selection = Selection((literal(directory.path.rstrip(b"/")) + b"/*",), self.selection.exclude)
 
         def lines(width: int) -> List[str]:
             out, screen = self._screen(width)

@@ -14,6 +14,7 @@ from iotrace.profile.combined import combined_header, combined_rows, whole_files
 from iotrace.profile.folding import final_name
 from iotrace.profile.metrics import FileStats
 from iotrace.profile.reader import Profile
+from iotrace.profile.tree import shared_directory
 from iotrace.profile.whose import WHOSE
 from iotrace.views import summary
 from iotrace.views.columns import OF_FILES, Column
@@ -107,7 +108,7 @@ def _groups(profiles: Sequence[Profile], wanted: Wanted) -> Iterator[Line]:
         found.of(name).add(file)
         if wanted.by == "mount":
             place = os.path.dirname(path)
-            shared[name] = summary.shared(shared.get(name, place), place)
+            shared[name] = shared_directory(shared.get(name, place), place)
     if wanted.by == "tree":
         _with_all_below(found)
     for line in found.lines():

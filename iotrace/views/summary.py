@@ -6,7 +6,6 @@ Every view that shows groups takes its numbers from here. Nothing in this module
 from __future__ import annotations
 
 import heapq
-import itertools
 import os
 from dataclasses import dataclass, field
 from operator import add
@@ -18,6 +17,7 @@ from iotrace.profile.combined import whole_files
 from iotrace.profile.metrics import FileStats
 from iotrace.profile.reader import SORTS, Profile
 from iotrace.profile.rows import FileRow, Marks, Sums, add_sums
+from iotrace.profile.tree import shared_directory
 
 Key = TypeVar("Key")
 
@@ -181,7 +181,7 @@ def by_mount(rows: Iterable[FileRow]) -> List[Group[Mount]]:
         place = os.path.dirname(row.path)
         common = found.setdefault(mount, place)
         if common != place:
-            found[mount] = shared(common, place)
+            found[mount] = shared_directory(common, place)
         return mount
 
     def size(mount: Tuple[int, str, str]) -> int:
@@ -189,14 +189,6 @@ def by_mount(rows: Iterable[FileRow]) -> List[Group[Mount]]:
 
     groups = grouped(rows, key, size)
     return [Group(Mount(*group.key, found[group.key] or b"/"), group.files, group.sums) for group in groups]
-
-
-def shared(a: bytes, b: bytes) -> bytes:
-    """The directory that two directories share."""
-    if b.startswith(a + b"/"):
-        return a
-    names = zip(a.split(b"/"), b.split(b"/"))
-    return b"/".join([name for name, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], names)])
 
 
 def by_who(profiles: Iterable[Profile], by: str, selection: Selection = EVERYTHING) -> Iterator[Group[bytes]]:

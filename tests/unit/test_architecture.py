@@ -86,7 +86,7 @@ ROOMS: Dict[str, Dict[str, str]] = {
         "live": "errors globs profile text tracing views",
         "tui": "errors findings globs live profile text views",
         "starting": "",
-        "fio": "errors profile release text tracing",
+        "fio": "errors globs profile release text tracing",
         "commands": "atomic directories errors findings fio globs kernel live page profile release starting text "
         "tracing tui views",
         "cli": "errors release starting text",

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iotrace.fio import sizes
+from iotrace.profile.latencies import by_powers
 from iotrace.profile.metrics import SyscallStats
 
 
@@ -34,7 +35,7 @@ def call(moved: List[int], known: int = 4) -> SyscallStats:
 def test_counts_and_bytes_are_those_of_the_profile(moved: List[int], known: int) -> None:
     found = sizes.of_call(call(moved, known))
     assert sum(size * count for size, count in found.items()) == sum(moved)
-    assert sizes.by_powers(found) == {lower: n for lower, n in call(moved).completed.items() if lower}
+    assert by_powers(found) == {lower: n for lower, n in call(moved).completed.items() if lower}
 
 
 def test_four_sizes_at_most_are_exact() -> None:
@@ -55,8 +56,8 @@ def test_sizes_keep_to_the_grain() -> None:
 def test_condensing_keeps_counts_and_bytes() -> None:
     many = dict.fromkeys(range(1, 5000, 3), 1)
     few = sizes.condensed(many)
-    assert len(few) <= 2 * len(sizes.by_powers(many))
-    assert sizes.by_powers(few) == sizes.by_powers(many)
+    assert len(few) <= 2 * len(by_powers(many))
+    assert by_powers(few) == by_powers(many)
     assert sizes.total(few) == sum(many)
 
 
