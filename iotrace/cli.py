@@ -25,6 +25,7 @@ from typing import IO, Any, Iterator, List, NoReturn, Optional
 from iotrace import starting
 from iotrace.errors import CommandError, Failure, IotraceError, UserError, words
 from iotrace.release import version
+from iotrace.streams import columns_of_terminal
 from iotrace.text import safe_text
 
 COMMANDS = {
@@ -62,18 +63,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
     """
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=_columns() - 2)
-
-
-def _columns() -> int:
-    """Of the terminal, as shutil.get_terminal_size has it."""
-    with contextlib.suppress(KeyError, ValueError):
-        columns = int(os.environ["COLUMNS"])
-        if columns > 0:
-            return columns
-    with contextlib.suppress(AttributeError, ValueError, OSError):
-        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80  # type: ignore[union-attr,unused-ignore]
-    return 80
+        super().__init__(prog, width=columns_of_terminal() - 2)
 
 
 class _Parser(argparse.ArgumentParser):

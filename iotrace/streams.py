@@ -62,3 +62,14 @@ def prepare() -> None:
     sys.stderr = io.TextIOWrapper(
         io.BufferedWriter(_Dropping()), encoding=encoding, errors="backslashreplace", line_buffering=True
     )
+
+
+def columns_of_terminal() -> int:
+    """How wide the terminal is, as shutil.get_terminal_size has it, which imports every kind of compression."""
+    with contextlib.suppress(KeyError, ValueError):
+        columns = int(os.environ["COLUMNS"])
+        if columns > 0:
+            return columns
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80  # type: ignore[union-attr,unused-ignore]
+    return 80

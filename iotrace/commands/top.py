@@ -143,7 +143,7 @@ def _lines(args: argparse.Namespace, tracing: Run, live: Live, signals: Signals)
     left = 1 if args.once else args.batch
     limit = (0 if args.json else 20) if args.limit is None else args.limit
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    look = Look(width, plain.can_encode(sys.stdout.encoding))
+    look = Look(width, plain.unicode())
     until = time.monotonic()
     going = True
     while going:
@@ -226,7 +226,7 @@ def _draw(tracing: Run, live: Live, signals: Signals, state: plain.State, parts:
             return []
 
     source = Source(parts.tick, parts.save, look, time.time_ns() - time.monotonic_ns() + tracing.begun_ns)
-    unicode = plain.can_encode(sys.stdout.encoding)
+    unicode = plain.unicode()
     view = LiveView(live, state, source, subject=parts.subject, interval=parts.interval, unicode=unicode)
 
     def tick() -> Optional[bool]:

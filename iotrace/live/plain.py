@@ -19,6 +19,7 @@ from iotrace.live import show
 from iotrace.live.model import GROUPS, SORTS, Live, Table
 from iotrace.live.show import Look
 from iotrace.tracing.signals import Signals
+from iotrace.views.screen import can_encode
 
 SHARE = 20  # as long as a glance takes, tracing goes on without one at least: tables of 100,000 files take a while
 KEYS = "q quit  space pause  s sort  g group  w write a profile"
@@ -50,16 +51,18 @@ def groups(whose: str) -> List[str]:
     return [name for name in GROUPS if name in ("file", "directory", whose)]
 
 
+def heading(table: Table, state: State, subject: str, width: int, mark: str) -> List[str]:
+    """The lines above the table: what is shown, behind a mark, what all of it does, how complete that is, and none."""
+    first = f"{mark}by {state.by}, most {SORTS[state.sort].title} first"
+    if state.only:
+        first += f", only {text.safe_text(state.only)}"
+    tables = f"{text.counted(table.files, 'file')} in the tables, {table.seconds:.1f} s, nothing lost"
+    return [f"{first}: {subject}", show.totals(table.total, width), show.lost(table) or tables, ""]
+
+
 def page(table: Table, state: State, look: Look, lines: int, subject: str) -> List[str]:
     """A whole screen of so many lines. Of each line only safe text."""
-    head = f"{'PAUSED  ' if state.paused else ''}by {state.by}, most {SORTS[state.sort].title} first"
-    if state.only:
-        head += f", only {text.safe_text(state.only)}"
-    found = [f"{head}: {subject}"]
-    found.append(show.totals(table.total, look.width))
-    state_of_tables = f"{text.counted(table.files, 'file')} in the tables, {table.seconds:.1f} s"
-    found.append(show.lost(table) or f"{state_of_tables}, nothing lost")
-    found.append("")
+    found = heading(table, state, subject, look.width, "PAUSED  " if state.paused else "")
     found.append(show.titles(look, state.by))
     room = max(lines - len(found) - 2, 1)
     shown = table.lines[:room]
@@ -79,7 +82,7 @@ class Screen:
         self._in: Optional[int] = None
         self._before: Optional[List[Any]] = None
         self._loud = "NO_COLOR" not in os.environ
-        self.unicode = can_encode(self._out.encoding)
+        self.unicode = unicode()
 
     def __enter__(self) -> Screen:
         with contextlib.suppress(OSError, ValueError, termios.error):
@@ -161,13 +164,9 @@ def wait(signals: Signals, seconds: float, others: Sequence[int] = ()) -> None:
         signals.clear()
 
 
-def can_encode(encoding: Optional[str]) -> bool:
-    """Whether what tables are drawn with can be written in this encoding."""
-    try:
-        "▁█é".encode(encoding or "utf-8")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
+def unicode() -> bool:
+    """Whether what tables are drawn with can be written to standard output."""
+    return can_encode(sys.stdout, "\u2581\u2588\u00e9")
 
 
 def run(

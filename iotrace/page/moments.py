@@ -11,7 +11,7 @@ from iotrace.page.words import duration, name
 from iotrace.profile.metrics import FileStats, Header
 from iotrace.profile.rows import FileRow
 from iotrace.profile.series import COUNTERS
-from iotrace.views.over_time import Moments, binned
+from iotrace.views.over_time import Moments, binned, intervals_of
 
 FILES = 24
 """Files that have a line of their own."""
@@ -74,8 +74,8 @@ class Series:
         rest = binned(self._rest.rows, intervals, _CELLS)
         if any(map(any, rest)):
             lines.append(("all others", rest))
-        width = max(1, -(-intervals // _COLUMNS))
-        cell = max(1, -(-intervals // _CELLS))
+        width = intervals_of(intervals, _COLUMNS)
+        cell = intervals_of(intervals, _CELLS)
         return {
             "counters": list(COUNTERS),
             "column_ns": width * self._whole.length,

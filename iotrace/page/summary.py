@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Dict, List, Optional, Sequence
 
 from iotrace import text
@@ -14,9 +13,8 @@ from iotrace.profile.metrics import Header
 from iotrace.profile.runs import repeated, traced_ns
 from iotrace.release import version
 from iotrace.views import front
-from iotrace.views.header import losses, not_opened, overhead
+from iotrace.views.header import losses, not_opened, overhead, started, system
 
-_LAST_SECOND = 253_402_300_799  # of the year 9999
 _MOST_KINDS = 100  # of coverage
 
 
@@ -108,11 +106,6 @@ def found(findings: Sequence[Finding]) -> List[Dict[str, object]]:
     ]
 
 
-def started(header: Header) -> str:
-    """When it began, as a local time."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(min(header.started_ns // 10**9, _LAST_SECOND)))
-
-
 def run(header: Header, names: Sequence[str], whole: Activity) -> Dict[str, object]:
     """What was traced, and how complete that is."""
     lost = losses(header)
@@ -130,15 +123,11 @@ def run(header: Header, names: Sequence[str], whole: Activity) -> Dict[str, obje
     }
 
 
-def _system(header: Header) -> str:
-    return f"{header.host}, Linux {header.kernel}, {header.machine}"
-
-
 def about(header: Header) -> Dict[str, object]:
     """How it was traced, what that cost, and what is not seen."""
     filters = ", ".join(f"{key}: {value}" for key, value in header.filters.items())
     facts: List[Optional[Dict[str, object]]] = [
-        _figure("system", words(_system(header)), "that was traced"),
+        _figure("system", words(system(header)), "that was traced"),
         _figure("attached by", words(header.attach or "unknown means"), "how the programs are called"),
         _figure("asked for", words(filters), "what was to be traced") if filters else None,
         _figure("cost", micro(words(overhead(header.overhead))), "of tracing, as measured")

@@ -71,9 +71,7 @@ class Eviction:
         self._max_files = max_files
         self._gathering = gathering
         self._steps: Iterator[None] = iter(())
-        self._pace = max(
-            1, max_files // 16
-        )  # files between two looks: with 16 records each a table is half full by then
+        self._pace = max(1, max_files // 16)  # files between two looks: with 16 records each a table is half full then
         self._next_look = self._pace  # names
         self._look_at = math.inf  # or when this time has come
         self.moved = 0

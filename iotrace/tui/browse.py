@@ -17,6 +17,7 @@ from iotrace.tui.view import Text, View, wrapped
 from iotrace.views import findings, histograms
 from iotrace.views.one_file import bar, show_file
 from iotrace.views.screen import Screen
+from iotrace.views.tables import flags_of
 
 _MOST = 10_000  # that a search finds
 
@@ -44,7 +45,6 @@ MEASURES = (
     Measure("errors", "ERRORS", lambda sums: sums.errors, text.number),
 )
 _BESIDE = (1, 2, 3, 5, 4)  # columns where there is room for them
-_MARKS = {"deleted": "d", "mapped": "m", "renamed": "r", "folded": "t", "unreachable": "u"}
 
 HELP = """\
 Sizes are what was done in this profile, not what files take on the disk.
@@ -234,9 +234,7 @@ class _List(View):
         beside = "".join(f" {each.show(each.value(item.sums)):>8}" for each in self.columns(width))
         whole = measure.value(Sums(*self.whole()))
         part = text.share(value / whole) if whole else "-"
-        marks = (
-            "" if item.leaf is None else "".join(sign for sign, held in zip(_MARKS.values(), item.leaf.marks) if held)
-        )
+        marks = "" if item.leaf is None else flags_of(item.leaf.marks)
         files = text.number(item.files) if item.leaf is None else ""
         start = f"{measure.show(value):>8} {part:>4} {shown:<{room}}{beside} {files:>6} {marks:<2} "
         self._names_at = text.width(start)

@@ -9,8 +9,8 @@ from typing import Callable, List, Optional, Sequence
 
 from iotrace import text
 from iotrace.live import show
-from iotrace.live.model import SORTS, Live, Table
-from iotrace.live.plain import SHARE, State
+from iotrace.live.model import Live, Table
+from iotrace.live.plain import SHARE, State, heading
 from iotrace.live.show import Look
 from iotrace.profile.metrics import FileStats
 from iotrace.tui.view import Text, View
@@ -90,14 +90,8 @@ class LiveView(View):
 
     def head(self, width: int) -> List[str]:
         self._width = width
-        state, table = self._state, self._table
-        first = "ALL HAS ENDED  " if not self._going else "PAUSED  " if state.paused else ""
-        first += f"by {state.by}, most {SORTS[state.sort].title} first"
-        if state.only:
-            first += f", only {text.safe_text(state.only)}"
-        first += f": {self._subject}"
-        tables = f"{text.counted(table.files, 'file')} in the tables, {table.seconds:.1f} s, nothing lost"
-        return [first, show.totals(table.total, width), show.lost(table) or tables, ""]
+        mark = "ALL HAS ENDED  " if not self._going else "PAUSED  " if self._state.paused else ""
+        return heading(self._table, self._state, self._subject, width, mark)
 
     def titles(self, width: int) -> str:
         return show.titles(Look(width, self._unicode), self._state.by)

@@ -47,6 +47,12 @@ def _named(grid: Grid) -> List[str]:
     return found
 
 
+def tell_more(screen: Screen, lines: int) -> None:
+    """Say that so many lines of a table were left out, if any."""
+    if lines > 0:
+        screen.line(f"{text.counted(lines, 'more line')}: --limit 0 shows all")
+
+
 def write_text(screen: Screen, grid: Grid) -> None:
     """Write it for a terminal, as wide as that is: a name is cut, or has a line of its own, if there is no room."""
     rows = [(grid.titles, grid.what.upper())]
@@ -63,8 +69,7 @@ def write_text(screen: Screen, grid: Grid) -> None:
         else:
             screen.wrapped(" ".join(padded if used <= screen.columns else cells))
             screen.line("  " + text.shorten_path(name, screen.columns - 2))
-    if grid.more:
-        screen.line(f"{text.counted(grid.more, 'more line')}: --limit 0 shows all")
+    tell_more(screen, grid.more)
 
 
 def _plain(value: Value) -> Value:

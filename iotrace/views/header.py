@@ -22,12 +22,11 @@ def show_header(screen: Screen, header: Header) -> None:
         screen.field("command", " ".join(shlex.quote(text_of(word)) for word in header.command))
     if header.filters:
         screen.field("filters", ", ".join(f"{name}: {value}" for name, value in header.filters.items()))
-    screen.field("host", f"{header.host}, Linux {header.kernel}, {header.machine}")
-    started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(header.started_ns // 10**9))
+    screen.field("host", system(header))
     several = f" in {text.counted(len(header.runs), 'run')}" if len(header.runs) > 1 else ""
     screen.field(
         "traced",
-        f"{started}, {text.duration(traced_ns(header.runs))}{several},"
+        f"{started(header)}, {text.duration(traced_ns(header.runs))}{several},"
         f" by {header.attach or 'unknown means'}, iotrace {header.version}",
     )
     screen.field("coverage", _coverage(header.coverage))
@@ -44,6 +43,16 @@ def show_header(screen: Screen, header: Header) -> None:
         screen.field("overhead", overhead(header.overhead))
     warn_of(screen, header)
     screen.line()
+
+
+def started(header: Header) -> str:
+    """When it began, as a local time."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(header.started_ns // 10**9))
+
+
+def system(header: Header) -> str:
+    """The host, its kernel and its machine."""
+    return f"{header.host}, Linux {header.kernel}, {header.machine}"
 
 
 MOST_HOSTS = 4

@@ -35,9 +35,14 @@ def bars(values: Sequence[int], unicode: bool) -> str:
     return "".join(signs[-(-value * steps // most)] if value else " " for value in values)
 
 
+def intervals_of(intervals: int, columns: int) -> int:
+    """How many intervals one of at most `columns` columns stands for."""
+    return max(1, -(-intervals // columns))
+
+
 def binned(rows: Dict[int, List[int]], intervals: int, columns: int) -> List[List[int]]:
     """The sums of each of COUNTERS over as many intervals as one of at most `columns` columns stands for."""
-    width = max(1, -(-intervals // columns))
+    width = intervals_of(intervals, columns)
     found = [[0] * len(COUNTERS) for _ in range(-(-intervals // width))]
     for number, counters in rows.items():
         place = found[min(number // width, len(found) - 1)]

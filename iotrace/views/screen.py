@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 from typing import Optional, Sequence, TextIO
 
 from iotrace import text
+from iotrace.streams import columns_of_terminal
 
 
 class Screen:
@@ -15,8 +15,8 @@ class Screen:
     def __init__(self, out: TextIO, columns: Optional[int] = None) -> None:
         """Without `columns` it is as wide as the terminal, but at least 50 columns."""
         self._out = out
-        self.columns = max(50, shutil.get_terminal_size((80, 24)).columns) if columns is None else columns
-        self.unicode = _can_encode(out, "\u2588\u258f\u2026\u65e5")
+        self.columns = max(50, columns_of_terminal()) if columns is None else columns
+        self.unicode = can_encode(out, "\u2588\u258f\u2026\u65e5")
         self._bold = out.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
     def name(self, raw: bytes) -> str:
@@ -70,7 +70,8 @@ class Screen:
         self._out.flush()
 
 
-def _can_encode(out: TextIO, sample: str) -> bool:
+def can_encode(out: TextIO, sample: str) -> bool:
+    """Whether what is in the sample can be written there."""
     try:
         sample.encode(out.encoding or "utf-8")  # io.StringIO has no encoding and takes everything
     except (UnicodeEncodeError, LookupError):

@@ -14,7 +14,7 @@ from iotrace.profile.runs import hosts
 from iotrace.profile.whose import WHOSE
 from iotrace.views import summary
 from iotrace.views.columns import BY_COLUMN, USUAL
-from iotrace.views.grid import LEAST_ROOM
+from iotrace.views.grid import LEAST_ROOM, tell_more
 from iotrace.views.header import heading
 from iotrace.views.screen import Screen
 from iotrace.views.summary import FileGroup, Group, Mount, Whole
@@ -52,7 +52,8 @@ _FEW = 1000  # lines that are looked through before the first is shown
 _MEANINGS = dict(_MARKS[name] for name in Marks._fields)
 
 
-def _flags(marks: Marks) -> str:
+def flags_of(marks: Marks) -> str:
+    """The letters of the marks that a file has."""
     return "".join(flag for flag, value in zip(_MEANINGS, marks) if value)
 
 
@@ -97,7 +98,7 @@ def _path(screen: Screen, path: bytes) -> str:
 
 def _file_line(screen: Screen, file: FileGroup, several_hosts: bool) -> Line:
     host = screen.words(file.key[2]) + ":" if several_hosts else ""
-    return Line(file, host + _path(screen, file.key[0]), _flags(file.marks))
+    return Line(file, host + _path(screen, file.key[0]), flags_of(file.marks))
 
 
 def _several_hosts(profiles: Sequence[Profile]) -> bool:
@@ -114,23 +115,18 @@ def _mount_line(screen: Screen, group: Group[Mount], one_namespace: bool) -> Lin
     return Line(group, screen.words(f"{namespace}{mount.fstype} {mount.device} ") + _path(screen, mount.directory))
 
 
-def _more(screen: Screen, lines: int) -> None:
-    if lines > 0:
-        screen.line(f"{text.counted(lines, 'more line')}: --limit 0 shows all")
-
-
 def _show_files(screen: Screen, profile: Profile, selection: Selection, *, folded: bool, sort: str, limit: int) -> None:
     """Show one line per file of a single profile, sorted and added up by SQLite."""
     totals = profile.totals(selection, folded=folded)
     files = summary.by_file(profile.rows(sort, limit, selection, folded=folded))
     several = _several_hosts([profile])
     lines: Iterable[Line] = (_file_line(screen, file, several) for file in files)
-    flags = _flags(totals.marks)
+    flags = flags_of(totals.marks)
     if 0 < limit <= _FEW:
         lines = list(lines)
         flags = _present(lines)
     _show_table(screen, "FILE", _SUMS, itertools.chain(lines, (_total_line(totals.files, totals.sums),)), flags)
-    _more(screen, totals.files - limit if limit else 0)
+    tell_more(screen, totals.files - limit if limit else 0)
 
 
 def _show_groups(
@@ -171,7 +167,7 @@ def _show_groups(
         ]
     columns = _SUMS if by == "file" else (_FILES, *_SUMS)
     _show_table(screen, by.upper(), columns, [*lines, _total_line(whole.files, whole.sums)], _present(lines))
-    _more(screen, whole.groups - len(lines))
+    tell_more(screen, whole.groups - len(lines))
     for host, name, value, usual in unlike:
         shown = BY_COLUMN[name].shown
         screen.wrapped(screen.words(f"{host} differs: {name} {shown(value)}, the median of all hosts {shown(usual)}"))
@@ -186,7 +182,7 @@ def _show_whose(
     lines = [Line(group, _path(screen, group.key)) for group in groups]
     heading(screen, combined_header(profiles), details)
     _show_table(screen, by.upper(), (_FILES, *_SUMS), lines)
-    _more(screen, whole.groups - len(lines))
+    tell_more(screen, whole.groups - len(lines))
 
 
 def show(

@@ -70,6 +70,7 @@ ROOMS: Dict[str, Dict[str, str]] = {
     },
     "iotrace": {
         "errors": "",
+        "streams": "",
         "text": "",
         "release": "",
         "untrusted": "",
@@ -81,7 +82,7 @@ ROOMS: Dict[str, Dict[str, str]] = {
         "profile": "atomic errors globs places untrusted",
         "tracing": "errors globs kernel places profile release text",
         "findings": "errors globs profile text",
-        "views": "errors findings globs profile text",
+        "views": "errors findings globs profile streams text",
         "page": "errors findings globs profile release text views",
         "live": "errors globs profile text tracing views",
         "tui": "errors findings globs live profile text views",
@@ -89,9 +90,8 @@ ROOMS: Dict[str, Dict[str, str]] = {
         "fio": "errors globs profile release text tracing",
         "commands": "atomic directories errors findings fio globs kernel live page profile release starting text "
         "tracing tui views",
-        "cli": "errors release starting text",
+        "cli": "errors release starting streams text",
         "environment": "",
-        "streams": "",
         "__main__": "cli environment starting streams",
     },
 }
