@@ -33,7 +33,7 @@ iotrace report monday.iotrace tuesday.iotrace --limit 0
 _EPILOG = """\
 READ and WRITTEN are bytes over all system calls. CALLS counts every return, ERRS those below 0.
 SYNCS counts fsync, fdatasync and the like. TIME is the time that successful calls took, MAX that of
-the slowest. P50 and P99, which half of the calls and 99% of them do not exceed, are mostly within a tenth
+the slowest. P50 and P99, which half of the calls and 99% of them do not exceed, are at most a tenth off
 (in profiles of schema 3 and before, within a factor of two).
 """
 

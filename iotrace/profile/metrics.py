@@ -376,7 +376,8 @@ class Header:
 
 
 FILE, SYSCALL, TOTALS, HEADER = map(table_of, (FileStats, SyscallStats, CallTotals, Header))
-SCHEMA_VERSION = max(metric.since for metric in (*FILE, *SYSCALL, *TOTALS, *HEADER))
+FOURTHS = (4, 5)  # versions with latencies in four buckets for each power of two; older ones had one, newer ones eight
+SCHEMA_VERSION = max(FOURTHS[-1] + 1, *(metric.since for metric in (*FILE, *SYSCALL, *TOTALS, *HEADER)))
 if [metric.since for metric in SYSCALL] != sorted(metric.since for metric in SYSCALL):
     raise TypeError("system calls are stored as arrays, so new metrics go to the end of SyscallStats")
 

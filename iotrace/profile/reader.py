@@ -21,8 +21,18 @@ from iotrace.profile.database import CACHE, Database, ProfileError, weight
 from iotrace.profile.folding import NAME, by_who, folded_rows, group_key
 from iotrace.profile.headers import read_header
 from iotrace.profile.merge import add_syscalls
-from iotrace.profile.metrics import FileStats, Header, SyscallStats
-from iotrace.profile.rows import ROW_COLUMNS, SQL, FileDecoder, FileRow, Marks, Sums, read_calls, read_row
+from iotrace.profile.metrics import FOURTHS, FileStats, Header, SyscallStats
+from iotrace.profile.rows import (
+    ROW_COLUMNS,
+    SQL,
+    FileDecoder,
+    FileRow,
+    Marks,
+    Sums,
+    read_calls,
+    read_older_calls,
+    read_row,
+)
 from iotrace.profile.runs import host_name
 from iotrace.profile.schema import APPLICATION_ID, check_version, schema
 from iotrace.profile.values import check_counts
@@ -82,6 +92,7 @@ class Profile:
         self._table = f"main.file {database.scan}"
         self._schema = schema(database.version)
         self._file = FileDecoder(self._schema.columns)
+        self._read_calls = read_older_calls if database.version in FOURTHS else read_calls
         self._whole_file = ", ".join((*(metric.name for metric in self._schema.columns), "id"))
         self._whole_path = [metric.name for metric in self._schema.columns].index("path")
         with self._honest():
@@ -227,7 +238,7 @@ class Profile:
             found, lambda each: weight(each[0][at]) + weight(each[1]) + weight(each[2])
         ):
             file = decode(row[:-1])
-            file.syscalls = read_calls(calls)
+            file.syscalls = self._read_calls(calls)
             file.series = self._in_time(series.read(intervals))
             yield row[-1], file
 
@@ -359,7 +370,7 @@ class Profile:
             chosen = "" if every else f" JOIN main.file ON file_id = id WHERE {self._where(selection)}"
             found = self._database.query(f"SELECT by_syscall FROM main.calls{chosen}")
             for row in self._database.charged(found, _weight_of_calls):
-                yield from read_calls(row[0]).items()
+                yield from self._read_calls(row[0]).items()
 
     def _folded_calls(self, key: str, condition: str) -> Iterator[Tuple[str, SyscallStats]]:
         found = self._database.query(
@@ -371,7 +382,7 @@ class Profile:
             calls: Dict[str, SyscallStats] = {}
             names = 0
             for row in group:
-                for name, call in read_calls(row[-1]).items():
+                for name, call in self._read_calls(row[-1]).items():
                     before = calls.get(name)
                     total = calls[name] = call if before is None else add_syscalls(before, call)
                     names += 1 + len(total.errors) if before is None else len(total.errors) - len(before.errors)

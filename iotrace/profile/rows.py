@@ -13,12 +13,14 @@ from iotrace.profile.values import (
     FLAG,
     MAX_COUNTER,
     MAYBE,
+    Histogram,
     Kind,
     check_counts,
     check_names,
     check_path,
     check_range,
     check_short_text,
+    fine_above,
     latest,
     most,
 )
@@ -129,6 +131,25 @@ def read_calls(text: object) -> Dict[str, SyscallStats]:
         raise ValueError("the system calls of a file are not an object, or too long")
     check_names(table)
     return {name: _call(values) for name, values in table.items()}
+
+
+def halved(histogram: Histogram) -> Histogram:
+    """A histogram of latencies with four buckets for each power of two, in eight: half of each goes to either half."""
+    finer: Histogram = {}
+    for lower, count in histogram.items():
+        half = count // 2 if lower >= 128 else 0  # where buckets of 16 ns end
+        finer[lower] = count - half
+        if half:
+            finer[fine_above(lower)] = half
+    return finer
+
+
+def read_older_calls(text: object) -> Dict[str, SyscallStats]:
+    """The same of a profile whose version is one of `FOURTHS`."""
+    calls = read_calls(text)
+    for call in calls.values():
+        call.latency_ns, call.storage_latency_ns = halved(call.latency_ns), halved(call.storage_latency_ns)
+    return calls
 
 
 _decoded = FileDecoder(COLUMNS)

@@ -17,7 +17,7 @@ from programs.facts.catalogue import BY_NAME
 Histogram = Dict[int, int]
 """Lower bound of a bucket -> count; empty buckets are absent. Sizes: bucket 0 holds zeros, bucket 2^k [2^k, 2^(k+1)).
 
-Latencies (`FINE`): the buckets divide each power of two in four, from 64 ns on; the first four hold 16 ns each.
+Latencies (`FINE`): the buckets divide each power of two in eight, from 128 ns on; the first eight hold 16 ns each.
 """
 
 Sizes = Dict[int, int]
@@ -48,7 +48,7 @@ _DEPTH = 8  # of objects and arrays in each other
 COMMON_SIZES = 4
 """How many of the most frequent sizes are kept."""
 
-_FINE_UNIT, _FINE_PARTS = 16, 4  # as the programs count: programs/facts/records/counters.py
+_FINE_UNIT, _FINE_PARTS = 16, 8  # as the programs count: programs/facts/records/counters.py
 
 
 def bucket(value: int) -> int:
@@ -188,7 +188,7 @@ def _counts(value: Any) -> Counts:
 _BUCKETS = {str(lower): lower for lower in (0, *(1 << k for k in range(64)))}
 _FINE_BUCKETS = {
     **_BUCKETS,  # what there was before version 4
-    **{str(lower): lower for lower, _ in map(fine_bounds, range(4 * 64)) if lower < 1 << 64},
+    **{str(lower): lower for lower, _ in map(fine_bounds, range(_FINE_PARTS * 64)) if lower < 1 << 64},
 }
 
 

@@ -49,14 +49,14 @@ from programs.facts.records import (
 HEAD = OpHead.struct
 _SIZES = struct.Struct(f"<{SIZE_BUCKETS}Q")
 _RUNS = struct.Struct(f"<{RUN_BUCKETS}Q")
-_LATENCIES = struct.Struct(f"<{LATENCY_BUCKETS}Q")
+LATENCIES = struct.Struct(f"<{LATENCY_BUCKETS}I")
 _NO_RUNS = bytes(Runs.size)
 _NOTHING: Histogram = {}
 
 # Where the histograms are in OpStats.
 _COMMON = slice(OpStats.requested.offset, OpStats.requested.offset + Requested.buckets.offset)
 _BUCKETS = slice(_COMMON.stop, OpStats.requested.offset + Requested.size)
-_COMPLETED, _LATENCY, _RUN = (
+_COMPLETED, LATENCY, _RUN = (
     slice(part.offset, part.offset + record.size)
     for part, record in ((OpStats.completed, Completed), (OpStats.latency, Latency), (OpStats.runs, Runs))
 )
@@ -124,7 +124,7 @@ def _sizes(raw: bytes) -> Tuple[str, int]:
 
 
 def _fine_cells(raw: bytes) -> Histogram:
-    return {fine_bounds(number)[0]: count for number, count in enumerate(_LATENCIES.unpack(raw)) if count}
+    return {fine_bounds(number)[0]: count for number, count in enumerate(LATENCIES.unpack(raw)) if count}
 
 
 @functools.lru_cache(maxsize=4096)
@@ -334,7 +334,7 @@ class Decoder:
                 self.lowest_offset = least(self.lowest_offset, lowest - 1)
         self.busy_ns += latency_sum
         errors = self._errors.pop(operation.name, None) if self._errors else None
-        latency = self._latencies(operation.name, raw[_LATENCY])
+        latency = self._latencies(operation.name, raw[LATENCY])
         storage = _NOT_FROM_STORAGE
         if operation.name in self._brought:
             storage = self._storage(operation.name)

@@ -17,13 +17,23 @@ from iotrace.profile.series import Raw
 from iotrace.profile.values import agreed
 from iotrace.profile.whose import Who
 from iotrace.tracing import common_sizes
-from iotrace.tracing.decoding import HEAD, Clock, Decoder, Tally, thread_count
+from iotrace.tracing.decoding import HEAD, LATENCIES, LATENCY, Clock, Decoder, Tally, thread_count
 from iotrace.tracing.names import Fate, Name
 from programs.facts.catalogue import Operation
-from programs.facts.records import FILE_MAPPED, FileKey, FileState, OpStats, Requested
+from programs.facts.records import (
+    FILE_MAPPED,
+    LATENCY_BUCKETS,
+    LATENCY_FULL_BIT,
+    TALLY_LATENCY,
+    FileKey,
+    FileState,
+    OpStats,
+    Requested,
+)
 
 _NAMESPACE = slice(FileKey.mnt_ns.offset, FileKey.mnt_ns.offset + FileKey.mnt_ns.total)
 _SIZES_END = OpStats.requested.offset + Requested.size
+_ANY_FULL = int.from_bytes(LATENCIES.pack(*[1 << LATENCY_FULL_BIT] * LATENCY_BUCKETS), "little")
 _THREADS = FileState.threads.index
 _CELLS = HEAD.size + common_sizes.HEAD.size  # where the histograms begin
 assert OpStats.requested.offset == HEAD.size
@@ -75,7 +85,7 @@ class Records:
         self.series = series.joined(self.series, later.series)
         for operation, raw in later.operations.items():
             before = self.operations.get(operation)
-            self.operations[operation] = raw if before is None else _sum_of_stats(before, raw)
+            self.operations[operation] = raw if before is None else self._sum(operation, before, raw)
 
     def pass_over(self, later: Records) -> None:
         """A file was created after all of these, of which this row has nothing: whose it is did no I/O on that."""
@@ -91,6 +101,13 @@ class Records:
         self.went = ended_as if self.incarnations == 1 else agreed(self.went, ended_as)
         self.id, self.name, self.fate = later.id, later.name, later.fate
         self.incarnations += 1
+
+    def _sum(self, operation: Operation, before: bytes, raw: bytes) -> bytes:
+        """The sum of two OpStats. A cell of latencies that is full goes to the tallies first, as it would overflow."""
+        (before, some), (raw, more) = _emptied(operation, before), _emptied(operation, raw)
+        if some or more:
+            self.tallies = _sum_of_tallies(self.tallies + some + more)
+        return _sum_of_stats(before, raw)
 
     def part(self, clock: Clock) -> Part:
         """As rows of the profile."""
@@ -137,8 +154,20 @@ def _sum_of_tallies(tallies: List[Tally]) -> List[Tally]:
     return [(*cell, count) for cell, count in counts.items()]
 
 
+def _emptied(operation: Operation, stats: bytes) -> Tuple[bytes, List[Tally]]:
+    """An OpStats with zeros where cells of latencies are full, and what was in those."""
+    if not int.from_bytes(stats[LATENCY], "little") & _ANY_FULL:
+        return stats, []
+    counts = list(LATENCIES.unpack(stats[LATENCY]))
+    full = [cell for cell, count in enumerate(counts) if count >> LATENCY_FULL_BIT]
+    tallies = [(operation.code, TALLY_LATENCY, cell, counts[cell]) for cell in full]
+    for cell in full:
+        counts[cell] = 0
+    return stats[: LATENCY.start] + LATENCIES.pack(*counts) + stats[LATENCY.stop :], tallies
+
+
 def _sum_of_stats(a: bytes, b: bytes) -> bytes:
-    """The sum of two OpStats. Their histograms are added as one long number each: no counter reaches 2^64."""
+    """The sum of two OpStats without full cells. Their histograms are added as one long number each: none overflows."""
     calls, moved, first, last, lowest, highest, direct, durable, busy, slowest, *unaligned = HEAD.unpack_from(a)
     more, bytes_, begun, ended, low, high, directly, durably, took, longest, *crooked = HEAD.unpack_from(b)
     head = HEAD.pack(

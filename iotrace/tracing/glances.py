@@ -28,6 +28,7 @@ from programs.facts.records import (
     TALLY_STORAGE_BYTES,
     FileKey,
     FileState,
+    Latency,
     OpHead,
     OpKey,
     OpStats,
@@ -43,7 +44,7 @@ _WORD = 8
 _UNORDERED = 1 << 63  # see `Records.part`
 _NEVER = (0,) * 4
 _CELLS = struct.Struct(f"<{LATENCY_BUCKETS}Q")
-_LATENCY = slice(OpStats.latency.offset, OpStats.latency.offset + _CELLS.size)
+_LATENCY = slice(OpStats.latency.offset, OpStats.latency.offset + Latency.size)
 _LIFETIMES = (FileState.opens, FileState.closes, FileState.opening, FileState.closing)
 _MANY = 500  # files moved to the profile since the last glance, of which all is looked up
 _TALLIES = {TALLY_ERROR, TALLY_LATENCY, TALLY_STORAGE_BYTES}
@@ -69,7 +70,7 @@ class Change(NamedTuple):
 
     place: Place
     counts: Counts
-    latencies: int = 0  # of data calls and syncs: see `latency_histogram`
+    latencies: int = 0  # of data calls and syncs, 64 bits a bucket: see `latency_histogram`
     slow: Tuple[Tuple[int, int], ...] = ()  # buckets beyond those, and their counts
 
 
@@ -203,7 +204,7 @@ class Glances:
                     continue
                 if self._operation is None:
                     start = at * size + _LATENCY.start
-                    latencies = int.from_bytes(values[start : start + _CELLS.size], "little")
+                    latencies = int.from_bytes(values[start : start + Latency.size], "little")
                 else:
                     raw = self._operation(OpKey.struct.pack(counted, op, 0)) or b""
                     latencies = int.from_bytes(raw[_LATENCY], "little")
@@ -296,7 +297,7 @@ def _add(delta: _Delta, op: int, new: _Words, old: _Words, *, brought: bool) -> 
     calls, moved = new[0] - old[0], new[1] - old[1]
     counts[CALLS] += calls
     counts[BUSY] += new[2] - old[2]
-    delta.latencies += new[3] - old[3]
+    delta.latencies += _widened(new[3] - old[3])
     if operation.direction == READ:
         counts[READ_BYTES] += moved
         if brought and op in _ASYNCHRONOUS:
@@ -305,6 +306,14 @@ def _add(delta: _Delta, op: int, new: _Words, old: _Words, *, brought: bool) -> 
         counts[WRITTEN_BYTES] += moved
     elif operation.syncs:
         counts[SYNCS] += calls
+
+
+def _widened(cells: int) -> int:
+    """Cells of 32 bits, as they are counted, in 64 bits, in which sums have room."""
+    narrow = memoryview(cells.to_bytes(Latency.size, "little")).cast("I")
+    wide = memoryview(bytearray(_CELLS.size)).cast("I")
+    wide[:: _WORD // narrow.itemsize] = narrow
+    return int.from_bytes(wide, "little")
 
 
 def _add_tally(delta: _Delta, what: int, item: int, more: int) -> None:

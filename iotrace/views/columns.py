@@ -114,7 +114,7 @@ def _mean_of(latencies: Callable[[Activity], Latencies]) -> Callable[[Activity],
     return mean
 
 
-_EXACT = "mostly within a tenth"  # what is said of percentiles
+_EXACT = "at most a tenth off"  # what is said of percentiles
 
 
 def _latency_columns(prefix: str, of: str, slowest: str, latencies: Callable[[Activity], Latencies]) -> List[Column]:

@@ -1,4 +1,4 @@
-"""How long calls and requests take: the sum, the longest, and a histogram that divides each power of two in four.
+"""How long calls and requests take: the sum, the longest, and a histogram that divides each power of two in eight.
 
 The functions expect CALL, with Call.now, and clobber r0 to r5.
 """
@@ -10,6 +10,7 @@ from programs.counting.counters import HEAD, LATENCY, Counters, greatest
 from programs.facts.records import (
     LATENCY_BITS,
     LATENCY_BUCKETS,
+    LATENCY_FULL_BIT,
     LATENCY_PART_BITS,
     LATENCY_PARTS,
     LATENCY_PIECE,
@@ -30,15 +31,18 @@ def returned(b: Body, counters: Counters) -> None:
     a, sparse, done = b.a, b.a.unique("sparse"), b.a.unique("latency")
     _took(b, counters)
     fine_bucket(b, r2, r1)
-    a.jge(r2, LATENCY_BUCKETS, sparse)
     if b.kernel.big_values:
-        counters.cell(LATENCY, Latency.buckets, r2, r3)
+        a.mov(r3, r2)
     else:
-        _piece(b, counters, sparse, make=True)
-        b.cell(r0, r2)
+        a.stx(a.slot("bucket", U64), r2)
+    a.jge(r2, LATENCY_BUCKETS, sparse)
+    _cell(b, counters, sparse, make=True)
+    a.mov(r1, 1)
+    a.xadd(r0.u32(0), r1)
     a.ja(done)
     a.label(sparse)
-    a.mov(r3, r2)
+    if not b.kernel.big_values:
+        a.ldx(r3, a.slot("bucket", U64))
     b.tally(file=counters.file_id, op=CALL[Call.op], kind=TALLY_LATENCY, item=r3)
     a.label(done)
 
@@ -46,7 +50,7 @@ def returned(b: Body, counters: Counters) -> None:
 def find_cell(b: Body, counters: Counters, missing: str) -> None:
     """The slot "latency_cell" = the histogram's cell for a request from Call.entered to Call.now, of LATENCY_BITS.
 
-    Jumps to `missing` where records are kept in pieces and that piece has not been made.
+    Jumps to `missing` where the cell is full, or records are kept in pieces and that piece has not been made.
     """
     a = b.a
     a.ldx(r1, CALL[Call.now])
@@ -54,13 +58,7 @@ def find_cell(b: Body, counters: Counters, missing: str) -> None:
     a.sub(r1, r3)
     fine_bucket(b, r2, r1, bits=LATENCY_BITS - LATENCY_UNIT_BITS)
     a.jge(r2, LATENCY_BUCKETS, missing, "cannot be")
-    if b.kernel.big_values:
-        counters.at(LATENCY, r0)
-        a.add(r0, counters.field(LATENCY, r0, Latency.buckets).offset)
-    else:
-        _piece(b, counters, missing, make=False)
-    a.lsh(r2, 3)
-    a.add(r0, r2)
+    _cell(b, counters, missing, make=False)
     a.stx(a.slot("latency_cell", U64), r0)
 
 
@@ -69,7 +67,7 @@ def returned_to_cell(b: Body, counters: Counters) -> None:
     _took(b, counters)
     b.a.ldx(r1, b.a.slot("latency_cell", U64))
     b.a.mov(r2, 1)
-    b.a.xadd(r1.u64(0), r2)
+    b.a.xadd(r1.u32(0), r2)
 
 
 def _took(b: Body, counters: Counters) -> None:
@@ -91,8 +89,8 @@ def _took(b: Body, counters: Counters) -> None:
 def fine_bucket(b: Body, dst: Register, latency: Register, bits: int = 64) -> None:
     """`dst` = the bucket of a latency, which is destroyed. Clobbers r0, r4 and r5. `bits`: no more units of time.
 
-    With w units of time, of which the highest bit is number k + 2 or there are no more than 4, the bucket is
-    4 k + (w >> k), as w >> k is 4 to 7, or less in the first bucket.
+    With w units of time, of which the highest bit is number k + 3 or there are no more than 8, the bucket is
+    8 k + (w >> k), as w >> k is 8 to 15, or less in the first buckets.
     """
     a = b.a
     a.rsh(latency, LATENCY_UNIT_BITS)
@@ -106,14 +104,27 @@ def fine_bucket(b: Body, dst: Register, latency: Register, bits: int = 64) -> No
     a.add(dst, r4)
 
 
+def _cell(b: Body, counters: Counters, missing: str, *, make: bool) -> None:
+    """r0 = the cell of bucket r2. Jumps to `missing` without one, and where it is full. Clobbers r1 and r2."""
+    a = b.a
+    if b.kernel.big_values:
+        counters.at(LATENCY, r0)
+        a.add(r0, counters.field(LATENCY, r0, Latency.buckets).offset)
+    else:
+        _piece(b, counters, missing, make=make)
+    a.lsh(r2, 2)
+    a.add(r0, r2)
+    a.ldx(r1, r0.u32(0))
+    a.rsh(r1, LATENCY_FULL_BIT)
+    a.jne(r1, 0, missing, "before it overflows, even where many CPUs add to it at the same time")
+
+
 def _piece(b: Body, counters: Counters, missing: str, *, make: bool) -> None:
     """r0 = the piece of the record that bucket r2 lies in, r2 = the bucket's number in that.
 
-    Where there is none it is made, if `make`. Jumps to `missing` without, then with r2 as it was.
+    Where there is none it is made, if `make`. Jumps to `missing` without.
     """
     a, maps, found = b.a, b.maps, b.a.unique("have_piece")
-    index = a.slot("bucket", U64)
-    a.stx(index, r2)
     a.mov(r1, r2)
     a.mul(r1, _RECIPROCAL)
     a.rsh(r1, _RECIPROCAL_BITS, f"by {LATENCY_PIECE}")
@@ -127,9 +138,7 @@ def _piece(b: Body, counters: Counters, missing: str, *, make: bool) -> None:
         a.jne(r0, 0, found)
         a.update(maps.latency, counters.key, b.fresh(LatencyPiece), BPF_NOEXIST)
         a.lookup(maps.latency, counters.key)
-        a.jne(r0, 0, found)
-        a.ldx(r2, index)
-        a.ja(missing)
+        a.jeq(r0, 0, missing)
         a.label(found)
     else:
         a.jeq(r0, 0, missing)
@@ -137,6 +146,6 @@ def _piece(b: Body, counters: Counters, missing: str, *, make: bool) -> None:
     a.jge(r2, LATENCY_PIECE, missing, "cannot be")
 
 
-_RECIPROCAL_BITS = 11
+_RECIPROCAL_BITS = 12
 _RECIPROCAL = (1 << _RECIPROCAL_BITS) // LATENCY_PIECE + 1
 assert all(n * _RECIPROCAL >> _RECIPROCAL_BITS == n // LATENCY_PIECE for n in range(LATENCY_BUCKETS))

@@ -7,13 +7,15 @@ from asm import U32, U64, Layout, field
 SIZE_BUCKETS = 33  # the kernel transfers less than 2^31 bytes a call (MAX_RW_COUNT, include/linux/fs.h)
 RUN_BUCKETS = 33  # runs of less than 4 GiB; longer ones go to the tallies
 
-# Buckets of latencies are finer: LATENCY_PARTS of them divide each power of two equally, so that a percentile comes
-# within a tenth of the true one. They count units of LATENCY_UNIT ns, with 0 to 3 units in the first four buckets.
-LATENCY_UNIT_BITS, LATENCY_PART_BITS = 4, 2
+# Buckets of latencies are finer: LATENCY_PARTS of them divide each power of two equally. They are an
+# eighth wide at most, so that a percentile comes within a tenth of the true one. They count units of LATENCY_UNIT ns,
+# with 0 to 7 units in the first eight buckets.
+LATENCY_UNIT_BITS, LATENCY_PART_BITS = 4, 3
 LATENCY_UNIT, LATENCY_PARTS = 1 << LATENCY_UNIT_BITS, 1 << LATENCY_PART_BITS
 LATENCY_BITS = 32  # latencies of up to 4.3 s; longer ones go to the tallies
 LATENCY_BUCKETS = LATENCY_PARTS * (LATENCY_BITS - LATENCY_UNIT_BITS - LATENCY_PART_BITS + 1)
-LATENCY_PIECES = 3  # where a record of latencies must be kept in pieces
+LATENCY_FULL_BIT = 31  # of a cell, which has 32 bits: from there on its bucket is counted in the tallies
+LATENCY_PIECES = 4  # where a record of latencies must be kept in pieces
 LATENCY_PIECE = LATENCY_BUCKETS // LATENCY_PIECES  # buckets
 COMMON_SIZES = 4  # besides the first
 
@@ -76,15 +78,15 @@ class Completed(Layout):
 
 
 class Latency(Layout):
-    """Entry to return of successful calls."""
+    """Entry to return of successful calls. A cell that has LATENCY_FULL_BIT is full."""
 
-    buckets = field(U64, LATENCY_BUCKETS)
+    buckets = field(U32, LATENCY_BUCKETS)
 
 
 class LatencyPiece(Layout):
-    """A third of them."""
+    """A part of them."""
 
-    buckets = field(U64, LATENCY_PIECE)
+    buckets = field(U32, LATENCY_PIECE)
 
 
 class Runs(Layout):

@@ -120,17 +120,17 @@ def test_the_trend_is_the_last_intervals() -> None:
 
 def test_the_percentile_is_that_of_all_files_of_a_group() -> None:
     """99 calls of one in a low bucket, and 2 of another in a high one: these are what 99% do not exceed."""
-    low, high = (10, 99), (60, 2)
+    low, high = (10, 99), (64, 2)
     cells = [count << 64 * bucket for bucket, count in (low, high)]
     (line,) = (
         live([change(b"/d/a", 99, latencies=cells[0]), change(b"/d/b", 2, latencies=cells[1])], by="directory")
         .table()
         .lines
     )
-    # Four buckets for each power of two, of 16 ns each below 128 ns: number 4 k begins at 32 ns 2^k.
-    lower = 32 << 60 // 4
+    # Eight buckets for each power of two, of 16 ns each below 256 ns: number 8 k begins at 64 ns 2^k.
+    lower = 64 << 64 // 8
     assert line.p99 is not None and lower <= line.p99 <= 2 * lower
-    assert LATENCY_BUCKETS > 60
+    assert LATENCY_BUCKETS > 64
 
 
 @pytest.mark.parametrize(

@@ -15,18 +15,18 @@ from iotrace.profile.metrics import SyscallStats
 def counted(found: List[int]) -> SyscallStats:
     call = SyscallStats(len(found), latency_sum_ns=sum(found), latency_max_ns=max(found))
     for value in found:
-        lower = next(low for low, high in map(values.fine_bounds, range(240)) if low <= value < high)
+        lower = next(low for low, high in map(values.fine_bounds, range(480)) if low <= value < high)
         call.latency_ns[lower] = call.latency_ns.get(lower, 0) + 1
     return call
 
 
-@given(st.lists(st.integers(64, 1 << 44), min_size=1, max_size=40), st.sampled_from([0.5, 0.9, 0.99, 0.999, 1.0]))
-def test_a_quantile_is_in_the_bucket_of_the_true_one(found: List[int], share: float) -> None:
-    """A bucket is a quarter wide where it is widest, so that what lies in it is known to a quarter at the worst."""
+@given(st.lists(st.integers(128, 1 << 44), min_size=1, max_size=40), st.sampled_from([0.5, 0.9, 0.99, 0.999, 1.0]))
+def test_a_quantile_is_at_most_a_tenth_off(found: List[int], share: float) -> None:
+    """However the values lie. No call takes less than 128 ns."""
     ordered = sorted(found)
     true = ordered[max(-int(-share * len(ordered) // 1), 1) - 1]
     told = latencies.of(counted(found)).quantile(share)
-    assert told is not None and abs(told - true) <= true / 4
+    assert told is not None and abs(told - true) <= true / 10 + 1
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
@@ -35,15 +35,6 @@ def test_quantiles_of_many_values_are_at_most_a_tenth_off(share: float) -> None:
         found = [low + (high - low) * number // 10_000 for number in range(10_000)]
         told = latencies.of(counted(found)).quantile(share)
         assert told is not None and abs(told - found[int(share * 10_000)]) <= 0.1 * found[int(share * 10_000)]
-
-
-@given(st.integers(64, 1 << 44), st.integers(64, 1 << 44))
-def test_one_value_in_a_bucket_is_at_most_an_eighth_off_and_the_slowest_exact(first: int, second: int) -> None:
-    low, high = sorted((first, second))
-    told = latencies.of(counted([low, high]))
-    assert told.quantile(0.99) == high
-    if len(told.histogram) == 2:
-        assert abs((told.quantile(0.5) or 0) - low) <= low / 8
 
 
 def test_the_slowest_is_exact() -> None:
@@ -77,10 +68,10 @@ def test_calls_that_always_take_as_long_are_not_spread_over_their_bucket(middle:
     """2% apart, with three in a hundred that took ten times as long: as with a disk that is busy now and then."""
     found = sorted((middle + middle * number // 50_000) * (10 if number % 33 == 0 else 1) for number in range(1_000))
     true = found[max(-int(-share * 1_000 // 1), 1) - 1]
-    assert abs((latencies.of(counted(found)).quantile(share) or 0) - true) <= true / 8
+    assert abs((latencies.of(counted(found)).quantile(share) or 0) - true) <= true / 10
 
 
 def test_the_bounds_of_buckets_meet() -> None:
-    bounds = [values.fine_bounds(number) for number in range(240)]
+    bounds = [values.fine_bounds(number) for number in range(480)]
     assert [values.fine_below(low) for low, _ in bounds[1:]] == [low for low, _ in bounds[:-1]]
     assert [values.fine_above(low) for low, _ in bounds] == [high for _, high in bounds]

@@ -21,6 +21,7 @@ from typing import Any, Callable, Dict, List
 import pytest
 
 from iotrace import cli
+from iotrace.profile import rows as profile_rows
 from iotrace.views import chosen, columns
 
 DATA = Path(__file__).parent / "data"
@@ -73,7 +74,7 @@ def test_the_first_screen(old: Path, version: int, said: Said) -> None:
     assert screen[3].startswith(f"read 40.0 KiB 11 calls 100% sequential{sizes} p50 ")
     assert screen[4].startswith("written 40.0 KiB 6 calls 100% sequential" + (" 8 KiB x83% 6 B x17%" if exact else ""))
     assert screen[5].startswith("synced 40.0 KiB 1 call 40.0 KiB each p50 ")
-    assert screen[6].endswith("both mostly within 10%" if exact else "both within a factor of two")
+    assert screen[6].endswith("both at most 10% off" if exact else "both within a factor of two")
     assert any(line.startswith("40.0 KiB 40.0 KiB 23 0% 1 ") and line.endswith(WRITTEN) for line in screen)
     assert "failed calls on no file: 62: open ENOENT 62" in screen
 
@@ -139,3 +140,8 @@ def test_merging_and_exports(old: Path, said: Said) -> None:
     assert f'iotrace_file_read_bytes_total{{file="{WRITTEN}",mnt_ns="4026531832"}} 40960\n' in said(
         "export", old, "--format", "openmetrics"
     )
+
+
+def test_buckets_of_four_a_power_of_two_go_half_to_half() -> None:
+    """64 to 128 had the same buckets; 128 to 160 are 128 to 144 and 144 to 160 now."""
+    assert profile_rows.halved({0: 3, 112: 5, 128: 7, 7168: 1}) == {0: 3, 112: 5, 128: 4, 144: 3, 7168: 1}

@@ -23,11 +23,11 @@ def test_a_bucket_is_the_power_of_two_at_or_below(value: int) -> None:
 
 
 @given(st.integers(0, 1 << 60))
-def test_a_fine_bucket_is_at_most_a_quarter_wide(value: int) -> None:
-    numbers = range(240)
+def test_a_fine_bucket_is_at_most_an_eighth_wide(value: int) -> None:
+    numbers = range(480)
     ((lower, upper),) = [bounds for bounds in map(values.fine_bounds, numbers) if bounds[0] <= value < bounds[1]]
     assert values.fine_above(lower) == upper
-    assert upper - lower <= max(lower // 4, 16)
+    assert upper - lower <= max(lower // 8, 16)
 
 
 def test_zero_has_its_own_bucket() -> None:

@@ -194,7 +194,7 @@ def test_one_file(records: Records) -> None:
         1,
         "pread64",
         sizes={0: 1, 1: 2, 13: 3},
-        latency={16: 5, 17: 1},
+        latency={24: 5, 26: 1},
         runs={14: 1},
         common={"first": 1 + 1, "common": [{"bytes": 4096 + 1, "count": 3}, {"bytes": 0 + 1, "count": 1}, {}, {}]},
         calls=7,
@@ -223,9 +223,9 @@ def test_one_file(records: Records) -> None:
         highest=(1 << 31) + 4096,
         durable=1,
     )
-    records.operation(1, "fsync", sizes={}, latency={60: 1}, calls=1, first=now - 600, last=now - 500)
-    records.tally(1, "fsync", TALLY_LATENCY, 110, 2)
-    records.tally(1, "open", TALLY_LATENCY, 32, 3)
+    records.operation(1, "fsync", sizes={}, latency={112: 1}, calls=1, first=now - 600, last=now - 500)
+    records.tally(1, "fsync", TALLY_LATENCY, 212, 2)
+    records.tally(1, "open", TALLY_LATENCY, 56, 3)
     file = records.files()[b"/data"]
     assert (file.mnt_ns, file.device, file.inode, file.fstype, file.incarnations) == (NS, "8:1", 131, "ext4", 1)
     assert (file.opens, file.closes, file.rewrites, file.bytes_unsynced, file.bytes_synced) == (3, 2, 4, 5, 6)
@@ -234,7 +234,7 @@ def test_one_file(records: Records) -> None:
     assert (file.direct_calls, file.durable_writes) == (2, 1)
     read, write, sync = (file.syscalls[name] for name in ("pread64", "write", "fsync"))
     assert (read.calls, read.bytes, read.requested, read.completed) == (7, 12290, *[{0: 1, 1: 2, 4096: 3}] * 2)
-    assert (write.requested, write.latency_ns) == ({1 << 31: 1}, {(1 << 32) * 7 // 8: 1})
+    assert (write.requested, write.latency_ns) == ({1 << 31: 1}, {(1 << 32) * 15 // 16: 1})
     assert (read.latency_ns, sync.latency_ns) == ({512: 5, 640: 1}, {1 << 20: 1, 6 << 30: 2})
     assert (read.latency_sum_ns, read.latency_max_ns, file.syscalls["open"].latency_ns) == (3456, 700, {8192: 3})
     assert (read.common_sizes, read.common_sizes_error) == ({0: 1, 1: 2, 4096: 3}, 0)

@@ -73,7 +73,7 @@ def a_file(draw: st.DrawFn) -> Dict[str, Any]:
             head=head,
             requested={"buckets": some(SIZE_BUCKETS)},
             completed={"buckets": some(SIZE_BUCKETS)},
-            latency={"buckets": tuple(min(count, 9) for count in some(LATENCY_BUCKETS))},
+            latency={"buckets": tuple(min(count, (1 << 31) + 9) for count in some(LATENCY_BUCKETS))},
             runs={"buckets": some(RUN_BUCKETS)},
         )
 

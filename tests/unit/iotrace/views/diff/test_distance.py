@@ -56,7 +56,7 @@ def test_sizes_are_powers_and_zeros_stay_out() -> None:
 def test_latencies_are_in_the_middle_of_their_buckets() -> None:
     a, b = Latencies({64: 1, 80: 2}, total=1), Latencies({1024: 1}, total=1)
     first, second = distance.of_latencies(a, b)
-    assert first == {math.log2(72): 1, math.log2(88): 2} and second == {math.log2(1152): 1}
+    assert first == {math.log2(72): 1, math.log2(88): 2} and second == {math.log2(1088): 1}
 
 
 def test_old_latencies_are_compared_by_powers() -> None:
