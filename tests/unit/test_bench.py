@@ -31,15 +31,30 @@ def test_what_is_added_is_taken_round_by_round() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ours", "clang", "bpftrace", "met"),
-    [(80, 100, 480, True), (81, 100, 600, False), (80, 100, 479, False), (80, None, 480, True), (80, None, None, None)],
+    ("peers", "met"),
+    [
+        ({"clang_bare": 75, "clang": 100, "bpftrace": 450}, True),
+        ({"clang_bare": 74, "clang": 100, "bpftrace": 450}, False),
+        ({"clang_bare": 75, "clang": 99, "bpftrace": 450}, False),
+        ({"clang_bare": 75, "clang": 100, "bpftrace": 449}, False),
+        ({"clang_bare": 75}, True),
+        ({"clang_typed": 10, "clang_bare_typed": 10}, None),  # shown, and no goal
+        ({}, None),
+    ],
 )
-def test_a_traced_call_is_held_against_its_peers(ours: float, clang: float, bpftrace: float, met: bool) -> None:
-    ns = {"untraced": {"pread64": [1000.0]}, "iotrace_raw": {"pread64": [1000.0 + ours]}}
-    for name, added in (("clang", clang), ("bpftrace", bpftrace)):
-        if added is not None:
-            ns[name] = {"pread64": [1000.0 + added]}
-    assert verdicts(**ns) == {"ns added to a traced pread64": met}
+def test_a_traced_call_is_held_against_its_peers(peers: Dict[str, float], met: Optional[bool]) -> None:
+    """Ours takes 75 ns: as much as the C program without latency, 3/4 of the one with, 1/6 of bpftrace."""
+    added = {"untraced": 0.0, "iotrace_raw": 75.0, **peers}
+    assert verdicts(**{name: {"pread64": [1000.0 + ns]} for name, ns in added.items()}) == {
+        "ns added to a traced pread64": met
+    }
+
+
+@pytest.mark.parametrize(("title", "most"), [("aio 1", 800), ("aio 32", 500), ("uring 1", 450), ("uring 32", 500)])
+def test_a_request_has_a_goal_of_its_own(title: str, most: int) -> None:
+    for added, met in ((most, True), (most + 1, False)):
+        found = verdicts(untraced={title: [1000.0]}, iotrace_raw={title: [1000.0 + added]})
+        assert list(found.values()) == [met]
 
 
 @pytest.mark.parametrize(("ours", "met"), [(115, True), (116, False)])

@@ -15,12 +15,12 @@ from tools.benchmark.rows import Row
 from tools.benchmark.variants import Variant
 
 TRIES = 3  # how often a measurement is repeated that was disturbed
-CLANG, BPFTRACE = 0.8, 1 / 6  # what a traced call may cost of theirs
+PEERS = {"clang-bare": 1.0, "clang": 0.75, "bpftrace": 1 / 6}  # what a traced call may cost of theirs
 BYSTANDER_NS = 15  # and a call that is not traced, more than empty programs
 SHARED = 1.5  # times what one thread pays: two on one file
-REQUEST_NS = 500
+REQUEST_NS = {"aio 1": 800, "aio 32": 500, "uring 1": 450, "uring 32": 500}
 PROCESS = 0.03  # of the time untraced
-OURS = ("untraced", "empty-raw", "empty-perf", "iotrace-raw", "iotrace-perf", "iotrace-interval")
+OURS = ("untraced", "empty-raw", "empty-exit", "empty-perf", "iotrace-raw", "iotrace-perf", "iotrace-interval")
 
 
 class Work(NamedTuple):
@@ -148,7 +148,7 @@ class Measurer:
 
 NAME, CELL = 26, 14
 AGAINST = {
-    "iotrace-raw": ("empty-raw", "clang", "clang-typed", "bpftrace"),
+    "iotrace-raw": ("empty-raw", "clang-bare", "clang-bare-typed", "clang", "clang-typed", "bpftrace"),
     "iotrace-perf": ("empty-perf", "clang", "clang-typed", "bpftrace"),
 }
 
@@ -216,14 +216,13 @@ def _added(matrix: Matrix, name: str, work: Work) -> float:
 def _traced(matrix: Matrix, name: str, work: Work) -> Row:
     added = _added(matrix, name, work)
     ratios = {other: _ratio(matrix, name, other, work.title) for other in AGAINST[name]}
-    peers = [(ratios[other], most) for other, most in (("clang", CLANG), ("bpftrace", BPFTRACE))]
-    known = [(ratio, most) for ratio, most in peers if ratio is not None]
+    known = [(ratio, PEERS[other]) for other, ratio in ratios.items() if other in PEERS and ratio is not None]
     said = [f"{ratio:.2f} of {other}" if ratio is not None else f"no {other}" for other, ratio in ratios.items()]
     return Row(
         work.group,
         f"ns added to a traced {work.what}",
         f"+{added:.0f}: {', '.join(said)}",
-        f"{CLANG} of clang, {BPFTRACE:.2f} of bpftrace",
+        ", ".join(f"{most:.2f} of {other}" for other, most in PEERS.items() if other in ratios),
         all(ratio <= most for ratio, most in known) if known else None,
         {"added": added, **{other: ratio for other, ratio in ratios.items() if ratio is not None}},
     )
@@ -268,8 +267,8 @@ def _request(matrix: Matrix, name: str, work: Work) -> Row:
         work.group,
         f"ns added to a request of {'Linux AIO' if family == 'aio' else 'io_uring'}, depth {depth}",
         f"+{added:.0f}",
-        f"{REQUEST_NS} at most",
-        added <= REQUEST_NS,
+        f"{REQUEST_NS[work.title]} at most",
+        added <= REQUEST_NS[work.title],
         {"added": added},
     )
 

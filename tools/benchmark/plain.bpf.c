@@ -4,6 +4,9 @@
  * followed to its file; a 24-byte key; calls, bytes, errors and three power-of-two histograms, added to atomically.
  * It knows read, write, pread64 and pwrite64 on x86_64, and keeps neither names, offsets, runs nor anything else.
  *
+ * Compiled with -DBARE it is the same without any latency: a program at the exit alone, which takes what was asked for
+ * from the registers, where the system call has left it.
+ *
  * Compiled with -DTYPED it reads the file by typed loads (bpf_rdonly_cast, Linux 6.2) and not by bpf_probe_read_kernel,
  * which is the better part of its time: whoever wants to be faster than C must be compared with that.
  *
@@ -63,15 +66,19 @@ struct stats {
 	u64 errors;
 	u64 requested[SIZES];
 	u64 completed[SIZES];
+#ifndef BARE
 	u64 latency[LATENCIES];
+#endif
 };
 
+#ifndef BARE
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
 	__type(value, struct entry);
 } entries SEC(".maps");
+#endif
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -119,29 +126,11 @@ static __always_inline void add(u64 *histogram, u32 size, u64 value)
 	__sync_fetch_and_add(&histogram[index], 1);
 }
 
-SEC("tp_btf/sys_enter")
-int enter(u64 *context)
+static __always_inline int is_target(void)
 {
-	struct pt_regs *regs = (struct pt_regs *)context[0];
-	long call = (long)context[1];
-	struct task_struct *task;
-	struct entry *entry;
-	u32 tgid;
+	u32 tgid = bpf_get_current_pid_tgid() >> 32;
 
-	if (!is_traced(call))
-		return 0;
-	tgid = bpf_get_current_pid_tgid() >> 32;
-	if (!bpf_map_lookup_elem(&targets, &tgid))
-		return 0;
-	task = bpf_get_current_task_btf();
-	entry = bpf_task_storage_get(&entries, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!entry)
-		return 0;
-	entry->fd = regs->di;
-	entry->requested = regs->dx;
-	entry->call = call;
-	entry->entered = bpf_ktime_get_ns();
-	return 0;
+	return bpf_map_lookup_elem(&targets, &tgid) != 0;
 }
 
 static __always_inline struct file *file_of(struct task_struct *task, u32 fd)
@@ -154,17 +143,80 @@ static __always_inline struct file *file_of(struct task_struct *task, u32 fd)
 	return file ? FILE_AT(file) : 0;
 }
 
+/* Counts a call; returns its record, or nothing if the call has failed or belongs to no file. */
+static __always_inline struct stats *count(struct task_struct *task, u32 call, u32 fd, u64 requested, long result)
+{
+	struct stats *stats;
+	struct inode *inode;
+	struct file *file = file_of(task, fd);
+	struct key key = {};
+
+	if (!file)
+		return 0;
+	inode = GET(file, f_inode);
+	key.inode = GET(inode, i_ino);
+	key.device = GET(inode, i_sb, s_dev);
+	key.mount = (u64)GET(file, f_path.mnt);
+	key.call = call;
+	stats = bpf_map_lookup_elem(&files, &key);
+	if (!stats) {
+		bpf_map_update_elem(&files, &key, &zeros, BPF_NOEXIST);
+		stats = bpf_map_lookup_elem(&files, &key);
+		if (!stats)
+			return 0;
+	}
+	__sync_fetch_and_add(&stats->calls, 1);
+	add(stats->requested, SIZES, requested);
+	if (result < 0) {
+		__sync_fetch_and_add(&stats->errors, 1);
+		return 0;
+	}
+	__sync_fetch_and_add(&stats->bytes, result);
+	add(stats->completed, SIZES, result);
+	return stats;
+}
+
+#ifdef BARE
+
 SEC("tp_btf/sys_exit")
 int leave(u64 *context)
 {
 	struct pt_regs *regs = (struct pt_regs *)context[0];
-	long result = (long)context[1];
+	long call = (long)regs->orig_ax;
+
+	if (is_traced(call) && is_target())
+		count(bpf_get_current_task_btf(), call, regs->di, regs->dx, (long)context[1]);
+	return 0;
+}
+
+#else
+
+SEC("tp_btf/sys_enter")
+int enter(u64 *context)
+{
+	struct pt_regs *regs = (struct pt_regs *)context[0];
+	long call = (long)context[1];
+	struct entry *entry;
+
+	if (!is_traced(call) || !is_target())
+		return 0;
+	entry = bpf_task_storage_get(&entries, bpf_get_current_task_btf(), 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!entry)
+		return 0;
+	entry->fd = regs->di;
+	entry->requested = regs->dx;
+	entry->call = call;
+	entry->entered = bpf_ktime_get_ns();
+	return 0;
+}
+
+SEC("tp_btf/sys_exit")
+int leave(u64 *context)
+{
+	struct pt_regs *regs = (struct pt_regs *)context[0];
 	struct task_struct *task;
 	struct entry *entry;
 	struct stats *stats;
-	struct inode *inode;
-	struct file *file;
-	struct key key = {};
 	u64 now;
 
 	if (!is_traced((long)regs->orig_ax))
@@ -174,33 +226,13 @@ int leave(u64 *context)
 	if (!entry || !entry->entered)
 		return 0;
 	now = bpf_ktime_get_ns();
-	file = file_of(task, entry->fd);
-	if (!file)
-		goto out;
-	inode = GET(file, f_inode);
-	key.inode = GET(inode, i_ino);
-	key.device = GET(inode, i_sb, s_dev);
-	key.mount = (u64)GET(file, f_path.mnt);
-	key.call = entry->call;
-	stats = bpf_map_lookup_elem(&files, &key);
-	if (!stats) {
-		bpf_map_update_elem(&files, &key, &zeros, BPF_NOEXIST);
-		stats = bpf_map_lookup_elem(&files, &key);
-		if (!stats)
-			goto out;
-	}
-	__sync_fetch_and_add(&stats->calls, 1);
-	add(stats->requested, SIZES, entry->requested);
-	if (result < 0) {
-		__sync_fetch_and_add(&stats->errors, 1);
-		goto out;
-	}
-	__sync_fetch_and_add(&stats->bytes, result);
-	add(stats->completed, SIZES, result);
-	add(stats->latency, LATENCIES, now - entry->entered);
-out:
+	stats = count(task, entry->call, entry->fd, entry->requested, (long)context[1]);
+	if (stats)
+		add(stats->latency, LATENCIES, now - entry->entered);
 	entry->entered = 0;
 	return 0;
 }
+
+#endif
 
 char LICENSE[] SEC("license") = "GPL";

@@ -59,15 +59,19 @@ def _empty(name: str, kind: ProgramType) -> Program:
     return load(a.program(), {})
 
 
-@contextlib.contextmanager
-def empty_raw(_target: Loop) -> Iterator[Attached]:
-    """Raw tracepoints on the entry and exit of every system call."""
-    with contextlib.ExitStack() as stack:
-        programs = []
-        for name in ("sys_exit", "sys_enter"):
-            programs.append(stack.enter_context(_empty(name, ProgramType.RAW_TRACEPOINT)))
-            stack.enter_context(links.raw_tracepoint(programs[-1], name))
-        yield Attached(programs)
+def empty_raw(*names: str) -> Variant:
+    """Raw tracepoints on the exit of every system call, on the entry, or on both."""
+
+    @contextlib.contextmanager
+    def variant(_target: Loop) -> Iterator[Attached]:
+        with contextlib.ExitStack() as stack:
+            programs = []
+            for name in names:
+                programs.append(stack.enter_context(_empty(name, ProgramType.RAW_TRACEPOINT)))
+                stack.enter_context(links.raw_tracepoint(programs[-1], name))
+            yield Attached(programs)
+
+    return variant
 
 
 @contextlib.contextmanager
@@ -146,7 +150,7 @@ class Libbpf:
 
 
 class PlainStats(ctypes.Structure):
-    """struct stats of plain.bpf.c"""
+    """struct stats of plain.bpf.c; with -DBARE it ends before this does."""
 
     _fields_ = [("calls", ctypes.c_uint64), ("rest", ctypes.c_uint64 * (2 + 33 + 33 + 44))]
 
@@ -162,6 +166,13 @@ class PlainKey(ctypes.Structure):
     ]
 
 
+CLANG = {
+    "clang": (),
+    "clang-typed": ("-DTYPED",),
+    "clang-bare": ("-DBARE",),
+    "clang-bare-typed": ("-DBARE", "-DTYPED"),
+}
+"""What of plain.bpf.c each variant is compiled with."""
 PLAIN_CALLS = {0: "read", 1: "write", 17: "pread64", 18: "pwrite64"}
 
 
@@ -292,7 +303,8 @@ def available(directory: Path, file: Path) -> Dict[str, Variant]:
     inode = file.stat().st_ino
     found: Dict[str, Variant] = {
         "untraced": untraced,
-        "empty-raw": empty_raw,
+        "empty-raw": empty_raw("sys_exit", "sys_enter"),
+        "empty-exit": empty_raw("sys_exit"),
         "empty-perf": empty_perf,
         "iotrace-raw": iotrace("raw", file),
         "iotrace-perf": iotrace("perf", file),
@@ -303,8 +315,7 @@ def available(directory: Path, file: Path) -> Dict[str, Variant]:
         print("clang: left out: needs clang, and x86_64", file=sys.stderr)
     else:
         try:
-            found["clang"] = clang(directory, inode)
-            found["clang-typed"] = clang(directory, inode, "-DTYPED")
+            found.update({name: clang(directory, inode, *options) for name, options in CLANG.items()})
         except (BenchError, OSError) as error:
             print(f"clang: left out: {error}", file=sys.stderr)
     if shutil.which("bpftrace") is None:
