@@ -1,7 +1,7 @@
 """Measure what iotrace costs, against its goals and against what it can be compared with.
 
     tools/bench                                      everything, in some ten minutes on a quiet machine
-    tools/bench --quick                              less of everything, in less than two
+    tools/bench --quick                              what a change of the programs changes, in less than three
     tools/bench calls --rounds 15 --only iotrace-raw,clang
     tools/bench start stop many
     tools/bench --stats calls                        and the run time of every BPF program, by the kernel's account
@@ -12,22 +12,24 @@ What can be measured:
     calls       ns added to a system call: traced, not traced, of the traced process, of another
     requests    ns added to a request of Linux AIO and io_uring
     processes   how much slower fork, exec, read and exit become
-    start       the whole of `iotrace run -- true`
+    start       the whole of `iotrace run -- true`, the first time and later, and the end of a run
     stop        from the last event to the profile, with 100,000 files
     many        1,000,000 files, 12,000 a second, with room for 65,536 in the kernel
+    moved       CPU time for each file that goes to the profile while tracing
     names       the end of a run after 200,000 renames, and eleven other loads of names
     show        report and export of a profile with 1,000,000 files
     read        every other command that reads profiles, of 100,000 files each
     page        the page of a profile with 100,000 files: making it, and using it in Chromium
     own         iotrace's own CPU time at a million calls a second
 
-The first three compare variants: empty programs on raw and on perf tracepoints (what being called costs), iotrace's two
-ways in, a C program of the plain design (benchmark/plain.bpf.c) as first written and with typed loads (Linux 6.2), and
-a bpftrace script of comparable accounting (benchmark/plain.bt). A round measures every variant in turn, and each round
+The first three compare variants: empty programs on raw tracepoints at both ends of a call, at its exit alone, and on
+perf tracepoints (what being called costs), iotrace's two ways in, a C program of the plain design
+(benchmark/plain.bpf.c) as first written and with typed loads (Linux 6.2), both also without any latency (bare), and a
+bpftrace script of comparable accounting (benchmark/plain.bt). A round measures every variant in turn, and each round
 begins with another one. What a variant adds is its time less the untraced time of the same round; the table shows the
 median over the rounds, and the interquartile range in brackets. A measurement is repeated if the untraced machine was
 slower just before or after it than at its best, which means that something else ran or traced. Every tracer's own count
-of the calls is compared with the number that was made.
+of the calls is compared with the number that was made. --quick leaves out perf tracepoints, bpftrace, and --interval.
 
 Needs root and a C compiler. clang with libbpf, and bpftrace, are left out where they are not installed. The exit status
 is 1 if a tracer has miscounted.
@@ -49,8 +51,10 @@ from tools.benchmark import calls, rows, whole
 from tools.benchmark.machine import BenchError, Loop, Quiet, Skipped, compile_helpers
 from tools.benchmark.rows import Row
 from tools.benchmark.variants import ON_REQUEST, Variant, available
+from tools.benchmark.variants import QUICK as QUICK_VARIANTS
 
 MATRIX = ("calls", "requests", "processes")
+QUICK = ("calls", "requests", "start", "stop", "moved", "own")
 MARKS = ("<!-- tools/bench -->\n", "<!-- /tools/bench -->\n")
 
 
@@ -66,7 +70,9 @@ def measure_calls(
     file = directory / "file"
     file.write_bytes(bytes(4096))
     variants = available(directory, file)
-    usual = [name for name in variants if not name.startswith(ON_REQUEST)]
+    usual = [
+        name for name in variants if (name in QUICK_VARIANTS if arguments.quick else not name.startswith(ON_REQUEST))
+    ]
     wanted = ["untraced", *(arguments.only or usual)]
     unknown = sorted(set(wanted) - set(variants))
     if unknown:
@@ -162,8 +168,10 @@ def parse() -> argparse.Namespace:
     )
     groups = (*MATRIX, *whole.ROWS)
     parser.add_argument("what", nargs="*", metavar="WHAT", help="see above; default: everything")
-    parser.add_argument("--quick", action="store_true", help="less of everything")
-    parser.add_argument("--rounds", type=int, metavar="N", help="measurements of each variant (default 5, quick 2)")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"less of everything, and unless WHAT says so only of {', '.join(QUICK)}"
+    )
+    parser.add_argument("--rounds", type=int, metavar="N", help="measurements of each variant (default 5)")
     parser.add_argument(
         "--calls", type=int, metavar="N", help="calls of one measurement (default 300000, quick 100000)"
     )
@@ -171,8 +179,9 @@ def parse() -> argparse.Namespace:
         "--only",
         type=lambda word: word.split(","),
         metavar="NAME[,NAME...]",
-        help="of empty-raw, empty-perf, iotrace-raw, iotrace-perf, iotrace-interval, clang, clang-typed, bpftrace; and "
-        "only on request iotrace-by-process, iotrace-by-cgroup, iotrace-by-user (run --by)",
+        help="of empty-raw, empty-exit, empty-perf, iotrace-raw, iotrace-perf, iotrace-interval, clang, clang-typed, "
+        "clang-bare, clang-bare-typed, bpftrace; and only on request iotrace-by-process, iotrace-by-cgroup, "
+        "iotrace-by-user (run --by)",
     )
     parser.add_argument(
         "--patience",
@@ -188,9 +197,9 @@ def parse() -> argparse.Namespace:
     unknown = sorted(set(arguments.what) - set(groups))
     if unknown:
         parser.error(f"{', '.join(unknown)}: nothing of that name; there are {', '.join(groups)}")
-    arguments.what = arguments.what or list(groups)
+    arguments.what = arguments.what or list(QUICK if arguments.quick else groups)
     defaults = (
-        {"rounds": 2, "calls": 100_000, "patience": 10.0}
+        {"rounds": 5, "calls": 100_000, "patience": 10.0}
         if arguments.quick
         else {"rounds": 5, "calls": 300_000, "patience": 120.0}
     )

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from pathlib import Path
 from typing import Counter as Counts
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -125,9 +125,16 @@ def iotrace_command(*arguments: object) -> List[str]:
 
 
 def measured(
-    directory: Path, command: Sequence[str], stdout: Optional[int] = subprocess.PIPE, terminal: bool = False
+    directory: Path,
+    command: Sequence[str],
+    stdout: Optional[int] = subprocess.PIPE,
+    terminal: bool = False,
+    variables: Optional[Mapping[str, str]] = None,
 ) -> Measured:
-    """Run a command from this checkout to its end; with a terminal as its standard error if `terminal`."""
+    """Run a command from this checkout to its end; with a terminal as its standard error if `terminal`.
+
+    `variables` are added to its environment.
+    """
     result, shown = directory / "measured", bytearray()
     result.unlink(missing_ok=True)
     with contextlib.ExitStack() as stack:
@@ -139,7 +146,7 @@ def measured(
         process = subprocess.Popen(
             [str(directory / "measure"), str(result), *command],
             cwd=ROOT,
-            env=environment(),
+            env={**environment(), **(variables or {})},
             stdout=stdout,
             stderr=stderr,
         )
@@ -153,6 +160,16 @@ def measured(
     started, ended, peak, cpu, status = map(int, result.read_text().split())
     said = (err or bytes(shown)).decode("utf-8", "replace")
     return Measured(started, ended, peak, cpu, status, (out or b"").decode(), said)
+
+
+def iotrace(
+    directory: Path, *arguments: object, terminal: bool = False, variables: Optional[Mapping[str, str]] = None
+) -> Measured:
+    """Run iotrace to its end, in the same way. Raises BenchError if it fails."""
+    done = measured(directory, iotrace_command(*arguments), terminal=terminal, variables=variables)
+    if done.status:
+        raise BenchError(f"iotrace {arguments[0]} ended with status {done.status}: {done.stderr.strip()[-300:]}")
+    return done
 
 
 def _keep_reading(terminal: int, shown: bytearray) -> None:

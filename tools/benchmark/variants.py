@@ -33,6 +33,8 @@ from tools.benchmark.machine import HERE, BenchError, Loop
 TRACED = ("pread64", "pwrite64")
 ON_REQUEST = "iotrace-by-"
 """What the names of variants begin with that are measured only where they are asked for."""
+QUICK = ("empty-raw", "empty-exit", "iotrace-raw", "clang", "clang-typed", "clang-bare", "clang-bare-typed")
+"""What is measured quickly: not what takes seconds to attach, and one way in."""
 READY_WAIT, END_WAIT = 30.0, 10.0
 STILL = 0.5  # seconds without another probe: all of them are attached
 

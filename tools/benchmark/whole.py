@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
-import statistics
 import subprocess
 import time
 from dataclasses import dataclass
@@ -15,16 +14,11 @@ from typing import Callable, Dict, Iterator, List, NamedTuple
 from iotrace.profile import reader
 from iotrace.profile.metrics import FileStats, Header, SyscallStats
 from iotrace.profile.writer import write
-from iotrace.tracing.session import Session, Settings
-from programs.facts.catalogue import SYSTEM_CALLS
-from pybpf.types.tracefs import Tracefs
-from tools.benchmark import page, reading
-from tools.benchmark.machine import ROOT, BenchError, Measured, Skipped, environment, iotrace_command, measured
+from tools.benchmark import moving, page, reading, starts
+from tools.benchmark.machine import ROOT, BenchError, environment, iotrace, iotrace_command
 from tools.benchmark.names import names as loads_of_names
 from tools.benchmark.rows import Row
-from tools.benchmark.variants import BPFTRACE, running_bpftrace
 
-START_S, OF_BPFTRACE = 0.25, 0.5
 MANY_RATE = 12_000  # files a second
 STOP_S, STOP_MIB = 3.0, 150.0
 FIRST_LINE_S, FLAT = 1.0, 1.5  # peak memory with 100 times the files
@@ -39,25 +33,20 @@ class Plan:
     directory: Path
     progress: Callable[[str], None]
     starts: int = 5
+    peers: bool = True  # start bpftrace, too, which takes seconds
     stop_files: int = 100_000
     many_files: int = 1_000_000
     room: int = 65_536
     shown_files: int = 1_000_000
+    moved_files: int = 200_000
     seconds: float = 10.0
     names_rounds: int = 3
     names_divisor: int = 1
 
     def quick(self) -> None:
-        self.starts, self.stop_files, self.many_files, self.room = 2, 20_000, 100_000, 8192
+        self.peers = False
+        self.stop_files, self.many_files, self.room, self.moved_files = 20_000, 100_000, 8192, 80_000
         self.shown_files, self.seconds, self.names_rounds, self.names_divisor = 100_000, 8.0, 1, 20
-
-
-def _iotrace(plan: Plan, *arguments: object, terminal: bool = False) -> Measured:
-    """Run iotrace to its end. Raises BenchError if it fails."""
-    done = measured(plan.directory, iotrace_command(*arguments), terminal=terminal)
-    if done.status:
-        raise BenchError(f"iotrace {arguments[0]} ended with status {done.status}: {done.stderr.strip()[-300:]}")
-    return done
 
 
 def _workplace(plan: Plan) -> Path:
@@ -67,72 +56,9 @@ def _workplace(plan: Plan) -> Path:
     return place
 
 
-# -- start ---------------------------------------------------------------------------------------------------------
-
-
 def start(plan: Plan) -> Iterator[Row]:
-    """The whole of `iotrace run -- true` and of `bpftrace -c true` with as many probes; and when that had them."""
-    took: Dict[str, List[float]] = {}
-    probes = {attach: _probes(attach) for attach in ("raw", "perf")}
-    for attach in probes:  # the first start of a version keeps what the others find
-        _iotrace(plan, "run", "-q", "--force", "-o", plan.directory / "start", "--attach", attach, "--", "true")
-    for number in range(plan.starts):
-        for attach, count in probes.items():
-            plan.progress(f"start: {number + 1} of {plan.starts}, {attach}")
-            done = _iotrace(
-                plan, "run", "-q", "--force", "-o", plan.directory / "start", "--attach", attach, "--", "true"
-            )
-            took.setdefault(attach, []).append(done.seconds)
-            with contextlib.suppress(Skipped):
-                took.setdefault(f"attached {count}", []).append(_bpftrace_attached(count))
-                took.setdefault(f"bpftrace {count}", []).append(_bpftrace_whole(count))
-    medians = {what: statistics.median(seconds) for what, seconds in took.items()}
-    for attach, count in probes.items():
-        ours, theirs, ready = medians[attach], medians.get(f"bpftrace {count}"), medians.get(f"attached {count}")
-        peer = f"bpftrace {theirs:.2f} s, attached after {ready:.2f}" if theirs and ready else "no bpftrace"
-        met = ours <= START_S and (not theirs or ours <= OF_BPFTRACE * theirs)
-        yield Row(
-            "start",
-            f"iotrace run --attach {attach} -- true, {count} probes",
-            f"{ours:.2f} s, {peer}",
-            f"{START_S} s and {OF_BPFTRACE} of bpftrace",
-            met,
-            {"seconds": ours, **{name: n for name, n in (("bpftrace", theirs), ("attached", ready)) if n}},
-        )
-
-
-def _probes(attach: str) -> int:
-    with Session(Settings(attach=attach)) as session:
-        return session.loaded.hooks()
-
-
-def _bpftrace_attached(count: int) -> float:
-    """Seconds until bpftrace has attached so many tracepoints. Raises Skipped."""
-    begun = time.monotonic()
-    with running_bpftrace("-e", _counting(count)) as (_, ready):
-        return ready - begun
-
-
-def _bpftrace_whole(count: int) -> float:
-    """Seconds that bpftrace takes to trace `true` with so many tracepoints. Raises Skipped."""
-    begun = time.monotonic()
-    subprocess.run(
-        [*BPFTRACE, "-e", _counting(count), "-c", shutil.which("true") or "/bin/true"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        check=True,
-    )
-    return time.monotonic() - begun
-
-
-def _counting(count: int) -> str:
-    """A script that counts by so many tracepoints. Raises Skipped."""
-    if shutil.which("bpftrace") is None:
-        raise Skipped("bpftrace is not installed")
-    events = [f"tracepoint:syscalls:sys_{side}_{call.event}" for call in SYSTEM_CALLS for side in ("enter", "exit")]
-    with Tracefs.open() as tracefs:
-        known = [event for event in events if tracefs.exists("syscalls", event.rpartition(":")[2])]
-    return ",".join(known[:count]) + " { @[probe] = count(); }"
+    """How long a run takes beside its command."""
+    yield from starts.measure(plan.directory, plan.starts, plan.progress, peers=plan.peers)
 
 
 # -- many files ----------------------------------------------------------------------------------------------------
@@ -167,7 +93,9 @@ def _make(plan: Plan, files: int, rate: int, *options: object) -> Made:
     """At most `rate` files a second, 0: as fast as it goes."""
     place, output = _workplace(plan), plan.directory / "many"
     command = [plan.directory / "files", "make", place, files, BYTES, "unlink", rate]
-    done = _iotrace(plan, "run", "-q", "--force", "-o", output, "--path", f"{place}/*", *options, "--", *command)
+    done = iotrace(
+        plan.directory, "run", "-q", "--force", "-o", output, "--path", f"{place}/*", *options, "--", *command
+    )
     made, begun, ended = map(int, done.stdout.split())
     return Made(made / (ended - begun) * 1e9, (done.ended_ns - ended) / 1e9, done.peak_kib / 1024, _accounted(output))
 
@@ -214,6 +142,12 @@ def many(plan: Plan) -> Iterator[Row]:
             **{f"lost_{what}": count for what, count in made.seen.lost.items()},
         },
     )
+
+
+def moved(plan: Plan) -> Iterator[Row]:
+    """How fast files go to the profile while more come."""
+    plan.progress(f"moved: {plan.moved_files:,} files")
+    yield moving.measure(plan.directory, plan.moved_files)
 
 
 def names(plan: Plan) -> Iterator[Row]:
@@ -317,7 +251,7 @@ def own(plan: Plan) -> Iterator[Row]:
     place, output, files, rate = _workplace(plan), plan.directory / "own", 1000, 1_000_000
     plan.progress("own: a million calls a second")
     command = [plan.directory / "files", "read", place, files, rate, plan.seconds]
-    done = _iotrace(plan, "run", "--status", "on", "--force", "-o", output, "--", *command, terminal=True)
+    done = iotrace(plan.directory, "run", "--status", "on", "--force", "-o", output, "--", *command, terminal=True)
     with reader.open(output) as profile:
         share = profile.header.overhead["own_share"]
     assert isinstance(share, float)
@@ -337,6 +271,7 @@ ROWS: Dict[str, Callable[[Plan], Iterator[Row]]] = {
     "start": start,
     "stop": stop,
     "many": many,
+    "moved": moved,
     "names": names,
     "show": show,
     "read": reads,
