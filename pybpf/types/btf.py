@@ -65,6 +65,17 @@ class Member(NamedTuple):
     shift: int = 0
 
 
+class _Lengths(Dict[int, int]):
+    """How many words a type takes, by its second: most are like one before. Raises IndexError for an unknown kind."""
+
+    def __missing__(self, info: int) -> int:
+        kind = info >> 24 & 0x1F
+        if kind > _ENUM64:
+            raise IndexError
+        self[info] = length = 3 + _FIXED.get(kind, 0) + _EACH.get(kind, 0) * (info & 0xFFFF)
+        return length
+
+
 _held: weakref.WeakValueDictionary[str, Btf] = weakref.WeakValueDictionary()
 
 
@@ -89,7 +100,9 @@ class Btf:
         if sys.byteorder != "little":
             self._words.byteswap()
         self._starts = self._index()
-        self._by_name: Dict[int, Dict[int, int]] = {}
+        self._names = (
+            b""  # the offset of the name of each type from 1 on, four bytes; made when something is looked for
+        )
         self._left = _MAX_WORK
 
     @classmethod
@@ -107,17 +120,14 @@ class Btf:
     def _index(self) -> array[int]:
         """Where each type begins, in words, by id; 0 is void and begins nowhere."""
         words, end = self._words, len(self._words)
-        fixed = [3 + _FIXED.get(kind, 0) for kind in range(_ENUM64 + 1)]
-        each = [_EACH.get(kind, 0) for kind in range(_ENUM64 + 1)]
+        lengths = _Lengths()
         starts = array("I", [0])
         append = starts.append
         position = 0
         try:
             while position < end:
                 append(position)
-                info = words[position + 1]
-                kind = info >> 24 & 0x1F
-                position += fixed[kind] + each[kind] * (info & 0xFFFF)
+                position += lengths[words[position + 1]]
         except IndexError:
             raise BtfError(f"BTF whose type {len(starts) - 1} is of an unknown kind or cut off") from None
         if position != end:
@@ -139,25 +149,35 @@ class Btf:
     def _is_named(self, offset: int, name: bytes) -> bool:
         return self._strings.startswith(name, offset)
 
-    def _names(self, kind: int) -> Dict[int, int]:
-        """Ids of all types of a kind, by the offset of their name; the first of a name wins."""
-        if kind not in self._by_name:
-            words, found = self._words, {}
-            for type_id in range(len(self._starts) - 1, 0, -1):
-                position = self._starts[type_id]
-                if words[position + 1] >> 24 & 0x1F == kind:
-                    found[words[position]] = type_id
-            self._by_name[kind] = found
-        return self._by_name[kind]
+    def _offsets_of(self, name: bytes) -> Iterable[int]:
+        """Every offset at which a name of a type may be `name`, which may be the tail of another string.
 
-    def _offsets_of(self, name: str) -> Iterable[int]:
-        """Every offset at which the string section has `name`: a name may be the tail of another one."""
-        wanted = name.encode() + b"\0"
-        offset = self._strings.find(wanted)
+        First comes the one that is no tail, which is the only one in what the kernel's own tools have written.
+        """
+        wanted, strings = name + b"\0", self._strings
+        first = strings.find(b"\0" + wanted) + 1
+        if first:
+            yield first
+        used = set(array("I", self._names))
+        offset = strings.find(wanted)
         while offset >= 0:
             self._spend(1)
-            yield offset
-            offset = self._strings.find(wanted, offset + 1)
+            if offset != first and offset in used:
+                yield offset
+            offset = strings.find(wanted, offset + 1)
+
+    def _named(self, offset: int, kind: int) -> Optional[int]:
+        """The first type of a kind whose name is at this offset."""
+        names, wanted = self._names, offset.to_bytes(4, sys.byteorder)
+        self._spend(len(names) >> 9)  # a thousand for a kernel
+        at = names.find(wanted)
+        while at >= 0:
+            self._spend(1)
+            type_id = at // 4 + 1
+            if at % 4 == 0 and self._at(type_id)[0] == kind:
+                return type_id
+            at = names.find(wanted, at + 1)
+        return None
 
     def _spend(self, steps: int) -> None:
         """Count what a call looks at: types that hold each other could keep it busy for hours."""
@@ -178,25 +198,21 @@ class Btf:
 
     def _first(self, kinds: Iterable[str], name: str) -> Optional[int]:
         """The id of a type of that name, of the first of the kinds that has one."""
-        offsets = list(self._offsets_of(name))
+        if not self._names:
+            self._names = array("I", map(self._words.__getitem__, self._starts[1:])).tobytes()
+        wanted = name.encode()
         for kind in kinds:
-            names = self._names(_KINDS[kind])
-            for offset in offsets:
-                if offset in names:
-                    return names[offset]
+            for offset in self._offsets_of(wanted):
+                found = self._named(offset, _KINDS[kind])
+                if found is not None:
+                    return found
         return None
 
     def functions(self, names: Iterable[str]) -> Dict[str, int]:
-        """The ids of those of `names` that are functions; faster than `type_id` for many."""
-        ids = self._names(_FUNC)
-        wanted = {name.encode(): name for name in names}
-        found: Dict[str, int] = {}
-        strings = self._strings
-        for offset, type_id in ids.items():
-            name = wanted.get(strings[offset : strings.find(b"\0", offset)])
-            if name is not None:
-                found[name] = min(type_id, found.get(name, type_id))
-        return found
+        """The ids of those of `names` that are functions."""
+        self._left = _MAX_WORK
+        found = {name: self._first(("func",), name) for name in names}
+        return {name: type_id for name, type_id in found.items() if type_id is not None}
 
     def prototype(self, function: int) -> int:
         """The id of the prototype (FUNC_PROTO) of a function, which functions of one shape share. Raises BtfError."""

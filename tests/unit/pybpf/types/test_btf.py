@@ -155,11 +155,15 @@ def test_deep_nesting_is_refused() -> None:
 
 
 def test_what_would_take_for_ever_is_refused() -> None:
-    """One name in three million places, and structs without names that hold 60,000 others."""
+    """One name in three million places, of no type and of many; structs without names that hold 60,000 others."""
     strings = b"\0" + b"x\0" * 3_000_000
     blob = struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, 16, 16, len(strings))
     with pytest.raises(BtfError, match="in reasonable time"):
         Btf(blob + struct.pack("<IIII", 0, 1 << 24, 4, 0) + strings).offsets(["x.y"])
+    names = b"".join(struct.pack("<III", 1 + 2 * number, 2 << 24, 0) for number in range(400_000))  # a type for each
+    blob = struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(names), len(names), len(strings))
+    with pytest.raises(BtfError, match="in reasonable time"):
+        Btf(blob + names + strings).offsets(["x.y"])
     b = Blob()
     many = struct.pack("<III", b.name("a"), 1, 0) * 60_000
     holders = [b.add(STRUCT, "", 8, 60_000, many) for _ in range(40)]
