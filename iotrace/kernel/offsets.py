@@ -16,12 +16,8 @@ from iotrace.atomic import Kind, writing
 from iotrace.errors import Failure, UserError, words
 from iotrace.untrusted import open_regular, parse_json
 from programs.facts.members import COMPAT, MEMBERS, PID_MEMBERS, WHO_MEMBERS
-from pybpf.calibration.calibrate import CalibrationError, calibrate
-from pybpf.calibration.links import CREATED
 from pybpf.features import FEATURES
-from pybpf.types import image
 from pybpf.types.btf import Btf, BtfError
-from pybpf.types.image import ImageError
 from pybpf.types.tracefs import Tracefs, TracefsError
 
 BTF = "/sys/kernel/btf/vmlinux"
@@ -126,6 +122,10 @@ def kernel_types() -> Btf:
 
 def from_calibration(machine: str, tracefs: Optional[Tracefs] = None) -> Offsets:
     """By looking at the kernel's memory. Raises Failure."""
+    # Imported here, as most kernels have BTF.
+    from pybpf.calibration.calibrate import CalibrationError, calibrate  # noqa: PLC0415
+    from pybpf.calibration.links import CREATED  # noqa: PLC0415
+
     try:
         found = calibrate(tracefs)
     except CalibrationError as error:
@@ -147,13 +147,15 @@ def from_calibration(machine: str, tracefs: Optional[Tracefs] = None) -> Offsets
 
 def from_image(path: str, machine: str) -> Offsets:
     """From a kernel image with debug information, which must be the running kernel's. Raises UserError."""
+    from pybpf.types import image  # noqa: PLC0415 - which few users give
+
     try:
         ours, its = image.running_build_id(), image.build_id(path)
         release = image.release(path)
         if (ours and its and ours != its) or (release and release != os.uname().release):
             raise UserError(f"{path}: an image of Linux {release or 'another build'}; this is {os.uname().release}")
         return Offsets(image.members(path, wanted(machine)), path)
-    except ImageError as error:
+    except image.ImageError as error:
         raise UserError(f"{path}: {error}") from error
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
@@ -202,6 +204,8 @@ class Comparison(NamedTuple):
 
 def compare(machine: str, tracefs: Optional[Tracefs] = None) -> List[Comparison]:
     """What calibration finds, next to what the kernel's BTF says. Raises Failure."""
+    from pybpf.calibration.calibrate import CalibrationError, calibrate  # noqa: PLC0415 - as in `from_calibration`
+
     known = {member: at for member, at in from_btf(machine).members.items() if member in searched(machine)}
     try:
         found = calibrate(tracefs).members

@@ -8,7 +8,6 @@ from iotrace.errors import Failure, words
 from iotrace.kernel.offsets import PID_CHAIN, Offsets
 from programs.facts.kernel import Pids
 from programs.facts.members import PID_MEMBERS
-from pybpf.calibration.calibrate import CalibrationError, calibrate_numbers
 from pybpf.types.tracefs import Tracefs, TracefsError
 
 _POINTER = 8
@@ -24,6 +23,8 @@ def find(known: Offsets, tracefs: Optional[Tracefs]) -> Pids:
     found = from_members(known.members)
     if found is not None:
         return found
+    from pybpf.calibration.calibrate import CalibrationError, calibrate_numbers  # noqa: PLC0415 - most kernels have BTF
+
     try:
         return Pids(**calibrate_numbers(tracefs))
     except (CalibrationError, OSError, TracefsError) as error:

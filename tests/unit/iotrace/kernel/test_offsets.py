@@ -17,7 +17,7 @@ from iotrace.errors import Failure, UserError
 from iotrace.kernel import offsets
 from iotrace.kernel.offsets import Offsets
 from programs.facts.members import COMPAT, MEMBERS
-from pybpf.calibration.calibrate import Calibration
+from pybpf.calibration import calibrate
 from tests import needs
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -116,7 +116,7 @@ def test_what_stands_in_for_the_unknown(machine: str, monkeypatch: pytest.Monkey
     member, bit = COMPAT[machine]
     members = {name: offset for name, offset in KNOWN.items() if name != "inode.i_generation"}
     missing = {member: "no 32-bit programs", "inode.i_generation": "not told"}
-    monkeypatch.setattr(offsets, "calibrate", lambda _tracefs: Calibration(dict(members), missing))
+    monkeypatch.setattr(calibrate, "calibrate", lambda _tracefs: calibrate.Calibration(dict(members), missing))
     found, _ = offsets.from_calibration(machine).for_programs(machine)
     name = b"fifteen letters\0" + b"\xff" * 16  # the longest one, and what may lie behind it
     at = found["compat"] - found["task.comm"]
