@@ -18,6 +18,7 @@ from asm.maps import MapSpec
 if TYPE_CHECKING:
     from asm.assembler import Assembler
     from asm.disassembly import dis
+    from asm.emitter import unchecked
     from asm.instruction import Instruction, decode, slots
     from asm.operands import Mem, Place, Register, Slot, SlotType, Source, r0, r1, r2, r3, r4, r5, r6, r7, r8, r9, r10
     from asm.program import ProgramSpec
@@ -75,12 +76,14 @@ __all__ = [
     "r9",
     "r10",
     "slots",
+    "unchecked",
 ]
 
 _LATE = {
     "asm.assembler": "Assembler",
     "asm.instruction": "Instruction decode slots",
     "asm.disassembly": "dis",
+    "asm.emitter": "unchecked",
     "asm.operands": "Mem Place Register Slot SlotType Source r0 r1 r2 r3 r4 r5 r6 r7 r8 r9 r10",
     "asm.program": "ProgramSpec",
     "asm.requirements": "HELPERS MAP_TYPES PROGRAM_TYPES Helper Reason Requirement Version",

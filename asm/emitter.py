@@ -6,8 +6,9 @@ reported when it is made, with the line of the caller; jumps are checked and res
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import ClassVar, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from asm import isa
 from asm.errors import AssembleError, Where, caller, place
@@ -31,8 +32,24 @@ class _Label:
     where: Where
 
 
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Programs that are begun within are not searched for mistakes that need every path followed, in half the time.
+
+    For what a test has assembled before. What is emitted is the same; the verifier looks at it anyway.
+    """
+    before, Emitter._checking = Emitter._checking, False
+    try:
+        yield
+    finally:
+        Emitter._checking = before
+
+
 class Emitter:
     """A program that grows by one instruction at a time; its `license` decides which helpers it may call."""
+
+    _checking: ClassVar[bool] = True
+    """Whether programs that are begun now are checked: see `unchecked`."""
 
     def __init__(self, name: str, kind: ProgramType, license: str = "Dual BSD/GPL") -> None:
         self.name = name
@@ -43,8 +60,11 @@ class Emitter:
         self._functions: List[Tuple[int, str]] = [(0, name)]
         self._unique: Dict[str, int] = {}
         self._slots: Dict[str, Slot] = {}
-        # None where nothing can arrive: after a jump or an exit, until a label.
-        self._state: Optional[Liveness] = Liveness({1: CONTEXT, isa.FRAME_POINTER: STACK})
+        self._checked = Emitter._checking
+        # None where nothing can arrive: after a jump or an exit, until a label; and everywhere if nothing is checked.
+        self._state: Optional[Liveness] = None
+        if self._checked:
+            self._state = Liveness({1: CONTEXT, isa.FRAME_POINTER: STACK})
         # What the jumps to labels that are not placed yet bring with them.
         self._incoming: Dict[str, Liveness] = {}
 
@@ -61,7 +81,13 @@ class Emitter:
 
         `held` is what is written.
         """
-        where = caller()
+        instruction.where = where = caller()
+        if self._checked:
+            self._follow(reads, writes, held, where)
+        self._code.append(instruction)
+
+    def _follow(self, reads: Sequence[Register], writes: Optional[Register], held: Held, where: Where) -> None:
+        """What registers hold behind an instruction. Raises AssembleError if it reads one that has no value."""
         if self._state is None:
             raise AssembleError("nothing leads here: the line before jumps away or exits, and there is no label", where)
         live = self._state.held
@@ -72,8 +98,6 @@ class Emitter:
             if writes.number == isa.FRAME_POINTER:
                 raise AssembleError("r10 is the frame pointer and cannot be written", where)
             live[writes.number] = held
-        object.__setattr__(instruction, "where", where)  # ours alone; a copy would cost more than all else
-        self._code.append(instruction)
 
     def _emit_jump(self, instruction: Instruction, reads: Sequence[Register] = ()) -> None:
         """Append a jump to the label `instruction.goto`."""
@@ -130,7 +154,9 @@ class Emitter:
         if name in self._labels:
             raise AssembleError(f"the label {name} is already at {place(self._labels[name].where)}", where)
         incoming = self._incoming.pop(name, None)
-        if self._state is None:
+        if not self._checked:
+            pass
+        elif self._state is None:
             # Only a jump from further on can get here, and what it brings is not known yet: the verifier will say.
             self._state = incoming or Liveness(
                 {**dict.fromkeys(range(isa.REGISTERS), UNKNOWN), isa.FRAME_POINTER: STACK}
@@ -152,7 +178,8 @@ class Emitter:
             raise AssembleError(f"the code before the function {name} runs into it: it needs an exit", where)
         self._functions.append((len(self._code), name))
         self._slots = {}
-        self._state = Liveness({**dict.fromkeys(ARGUMENTS[:args], UNKNOWN), isa.FRAME_POINTER: STACK})
+        if self._checked:
+            self._state = Liveness({**dict.fromkeys(ARGUMENTS[:args], UNKNOWN), isa.FRAME_POINTER: STACK})
         if name in self._labels:
             raise AssembleError(f"the label {name} is already at {place(self._labels[name].where)}", where)
         self._labels[name] = _Label(len(self._code), len(self._functions), where)
@@ -213,7 +240,8 @@ class Emitter:
         for index, instruction in enumerate(self._code):
             if instruction.goto is not None or instruction.call is not None:
                 self._link(index, instruction, starts)
-        self._check_reachable()
+        if self._checked:
+            self._check_reachable()
         return ProgramSpec(self.name, self.kind, tuple(self._code), self.license)
 
     def _link(self, index: int, instruction: Instruction, starts: List[int]) -> None:
@@ -228,13 +256,13 @@ class Emitter:
         if instruction.takes_function:
             if (label.index, name) not in self._functions:
                 raise AssembleError(f"{name} is a label, not a function", instruction.where)
-            object.__setattr__(instruction, "imm", distance & 0xFFFFFFFF if instruction.wide else distance)
+            instruction.imm = distance & 0xFFFFFFFF if instruction.wide else distance
             return
         if label.function != self._function_of(index):
             raise AssembleError(f"the label {name} is in another function", instruction.where)
         if not -0x8000 <= distance < 0x8000:
             raise AssembleError(f"the label {name} is {distance} slots away, too far for a jump", instruction.where)
-        object.__setattr__(instruction, "off", distance)
+        instruction.off = distance
 
     def _function_of(self, index: int) -> int:
         return sum(1 for start, _ in self._functions if start <= index)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from types import CodeType, FrameType
 from typing import Dict, Optional, Tuple
 
 Where = Tuple[str, int]
@@ -17,6 +18,7 @@ Where = Tuple[str, int]
 _PACKAGE = __name__.rpartition(".")[0]
 _WITHIN = _PACKAGE + "."
 _files: Dict[str, str] = {}  # source files and how they are shown; nothing for those of this package
+_lines: Dict[Tuple[int, int], Tuple[Where, CodeType]] = {}  # by code and place in it: a macro's come by the thousand
 
 
 class AsmError(ValueError):
@@ -45,17 +47,30 @@ class AssembleError(AsmError):
 
 def caller() -> Where:
     """The line outside this package that made the call: the innermost such frame on the stack."""
+    shown = _files.get
     frame = sys._getframe(2)  # whoever asks is in this package
-    while True:
-        path = frame.f_code.co_filename
-        short = _files.get(path)
+    short = shown(frame.f_code.co_filename)
+    while not short:
         if short is None:
-            module = frame.f_globals.get("__name__", "")
-            ours = module == _PACKAGE or module.startswith(_WITHIN)
-            short = _files[path] = "" if ours else _short(path)
-        if short or frame.f_back is None:
-            return short or _short(path), frame.f_lineno
-        frame = frame.f_back
+            _note(frame)
+        elif frame.f_back is None:
+            short = _short(frame.f_code.co_filename)
+            break
+        else:
+            frame = frame.f_back
+        short = shown(frame.f_code.co_filename)
+    code = frame.f_code
+    known = _lines.get((id(code), frame.f_lasti))
+    if known is None:  # the code is kept with it, or its id would go to another one
+        known = _lines[id(code), frame.f_lasti] = (short, frame.f_lineno), code
+    return known[0]
+
+
+def _note(frame: FrameType) -> None:
+    """Find out how the source file of a frame is shown."""
+    path, module = frame.f_code.co_filename, frame.f_globals.get("__name__", "")
+    ours = module == _PACKAGE or module.startswith(_WITHIN)
+    _files[path] = "" if ours else _short(path)
 
 
 def _short(path: str) -> str:

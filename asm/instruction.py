@@ -20,9 +20,11 @@ _SLOT = struct.Struct("<BBhi")
 _U64 = (1 << 64) - 1
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class Instruction:
     """An instruction as the kernel takes it (`op` to `imm`), and what it was written as.
+
+    Nobody changes one but the assembler that makes it. It is not frozen, since that takes half a program's time.
 
     `imm` is a signed number of 32 bits, except for LD_IMM64, where it is an unsigned one of 64: the lower half is in
     the first slot, the upper half in the second.
@@ -109,10 +111,26 @@ class Instruction:
 
 def slots(instructions: Iterable[Instruction]) -> Iterator[Tuple[int, Instruction]]:
     """Pairs of the number of the first slot and the instruction."""
-    slot = 0
+    slot, two = 0, isa.LD_IMM64
     for instruction in instructions:
         yield slot, instruction
-        slot += instruction.width
+        slot += 2 if instruction.op == two else 1
+
+
+def encode(instructions: Iterable[Instruction], fds: Mapping[str, int]) -> bytes:
+    """What `Instruction.encode` makes of each, in one piece and half the time. Raises EncodeError."""
+    pieces: List[bytes] = []
+    pack, two = _SLOT.pack, isa.LD_IMM64
+    for instruction in instructions:
+        op, dst = instruction.op, instruction.dst
+        if op != two and 0 <= dst < 16 and instruction.map is None:
+            try:
+                pieces.append(pack(op, dst | instruction.src << 4, instruction.off, instruction.imm))
+                continue
+            except struct.error:
+                pass  # it says what is wrong itself
+        pieces.append(instruction.encode(fds))
+    return b"".join(pieces)
 
 
 def decode(code: bytes) -> List[Instruction]:

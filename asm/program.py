@@ -6,12 +6,15 @@ import hashlib
 from dataclasses import dataclass
 from typing import Dict, List, Mapping, Sequence, Tuple
 
+from asm import isa
 from asm.errors import EncodeError, place
-from asm.instruction import Instruction, slots
+from asm.instruction import Instruction, encode, slots
 from asm.kinds import ProgramType
 from asm.listing import listing
 from asm.maps import MapSpec
 from asm.requirements import Requirement, requirement
+
+_TAKE_FUNCTIONS = (isa.JMP | isa.CALL, isa.LD_IMM64)
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class ProgramSpec:
         maps: Dict[str, MapSpec] = {}
         for instruction in self.instructions:
             used = instruction.map
-            if used is not None and maps.setdefault(used.name, used) != used:
+            if used is not None and maps.setdefault(used.name, used) is not used and maps[used.name] != used:
                 raise EncodeError(f"{place(instruction.where)}: two different maps are called {used.name}")
         return maps
 
@@ -43,14 +46,14 @@ class ProgramSpec:
         """The first slot and the name of each function, the program itself first."""
         starts = {0: self.name}
         for slot, instruction in slots(self.instructions):
-            if instruction.takes_function:
+            if instruction.op in _TAKE_FUNCTIONS and instruction.takes_function:
                 start = slot + 1 + instruction.distance
                 starts[start] = instruction.call or f"function_{start}"
         return sorted(starts.items())
 
     def encode(self, fds: Mapping[str, int]) -> bytes:
         """The program as bytes, given the descriptors of its maps by name. Raises EncodeError if one is missing."""
-        return b"".join(instruction.encode(fds) for instruction in self.instructions)
+        return encode(self.instructions, fds)
 
     def requires(self) -> Requirement:
         """The first kernel that has everything this program uses, and why it is that one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Optional
 
+import asm
 from iotrace.kernel import facts, way_in
 from iotrace.kernel.plan import Form, Plan
 from programs import build
@@ -28,6 +29,11 @@ def make(
     Failure, UserError, BpfError.
     """
     found = found or facts.gather(tracefs, source, vmlinux)
+    with asm.unchecked():
+        return _assembled(options, found)
+
+
+def _assembled(options: Options, found: facts.Facts) -> Plan:
     specs = maps.declare(found.kernel, 1, preallocate=found.preallocate, options=options)
     rings = build.io_uring(found.kernel, options, specs)
     raw = features.FEATURES["raw_tracepoints"].supported()

@@ -65,13 +65,13 @@ def _string(strings: bytes, offset: int) -> str:
 
 def binary(spec: ProgramSpec) -> Binary:
     """`spec` as bytes. Raises asm.EncodeError for a program that cannot be encoded."""
-    from pybpf.types.btf_build import program_info  # noqa: PLC0415 - needed where programs are made, not where they are kept
+    # Needed where programs are made, not where they are kept.
+    from asm.instruction import slots  # noqa: PLC0415
+    from pybpf.types.btf_build import program_info  # noqa: PLC0415
 
     unbound: Dict[str, int] = dict.fromkeys(spec.maps, 0)
     places: List[Tuple[int, str]] = []
-    position = 0
-    for instruction in spec.instructions:
+    for slot, instruction in slots(spec.instructions):
         if instruction.map is not None:
-            places.append((position + _IMMEDIATE, instruction.map.name))
-        position += 8 * instruction.width
+            places.append((8 * slot + _IMMEDIATE, instruction.map.name))
     return Binary(spec.name, int(spec.kind), spec.license, spec.encode(unbound), tuple(places), *program_info(spec))

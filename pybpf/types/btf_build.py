@@ -45,8 +45,9 @@ class BtfWriter:
         offset = self._string_at.get(text)
         if offset is None:
             offset = self._string_at[text] = len(self._strings)
-            printable = "".join(character if " " <= character <= "~" else " " for character in text)
-            self._strings += printable.encode("ascii") + b"\0"
+            if not (text.isascii() and text.isprintable()):
+                text = "".join(character if " " <= character <= "~" else " " for character in text)
+            self._strings += text.encode("ascii") + b"\0"
         return offset
 
     def _add(self, name: str, kind: int, vlen: int, size_or_type: int, rest: bytes = b"") -> int:
@@ -130,13 +131,17 @@ def program_info(spec: ProgramSpec) -> ProgramInfo:
     records = b"".join(struct.pack("<II", start, writer.function(name)) for start, name in functions)
     starts = {start for start, _name in functions}
     lines: List[bytes] = []
+    record = struct.Struct("<IIII").pack
+    known: Dict[object, Tuple[int, int, int]] = {}
     before: object = None
     for slot, instruction in slots(spec.instructions):
-        file, line = instruction.where or ("", 0)
-        place = (instruction.note, file, line)
+        place = instruction.note, instruction.where
         if place == before and slot not in starts:
             continue
         before = place
-        text = instruction.note or f"{file}:{line}"
-        lines.append(struct.pack("<IIII", slot, writer.string(file), writer.string(text), min(line, _LINE_LIMIT) << 10))
+        if place not in known:
+            file, line = instruction.where or ("", 0)
+            text = instruction.note or f"{file}:{line}"
+            known[place] = writer.string(file), writer.string(text), min(line, _LINE_LIMIT) << 10
+        lines.append(record(slot, *known[place]))
     return ProgramInfo(writer.build(), records, b"".join(lines))

@@ -32,7 +32,7 @@ ROOMS: Dict[str, Dict[str, str]] = {
         "requirements": "errors instruction isa kinds",
         "disassembly": "errors instruction isa requirements",
         "listing": "disassembly instruction isa operands",
-        "program": "errors instruction kinds listing maps requirements",
+        "program": "errors instruction isa kinds listing maps requirements",
         "emitter": "errors instruction isa kinds layout liveness operands program",
         "hazards": "errors isa liveness",
         "arithmetic": "emitter errors hazards instruction isa liveness operands",

@@ -32,6 +32,7 @@ from asm import (
     r6,
     r7,
     r10,
+    unchecked,
 )
 
 HERE = "/".join(pathlib.Path(__file__).parts[-2:])
@@ -128,6 +129,25 @@ def test_after_a_jump_only_the_jumps_to_a_label_count(a: Assembler) -> None:
     a.add(r0, r7)
     a.exit()
     assert a.program().slots == 8
+
+
+def test_what_is_not_checked_is_assembled() -> None:
+    """Without looking for mistakes, except for those that leave no bytes."""
+    with unchecked():
+        a = Assembler("test", ProgramType.TRACEPOINT)
+    a.mov(r2, r7)  # which has no value
+    a.ret(0)
+    a.ja("nowhere")  # which nothing leads to
+    with pytest.raises(AssembleError, match="no label nowhere"):
+        a.program()
+    a.label("nowhere")
+    a.ret(0)
+    assert a.program().slots == 6
+    refused(
+        Assembler("next", ProgramType.TRACEPOINT),
+        lambda a: a.mov(r2, r7),
+        "r7 has no value (not every path here writes it)",
+    )
 
 
 def test_the_frame_pointer_is_read_only(a: Assembler) -> None:

@@ -7,7 +7,7 @@ from typing import Dict, Iterable, List, Set, Tuple
 
 import pytest
 
-from asm import ProgramSpec, ProgramType, isa
+from asm import ProgramSpec, ProgramType, isa, unchecked
 from asm.instruction import Instruction, decode, slots
 from asm.requirements import Version, requirement
 from programs import build
@@ -43,6 +43,13 @@ def test_the_same_facts_give_the_same_bytes() -> None:
         name: encoded(program) for name, program in first.programs.items()
     }
     assert (again.attach, again.jumps, again.syscalls) == (first.attach, first.jumps, first.syscalls)
+
+
+def test_what_is_not_checked_is_the_same() -> None:
+    kernel = replace(NEWEST, types=URING_TYPES, uring=URING)
+    with unchecked():
+        made = [built(kernel, Options()).programs, rings(kernel, Options()).programs]
+    assert made == [built(kernel, Options()).programs, rings(kernel, Options()).programs]  # notes and lines, too
 
 
 def test_other_facts_give_other_bytes() -> None:
