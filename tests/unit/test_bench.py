@@ -69,9 +69,15 @@ def test_threads_that_share_a_file_must_be_counted_exactly() -> None:
     ns = {"untraced": {"pread64": [500.0], "pread64 x2": [500.0]}}
     what = "ns added to a pread64, two threads on one file"
     wrong = "iotrace-raw counted 1 of 2 calls of pread64"
-    for shared, problem, met in ((149.0, "", True), (151.0, "", False), (149.0, wrong, False)):
+    for shared, problem, in_turns, met in (
+        (149.0, "", 0, True),
+        (151.0, "", 0, False),
+        (149.0, wrong, 0, False),
+        (149.0, "", 1, None),
+        (149.0, wrong, 1, False),
+    ):
         made = matrix(**ns, iotrace_raw={"pread64": [600.0], "pread64 x2": [500.0 + shared]})
-        made.problems = [problem] if problem else []
+        made.problems, made.in_turns = [problem] if problem else [], in_turns
         assert {row.what: row.met for row in calls.rows(made)}[what] is met
 
 
@@ -107,8 +113,11 @@ def test_the_measured_process_does_what_it_is_told(helpers: Path, tmp_path: Path
     (tmp_path / "file").write_bytes(bytes(4096))
     jobs = "pread64 512 1\ngetppid 1024 2\nprocess 2 1\n"
     done = subprocess.run([helpers / "calls", tmp_path / "file", "0"], input=jobs, stdout=subprocess.PIPE, text=True)
-    pread, getppid, process = map(float, done.stdout.split())
+    (pread, *_), (getppid, *_), (process, *_) = answers = [
+        [*map(float, line.split())] for line in done.stdout.splitlines()
+    ]
     assert done.returncode == 0 and 0 < pread < process and 0 < getppid < process
+    assert all(0 < share <= 1 for _, share in answers)
 
 
 def test_the_measured_files_are_there(helpers: Path, tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
  *
  *     calls FILE CPU
  *
- * Each line on standard input, "WHAT COUNT THREADS", makes every thread do WHAT COUNT times and is answered with a line
- * of nanoseconds for each time.  Thread i runs on CPU + i, modulo the CPUs there are.  WHAT is
+ * Each line on standard input, "WHAT COUNT THREADS", makes every thread do WHAT COUNT times and is answered with a line:
+ * nanoseconds for each time, and the share of the time, at most 1, in which the thread that waited longest had a CPU.
+ * Thread i runs on CPU + i, modulo the CPUs there are.  WHAT is
  *
  *     pread64, pwrite64     64 bytes at offset 0 of FILE, one descriptor for all threads
  *     getppid
@@ -11,7 +12,7 @@
  *     uring_D               the same of io_uring
  *     process               fork, exec, a read of FILE, exit, and a wait for all that
  *
- * The answer to a line that cannot be done is -errno.
+ * The answer to a line that cannot be done is -errno and 0.
  *
  * It is the median over blocks, each shorter than a scheduler's time slice: blocks in which somebody else had the CPU
  * do not matter unless they are half of all.
@@ -46,7 +47,7 @@ struct ring {
 struct thread {
 	pthread_t id;
 	int cpu, failed;
-	double median;
+	double median, share;
 	aio_context_t aio;
 	struct ring ring;
 	char data[DEPTH][BYTES];
@@ -201,14 +202,25 @@ static int prepare(struct thread *t)
 	return work == do_uring ? make_ring(&t->ring) : 0;
 }
 
+static double seconds(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
 static void *run(void *argument)
 {
 	struct thread *t = argument;
 	long *took = calloc(blocks, sizeof(*took));
+	double begun, used;
 
 	pin(t->cpu);
 	t->failed = prepare(t);
 	pthread_barrier_wait(&start);
+	begun = seconds(CLOCK_MONOTONIC);
+	used = seconds(CLOCK_THREAD_CPUTIME_ID);
 	for (long i = 0; i < blocks && !t->failed; i++) {
 		struct timespec from, to;
 
@@ -217,6 +229,7 @@ static void *run(void *argument)
 		clock_gettime(CLOCK_MONOTONIC, &to);
 		took[i] = (to.tv_sec - from.tv_sec) * 1000000000L + to.tv_nsec - from.tv_nsec;
 	}
+	t->share = (seconds(CLOCK_THREAD_CPUTIME_ID) - used) / (seconds(CLOCK_MONOTONIC) - begun);
 	qsort(took, blocks, sizeof(*took), by_size);
 	t->median = (double)took[blocks / 2] / block;
 	free(took);
@@ -248,13 +261,14 @@ static int choose(void)
 	return depth >= 0 && depth <= DEPTH && (!depth || BLOCK % depth == 0);
 }
 
-static double measure(long count, long threads)
+static double measure(long count, long threads, double *share)
 {
 	static struct thread all[MAX_THREADS];
 	double sum = 0;
 	int failed = 0;
 
 	blocks = count / block;
+	*share = 1;
 	memset(all, 0, sizeof(all));
 	pthread_barrier_init(&start, NULL, (unsigned)threads);
 	for (long i = 0; i < threads; i++) {
@@ -265,6 +279,7 @@ static double measure(long count, long threads)
 	for (long i = 0; i < threads; i++) {
 		pthread_join(all[i].id, NULL);
 		sum += all[i].median;
+		*share = all[i].share < *share ? all[i].share : *share;
 		failed = failed ? failed : all[i].failed;
 	}
 	pthread_barrier_destroy(&start);
@@ -274,6 +289,7 @@ static double measure(long count, long threads)
 int main(int argc, char **argv)
 {
 	long count, threads;
+	double ns, share;
 
 	if (argc == 2)
 		return be_process(argv[1]);
@@ -286,7 +302,8 @@ int main(int argc, char **argv)
 	while (scanf("%15s %ld %ld", what, &count, &threads) == 3) {
 		if (!choose() || count < block || threads < 1 || threads > MAX_THREADS)
 			return 2;
-		printf("%.3f\n", measure(count, threads));
+		ns = measure(count, threads, &share);
+		printf("%.3f %.3f\n", ns, ns < 0 ? 0 : share);
 		fflush(stdout);
 	}
 	return 0;

@@ -27,7 +27,7 @@ perf tracepoints (what being called costs), iotrace's two ways in, a C program o
 (benchmark/plain.bpf.c) as first written and with typed loads (Linux 6.2), both also without any latency (bare), and a
 bpftrace script of comparable accounting (benchmark/plain.bt). A round measures every variant in turn, and each round
 begins with another one. What a variant adds is its time less the untraced time of the same round; the table shows the
-median over the rounds, and the interquartile range in brackets. A measurement is repeated if the untraced machine was
+median over the rounds, and the interquartile range in brackets. A measurement is repeated if the machine was
 slower just before or after it than at its best, which means that something else ran or traced. Every tracer's own count
 of the calls is compared with the number that was made. --quick leaves out perf tracepoints, bpftrace, and --interval.
 
@@ -84,7 +84,7 @@ def measure_calls(
     )
     works = [work for work in calls.WORKS if work.group in arguments.what and work.threads <= cpus]
     matrix = calls.Matrix(works, arguments.calls)
-    measurer = calls.Measurer(target, other, Quiet(other, arguments.patience), matrix)
+    measurer = calls.Measurer(target, other, Quiet(other, arguments.patience, variants["empty-raw"]), matrix)
     for line in measurer.drop_impossible():
         print(line, file=sys.stderr)
     calls.run(measurer, chosen, arguments.rounds, progress)

@@ -35,7 +35,7 @@ ON_REQUEST = "iotrace-by-"
 """What the names of variants begin with that are measured only where they are asked for."""
 QUICK = ("empty-raw", "empty-exit", "iotrace-raw", "clang", "clang-typed", "clang-bare", "clang-bare-typed")
 """What is measured quickly: not what takes seconds to attach, and one way in."""
-READY_WAIT, END_WAIT = 30.0, 10.0
+READY_WAIT, END_WAIT, DETACH_WAIT = 30.0, 10.0, 60.0
 STILL = 0.5  # seconds without another probe: all of them are attached
 
 
@@ -110,8 +110,23 @@ def iotrace(attach: str, file: Path, interval: Optional[int] = None, by: str = "
             for seen in profile.find(os.fsencode(file)):
                 counts.update({name: call.calls for name, call in seen.syscalls.items()})
         attached.seen = counts
+        if attach == "perf":
+            _until_detached()
 
     return variant
+
+
+def _until_detached() -> None:
+    """Wait for the process that lets go of perf tracepoints after a run: until then others on them take longer."""
+    until = time.monotonic() + DETACH_WAIT
+    while time.monotonic() < until and any(map(_detaches, os.listdir("/proc"))):
+        time.sleep(0.2)
+
+
+def _detaches(entry: str) -> bool:
+    with contextlib.suppress(OSError):  # one that has ended
+        return entry.isdigit() and Path("/proc", entry, "comm").read_text() == "bpf-detach\n"
+    return False
 
 
 # -- clang ---------------------------------------------------------------------------------------------------------
