@@ -181,7 +181,7 @@ class Targets:
         """Note the waits for completions of Linux AIO that a process is in, before its calls are traced."""
         where = self._maps["slots" if self._loaded.kernel.tid_direct else "calls"]
         for tid, record in self._reapers(pid):
-            where.update(tid.to_bytes(4, "little"), record)
+            where.update(tid.to_bytes(4, "little"), record.ljust(where.value_size, b"\0"))
             self._mark_stacks()
 
     def _reapers(self, pid: int) -> Iterator[Tuple[int, bytes]]:

@@ -108,3 +108,15 @@ class Call(Layout):
     # Of those, one that closes a file of the ring's own table:
     ring = overlay(U64, requested)  # struct io_ring_ctx *
     slot = overlay(U64, offset)  # index in the table, plus one; 0: it closes a descriptor
+
+
+class CallSlot(Layout):
+    """A thread's Call record in the array of all, so far from the next that no line of the cache (64 bytes) has words
+    of both, wherever the array begins.
+
+    Threads that were made one after the other have records one after the other, and a call writes to both ends of its
+    own. Without the gap, calls of two such threads on two CPUs took 150 to 280 ns longer, on files of their own too.
+    """
+
+    call = field(Call)
+    gap = field(U64, 7)

@@ -24,6 +24,8 @@ from programs.facts.records import (
     NAME_BYTES,
     SIZE_BUCKETS,
     WALK_BYTES,
+    Call,
+    CallSlot,
     Completed,
     FileKey,
     Latency,
@@ -129,3 +131,9 @@ def test_an_event_keeps_its_kind_whatever_is_added() -> None:
     added = [records.EVENT_TRUNCATED, records.EVENT_BORN, records.EVENT_UNREACHABLE]
     assert max(records.EVENT_NAMED, records.EVENT_RENAMED) < min(added) == records.EVENT_TRUNCATED
     assert all(bin(flag).count("1") == 1 for flag in added) and len(set(added)) == 3
+
+
+def test_no_two_threads_have_words_in_one_line_of_the_cache() -> None:
+    for begin in range(0, 64, 8):
+        last, following = begin + Call.size - 8, begin + CallSlot.size
+        assert last // 64 < following // 64
