@@ -11,6 +11,7 @@ from iotrace.errors import UserError
 # What a pattern consists of, a set may contain a star; and what the inside of a set consists of.
 _STARS = re.compile(r"(\*)|\[([!^]?)(\]?[^\]]*)\]|\\(.)|.", re.DOTALL)
 _RANGES = re.compile(r"(.)-(.)|.", re.DOTALL)
+_PLAIN = re.compile(r"[\w/.,:+-]*", re.ASCII)  # what stands for itself, and is no part of a longer character
 _END = fnmatch.translate("")[len("(?s:)") :]  # what a translation ends with
 
 
@@ -51,7 +52,11 @@ def glob_matcher(pattern: bytes) -> Callable[[bytes], bool]:
     for once, where it comes first. (Before Python 3.9 the expressions of `fnmatch` try all places of all pieces.)
     Raises `UserError` for what is no glob.
     """
-    first, *rest = [fnmatch.translate(piece) for piece in _between_stars(pattern.decode("utf-8", "surrogateescape"))]
+    pieces = _between_stars(pattern.decode("utf-8", "surrogateescape"))
+    if len(pieces) == 2 and not pieces[1] and _PLAIN.fullmatch(pieces[0]):  # a directory and what is in it
+        begins = pieces[0].encode("ascii")
+        return lambda path: path.startswith(begins)
+    first, *rest = [fnmatch.translate(piece) for piece in pieces]
     if not rest:
         whole = re.compile(first)
         return lambda path: whole.match(path.decode("utf-8", "surrogateescape")) is not None
@@ -77,7 +82,11 @@ def _in_pieces(first: str, between: List[str], last: str) -> Callable[[bytes], b
 
 
 def _any(matchers: Sequence[Callable[[bytes], bool]], names: Sequence[bytes]) -> bool:
-    return any(match(name) for match in matchers for name in names)
+    for match in matchers:
+        for name in names:
+            if match(name):
+                return True
+    return False
 
 
 class Selection(NamedTuple):
@@ -99,12 +108,10 @@ class Selection(NamedTuple):
         accept, refuse = list(wanted), list(unwanted)
 
         def selected(path: object, renamed_to: object = None) -> bool:
-            names = []
-            for name in (path,) if renamed_to is None else (path, renamed_to):
-                if not isinstance(name, bytes):
-                    return True
-                names.append(name)
-            return (not accept or _any(accept, names)) and not _any(refuse, names)
+            if isinstance(path, bytes) and (renamed_to is None or isinstance(renamed_to, bytes)):
+                names = (path,) if renamed_to is None else (path, renamed_to)
+                return (not accept or _any(accept, names)) and not _any(refuse, names)
+            return True
 
         return selected
 

@@ -58,28 +58,45 @@ COLUMNS: Tuple[Metric, ...] = tuple(metric for metric in FILE if metric.kind.col
 _PATH, _RENAMED_TO = ([metric.name for metric in COLUMNS].index(name) for name in ("path", "renamed_to"))
 
 
-_file_values, _total_values = (attrgetter(*(metric.name for metric in metrics)) for metrics in (COLUMNS, TOTALS))
-_STORED = [(index, metric.kind.store) for index, metric in enumerate(COLUMNS) if metric.kind.store is not None]
+def _make_columns() -> Callable[[object, object], Tuple[Any, ...]]:
+    """Make a function that reads each attribute by its name, as `namedtuple` does, and has it stored as its kind is."""
+    made: Dict[str, Any] = {}
+    values = []
+    for metric in COLUMNS:
+        value = f"file.{metric.name}"
+        if metric.kind.store is not None:
+            made[f"store_{metric.name}"] = metric.kind.store
+            value = f"store_{metric.name}({value})"
+            if metric.kind.store is encode_table:
+                value += f" if file.{metric.name} else None"
+        values.append(value)
+    values += [f"totals.{metric.name}" for metric in TOTALS]
+    exec(f"def columns(file, totals):\n    return ({', '.join(values)})", made)
+    return made["columns"]  # type: ignore[no-any-return]
 
 
-def columns(file: object, totals: object) -> Tuple[Any, ...]:
-    """A row of the table `file` without its id. The arguments have every metric, and every total, as an attribute."""
-    row = list(_file_values(file))
-    for index, store in _STORED:
-        row[index] = store(row[index])
-    return (*row, *_total_values(totals))
-
+columns = _make_columns()
+"""A row of the table `file` without its id. The arguments have every metric, and every total, as an attribute."""
 
 _NAMES = [metric.name for metric in SYSCALL]
 
 
-def _make_call_text() -> Callable[..., str]:
-    """Make a function with a parameter for each metric of a system call, in the way that `namedtuple` does."""
-    array = "[" + ",".join("{" + name + "}" for name in _NAMES)
+ABSENT: Tuple[Any, ...] = tuple(0 if metric.kind == COUNT else None for metric in SYSCALL)
+"""The values stored for a system call about which nothing is known."""
+
+
+def call_texts(*given: str) -> Callable[..., str]:
+    """A function that makes what is stored for a system call, in the way that `namedtuple` makes one.
+
+    It has a parameter for each metric that is given, a number or JSON text; the others are as in `ABSENT`. Zeros and
+    nulls at the end are left out.
+    """
+    last = max(map(_NAMES.index, given))
+    absent = ["{" + name + "}" if name in given else json.dumps(value) for name, value in zip(_NAMES, ABSENT)]
     made: Dict[str, Any] = {}
     source = f"""
-def call_text(*, {", ".join(_NAMES)}):
-    text = f'{array}'
+def call_text({", ".join(given)}):
+    text = f'[{",".join(absent[: last + 1])}'
     while text.endswith((",0", ",null")):
         text = text[: text.rindex(",")]
     return text + "]"
@@ -88,13 +105,8 @@ def call_text(*, {", ".join(_NAMES)}):
     return made["call_text"]  # type: ignore[no-any-return]
 
 
-call_text = _make_call_text()
-"""What is stored for a system call: takes a number or JSON text for each metric. TypeError if one is missing.
-
-Zeros and nulls at the end are left out."""
-
-ABSENT: Tuple[Any, ...] = tuple(0 if metric.kind == COUNT else None for metric in SYSCALL)
-"""The values stored for a system call about which nothing is known."""
+call_text = call_texts(*_NAMES)
+"""What is stored for a system call: takes a number or JSON text for each metric. TypeError if one is missing."""
 
 
 def call_json(values: Mapping[str, object]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
-from typing import Any, Callable, DefaultDict, Dict, Iterator, List, Mapping, Optional, Tuple, Type
+from typing import AbstractSet, Any, Callable, DefaultDict, Dict, Iterator, List, Mapping, Optional, Tuple, Type
 
 from asm import Layout
 from iotrace.tracing import inflight, who
@@ -40,6 +40,9 @@ from pybpf.maps import Map
 _ID = struct.Struct("<Q")
 _TALLY = struct.Struct("<IIQQ")  # TallyKey without the file, and the count
 _PIECE = struct.Struct("<I")  # OpKey.piece
+_STATE, _OPERATIONS = FileState.struct.unpack, FileState.operations.index
+_OP_KEY = OpKey.struct.pack
+assert [*TallyKey.fields] == ["id", "op", "kind", "item"]
 
 _REQUESTS = sum(
     1 << operation.code for operation in OPERATIONS if operation.name in REQUESTS
@@ -68,10 +71,22 @@ class Rest:
         self.runs: Dict[int, List[Tuple[int, int]]] = {}  # (0 for reads or 1 for writes, bytes)
         self.rows: Dict[int, List[Row]] = {}  # of files, where they are apart by who does the I/O: see `who`
 
-    def add_tally(self, key: bytes, count: bytes) -> None:
-        """Add a record of `tallies`."""
-        file_id = _ID.unpack_from(key)[0]
-        self.tallies[file_id] = self.tallies.get(file_id, b"") + key[_ID.size :] + count
+    def add_tallies(self, keys: bytes, counts: bytes, wanted: Optional[AbstractSet[int]] = None) -> None:
+        """Add records of `tallies` as `Map.blocks` gives them: all, or those counted under the ids `wanted`."""
+        found, key, count = self.tallies, TallyKey.size, _ID.size
+        ids = memoryview(keys).cast("Q")[:: key // _ID.size].tolist()
+        for number, counted in enumerate(ids):
+            if counted and (wanted is None or counted in wanted):
+                record = (
+                    keys[number * key + _ID.size : number * key + key] + counts[number * count : number * count + count]
+                )
+                before = found.get(counted)
+                found[counted] = record if before is None else before + record
+
+    def tally_keys(self, counted: int) -> List[bytes]:
+        """The keys of the sparse counters under an id."""
+        raw, first = self.tallies.get(counted, b""), _ID.pack(counted)
+        return [first + raw[at : at + TallyKey.size - _ID.size] for at in range(0, len(raw), _TALLY.size)]
 
     def add_run(self, file_id: int, direction: int, run: int) -> None:
         """Add a run in progress, if it has any bytes."""
@@ -147,12 +162,11 @@ class Collector:
         """The sparse counters of all files, and their runs in progress, as if tracing ended now."""
         rest = Rest()
         rest.rows = who.rows(self._maps)
-        for key, count in self._maps["tallies"].items():
-            if _ID.unpack_from(key)[0]:
-                rest.add_tally(key, count)
-            else:
-                _file_id, op, _kind, item = TallyKey.struct.unpack(key)
-                self.unattributed[BY_CODE[op].name][errno_name(item)] = _ID.unpack(count)[0]
+        for keys, counts in self._maps["tallies"].blocks():
+            rest.add_tallies(keys, counts)
+            for at, (file_id, op, _kind, item) in enumerate(TallyKey.struct.iter_unpack(keys)):
+                if not file_id:
+                    self.unattributed[BY_CODE[op].name][errno_name(item)] = _ID.unpack_from(counts, at * _ID.size)[0]
         for _, raw in self._maps["opens"].items():
             values = OpenFile.struct.unpack_from(raw)
             counted = values[OpenFile.id.index]
@@ -211,7 +225,7 @@ class Collector:
         raw = self._state(_ID.pack(file_id))
         if raw is None:
             return []
-        names, state = self._names, FileState.struct.unpack(raw)
+        names, state = self._names, _STATE(raw)
         known = (file_id, names.first[file_id], names.fate(file_id))
         if self._whose is not None:
             return self._rows(known, state, rest, read)
@@ -222,25 +236,27 @@ class Collector:
     ) -> Records:
         """What is counted under an id, which is a file's or a row's."""
         tallies, runs = rest.of(counted)
+        depth = () if self._depth is None else self._depth_of(counted, state)
         series = b"" if self._series is None else self._series.whole(counted, stats, tallies)
-        return Records(*known, state, tallies, runs, stats, self._depth_of(counted, state), series=series)
+        return Records(*known, state, tallies, runs, stats, depth, series=series)
 
     def _stats(self, counted: int, state: who.State, read: Optional[List[bytes]]) -> Dict[Operation, bytes]:
         """The records of the operations that are counted under an id, whose FileState this is."""
         found: Dict[Operation, bytes] = {}
-        for operation in operations(state[FileState.operations.index]):
-            key = OpKey.struct.pack(counted, operation.code, 0)
+        mask = state[_OPERATIONS]
+        for operation in operations(mask):
+            key = _OP_KEY(counted, operation.code, 0)
             stats = self.operation(key)
             if stats is not None:
                 found[operation] = stats
-                if operation.name in REQUESTS and operation.direction == READ:
+                if mask & _REQUESTS and operation.name in REQUESTS and operation.direction == READ:
                     self.buffered |= is_buffered(stats)
                 if read is not None:
                     read.append(key)
         return found
 
     def _depth_of(self, counted: int, state: who.State) -> Tuple[int, ...]:
-        if self._depth is None or not state[FileState.operations.index] & _REQUESTS:
+        if self._depth is None or not state[_OPERATIONS] & _REQUESTS:
             return ()
         raw = self._depth(_ID.pack(counted))
         return () if raw is None else Depth.struct.unpack(raw)[Depth.most.index :]

@@ -14,7 +14,7 @@ import time
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 from iotrace.profile.metrics import TOTALS
-from iotrace.profile.parts import COLUMNS, Edges, Part, call_json, call_text, columns
+from iotrace.profile.parts import COLUMNS, Edges, Part, call_json, call_texts, columns
 from iotrace.profile.values import DELETED, Counts, Histogram, add_tables, bucket, encode, fine_bounds, greatest, least
 from iotrace.profile.whose import Who
 from iotrace.tracing import common_sizes
@@ -150,7 +150,13 @@ def _count(histogram: Histogram, lower: int, count: int) -> None:
 REQUESTS = frozenset(operation.name for operation in OPERATIONS if operation.name.startswith(("aio_", "uring_")))
 """Operations of requests that complete later."""
 _BROUGHT = {TALLY_STORAGE_BYTES: "storage_bytes", TALLY_READAHEAD_BYTES: "readahead_bytes"}
-_NOT_FROM_STORAGE = (0, 0, "null", 0)
+_OPERATION = (
+    *("calls", "bytes", "first_ns", "last_ok_ns", "errors", "requested", "completed"),
+    *("latency_ns", "latency_sum_ns", "latency_max_ns", "common_sizes", "common_sizes_error"),
+)
+_operation_text = call_texts(*_OPERATION)
+_storage_text = call_texts(*_OPERATION, "storage_bytes", "storage_calls", "storage_latency_ns", "readahead_bytes")
+_lifetime_text = call_texts("calls", "errors", "latency_ns", "latency_sum_ns", "latency_max_ns")
 
 
 def is_buffered(raw: bytes) -> bool:
@@ -222,8 +228,7 @@ class Decoder:
         self.first_write_ns: Optional[int] = None
         self.last_write_ns: Optional[int] = None
         self.last_sync_ns: Optional[int] = None
-        for op, kind, item, count in tallies:
-            self._add_tally(op, kind, item, count)
+        self._add_tallies(tallies)
         _dentry, _chain, self.inode, device, self._generation, self.mnt_ns, _pad = FileKey.struct.unpack(name.key)
         self.path, self.fstype, self.device, self.incarnations = name.path, name.fstype, device_name(device), 1
         self.unreachable, self._born = name.unreachable, name.born
@@ -250,6 +255,18 @@ class Decoder:
         self._add_lifetime("open", self.opens, *lifetimes[:2])
         self._add_lifetime("close", self.closes, *lifetimes[2:])
 
+    def _add_tallies(self, tallies: Iterable[Tally]) -> None:
+        for op, kind, item, count in tallies:
+            if kind == TALLY_LATENCY:  # as most are
+                name = BY_CODE[op].name
+                cells = self._slow.get(name)
+                if cells is None:
+                    cells = self._slow[name] = {}
+                bound = _fine_bound(item)
+                cells[bound] = cells.get(bound, 0) + count
+            else:
+                self._add_tally(op, kind, item, count)
+
     def _add_tally(self, op: int, kind: int, item: int, count: int) -> None:
         if kind == TALLY_ERROR:
             self._errors.setdefault(BY_CODE[op].name, {})[errno_name(item)] = count
@@ -260,8 +277,6 @@ class Decoder:
             _count(self.sequential_read, lower_bound(item), count)
         elif kind == TALLY_WRITE_RUN:
             _count(self.sequential_write, lower_bound(item), count)
-        elif kind == TALLY_LATENCY:
-            _count(self._slow.setdefault(BY_CODE[op].name, {}), _fine_bound(item), count)
         elif kind == TALLY_STORAGE_LATENCY:
             _count(self._waited.setdefault(BY_CODE[op].name, {}), _fine_bound(item), count)
         elif kind in _BROUGHT:
@@ -275,24 +290,8 @@ class Decoder:
         calls = succeeded + sum(errors.values()) if errors else succeeded
         if not calls:
             return
-        entry = call_text(
-            calls=calls,
-            bytes=0,
-            first_ns="null",
-            last_ok_ns="null",
-            errors=json.dumps(errors) if errors else "null",
-            requested="null",
-            completed="null",
-            latency_ns=encode(self._slow.pop(name, _NOTHING)) or "null",
-            latency_sum_ns=latency,
-            latency_max_ns=slowest,
-            common_sizes="null",
-            common_sizes_error=0,
-            storage_bytes=0,
-            storage_calls=0,
-            storage_latency_ns="null",
-            readahead_bytes=0,
-        )
+        latencies = encode(self._slow.pop(name, _NOTHING)) or "null"
+        entry = _lifetime_text(calls, json.dumps(errors) if errors else "null", latencies, latency, slowest)
         self._json.append(f'"{name}":{entry}')
         self.calls += calls
         self.busy_ns += latency
@@ -335,29 +334,16 @@ class Decoder:
         self.busy_ns += latency_sum
         errors = self._errors.pop(operation.name, None) if self._errors else None
         latency = self._latencies(operation.name, raw[LATENCY])
-        storage = _NOT_FROM_STORAGE
+        storage: Optional[Tuple[int, int, str, int]] = None
         if operation.name in self._brought:
             storage = self._storage(operation.name)
         elif direct == calls and moved and operation.direction == READ and operation.name in REQUESTS:
             storage = (moved, calls - sum(errors.values()) if errors else calls, latency, 0)
-        entry = call_text(
-            calls=calls,
-            bytes=moved,
-            first_ns=start or "null",
-            last_ok_ns=end or "null",
-            errors=json.dumps(errors) if errors else "null",
-            requested=requested,
-            completed=completed,
-            latency_ns=latency,
-            latency_sum_ns=latency_sum,
-            latency_max_ns=latency_max,
-            common_sizes=common,
-            common_sizes_error=error,
-            storage_bytes=storage[0],
-            storage_calls=storage[1],
-            storage_latency_ns=storage[2],
-            readahead_bytes=storage[3],
+        values = (
+            *(calls, moved, start or "null", end or "null", json.dumps(errors) if errors else "null"),
+            *(requested, completed, latency, latency_sum, latency_max, common, error),
         )
+        entry = _operation_text(*values) if storage is None else _storage_text(*values, *storage)
         self._json.append(f'"{operation.name}":{entry}')
 
     def _add_transfers(self, direction: int, moved: int, start: Optional[int], end: Optional[int], runs: bytes) -> None:
@@ -400,6 +386,13 @@ class Decoder:
             self.state = DELETED
         self.deleted = self.state == DELETED and fate.renamed_to is None
 
+    def _add_left(self) -> None:
+        for name in {**self._errors, **self._large, **self._slow, **self._brought}:
+            values: Dict[str, object] = {"errors": self._errors.get(name), "requested": self._large.get(name)}
+            values["latency_ns"] = self._slow.get(name)
+            values.update(self._brought.get(name, {}))
+            self._json.append(f'"{name}":{call_json(values)}')
+
     def part(
         self,
         fate: Fate,
@@ -412,12 +405,8 @@ class Decoder:
         row: int = 0,
     ) -> Part:
         """Everything that was added, as a part of the profile. See `Edges` for `order`, `went`, `stale` and `row`."""
-        left = {**self._errors, **self._large, **self._slow, **self._brought}
-        for name in left:  # operations for whose records there was no room
-            values: Dict[str, object] = {"errors": self._errors.get(name), "requested": self._large.get(name)}
-            values["latency_ns"] = self._slow.get(name)
-            values.update(self._brought.get(name, {}))
-            self._json.append(f'"{name}":{call_json(values)}')
+        if self._errors or self._large or self._slow or self._brought:  # of operations that had no room for a record
+            self._add_left()
         self._set_fate(fate)
         self.incarnations = incarnations
         self.ended_as = self.renamed_to if incarnations == 1 or went == self.renamed_to else None

@@ -22,7 +22,7 @@ import math
 import os
 import struct
 import time
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Set, Tuple
+from typing import Any, Callable, ContextManager, Dict, Generator, Iterator, List, Mapping, Set, Tuple
 
 from iotrace.tracing import inflight, who
 from iotrace.tracing.collector import Collector, Rest
@@ -42,6 +42,10 @@ _ID = struct.Struct("<Q")
 _CALL = 8 * (Call.call.offset % 8)  # the shift of Call.call, whose lowest byte is the kind, in its word
 
 
+def _nothing() -> Generator[None, None, None]:
+    yield from ()
+
+
 class Eviction:
     """Watches how full the tables are; `step` is to be called often."""
 
@@ -55,22 +59,23 @@ class Eviction:
         gathering: Gathering,
         wait: Callable[[], None],
         ask: Callable[[List[int]], None],
+        together: Callable[[], ContextManager[None]] = contextlib.nullcontext,
         last_words: Callable[[], None] = lambda: None,
     ) -> None:
         """Files go to `gathering`; `wait` returns when every program that is running has ended.
 
-        `ask` finds out what has become of the names of files before they are forgotten; `last_words` is called when
-        nobody counts for those any more that are about to be moved.
+        `ask` finds out what has become of the names of files before they are forgotten, many times within `together`;
+        `last_words` is called when nobody counts for those any more that are about to be moved.
         """
         self._last_words = last_words
-        self._ask = ask
+        self._ask, self._together = ask, together
         self._wait = wait
         self._maps = maps
         self._collector = collector
         self._names = names
         self._max_files = max_files
         self._gathering = gathering
-        self._steps: Iterator[None] = iter(())
+        self._steps: Generator[None, None, None] = _nothing()
         self._pace = max(1, max_files // 16)  # files between two looks: with 16 records each a table is half full then
         self._next_look = self._pace  # names
         self._look_at = math.inf  # or when this time has come
@@ -97,6 +102,10 @@ class Eviction:
         self._steps = self._round(used)
         return True
 
+    def stop(self) -> None:
+        """Give up what is under way: whatever is in the tables is for somebody else to read now."""
+        self._steps.close()
+
     def _hurry(self, wanted: bool) -> None:
         """Take precedence over processes that create files faster than they can be moved, where CPUs are short."""
         if wanted != self._hurrying:
@@ -119,7 +128,7 @@ class Eviction:
             counts["rows"] = sum(1 for _ in self._words("rows", 0))
         return max(of_files, *(count / self._maps[name].max_entries for name, count in counts.items()))
 
-    def _round(self, used: float) -> Iterator[None]:
+    def _round(self, used: float) -> Generator[None, None, None]:
         """Moves away the files that were seen first, until a quarter of the room is in use; now it is `used`."""
         first = self._names.first
         held = self._search(self._opened, set(first))
@@ -136,9 +145,11 @@ class Eviction:
         self._wait()
         self._last_words()
         yield  # after this, what the programs have sent of these files has arrived
-        yield from self._move([file_id for file_id in keys if file_id in left])
+        with self._together():
+            yield from self._move([file_id for file_id in keys if file_id in left])
         if len(left) >= many // 4:
-            self._next_look = len(self._names) + self._pace
+            # More files than there is room for may have come meanwhile: then no more names come, and nobody would look.
+            self._next_look = min(len(self._names) + self._pace, int(FULL * self._max_files))
         else:  # nearly all are open, which may change
             self._look_at = time.monotonic() + _PAUSE
 
@@ -186,7 +197,7 @@ class Eviction:
     # -- moving -----------------------------------------------------------------------------------------------------
 
     def _move(self, chosen: List[int]) -> Iterator[None]:
-        rest, tallies = self._sparse(set(chosen))
+        rest = self._sparse(set(chosen))
         threads = self._threads(set(chosen))
         for start in range(0, len(chosen), _SLICE):
             states: List[bytes] = []
@@ -203,7 +214,7 @@ class Eviction:
                     self._gathering.take(records)
                 states.append(_ID.pack(file_id))
                 for number in [file_id, *(row.id for row in rest.rows.get(file_id, ()))]:
-                    gone += tallies.get(number, ())
+                    gone += rest.tally_keys(number)
                     depths += [_ID.pack(number)] if any(each.depth for each in records) else []
                 counted += threads.get(file_id, ())
             self._collector.delete_rows(some, rest)
@@ -226,15 +237,11 @@ class Eviction:
                     found.setdefault(file_id, []).append(joined[at : at + ThreadKey.size])
         return found
 
-    def _sparse(self, chosen: Set[int]) -> Tuple[Rest, Dict[int, List[bytes]]]:
-        """The sparse counters of these files, and their keys."""
+    def _sparse(self, chosen: Set[int]) -> Rest:
+        """The sparse counters of these files."""
         rest = Rest()
         rest.rows = {file_id: rows for file_id, rows in who.rows(self._maps).items() if file_id in chosen}
         chosen = chosen.union(row.id for rows in rest.rows.values() for row in rows)
-        keys: Dict[int, List[bytes]] = {}
-        for key, count in self._maps["tallies"].items():
-            file_id = _ID.unpack_from(key)[0]
-            if file_id in chosen:
-                rest.add_tally(key, count)
-                keys.setdefault(file_id, []).append(key)
-        return rest, keys
+        for keys, counts in self._maps["tallies"].blocks():
+            rest.add_tallies(keys, counts, chosen)
+        return rest

@@ -11,8 +11,21 @@ from __future__ import annotations
 import math
 import os
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from contextlib import contextmanager, suppress
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from iotrace.profile.values import DELETED, PRESENT, REPLACED
 from iotrace.tracing.decoding import device_name
@@ -98,6 +111,7 @@ class Fates:
         self._take = take
         self._at_once = at_once
         self._whereabouts = whereabouts
+        self._kept: Optional[Whereabouts] = None
         self._looks, self._counted = _LOOKS, 0.0  # how many there may be, at that time
         self._mounts: Dict[int, Mounts] = {}  # by mount namespace
         self._looked = -math.inf  # when
@@ -120,13 +134,35 @@ class Fates:
         by_path += self._covered(list(states))
         own = [file_id for file_id in wanted if first[file_id].fstype in OWN_DEVICES]
         if by_path or own:
-            with self._whereabouts() as whereabouts:
+            with self._asked() as whereabouts:
                 found = self._by_path(whereabouts, by_path, sizes)
                 states.update((file_id, state) for file_id, state in found.items() if state or file_id not in states)
                 self._learn(whereabouts, own)
         for file_id in wanted:
             more = self._device(file_id) if own else None, sizes.get(file_id)
             self._names.fates[file_id] = Fate(states.get(file_id), self._renamed_to(file_id), *more)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Within, the child that asks for paths is kept from one `ask` to the next.
+
+        To make one takes as long as to ask for dozens of paths: all memory that is written to has to be copied then.
+        """
+        with self._whereabouts() as kept:
+            self._kept = kept
+            try:
+                yield
+            finally:
+                self._kept = None
+
+    @contextmanager
+    def _asked(self) -> Iterator[Whereabouts]:
+        if self._kept is not None:
+            self._kept.renew()
+            yield self._kept
+        else:
+            with self._whereabouts() as whereabouts:
+                yield whereabouts
 
     def learn(self) -> None:
         """Ask for what may not be there any more in the end: the devices of file systems that have many."""

@@ -200,13 +200,13 @@ class Gathering:
         if not self._wanted((path,) if renamed is None else (path, renamed)):
             return
         place = path, first.name.key[_NAMESPACE]
-        before = self._held.pop(place, [])
+        before = self._held.pop(place, None)
         if self.apart or not first.name.born or first.name.unreachable:
-            self._give([*before, *records])
+            self._give([*(before or ()), *records])
             return
-        if before and before[0].id < first.id:
+        if before is not None and before[0].id < first.id:
             records = _join(before, records)
-        else:
+        elif before is not None:
             self._give(before)
         self._held[place] = records  # as the latest
         if len(self._held) > ROOM:

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 __all__ = ["Session", "Settings"]
 
 _PATIENCE, _PATIENCE_WHILE_TRACING = 10.0, 1.0  # seconds that file systems are waited for, at the end and before
+_TOGETHER = 0.004  # seconds; the buffer of events has room for those of a tenth of a second at least
 
 
 class Session:
@@ -99,6 +100,8 @@ class Session:
             self._snapshots: Optional[Snapshots] = None  # where somebody takes any
             self._glances: Optional[Glances] = None  # likewise
             self._eviction: Optional[eviction.Eviction] = None
+            self._busy = False  # as of the last step
+            self._woken = 0.0  # when events came last
         except BpfError as error:
             self.close()
             raise Failure(str(error)) from error
@@ -123,6 +126,7 @@ class Session:
                 self.loaded.max_files,
                 gathering=self._gathering,
                 ask=self._fates.ask,
+                together=self._fates.together,
                 wait=grace.wait,
                 last_words=self._series.drain if self._series is not None else lambda: None,
             )
@@ -152,7 +156,8 @@ class Session:
 
     def step(self, timeout: float) -> bool:
         """Take the names that have arrived, waiting `timeout` seconds for some at most; whether to come back soon."""
-        self.loaded.events.poll(timeout)
+        if self.loaded.events.poll(timeout) and not self._busy:
+            self._gather_events()
         self._take_names()
         self._fates.learn()
         self._refused.step()
@@ -160,7 +165,15 @@ class Session:
             self._series.step(len(self._names))
         if self._whose is not None:
             self._whose.learn()
-        return self._eviction is not None and self._eviction.step()
+        self._busy = self._eviction is not None and self._eviction.step()
+        return self._busy
+
+    def _gather_events(self) -> None:
+        """Where events come one after the other, let some gather: being woken up takes longer than reading one."""
+        since = time.monotonic() - self._woken
+        if since < _TOGETHER:
+            time.sleep(_TOGETHER - since)
+        self._woken = time.monotonic()
 
     def fileno(self) -> int:
         """Readable when names have arrived, for `select`."""
@@ -274,6 +287,8 @@ class Session:
     def finish(self, command: Optional[List[str]] = None, overhead: Optional[Dict[str, object]] = None) -> int:
         """Stop, and put the profile in its place, which `write_to` was given; returns how many files it has."""
         self.stop()
+        if self._eviction is not None:
+            self._eviction.stop()
         left = inflight.settle(inflight.requests(self.loaded.maps), self.loaded.programs)
         self._take_names()
         self._fates.ask(list(self._names.first))
@@ -293,8 +308,9 @@ class Session:
 
     def _wanted(self, names: Sequence[bytes]) -> bool:
         """Whether a file is wanted in the profile, by the paths that it has had or has."""
-        for glob in [glob for glob, matches in self._unmatched.items() if any(map(matches, names))]:
-            del self._unmatched[glob]
+        if self._unmatched:
+            for glob in [glob for glob, matches in self._unmatched.items() if any(map(matches, names))]:
+                del self._unmatched[glob]
         return self._selected(*names)
 
     def _keep(self, part: Part) -> None:

@@ -72,6 +72,7 @@ class Whereabouts:
 
         `stuck` has the children that had to be left behind, by their mount namespace, for those who ask more than once.
         """
+        self._seconds = seconds
         self._deadline = time.monotonic() + seconds
         self._patience = patience
         self._exempt = exempt
@@ -91,6 +92,12 @@ class Whereabouts:
         if self._child is not None:
             self._child.end()
             self._child = None
+
+    def renew(self) -> None:
+        """Begin anew, with the child that is left."""
+        self._deadline = time.monotonic() + self._seconds
+        self._closed.clear()
+        self._members.clear()
 
     def ask(self, mnt_ns: int, paths: Sequence[bytes], *, devices: bool = False) -> Iterator[List[Answer]]:
         """Answers for absolute paths of the mount namespace with that inode number, in their order, in batches."""

@@ -141,6 +141,19 @@ def test_a_child_that_gets_no_cpu_does_not_hang(tmp_path: Path) -> None:
     assert [os.waitpid(pid, 0)[1] for pid in busy] == [0]
 
 
+def test_a_child_serves_again_once_time_is_renewed(tmp_path: Path) -> None:
+    """The same one, also after the time for the first question is over."""
+    told: List[int] = []
+    with Whereabouts(seconds=0.2, exempt=told.append) as whereabouts:
+        for expected in (0, None, 0):
+            assert [[a.error for a in found] for found in whereabouts.ask(MOUNT_NAMESPACE, [b"/"])] == [[expected]]
+            if expected is None:
+                whereabouts.renew()
+            else:
+                time.sleep(0.2)
+    assert len(told) == 1
+
+
 def test_children_are_told_of_before_they_open_anything(tmp_path: Path) -> None:
     told: List[int] = []
     with Whereabouts(exempt=told.append) as whereabouts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import struct
 from typing import Any, Callable, Dict, Iterator, List, Tuple
@@ -121,6 +122,40 @@ def test_the_oldest_go_until_a_quarter_is_left() -> None:
     assert (file.mnt_ns, file.path, file.opens, file.bytes_written) == (7, b"/1", 1, 1)
     assert file.sequential_write == {4: 1}
     assert tables.kept[0].by_syscall.startswith('{"open":[1],"write":[3,1]')
+
+
+def test_more_files_that_come_meanwhile_than_there_is_room_for() -> None:
+    """Then there are as many as there can be, and no more can come until some have gone."""
+    tables = Tables(10)
+
+    def more() -> None:
+        for file_id in range(11, 11 + ROOM - 4):
+            tables.file(file_id)
+
+    tables.waits.append(more)
+    assert tables.run() == list(range(1, 19))
+    assert tables.known() == [19, 20, 21, 22]
+
+
+def test_a_round_that_is_given_up_leaves_the_rest() -> None:
+    tables = Tables(10)
+    within: List[str] = []
+
+    @contextlib.contextmanager
+    def together() -> Iterator[None]:
+        within.append("begun")
+        try:
+            yield
+        finally:
+            within.append("ended")
+
+    tables.eviction._together = together
+    while not within:
+        tables.eviction.step()
+    tables.eviction.stop()
+    assert not tables.eviction.step()
+    assert within == ["begun", "ended"]
+    assert sorted(tables.names.first) == sorted(int.from_bytes(key, "little") for key in tables.maps["states"])
 
 
 def test_threads_and_requests_go_with_their_file() -> None:
