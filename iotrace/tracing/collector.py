@@ -8,7 +8,20 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
-from typing import AbstractSet, Any, Callable, DefaultDict, Dict, Iterator, List, Mapping, Optional, Tuple, Type
+from typing import (
+    AbstractSet,
+    Any,
+    Callable,
+    DefaultDict,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Tuple,
+    Type,
+)
 
 from asm import Layout
 from iotrace.tracing import inflight, who
@@ -16,6 +29,7 @@ from iotrace.tracing.decoding import REQUESTS, Tally, device_name, errno_name, i
 from iotrace.tracing.gathering import Records
 from iotrace.tracing.names import Fate, Name, Names
 from iotrace.tracing.series import Series
+from iotrace.tracing.stats import add
 from iotrace.tracing.who import Row, Whose
 from programs.facts.catalogue import BY_CODE, OPERATIONS, READ, WRITE, Operation
 from programs.facts.records import (
@@ -58,6 +72,12 @@ PARTS: Tuple[Tuple[str, Type[Layout], int], ...] = (
 
 
 _Known = Tuple[int, Name, Fate]
+_Stats = Tuple[Dict[Operation, bytes], List[Tally]]  # OpStats, and tallies besides
+
+
+def shards_in(maps: Mapping[str, Map[Any]]) -> Iterator[Tuple[bytes, bytes]]:
+    """Key and record of everything that threads count on their own."""
+    return maps["shards"].items() if "shards" in maps else iter(())
 
 
 class Rest:
@@ -69,6 +89,7 @@ class Rest:
     def __init__(self) -> None:
         self.tallies: Dict[int, bytes] = {}
         self.runs: Dict[int, List[Tuple[int, int]]] = {}  # (0 for reads or 1 for writes, bytes)
+        self.shards: Dict[int, List[Tuple[bytes, bytes]]] = {}  # keys, and parts of the records of operations
         self.rows: Dict[int, List[Row]] = {}  # of files, where they are apart by who does the I/O: see `who`
 
     def add_tallies(self, keys: bytes, counts: bytes, wanted: Optional[AbstractSet[int]] = None) -> None:
@@ -88,10 +109,21 @@ class Rest:
         raw, first = self.tallies.get(counted, b""), _ID.pack(counted)
         return [first + raw[at : at + TallyKey.size - _ID.size] for at in range(0, len(raw), _TALLY.size)]
 
+    def add_shards(self, shards: Iterable[Tuple[bytes, bytes]]) -> None:
+        """Add records of `shards`."""
+        for key, raw in shards:
+            self.shards.setdefault(_ID.unpack_from(key)[0], []).append((key, raw))
+
     def add_run(self, file_id: int, direction: int, run: int) -> None:
         """Add a run in progress, if it has any bytes."""
         if run:
             self.runs.setdefault(file_id, []).append((direction, run))
+
+    def shards_of(self, counted: int, operation: Operation) -> Iterator[bytes]:
+        """The parts of the record of an operation that threads have of their own."""
+        for key, raw in self.shards.get(counted, ()):
+            if OpKey.struct.unpack(key)[OpKey.op.index] == operation.code:
+                yield raw
 
     def of(self, file_id: int) -> Tuple[List[Tally], List[Tuple[int, int]]]:
         """The sparse counters and the runs of a file."""
@@ -162,6 +194,7 @@ class Collector:
         """The sparse counters of all files, and their runs in progress, as if tracing ended now."""
         rest = Rest()
         rest.rows = who.rows(self._maps)
+        rest.add_shards(shards_in(self._maps))
         for keys, counts in self._maps["tallies"].blocks():
             rest.add_tallies(keys, counts)
             for at, (file_id, op, _kind, item) in enumerate(TallyKey.struct.iter_unpack(keys)):
@@ -229,31 +262,35 @@ class Collector:
         known = (file_id, names.first[file_id], names.fate(file_id))
         if self._whose is not None:
             return self._rows(known, state, rest, read)
-        return [self._counted(known, file_id, state, self._stats(file_id, state, read), rest)]
+        return [self._counted(known, file_id, state, self._stats(file_id, state, rest, read), rest)]
 
-    def _counted(
-        self, known: _Known, counted: int, state: who.State, stats: Dict[Operation, bytes], rest: Rest
-    ) -> Records:
+    def _counted(self, known: _Known, counted: int, state: who.State, stats: _Stats, rest: Rest) -> Records:
         """What is counted under an id, which is a file's or a row's."""
         tallies, runs = rest.of(counted)
+        of_operations, full = stats
+        tallies += full
         depth = () if self._depth is None else self._depth_of(counted, state)
-        series = b"" if self._series is None else self._series.whole(counted, stats, tallies)
-        return Records(*known, state, tallies, runs, stats, depth, series=series)
+        series = b"" if self._series is None else self._series.whole(counted, of_operations, tallies)
+        return Records(*known, state, tallies, runs, of_operations, depth, series=series)
 
-    def _stats(self, counted: int, state: who.State, read: Optional[List[bytes]]) -> Dict[Operation, bytes]:
+    def _stats(self, counted: int, state: who.State, rest: Rest, read: Optional[List[bytes]]) -> _Stats:
         """The records of the operations that are counted under an id, whose FileState this is."""
         found: Dict[Operation, bytes] = {}
+        full: List[Tally] = []
         mask = state[_OPERATIONS]
         for operation in operations(mask):
             key = _OP_KEY(counted, operation.code, 0)
             stats = self.operation(key)
             if stats is not None:
+                for shard in rest.shards_of(counted, operation) if rest.shards else ():
+                    stats, more = add(operation, stats, shard)
+                    full += more
                 found[operation] = stats
                 if mask & _REQUESTS and operation.name in REQUESTS and operation.direction == READ:
                     self.buffered |= is_buffered(stats)
                 if read is not None:
                     read.append(key)
-        return found
+        return found, full
 
     def _depth_of(self, counted: int, state: who.State) -> Tuple[int, ...]:
         if self._depth is None or not state[_OPERATIONS] & _REQUESTS:
@@ -269,8 +306,8 @@ class Collector:
             raw = self._row_state(_ID.pack(row.id))
             if raw is not None:
                 state = FileState.struct.unpack(raw)
-                found.append((row, state, self._stats(row.id, state, read)))
-        whole = who.states(file, [(row, state, _written(stats)) for row, state, stats in found])
+                found.append((row, state, self._stats(row.id, state, rest, read)))
+        whole = who.states(file, [(row, state, _written(stats)) for row, state, (stats, _) in found])
         of_rows = []
         for state, (row, _, stats) in zip(whole, found):
             records = self._counted(known, row.id, state, stats, rest)

@@ -25,7 +25,7 @@ import time
 from typing import Any, Callable, ContextManager, Dict, Generator, Iterator, List, Mapping, Set, Tuple
 
 from iotrace.tracing import inflight, who
-from iotrace.tracing.collector import Collector, Rest
+from iotrace.tracing.collector import Collector, Rest, shards_in
 from iotrace.tracing.gathering import Gathering
 from iotrace.tracing.names import Names
 from programs.facts.catalogue import Kind
@@ -204,6 +204,7 @@ class Eviction:
             operations: List[bytes] = []
             depths: List[bytes] = []
             gone: List[bytes] = []
+            shards: List[bytes] = []
             counted: List[bytes] = []
             some = chosen[start : start + _SLICE]
             self._ask(some)
@@ -215,11 +216,12 @@ class Eviction:
                 states.append(_ID.pack(file_id))
                 for number in [file_id, *(row.id for row in rest.rows.get(file_id, ()))]:
                     gone += rest.tally_keys(number)
+                    shards += [key for key, _ in rest.shards.get(number, ())]
                     depths += [_ID.pack(number)] if any(each.depth for each in records) else []
                 counted += threads.get(file_id, ())
             self._collector.delete_rows(some, rest)
             self._maps["states"].delete_all(states)
-            for name, keys in (("tallies", gone), ("depths", depths), ("threads", counted)):
+            for name, keys in (("tallies", gone), ("depths", depths), ("threads", counted), ("shards", shards)):
                 if keys:
                     self._maps[name].delete_all(keys)
             self._collector.delete_operations(operations)
@@ -244,4 +246,5 @@ class Eviction:
         chosen = chosen.union(row.id for rows in rest.rows.values() for row in rows)
         for keys, counts in self._maps["tallies"].blocks():
             rest.add_tallies(keys, counts, chosen)
+        rest.add_shards((key, raw) for key, raw in shards_in(self._maps) if _ID.unpack_from(key)[0] in chosen)
         return rest

@@ -1,9 +1,9 @@
 """Files on their way to the profile; many short-lived files of one name go there as one.
 
 A program that writes a temporary file and renames it, or deletes it, leaves records of every file that had the name,
-and one row in the profile. To add up the rows of two files takes longer than to make them. What the programs hold are
-rows of counters, which can be added up many times as fast. So that is done with files of one name, as long as the
-name is among those that came last, and each of them was created under it: nothing that is counted spans two files.
+and one row in the profile. To add up the rows of two files takes longer than to make them, and to add up what the
+programs hold is many times as fast (`stats`). So that is done with files of one name, as long as the name is among
+those that came last, and each of them was created under it: nothing that is counted spans two files.
 """
 
 from __future__ import annotations
@@ -16,27 +16,14 @@ from iotrace.profile.parts import Part
 from iotrace.profile.series import Raw
 from iotrace.profile.values import agreed
 from iotrace.profile.whose import Who
-from iotrace.tracing import common_sizes
-from iotrace.tracing.decoding import HEAD, LATENCIES, LATENCY, Clock, Decoder, Tally, thread_count
+from iotrace.tracing import stats
+from iotrace.tracing.decoding import Clock, Decoder, Tally, thread_count
 from iotrace.tracing.names import Fate, Name
 from programs.facts.catalogue import Operation
-from programs.facts.records import (
-    FILE_MAPPED,
-    LATENCY_BUCKETS,
-    LATENCY_FULL_BIT,
-    TALLY_LATENCY,
-    FileKey,
-    FileState,
-    OpStats,
-    Requested,
-)
+from programs.facts.records import FILE_MAPPED, FileKey, FileState
 
 _NAMESPACE = slice(FileKey.mnt_ns.offset, FileKey.mnt_ns.offset + FileKey.mnt_ns.total)
-_SIZES_END = OpStats.requested.offset + Requested.size
-_ANY_FULL = int.from_bytes(LATENCIES.pack(*[1 << LATENCY_FULL_BIT] * LATENCY_BUCKETS), "little")
 _THREADS = FileState.threads.index
-_CELLS = HEAD.size + common_sizes.HEAD.size  # where the histograms begin
-assert OpStats.requested.offset == HEAD.size
 ROOM = 1024  # names that are kept for files that may still come: with their records some MiB
 
 
@@ -85,7 +72,10 @@ class Records:
         self.series = series.joined(self.series, later.series)
         for operation, raw in later.operations.items():
             before = self.operations.get(operation)
-            self.operations[operation] = raw if before is None else self._sum(operation, before, raw)
+            total, full = (raw, []) if before is None else stats.add(operation, before, raw)
+            self.operations[operation] = total
+            if full:
+                self.tallies = _sum_of_tallies(self.tallies + full)
 
     def pass_over(self, later: Records) -> None:
         """A file was created after all of these, of which this row has nothing: whose it is did no I/O on that."""
@@ -101,13 +91,6 @@ class Records:
         self.went = ended_as if self.incarnations == 1 else agreed(self.went, ended_as)
         self.id, self.name, self.fate = later.id, later.name, later.fate
         self.incarnations += 1
-
-    def _sum(self, operation: Operation, before: bytes, raw: bytes) -> bytes:
-        """The sum of two OpStats. A cell of latencies that is full goes to the tallies first, as it would overflow."""
-        (before, some), (raw, more) = _emptied(operation, before), _emptied(operation, raw)
-        if some or more:
-            self.tallies = _sum_of_tallies(self.tallies + some + more)
-        return _sum_of_stats(before, raw)
 
     def part(self, clock: Clock) -> Part:
         """As rows of the profile."""
@@ -152,34 +135,6 @@ def _sum_of_tallies(tallies: List[Tally]) -> List[Tally]:
     for operation, kind, item, count in tallies:
         counts[operation, kind, item] = counts.get((operation, kind, item), 0) + count
     return [(*cell, count) for cell, count in counts.items()]
-
-
-def _emptied(operation: Operation, stats: bytes) -> Tuple[bytes, List[Tally]]:
-    """An OpStats with zeros where cells of latencies are full, and what was in those."""
-    if not int.from_bytes(stats[LATENCY], "little") & _ANY_FULL:
-        return stats, []
-    counts = list(LATENCIES.unpack(stats[LATENCY]))
-    full = [cell for cell, count in enumerate(counts) if count >> LATENCY_FULL_BIT]
-    tallies = [(operation.code, TALLY_LATENCY, cell, counts[cell]) for cell in full]
-    for cell in full:
-        counts[cell] = 0
-    return stats[: LATENCY.start] + LATENCIES.pack(*counts) + stats[LATENCY.stop :], tallies
-
-
-def _sum_of_stats(a: bytes, b: bytes) -> bytes:
-    """The sum of two OpStats without full cells. Their histograms are added as one long number each: none overflows."""
-    calls, moved, first, last, lowest, highest, direct, durable, busy, slowest, *unaligned = HEAD.unpack_from(a)
-    more, bytes_, begun, ended, low, high, directly, durably, took, longest, *crooked = HEAD.unpack_from(b)
-    head = HEAD.pack(
-        *(calls + more, moved + bytes_),
-        *(min(first, begun) or max(first, begun), max(last, ended)),  # 0: none
-        *(min(lowest, low) or max(lowest, low), max(highest, high)),
-        *(direct + directly, durable + durably, busy + took, max(slowest, longest)),
-        *(x + y for x, y in zip(unaligned, crooked)),
-    )
-    sizes = common_sizes.add(a[HEAD.size : _SIZES_END], b[HEAD.size : _SIZES_END])
-    cells = int.from_bytes(a[_CELLS:], "little") + int.from_bytes(b[_CELLS:], "little")
-    return head + sizes + cells.to_bytes(len(a) - _CELLS, "little")
 
 
 class Gathering:

@@ -187,9 +187,16 @@ class Glances:
     # -- what is in the tables ----------------------------------------------------------------------------------------
 
     def _look_at_operations(self, deltas: Dict[int, _Delta]) -> Dict[Tuple[int, int], _Words]:
-        before, fresh = self._operations, {}
-        table = self._maps["operations"]
-        size = table.value_size
+        fresh: Dict[Tuple[int, int], _Words] = {}
+        for name in ("operations", "shards"):
+            if name in self._maps:
+                self._look_at_records(self._maps[name], deltas, fresh)
+        return fresh
+
+    def _look_at_records(
+        self, table: Map[Any], deltas: Dict[int, _Delta], fresh: Dict[Tuple[int, int], _Words]
+    ) -> None:
+        before, size = self._operations, table.value_size
         wanted = (OpHead.calls.offset, OpHead.bytes.offset, OpHead.busy.offset, OpHead.direct.offset)
         for keys, values in table.blocks():
             rows = zip(*_columns(keys, table.key_size, (0, _WORD)), *_columns(values, size, wanted))
@@ -210,7 +217,6 @@ class Glances:
                     latencies = int.from_bytes(raw[_LATENCY], "little")
                 fresh[key] = new = calls, moved, busy, latencies
                 _add(delta, op, new, old or _NEVER, brought=direct == calls)
-        return fresh
 
     def _look_at_states(self, deltas: Dict[int, _Delta]) -> Dict[int, _Words]:
         """Opens and closes, which have no records of operations."""
@@ -292,8 +298,11 @@ class Glances:
 
 
 def _add(delta: _Delta, op: int, new: _Words, old: _Words, *, brought: bool) -> None:
-    """Add what is new of an operation. `brought`: all that it has moved passed by the page cache."""
-    operation, counts = BY_CODE[op], delta.counts
+    """Add what is new of an operation. `brought`: all that it has moved passed by the page cache.
+
+    `op` is a word of OpKey: which shard it is stands in the upper half.
+    """
+    operation, counts = BY_CODE[op & 0xFFFFFFFF], delta.counts
     calls, moved = new[0] - old[0], new[1] - old[1]
     counts[CALLS] += calls
     counts[BUSY] += new[2] - old[2]

@@ -110,6 +110,9 @@ class Snapshots:
         for counted, *values in self._words("operations", _COUNTED):
             file_id = files.get(counted, counted)
             marks[file_id] = marks.get(file_id, 0) ^ hash(tuple(values))
+        for counted, shards in rest.shards.items():  # as they are going to be added, and not as they are by now
+            file_id = files.get(counted, counted)
+            marks[file_id] = marks.get(file_id, 0) ^ hash(tuple(shards))
         for counted, tallies in rest.tallies.items():
             file_id = files.get(counted, counted)
             marks[file_id] = marks.get(file_id, 0) ^ hash(tallies)

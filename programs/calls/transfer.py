@@ -29,7 +29,7 @@ def scalar(b: Body) -> None:
     common_arguments(b)
     b.a.ldx(r1, b.argument(2))
     b.a.stx(CALL[Call.requested], r1)
-    account_transfer(b, after=0, descriptor=0)
+    account_transfer(b, after=0, descriptor=0, often=True)
 
 
 def common_arguments(b: Body) -> None:
@@ -65,11 +65,14 @@ def set_operation(b: Body, which: Field) -> None:
     a.label(read)
 
 
-def account_transfer(b: Body, *, after: int, file: Field = Call.file, descriptor: Optional[int] = None) -> None:
+def account_transfer(
+    b: Body, *, after: int, file: Field = Call.file, descriptor: Optional[int] = None, often: bool = False
+) -> None:
     """Accounts for the transfer of RESULT bytes that the Call record describes. Ends the program.
 
     `file` is the field of the Call record that holds the `struct file *`, `descriptor` the number of the argument that
     was its descriptor, if it is the same for all calls that get here; `after` is the program to go on with, if any.
+    `often`: see `transfer_result`.
     """
     a = b.a
     _set_moved(b)
@@ -95,7 +98,7 @@ def account_transfer(b: Body, *, after: int, file: Field = Call.file, descriptor
     used(b)
     find_row(b, "full")
     take_over_runs(b)
-    results.transfer_result(b, "full")
+    results.transfer_result(b, "full", often=often)
     a.ja("name")
     a.label("full")
     b.lost(Lost.calls)

@@ -50,11 +50,15 @@ RUNS = Part("runs", OpStats.runs, Runs)
 
 
 class Counters:
-    """Emits accesses to the counters of Call.op on a file. The record is looked up once, by `find` or `find_made`."""
+    """Emits accesses to the counters of Call.op on a file. The record is looked up once, by `find` or `find_made`.
 
-    def __init__(self, b: Body, file_id: Mem) -> None:
+    One that is `alone` is a thread's own (`programs.counting.shards`): no other CPU adds to it at the same time.
+    """
+
+    def __init__(self, b: Body, file_id: Mem, *, alone: bool = False) -> None:
         self.b = b
         self.file_id = file_id
+        self.alone = alone
         self.key = b.a.slot("operation", OpKey)
 
     def find(self, full: str) -> None:
@@ -75,8 +79,12 @@ class Counters:
 
     def find_made(self, missing: str) -> None:
         """Finds the record if somebody has made it; jumps to `missing` if not."""
-        self._fill_key()
+        self.fill_key()
         self._look_up(missing)
+
+    def found(self, record: Register) -> None:
+        """The record, which is not in parts, is this one."""
+        self.b.a.stx(self._pointer(HEAD.name), record)
 
     def _look_up(self, missing: str) -> None:
         a = self.b.a
@@ -85,7 +93,8 @@ class Counters:
             a.jeq(r0, 0, missing)
             a.stx(self._pointer(name), r0)
 
-    def _fill_key(self) -> None:
+    def fill_key(self) -> None:
+        """`key` = that of the record that all threads share. Clobbers r1."""
         a = self.b.a
         a.ldx(r1, self.file_id)
         a.stx(self.key[OpKey.id], r1)
@@ -137,14 +146,37 @@ class Counters:
         offset = self.field(part, base, buckets).offset
         if offset:
             self.b.a.add(base, offset)
-        self.b.cell(base, index)
+        self.b.a.lsh(index, 3)
+        self.b.a.add(base, index)
+        self.count(base.u64(0))
+
+    def count(self, mem: Mem) -> None:
+        """`mem` += 1. Clobbers r1."""
+        a = self.b.a
+        if self.alone:
+            a.ldx(r1, mem)
+            a.add(r1, 1)
+            a.stx(mem, r1)
+        else:
+            a.mov(r1, 1)
+            a.xadd(mem, r1)
+
+    def add(self, mem: Mem, value: Register, t: Register) -> None:
+        """`mem` += `value`. May clobber `t`."""
+        a = self.b.a
+        if self.alone:
+            a.ldx(t, mem)
+            a.add(t, value)
+            a.stx(mem, t)
+        else:
+            a.xadd(mem, value)
 
 
 def entered(b: Body, counters: Counters) -> None:
     """One call more, and its entry if none was earlier. r2 = the head; clobbers r1 and r3."""
     a, later, first = b.a, b.a.unique("later"), b.a.unique("first")
     counters.at(HEAD, r2)
-    b.count(counters.field(HEAD, r2, OpHead.calls))
+    counters.count(counters.field(HEAD, r2, OpHead.calls))
     a.ldx(r1, CALL[Call.entered])
     a.ldx(r3, counters.field(HEAD, r2, OpHead.first))
     a.jeq(r3, 0, first)
@@ -185,28 +217,29 @@ def extent(b: Body, counters: Counters, *, overlapped: bool = False) -> None:
     counters.at(HEAD, r2)
     a.ldx(r1, CALL[Call.start])
     a.add(r1, 1)
-    _extreme(b, counters.field(HEAD, r2, OpHead.lowest), lowest=True)
+    _extreme(b, counters.field(HEAD, r2, OpHead.lowest), lowest=True, alone=counters.alone)
     a.sub(r1, 1)
     a.add(r1, RESULT)
     if overlapped and not b.kernel.fetch_atomics:
         a.ldx(r3, CALL[Call.overlapped])
         a.add(r1, r3)
-    _extreme(b, counters.field(HEAD, r2, OpHead.highest), lowest=False)
+    _extreme(b, counters.field(HEAD, r2, OpHead.highest), lowest=False, alone=counters.alone)
 
 
-def greatest(b: Body, mem: Mem) -> None:
+def greatest(b: Body, mem: Mem, *, alone: bool = False) -> None:
     """`mem` = r1 if that is higher. Clobbers r0, r3 and r4."""
-    _extreme(b, mem, lowest=False)
+    _extreme(b, mem, lowest=False, alone=alone)
 
 
-def _extreme(b: Body, mem: Mem, *, lowest: bool) -> None:
+def _extreme(b: Body, mem: Mem, *, lowest: bool, alone: bool) -> None:
     """`mem` = r1 if that is lower, or higher; 0 in memory means that there is none yet. Clobbers r0, r3 and r4.
 
     Where two CPUs race, compare-and-exchange keeps the true extreme; without it (before 5.12) one of the two may
     be lost if both set a new extreme within the same few nanoseconds.
     """
     a, done = b.a, b.a.unique("extreme")
-    for _ in range(EXTREME_TRIES if b.kernel.fetch_atomics else 1):
+    exchange = b.kernel.fetch_atomics and not alone
+    for _ in range(EXTREME_TRIES if exchange else 1):
         take = a.unique("take")
         a.ldx(r3, mem)
         if lowest:
@@ -215,7 +248,7 @@ def _extreme(b: Body, mem: Mem, *, lowest: bool) -> None:
             a.label(take)
         else:
             a.jge(r3, r1, done)
-        if not b.kernel.fetch_atomics:
+        if not exchange:
             a.stx(mem, r1)
             break
         a.mov(r0, r3)
@@ -263,12 +296,12 @@ def aligned(b: Body, counters: Counters) -> None:
     a.jeq(r1, 0, done, "as mostly")
     counters.at(HEAD, r2)
     a.jeq(r3, 0, yes)
-    b.count(counters.field(HEAD, r2, OpHead.unaligned))
+    counters.count(counters.field(HEAD, r2, OpHead.unaligned))
     a.label(yes)
     a.jeq(r4, 0, done)
-    b.count(counters.field(HEAD, r2, OpHead.direct))
+    counters.count(counters.field(HEAD, r2, OpHead.direct))
     a.jeq(r3, 0, done)
-    b.count(counters.field(HEAD, r2, OpHead.unaligned_direct))
+    counters.count(counters.field(HEAD, r2, OpHead.unaligned_direct))
     a.label(done)
 
 
@@ -284,5 +317,5 @@ def durable(b: Body, counters: Counters) -> None:
     a.or_(r1, r2)
     a.jeq(r1, 0, no)
     counters.at(HEAD, r2)
-    b.count(counters.field(HEAD, r2, OpHead.durable))
+    counters.count(counters.field(HEAD, r2, OpHead.durable))
     a.label(no)

@@ -37,8 +37,7 @@ def returned(b: Body, counters: Counters) -> None:
         a.stx(a.slot("bucket", U64), r2)
     a.jge(r2, LATENCY_BUCKETS, sparse)
     _cell(b, counters, sparse, make=True)
-    a.mov(r1, 1)
-    a.xadd(r0.u32(0), r1)
+    counters.count(r0.u32(0))
     a.ja(done)
     a.label(sparse)
     if not b.kernel.big_values:
@@ -82,8 +81,8 @@ def _took(b: Body, counters: Counters) -> None:
     a.label(later)
     a.ldx(r3, CALL[Call.entered])
     a.sub(r1, r3)
-    a.xadd(counters.field(HEAD, r2, OpHead.busy), r1)
-    greatest(b, counters.field(HEAD, r2, OpHead.slowest))
+    counters.add(counters.field(HEAD, r2, OpHead.busy), r1, r3)
+    greatest(b, counters.field(HEAD, r2, OpHead.slowest), alone=counters.alone)
 
 
 def fine_bucket(b: Body, dst: Register, latency: Register, bits: int = 64) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Callable
 
 from asm import U32, r0, r1
-from programs.counting import sizes
+from programs.counting import shards, sizes
 from programs.counting.counters import Counters, aligned, durable, entered, extent, failed, run_ended
 from programs.counting.latencies import returned, returned_to_cell
 from programs.counting.series import happened
@@ -21,16 +21,40 @@ from programs.way.body import Body
 from programs.way.registers import CALL, RESULT
 
 
-def transfer_result(b: Body, full: str, *, submitted: bool = False) -> None:
+def transfer_result(b: Body, full: str, *, submitted: bool = False, often: bool = False) -> None:
     """Everything that the transfer described in the Call record, Call.result included, adds to its file and operation.
 
-    Jumps to `full` if there is no room for its counters. `submitted`: `write_submitted` has seen it. RESULT is set
-    afterwards. It is read from the record again where paths meet on which it was compared with 0; otherwise the
-    verifier would follow each of them to the end.
+    Jumps to `full` if there is no room for its counters. `submitted`: `write_submitted` has seen it. `often`: a thread
+    that makes many has counters of its own. RESULT is set afterwards. It is read from the record again where paths meet
+    on which it was compared with 0; otherwise the verifier would follow each of them to the end.
     """
-    a, counters = b.a, Counters(b, b.counted)
-    succeeded, counted, done = a.unique("succeeded"), a.unique("counted"), a.unique("transfer_done")
-    counters.find(full)
+    a, counters, done = b.a, Counters(b, b.counted), b.a.unique("transfer_done")
+    if often and shards.possible(b):
+        own, shared, counted = Counters(b, b.counted, alone=True), a.unique("shared"), a.unique("counted_alone")
+        shards.find_own(b, own, shared)
+        _transferred(b, own, overlapped=True)
+        a.ja(counted)
+        a.label(shared)
+        counters.find(full)
+        _transferred(b, counters, overlapped=True)
+        shards.perhaps_make(b, counters)
+        a.label(counted)
+    else:
+        counters.find(full)
+        _transferred(b, counters, overlapped=not submitted)
+    happened(b)
+    a.ldx(RESULT, CALL[Call.result])
+    _show_activity(b)
+    a.ldx(RESULT, CALL[Call.result])
+    a.jsle(RESULT, 0, done)
+    _if_written(b, done, submitted=submitted)
+    a.label(done)
+
+
+def _transferred(b: Body, counters: Counters, *, overlapped: bool) -> None:
+    """What a transfer, good or bad, adds to `counters`."""
+    a = b.a
+    succeeded, counted = a.unique("succeeded"), a.unique("counted")
     a.ldx(RESULT, CALL[Call.result])
     _called(b, counters, sizes.requested)
     a.jsge(RESULT, 0, succeeded)
@@ -40,15 +64,8 @@ def transfer_result(b: Body, full: str, *, submitted: bool = False) -> None:
     sizes.completed(b, counters)
     returned(b, counters)
     a.jeq(RESULT, 0, counted)
-    _moved(b, counters, overlapped=not submitted)
+    _moved(b, counters, overlapped=overlapped)
     a.label(counted)
-    happened(b)
-    a.ldx(RESULT, CALL[Call.result])
-    _show_activity(b)
-    a.ldx(RESULT, CALL[Call.result])
-    a.jsle(RESULT, 0, done)
-    _if_written(b, done, submitted=submitted)
-    a.label(done)
 
 
 def whole_transfer(b: Body, counters: Counters) -> None:

@@ -50,7 +50,7 @@ def completed(b: Body, counters: Counters) -> None:
     """The bytes in RESULT, of a successful transfer, into the total and the histogram."""
     a, skip, same, other = b.a, b.a.unique("completed"), b.a.unique("same_bucket"), b.a.unique("other_bucket")
     counters.at(HEAD, r2)
-    a.xadd(counters.field(HEAD, r2, OpHead.bytes), RESULT)
+    counters.add(counters.field(HEAD, r2, OpHead.bytes), RESULT, r3)
     a.ldx(r2, CALL[Call.unmeasured])
     a.jne(r2, 0, other)
     a.ldx(r2, CALL[Call.requested])
@@ -69,7 +69,7 @@ def both(b: Body, counters: Counters) -> None:
     """`requested` and `completed` of a transfer that moved the RESULT bytes that it asked for, at least one."""
     a, sized = b.a, b.a.unique("sized")
     counters.at(HEAD, r2)
-    a.xadd(counters.field(HEAD, r2, OpHead.bytes), RESULT)
+    counters.add(counters.field(HEAD, r2, OpHead.bytes), RESULT, r3)
     a.mov(r4, RESULT)
     _common(b, counters, r4)
     a.mov(r2, RESULT)
@@ -104,13 +104,13 @@ def _common(b: Body, counters: Counters, size: Register) -> None:
         if b.kernel.fetch_atomics:
             a.ja(other)
         a.label(hit)
-        b.count(counters.field(REQUESTED, r2, place[CommonSize.count]))
+        counters.count(counters.field(REQUESTED, r2, place[CommonSize.count]))
         a.ja(done)
         a.label(other)
     if b.kernel.fetch_atomics:
         _replace_rarest(b, counters, size)
     else:
-        b.count(counters.field(REQUESTED, r2, Requested.others), "no room")
+        counters.count(counters.field(REQUESTED, r2, Requested.others))
     a.label(done)
 
 
@@ -136,7 +136,7 @@ def _replace_rarest(b: Body, counters: Counters, size: Register) -> None:
     Two CPUs that do so at once may put one request under the size of the other.
     """
     a = b.a
-    b.count(counters.field(REQUESTED, r2, Requested.replaced))
+    counters.count(counters.field(REQUESTED, r2, Requested.replaced))
     cells = [Requested.common[number] for number in range(COMMON_SIZES)]
     a.mov(r3, 0)
     a.ldx(r5, counters.field(REQUESTED, r2, cells[0][CommonSize.count]))
@@ -150,4 +150,4 @@ def _replace_rarest(b: Body, counters: Counters, size: Register) -> None:
     a.and_(r3, (COMMON_SIZES - 1) * CommonSize.size, "which the verifier then need not follow")
     a.add(r2, r3)
     a.stx(counters.field(REQUESTED, r2, cells[0][CommonSize.bytes]), size)
-    b.count(counters.field(REQUESTED, r2, cells[0][CommonSize.count]))
+    counters.count(counters.field(REQUESTED, r2, cells[0][CommonSize.count]))

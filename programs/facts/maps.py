@@ -68,6 +68,7 @@ RECENT_ROWS = 512  # a power of two
 REFUSED = 4096  # ways in which opens have failed, until user space takes them
 DIRECTORIES = 4096  # that they began at: the latest ones
 ASKED_ROWS = 1024
+SHARDS = 4096  # counters of threads that use a file often
 BPF_F_NO_PREALLOC, BPF_F_MMAPABLE = 1, 1 << 10
 
 
@@ -100,6 +101,7 @@ class Maps:
     requested: MapSpec  # the other parts of OpStats, there
     completed: MapSpec
     latency: MapSpec  # in pieces
+    shards: MapSpec  # the counters of threads that use a file often
     runs: MapSpec
     zeros: MapSpec  # a record of zeros, from which new ones are made
     tallies: MapSpec  # rare counters
@@ -178,6 +180,7 @@ def declare(
         requested=table("requested", OpKey, Requested, operations if parts else 1),
         completed=table("completed", OpKey, Completed, operations if parts else 1),
         latency=table("latency", OpKey, LatencyPiece, 3 * operations if parts else 1),
+        shards=table("shards", OpKey, OpStats, SHARDS),
         runs=table("runs", OpKey, Runs, operations if parts else 1),
         zeros=array("zeros", OpStats, 1),
         tallies=table("tallies", TallyKey, U64, max_files * 4),

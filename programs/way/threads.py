@@ -83,7 +83,7 @@ def _claim_slot(b: Body, have: str, missing: str) -> None:
         a.mov(r0, 0)
         a.cmpxchg(CALL[Call.owner], TID)
         a.jne(r0, 0, other)
-    for place in (Call.call, Call.checked, Call.known, Call.used):
+    for place in (Call.call, Call.checked, Call.known, Call.used, Call.shards):
         a.st(CALL[place], 0)
     a.ja(have)
     if not b.kernel.tid_direct:

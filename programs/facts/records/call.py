@@ -51,6 +51,7 @@ class Call(Layout):
     requested = field(U64)  # bytes asked for
     bucket = field(U64)  # of `bucketed`
     bucketed = field(U64)  # what was requested last, which is mostly requested again
+    shards = field(U64)  # which records this thread may have in the map `shards`: `counting/shards.py`
     measured = field(U64)  # MEASURED: `requested` of a vectored call, or of the next request, is known already
     unmeasured = field(U64)  # 1: the iovec could not be read, so that `requested` is unknown
     explicit = field(U64)  # 1: at `offset`, 0: at the file position

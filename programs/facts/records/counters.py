@@ -25,7 +25,7 @@ class OpKey(Layout):
 
     id = field(U64)
     op = field(U32)
-    piece = field(U32)  # of a record that is kept in pieces: LatencyPiece; else 0
+    piece = field(U32)  # of a record that is kept in pieces: LatencyPiece; the thread's id in `shards`; else 0
 
 
 class OpHead(Layout):

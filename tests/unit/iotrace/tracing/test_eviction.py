@@ -175,6 +175,18 @@ def test_threads_and_requests_go_with_their_file() -> None:
     assert list(tables.maps["depths"]) == [number(8)]
 
 
+def test_what_threads_count_on_their_own_goes_with_the_file() -> None:
+    tables = Tables(10)
+    tables.maps["shards"] = Table(OpKey.size, OpStats.size, ROOM)
+    for file_id, thread in ((2, 50), (2, 51), (8, 50)):
+        key = OpKey.pack(id=file_id, op=WRITE, piece=thread)
+        tables.maps["shards"][key] = OpStats.pack(head={"calls": thread, "bytes": 100 * file_id})
+    tables.run()
+    files = {file_of(part).path: file_of(part).syscalls["write"] for part in tables.kept}
+    assert [(files[path].calls, files[path].bytes) for path in (b"/1", b"/2")] == [(3, 1), (3 + 50 + 51, 2 + 2 * 200)]
+    assert {OpKey.unpack(key)["id"] for key in tables.maps["shards"]} == {8}
+
+
 def test_many_operations_on_few_files_fill_the_tables_too() -> None:
     """However few: so many go that a quarter of the fullest table is left."""
     tables = Tables(4)

@@ -165,17 +165,19 @@ def test_it_ends_with_its_command(wakeup: Wakeup, started: Callable[..., Command
 
 def test_it_goes_on_with_processes_that_were_chosen_besides(wakeup: Wakeup, started: Callable[..., Command]) -> None:
     other = subprocess.Popen(["sleep", "0.5"])
-    took = run(Session(pids=[other.pid]), wakeup, command=started("true"))
-    assert other.wait() == 0 and took > 0.2
+    run(Session(pids=[other.pid]), wakeup, command=started("true"))
+    assert other.poll() == 0
 
 
 def test_it_waits_for_descendants_if_told_to(wakeup: Wakeup, started: Callable[..., Command]) -> None:
     session = Session()
     session.left = [12345]
     soon(session.left.clear, 0.5)
-    assert run(session, wakeup, command=started("true"), wait=True) > 0.4
+    run(session, wakeup, command=started("true"), wait=True)
+    assert not session.left
     session.left = [12345]
-    assert run(session, wakeup, command=started("true")) < 0.4
+    run(session, wakeup, command=started("true"))
+    assert session.left
 
 
 def test_the_time_of_a_wait_can_be_over(wakeup: Wakeup, started: Callable[..., Command]) -> None:
