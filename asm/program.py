@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Dict, List, Mapping, Sequence, Tuple
 
@@ -71,4 +70,6 @@ class ProgramSpec:
 
         Since 6.18 this is the tag that the kernel computes and bpftool prints; earlier kernels use SHA-1.
         """
+        import hashlib  # noqa: PLC0415 - loads OpenSSL
+
         return hashlib.sha256(self.encode(dict.fromkeys(self.maps, 0))).hexdigest()[:16]

@@ -21,6 +21,15 @@ from pybpf.types.binary import Binary
 SOURCES = ("auto", "btf", "calibrate")  # of offsets, where they are the kernel's own
 
 
+class Order(NamedTuple):
+    """What programs are assembled from. `raw`: the kernel has raw tracepoints."""
+
+    kernel: Kernel
+    options: Options
+    preallocate: bool
+    raw: bool
+
+
 class Form(NamedTuple):
     """Programs by name, ready to load; what is attached where, in this order; the tail-call table by index; the rows
     of the `syscalls` map; and the names of those that run at the entry of a call (see `programs.build.ProgramSet`)."""
@@ -66,10 +75,10 @@ class Plan:
                 asdict(self.kernel),
                 asdict(self.options),
                 self.preallocate,
-                _as_tuple(self.form),
-                self.rings and _as_tuple(self.rings),
-                _as_tuple(self.fates),
-                self.numbers and _as_tuple(self.numbers),
+                form_as_tuple(self.form),
+                self.rings and form_as_tuple(self.rings),
+                form_as_tuple(self.fates),
+                self.numbers and form_as_tuple(self.numbers),
                 {name: feature.known for name, feature in features.FEATURES.items() if feature.known is not None},
             )
         )
@@ -79,18 +88,14 @@ def unpacked(raw: bytes) -> Plan:
     """The plan that was packed; this process takes over its answers to probes. Raises ValueError for other bytes."""
     try:
         kernel, options, preallocate, form, rings, fates, numbers, answers = marshal.loads(raw)
-        if kernel["uring"] is not None:
-            kernel["uring"] = Uring(**kernel["uring"])
-        if kernel["pids"] is not None:
-            kernel["pids"] = Pids(**kernel["pids"])
         plan = Plan(
-            Kernel(**kernel),
+            kernel_of(kernel),
             Options(**options),
             preallocate,
-            _from_tuple(form),
-            rings and _from_tuple(rings),
-            _from_tuple(fates),
-            numbers and _from_tuple(numbers),
+            form_of(form),
+            rings and form_of(rings),
+            form_of(fates),
+            numbers and form_of(numbers),
             kept=True,
         )
         known: Mapping[str, bool] = dict(answers)
@@ -102,7 +107,15 @@ def unpacked(raw: bytes) -> Plan:
     return plan
 
 
-def _as_tuple(form: Form) -> Tuple[Any, ...]:
+def kernel_of(words: Dict[str, Any]) -> Kernel:
+    """The facts of which `asdict` made this. Raises KeyError, TypeError."""
+    uring, pids = words["uring"], words["pids"]
+    parts = {"uring": uring and Uring(**uring), "pids": pids and Pids(**pids)}
+    return Kernel(**{**words, **parts})
+
+
+def form_as_tuple(form: Form) -> Tuple[Any, ...]:
+    """As what `marshal` takes."""
     return (
         [tuple(program) for program in form.programs.values()],
         [(name, tuple(hook)) for name, hook in form.hooks],
@@ -112,7 +125,8 @@ def _as_tuple(form: Form) -> Tuple[Any, ...]:
     )
 
 
-def _from_tuple(raw: Tuple[Any, ...]) -> Form:
+def form_of(raw: Tuple[Any, ...]) -> Form:
+    """The form of which `form_as_tuple` made this. Raises ValueError, TypeError."""
     programs, hooks, jumps, syscalls, entering = raw
     made = [Binary(*program) for program in programs]
     return Form(

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Optional
+from typing import TYPE_CHECKING, Dict, Optional
 
-import asm
 from iotrace.kernel import facts, way_in
-from iotrace.kernel.plan import Form, Plan
-from programs import build
-from programs.facts import maps
+from iotrace.kernel.plan import Form, Order, Plan
 from programs.facts.kernel import Options
 from pybpf import features
-from pybpf.types.binary import binary
 from pybpf.types.tracefs import Tracefs
+
+if TYPE_CHECKING:
+    from iotrace.kernel.apart import Assemblers
 
 
 def make(
@@ -22,31 +21,29 @@ def make(
     source: str,
     vmlinux: Optional[str],
     found: Optional[facts.Facts] = None,
+    *,
+    assemblers: Optional[Assemblers] = None,
 ) -> Plan:
     """The plan for `options`, whose way in is chosen; for this kernel as `found` describes it, or as it turns out.
 
-    `tracefs` is for the perf form; `source` and `vmlinux` say where offsets come from (`offsets.find`). Raises
-    Failure, UserError, BpfError.
+    `tracefs` is for the perf form; `source` and `vmlinux` say where offsets come from (`offsets.find`); `assemblers`
+    assemble it if they can. Raises Failure, UserError, BpfError.
     """
     found = found or facts.gather(tracefs, source, vmlinux)
-    with asm.unchecked():
-        return _assembled(options, found)
-
-
-def _assembled(options: Options, found: facts.Facts) -> Plan:
-    specs = maps.declare(found.kernel, 1, preallocate=found.preallocate, options=options)
-    rings = build.io_uring(found.kernel, options, specs)
     raw = features.FEATURES["raw_tracepoints"].supported()
-    numbers = build.telling_numbers(found.kernel, options, specs, raw=raw)
-    return Plan(
-        kernel=found.kernel,
-        options=options,
-        preallocate=found.preallocate,
-        form=_form(build.build(found.kernel, options, specs)),
-        rings=None if rings is None else _form(rings),
-        fates=_form(build.fates(found.kernel, options, specs, raw=raw)),
-        numbers=None if numbers is None else _form(numbers),
-    )
+    order = Order(found.kernel, options, found.preallocate, raw)
+    made = None if assemblers is None else assemblers.assemble(order)
+    if made is None:
+        made = _assembled(order)
+    form, fates = made["form"], made["fates"]
+    assert form is not None and fates is not None
+    return Plan(found.kernel, options, found.preallocate, form, made["rings"], fates, made["numbers"])
+
+
+def _assembled(order: Order) -> Dict[str, Optional[Form]]:
+    from iotrace.kernel import assembly  # noqa: PLC0415 - not needed where other processes assemble
+
+    return {**assembly.assemble(order, assembly.CALLS), **assembly.assemble(order, assembly.RINGS)}
 
 
 def without_back_jumps(made: Plan) -> Plan:
@@ -58,13 +55,3 @@ def without_back_jumps(made: Plan) -> Plan:
 def choose(options: Options) -> Options:
     """With the way in that is best here, if it was left open. Raises Failure."""
     return replace(options, attach=way_in.choose(options.attach))
-
-
-def _form(made: build.ProgramSet) -> Form:
-    return Form(
-        programs={name: binary(program) for name, program in made.programs.items()},
-        hooks=made.hooks,
-        jumps=made.jumps,
-        syscalls=made.syscalls,
-        entering=made.entering,
-    )

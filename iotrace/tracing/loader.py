@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import resource
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 
 import asm
 from iotrace.errors import Failure, UserError
@@ -32,6 +32,7 @@ from pybpf.syscalls import BpfError, rename_thread
 
 if TYPE_CHECKING:
     from iotrace.kernel import facts
+    from iotrace.kernel.apart import Assemblers
 
 DEFAULT_FILES, DEFAULT_FILES_AT_ONCE = 131072, 16384
 """`--max-files` unless it is given; the second where tables take all their memory at once."""
@@ -238,19 +239,45 @@ def check() -> None:
     _make_room(LEAST)
 
 
-def load(settings: Settings, found: Optional[facts.Facts] = None, *, checked: bool = False) -> Loaded:
+class Kept(NamedTuple):
+    """What an earlier run has kept for the same options, as bytes, and the key under which that is."""
+
+    identity: Optional[Tuple[str, ...]]
+    raw: Optional[bytes] = None
+
+
+def _kept(settings: Settings) -> Kept:
+    identity = _identity(settings.options(), settings)
+    return Kept(identity, None if identity is None else cache.load(identity))
+
+
+def load(settings: Settings, found: Optional[facts.Facts] = None) -> Loaded:
     """The programs for `settings`, for this kernel as `found` describes it, or as it turns out to be.
 
-    `checked`: the caller has had `check` look. Raises BpfError, Failure, UserError.
+    Raises BpfError, Failure, UserError.
     """
-    if not checked:
-        check()
+    check()
+    loaded, store = _load(settings, found, Kept(None) if found is not None else _kept(settings), None)
+    store()
+    return loaded
+
+
+def _load(
+    settings: Settings, found: Optional[facts.Facts], kept: Kept, assemblers: Optional[Assemblers]
+) -> Tuple[Loaded, Callable[[], None]]:
+    """What was loaded, and what keeps a plan of it if it is a new one."""
     # Where this is refused, everything else is too, and probes tell nothing: give the user the reason.
     create(asm.MapSpec("trial", asm.MapType.ARRAY, asm.U32, asm.U32, 1), name=False, btf=False).close()
-    options = settings.options()
-    identity = _identity(options, settings) if found is None else None
-    loaded = _load_kept(identity, settings) if identity is not None else None
-    return loaded or _load_new(options, settings, identity, found)
+    if kept.raw is not None:
+        with suppress(ValueError, BpfError):
+            return Loaded(plan.unpacked(kept.raw), settings), lambda: None
+    made, loaded = _load_new(settings, found, assemblers)
+
+    def store() -> None:
+        if kept.identity is not None:
+            cache.store(kept.identity, made.packed())
+
+    return loaded, store
 
 
 def _identity(options: Options, settings: Settings) -> Optional[Tuple[str, ...]]:
@@ -260,26 +287,15 @@ def _identity(options: Options, settings: Settings) -> Optional[Tuple[str, ...]]
     return plan.identity(options, settings.offsets)
 
 
-def _load_kept(identity: Tuple[str, ...], settings: Settings) -> Optional[Loaded]:
-    """What an earlier run has kept, if there is anything and the kernel accepts it."""
-    raw = cache.load(identity)
-    if raw is None:
-        return None
-    try:
-        return Loaded(plan.unpacked(raw), settings)
-    except (ValueError, BpfError):
-        return None
-
-
 def _load_new(
-    options: Options, settings: Settings, identity: Optional[Tuple[str, ...]], found: Optional[facts.Facts]
-) -> Loaded:
-    """A plan made now, and kept under `identity`."""
+    settings: Settings, found: Optional[facts.Facts], assemblers: Optional[Assemblers]
+) -> Tuple[plan.Plan, Loaded]:
+    """A plan made now, and what it has loaded."""
     from iotrace.kernel import planning  # noqa: PLC0415 - not needed where a plan is kept
 
-    options = planning.choose(options)
+    options = planning.choose(settings.options())
     with way_in.tracefs_for(options.attach) as tracefs:
-        made = planning.make(options, tracefs, settings.offsets, settings.vmlinux, found)
+        made = planning.make(options, tracefs, settings.offsets, settings.vmlinux, found, assemblers=assemblers)
     try:
         loaded = Loaded(made, settings)
     except VerifierError:
@@ -287,35 +303,48 @@ def _load_new(
             raise
         made = planning.without_back_jumps(made)
         loaded = Loaded(made, settings)
-    if identity is not None:
-        cache.store(identity, made.packed())
-    return loaded
+    return made, loaded
 
 
 class Loading:
     """A `load` that goes on in a thread of its own, while this one does something else; a context manager.
 
-    Most of it is the kernel's work, for which the interpreter does not wait.
+    Most of it is the kernel's work, for which the interpreter does not wait. For the main thread of a process that has
+    no other threads yet: where no plan is kept, it is forked, to have programs assembled on all CPUs.
     """
 
     def __init__(self, settings: Settings) -> None:
         """Begin, if there is enough of what both take: files that may be open. Raises Failure."""
         check()
         self._settings = settings
+        self._kept = _kept(settings)
+        self._assemblers: Optional[Assemblers] = None
         self._loaded: Optional[Loaded] = None
         self._error: Optional[BaseException] = None
-        self._done = threading.Event()  # not `Thread.join`, which a signal's handler must not interrupt before 3.13
+        # Not `Thread.join`, which a signal's handler must not interrupt before 3.13.
+        self._done, self._over = threading.Event(), threading.Event()
+        if self._kept.raw is None:
+            from iotrace.kernel import apart  # noqa: PLC0415 - not needed where a plan is kept
+
+            if apart.are_useful():
+                with suppress(OSError):
+                    self._assemblers = apart.Assemblers()
         try:
             threading.Thread(target=self._work, name="loading").start()
         except RuntimeError:
             self._work()  # there is no room for a thread
 
     def _work(self) -> None:
+        store: Optional[Callable[[], None]] = None
         try:
-            self._loaded = load(self._settings, checked=True)
+            with self._assemblers or nullcontext():
+                self._loaded, store = _load(self._settings, None, self._kept, self._assemblers)
         except BaseException as error:  # raised where it can be seen
             self._error = error
         self._done.set()
+        if store is not None:
+            store()  # while the other thread goes on
+        self._over.set()
 
     def result(self) -> Loaded:
         """What was loaded, which is the caller's. Raises what `load` does."""
@@ -330,6 +359,6 @@ class Loading:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._done.wait()
+        self._over.wait()
         if self._loaded is not None:
             self._loaded.close()

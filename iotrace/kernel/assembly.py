@@ -1,0 +1,40 @@
+"""Assembling what a plan holds, in two halves that take as long."""
+
+from __future__ import annotations
+
+from typing import Dict, Optional, Tuple
+
+import asm
+from iotrace.kernel.plan import Form, Order
+from programs import build
+from programs.facts import maps
+from pybpf.types.binary import binary
+
+CALLS, RINGS = "calls", "rings"
+"""The halves: the programs for system calls, and those for io_uring with what is run when it is needed."""
+
+
+def assemble(order: Order, half: str) -> Dict[str, Optional[Form]]:
+    """The forms of one half, by their names in `Plan`."""
+    kernel, options, preallocate, raw = order
+    specs = maps.declare(kernel, 1, preallocate=preallocate, options=options)
+    with asm.unchecked():
+        if half == CALLS:
+            made: Tuple[Tuple[str, Optional[build.ProgramSet]], ...] = (("form", build.build(kernel, options, specs)),)
+        else:
+            made = (
+                ("rings", build.io_uring(kernel, options, specs)),
+                ("fates", build.fates(kernel, options, specs, raw=raw)),
+                ("numbers", build.telling_numbers(kernel, options, specs, raw=raw)),
+            )
+        return {name: None if programs is None else _form(programs) for name, programs in made}
+
+
+def _form(made: build.ProgramSet) -> Form:
+    return Form(
+        programs={name: binary(program) for name, program in made.programs.items()},
+        hooks=made.hooks,
+        jumps=made.jumps,
+        syscalls=made.syscalls,
+        entering=made.entering,
+    )
