@@ -188,7 +188,7 @@ def parse() -> argparse.Namespace:
         type=float,
         default=None,
         metavar="SECONDS",
-        help="wait so long in all for the machine to be quiet (default 120, quick 10)",
+        help="wait so long in all for the machine to be quiet (default 120, quick 30)",
     )
     parser.add_argument("--stats", action="store_true", help="show the run time of each of our programs too")
     parser.add_argument("--json", action="store_true", help="everything, every single measurement, as JSON")
@@ -199,7 +199,7 @@ def parse() -> argparse.Namespace:
         parser.error(f"{', '.join(unknown)}: nothing of that name; there are {', '.join(groups)}")
     arguments.what = arguments.what or list(QUICK if arguments.quick else groups)
     defaults = (
-        {"rounds": 5, "calls": 100_000, "patience": 10.0}
+        {"rounds": 5, "calls": 100_000, "patience": 30.0}
         if arguments.quick
         else {"rounds": 5, "calls": 300_000, "patience": 120.0}
     )
