@@ -8,12 +8,12 @@ What these go on with by tail calls is the same code in all of them.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 from asm import ProgramSpec
 from programs.calls import beside, storage, transfer
 from programs.calls import parts as calls
-from programs.facts.catalogue import NUMBERS, SYSTEM_CALLS, SystemCall
+from programs.facts.catalogue import ENTERED, NUMBERS, SYSTEM_CALLS, WITHOUT_ENTRY, SystemCall
 from programs.facts.hooks import Hook
 from programs.facts.jumps import WALKS, Jump
 from programs.facts.kernel import Kernel, Options
@@ -25,7 +25,7 @@ from programs.files.identify import SCRATCH_EXIT
 from programs.requests.aio import parts as aio
 from programs.requests.aio.accepted import unless_all_accepted
 from programs.requests.uring import parts as uring
-from programs.way import enter, exit, numbers, targets
+from programs.way import enter, exit, light, numbers, targets
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,14 @@ class Attached(NamedTuple):
 def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
     """All programs of one form, but those of io_uring's requests."""
     facts = (kernel, options, maps)
-    traced = [call for call in SYSTEM_CALLS if call.name in NUMBERS[kernel.machine]]
-    parts = {Jump.EXIT: exit.exit_main(*facts, AT_ONCE), **calls.parts(*facts), **aio.parts(*facts)}
+    traced = _traced(kernel, options)
+    parts = {Jump.EXIT: _exit(options)(*facts, AT_ONCE), **calls.parts(*facts), **aio.parts(*facts)}
     if options.attach != "fentry":
         parts[Jump.BORN] = targets.born(*facts)
-    entries = list(_on_entries(*facts, traced))
+    if options.light:
+        parts = {index: program for index, program in parts.items() if index not in calls.ENTERING | aio.ENTERING}
+        parts[Jump.ADMIT] = light.exit_admit(*facts)
+    entries = [] if options.light else list(_on_entries(*facts, traced))
     attached = [*_on_tasks(*facts), *_on_exits(*facts, traced, parts[Jump.EXIT]), *entries]
     at_entry = {parts[index].name for index in calls.ENTERING | aio.ENTERING if index in parts}
     return _together(
@@ -74,6 +77,43 @@ def build(kernel: Kernel, options: Options, maps: Maps) -> ProgramSet:
         syscalls={NUMBERS[kernel.machine][call.name]: signature(call) for call in traced},
         entering=at_entry | {entry.program.name for entry in entries},
     )
+
+
+def _traced(kernel: Kernel, options: Options) -> List[SystemCall]:
+    every = [*SYSTEM_CALLS, *(WITHOUT_ENTRY if options.light else ())]
+    return [call for call in every if call.name in NUMBERS[kernel.machine]]
+
+
+def _exit(options: Options) -> Callable[..., ProgramSpec]:
+    return light.exit_light if options.light else exit.exit_main
+
+
+def entries(kernel: Kernel, options: Options, maps: Maps) -> Optional[ProgramSet]:
+    """The programs on entries where data calls have none, with a table of tail calls of their own; None elsewhere."""
+    if not options.light:
+        return None
+    facts = (kernel, replace(options, attach=options.light), maps)
+    made = {**calls.parts(*facts), **aio.parts(*facts)}
+    parts: Dict[int, ProgramSpec] = {i: made[i] for i in calls.ENTERING | aio.ENTERING if i in made}
+    del parts[Jump.ENTER_VECTOR]
+    entered = [call for call in _traced(kernel, options) if call.kind in ENTERED]
+    attached = list(_on_entries(*facts, entered))
+    return _together(
+        attached, parts, entering={program.name for program in [*(each.program for each in attached), *parts.values()]}
+    )
+
+
+def timing(kernel: Kernel, options: Options, maps: Maps) -> Optional[ProgramSet]:
+    """The program that is attached now and then to time data calls, where they have no entry; None elsewhere.
+
+    Beside it the one that tells the kernel's ticks, which is attached to nothing.
+    """
+    if not options.light:
+        return None
+    made = [Attached(light.enter_timed(kernel, options, maps), [Hook("raw_tracepoint", "raw_syscalls", "sys_enter")])]
+    if kernel.jiffies:
+        made.append(Attached(light.read_jiffies(maps), []))
+    return _together(made, {})
 
 
 def io_uring(kernel: Kernel, options: Options, maps: Maps) -> Optional[ProgramSet]:
@@ -166,7 +206,7 @@ def _on_exits(
         hooks = [Hook("raw_tracepoint", "raw_syscalls", "sys_exit")]
     yield Attached(main, hooks)
     for copy in range(1, kernel.spares + 1):
-        yield Attached(exit.exit_main(*facts, AT_ONCE, copy), hooks)
+        yield Attached(_exit(options)(*facts, AT_ONCE, copy), hooks)
 
 
 def _on_entries(kernel: Kernel, options: Options, maps: Maps, traced: List[SystemCall]) -> Iterable[Attached]:

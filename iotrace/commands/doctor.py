@@ -59,7 +59,16 @@ def run(args: argparse.Namespace) -> int:
     problem = findings[0].meaning if findings[0].state == "!" else ""
     if not problem:  # otherwise all probes would be refused, and tell nothing
         found = _facts()
-        findings += [_processes(), *_memory(found), *_structures(found), *_ways_in(), *_coverage(), _by(), *_quirks()]
+        findings += [
+            _processes(),
+            *_memory(found),
+            *_structures(found),
+            *_ways_in(),
+            *_coverage(),
+            _by(),
+            _light(),
+            *_quirks(),
+        ]
         if not args.no_load:
             findings.append(_trial(found))
             problem = findings[-1].meaning if findings[-1].state == "!" else ""
@@ -183,6 +192,16 @@ def _ways_in() -> Iterator[Finding]:
         yield Finding("attach", "ok", why[way_in.choose("auto")])
     except Failure as error:
         yield Finding("attach", "!", str(error))
+
+
+def _light() -> Finding:
+    """Whether a run can do without programs at the entry of reads and writes."""
+    try:
+        with way_in.tracefs_for(way_in.choose_light()):
+            pass
+    except Failure as error:
+        return Finding("--light", "no", str(error))
+    return Finding("--light", "ok", "reads and writes are seen at their exit alone, and one in 25 is timed")
 
 
 def _by() -> Finding:

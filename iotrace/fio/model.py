@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from iotrace import text
 from iotrace.fio import sizes
 from iotrace.fio.sizes import Sizes
-from iotrace.profile.activity import UNKNOWN, Activity, add_histogram, moved, order_of, size_of
+from iotrace.profile.activity import UNKNOWN, Activity, add_histogram, moved, order_of, size_of, untimed_share
 from iotrace.profile.folding import final_name
 from iotrace.profile.metrics import FileStats
 from iotrace.profile.series import MOST_INTERVALS
@@ -143,10 +143,11 @@ class Load:
             self.used += max(ended - begun, 0)
         if interval_ns:
             self.interval = interval_ns
+            share = untimed_share(file)
             for number, reads, _, writes, _, _, _, busy in file.series:
                 if number is not None and reads + writes and number < MOST_INTERVALS:
                     self.active |= 1 << number
-                    self.busy += busy
+                    self.busy += round(busy * share)
 
     def merge(self, other: Load) -> None:
         """Add another load."""

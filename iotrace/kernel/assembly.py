@@ -26,6 +26,8 @@ def assemble(order: Order, half: str) -> Dict[str, Optional[Form]]:
                 ("rings", build.io_uring(kernel, options, specs)),
                 ("fates", build.fates(kernel, options, specs, raw=raw)),
                 ("numbers", build.telling_numbers(kernel, options, specs, raw=raw)),
+                ("entries", build.entries(kernel, options, specs)),
+                ("timing", build.timing(kernel, options, specs)),
             )
         return {name: None if programs is None else _form(programs) for name, programs in made}
 

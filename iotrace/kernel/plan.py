@@ -50,7 +50,8 @@ class Plan:
     """All that a run needs to know of its kernel, and what it loads.
 
     `rings` are the programs for io_uring, `fates` those that tell in the end what has become of files, `numbers` is the
-    one that tells numbers of processes.
+    one that tells numbers of processes. `entries` and `timing` are for runs whose data calls have no entry: the
+    programs on entries of other calls, and those that time data calls now and then.
     """
 
     kernel: Kernel
@@ -60,13 +61,15 @@ class Plan:
     rings: Optional[Form]
     fates: Form
     numbers: Optional[Form] = None  # where iotrace is in the initial PID namespace
+    entries: Optional[Form] = None
+    timing: Optional[Form] = None
     kept: bool = False  # made by an earlier run
 
     @property
     def map_names(self) -> FrozenSet[str]:
         """The maps that any of its programs uses."""
-        forms = [self.form, self.fates, *(form for form in (self.rings, self.numbers) if form is not None)]
-        return frozenset(name for form in forms for name in form.map_names)
+        forms = (self.form, self.fates, self.rings, self.numbers, self.entries, self.timing)
+        return frozenset(name for form in forms if form is not None for name in form.map_names)
 
     def packed(self) -> bytes:
         """As bytes that `unpacked` takes, in the same version of Python."""
@@ -78,7 +81,7 @@ class Plan:
                 form_as_tuple(self.form),
                 self.rings and form_as_tuple(self.rings),
                 form_as_tuple(self.fates),
-                self.numbers and form_as_tuple(self.numbers),
+                *(form and form_as_tuple(form) for form in (self.numbers, self.entries, self.timing)),
                 {name: feature.known for name, feature in features.FEATURES.items() if feature.known is not None},
             )
         )
@@ -87,7 +90,8 @@ class Plan:
 def unpacked(raw: bytes) -> Plan:
     """The plan that was packed; this process takes over its answers to probes. Raises ValueError for other bytes."""
     try:
-        kernel, options, preallocate, form, rings, fates, numbers, answers = marshal.loads(raw)
+        kernel, options, preallocate, form, rings, fates, *others, answers = marshal.loads(raw)
+        numbers, entries, timing = (other and form_of(other) for other in others)
         plan = Plan(
             kernel_of(kernel),
             Options(**options),
@@ -95,7 +99,9 @@ def unpacked(raw: bytes) -> Plan:
             form_of(form),
             rings and form_of(rings),
             form_of(fates),
-            numbers and form_of(numbers),
+            numbers,
+            entries,
+            timing,
             kept=True,
         )
         known: Mapping[str, bool] = dict(answers)

@@ -37,7 +37,11 @@ def make(
         made = _assembled(order)
     form, fates = made["form"], made["fates"]
     assert form is not None and fates is not None
-    return Plan(found.kernel, options, found.preallocate, form, made["rings"], fates, made["numbers"])
+    return Plan(
+        *(found.kernel, options, found.preallocate, form, made["rings"], fates, made["numbers"]),
+        entries=made["entries"],
+        timing=made["timing"],
+    )
 
 
 def _assembled(order: Order) -> Dict[str, Optional[Form]]:
@@ -54,4 +58,6 @@ def without_back_jumps(made: Plan) -> Plan:
 
 def choose(options: Options) -> Options:
     """With the way in that is best here, if it was left open. Raises Failure."""
+    if options.light:
+        return replace(options, attach="raw", light=way_in.choose_light())
     return replace(options, attach=way_in.choose(options.attach))

@@ -94,6 +94,7 @@ QUIRKS: Tuple[Quirk, ...] = (
     ),
     Quirk("kernel btf", "kernel_btf", "the layout of kernel structures is found by searching the kernel's memory"),
     Quirk("batch", "batch", "maps are read one entry at a time at the end of a run"),
+    Quirk("ticks", "jiffies", "run --light reads the clock at every data call, which costs some 35 ns", fact="jiffies"),
     Quirk("ring buffer", "ring_buffer", "a perf buffer is used on each CPU", fact="ring_buffer"),
     Quirk("run time", "stats", "a profile does not say what tracing has cost"),
     Quirk(

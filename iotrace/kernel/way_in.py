@@ -31,6 +31,13 @@ def choose(wanted: str) -> str:
     return wanted
 
 
+def choose_light() -> str:
+    """How `run --light` sees the entries that it needs: a key of NAMES. Raises Failure where it cannot be had."""
+    if not all(features.FEATURES[name].supported() for name in ("raw_tracepoints", "map_value_arguments")):
+        raise Failure("--light takes raw tracepoints, and more that came with Linux 4.18: leave it out")
+    return "perf"
+
+
 @contextmanager
 def tracefs_for(method: str) -> Iterator[Optional[Tracefs]]:
     """The tracefs where `method` needs one, mounted privately if need be; None for the others. Raises Failure."""
@@ -40,7 +47,7 @@ def tracefs_for(method: str) -> Iterator[Optional[Tracefs]]:
     try:
         opened = Tracefs.open()
     except TracefsError as error:
-        another = ", or use --attach raw" if features.FEATURES["raw_tracepoints"].supported() else ""
+        another = ", or use --attach raw without --light" if features.FEATURES["raw_tracepoints"].supported() else ""
         raise Failure(f"{error}{another}") from error
     with opened:
         yield opened

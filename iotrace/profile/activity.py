@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from iotrace.profile.latencies import Latencies
-from iotrace.profile.metrics import FileStats, SyscallStats
+from iotrace.profile.metrics import FileStats, SyscallStats, timed_ns
 from iotrace.profile.values import Histogram
 from programs.facts.catalogue import BY_NAME, READ, WRITE, Operation
 
@@ -234,6 +234,17 @@ def of_files(files: Iterable[FileStats]) -> Activity:
     for file in files:
         found.add(file)
     return found
+
+
+def untimed_share(file: FileStats) -> float:
+    """By what `busy_ns` of the intervals is to be multiplied for an estimate of all transfers, timed or not."""
+    data = [call for call in file.syscalls.values() if call.untimed_ns]
+    if not data:
+        return 1.0
+    timed = sum(
+        timed_ns(call) for name, call in file.syscalls.items() if BY_NAME.get(name, UNKNOWN).direction is not None
+    )
+    return 1 + sum(call.untimed_ns for call in data) / timed if timed else 1.0
 
 
 def size_of(file: FileStats) -> int:

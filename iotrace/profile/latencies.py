@@ -18,10 +18,15 @@ from iotrace.profile.values import Histogram, bucket, fine_above, fine_below
 
 @dataclass
 class Latencies:
-    """The latencies of successful calls, of one system call on one file or of any group of them."""
+    """The latencies of successful calls, of one system call on one file or of any group of them.
+
+    Of a run with `--light` they are those of a sample of the reads and writes: all but `total` and `untimed`.
+    """
 
     histogram: Histogram = field(default_factory=dict)
-    total: int = 0  # ns; at least
+    timed: int = 0  # ns, in sum; at least
+    total: int = 0  # the same of all calls, as estimated where some were not timed
+    untimed: int = 0  # calls
     most: int = 0  # ns of the slowest, 0 if it is not known
     coarse: bool = False  # some of them are known by powers of two alone
 
@@ -31,17 +36,22 @@ class Latencies:
         for lower, count in call.latency_ns.items():
             histogram[lower] = histogram.get(lower, 0) + count
         if call.latency_sum_ns:
-            self.total += call.latency_sum_ns
+            self.timed += call.latency_sum_ns
+            self.total += call.latency_sum_ns + call.untimed_ns
         elif call.latency_ns:
+            self.timed += busy_ns(call)
             self.total += busy_ns(call)
             self.coarse = self.coarse or any(call.latency_ns)
+        self.untimed += call.untimed_calls
         self.most = max(self.most, call.latency_max_ns)
 
     def merge(self, other: Latencies) -> None:
         """Add those of another group."""
         for lower, count in other.histogram.items():
             self.histogram[lower] = self.histogram.get(lower, 0) + count
+        self.timed += other.timed
         self.total += other.total
+        self.untimed += other.untimed
         self.most = max(self.most, other.most)
         self.coarse = self.coarse or other.coarse
 
@@ -51,10 +61,20 @@ class Latencies:
         return sum(self.histogram.values())
 
     @property
+    def succeeded(self) -> int:
+        """How many calls they are of, timed or not."""
+        return self.count + self.untimed
+
+    @property
     def mean(self) -> Optional[float]:
         """In ns; None if there are none."""
         count = self.count  # 0 too where a profile from elsewhere has empty buckets
-        return self.total / count if count else None
+        return self.timed / count if count else None
+
+    @property
+    def one_in(self) -> float:
+        """Of how many calls one was timed; 1 if all were, and if there are none."""
+        return self.succeeded / self.count if self.count else 1.0
 
     def quantile(self, share: float) -> Optional[int]:
         """The latency that this share of them does not exceed, 0.5 for the median; None if there are none."""
@@ -91,7 +111,7 @@ class Latencies:
             others = count - 1 if low <= self.most <= top else count
             widths += others * (top - low)
             shift -= others * (low + top) / 2
-        shift += self.total - self.most
+        shift += self.timed - self.most
         own, (left, right) = self._density(lower), self._neighbours(lower)
         # As an exponential has it that falls from one neighbour to the other; none is taken for wholly empty.
         fall = math.log(max(left, own / 20) / max(right, own / 20)) / 2
@@ -118,6 +138,12 @@ class Latencies:
 
     def _above(self, lower: int) -> int:
         return 2 * lower if self.coarse and lower else fine_above(lower)
+
+
+def sampled(found: Latencies) -> str:
+    """Of how many calls one was timed, in words that follow others; empty if all were, or none."""
+    one_in = found.one_in
+    return "" if one_in == 1 else f", of one call in {one_in:.{0 if one_in >= 9.95 else 1}f}"
 
 
 def exactness(coarse: bool) -> str:

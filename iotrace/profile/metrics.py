@@ -189,6 +189,17 @@ class SyscallStats:
         since=5,
         of_transfers=True,
     )
+    untimed_calls: int = _total(
+        "not timed",
+        NUMBER,
+        "successful calls that `run --light` has not timed: `latency_ns`, its sum and its maximum, and "
+        "`storage_latency_ns` are of the others alone",
+        since=6,
+        of_transfers=True,
+    )
+    untimed_ns: int = _total(
+        "  busy", DURATION, "time that they took in sum, as estimated from the others", since=6, of_transfers=True
+    )
 
 
 @_explained
@@ -328,7 +339,15 @@ class CallTotals:
 
 
 def busy_ns(call: SyscallStats) -> int:
-    """The time that successful calls took; of older profiles the least that they may have taken."""
+    """The time that successful calls took; of older profiles the least that they may have taken.
+
+    Of those that were not timed it is an estimate.
+    """
+    return timed_ns(call) + call.untimed_ns
+
+
+def timed_ns(call: SyscallStats) -> int:
+    """The same of those that were timed: the sum of `latency_ns`."""
     return call.latency_sum_ns or sum(lower * count for lower, count in call.latency_ns.items())
 
 

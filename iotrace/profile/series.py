@@ -21,7 +21,7 @@ COUNTERS = {
     "write_bytes": "bytes that they wrote",
     "syncs": "fsync, fdatasync and their kin",
     "errors": "of all these, those that failed",
-    "busy_ns": "time that the successful reads and writes took",
+    "busy_ns": "time that the successful reads and writes took; with `run --light` those that were timed",
 }
 Row = Tuple[Optional[int], int, int, int, int, int, int, int]
 Raw = bytes

@@ -106,6 +106,10 @@ class Attachment:
         attached = {name for name, _ in self.form.hooks}
         return [program for (name, _), program in self._by_name.items() if name in attached]
 
+    def named(self, name: str) -> Optional[Program]:
+        """A program that is loaded once, by its name."""
+        return self._by_name.get((name, 0))
+
     # -- attaching --------------------------------------------------------------------------------------------------
 
     def attach(self) -> None:

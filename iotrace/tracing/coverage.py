@@ -30,6 +30,7 @@ def coverage(
     buffered: bool = False,
     over_time: Optional[str] = None,
     whose: str = "",
+    timed: Optional[str] = None,
 ) -> Dict[str, str]:
     """Family of calls -> what a run sees of it. Seccomp and ptrace are there if they had a say in any call.
 
@@ -39,10 +40,11 @@ def coverage(
     could not loop. `folios`: they could read what comes into the page cache, and not only that something does.
     `buffered`: there were reads by AIO or io_uring on descriptors that are not O_DIRECT. `over_time` is what is to be
     said of the intervals that were asked for, `whose` how rows are apart by who does the I/O, "" if they are not.
+    `timed` is what is to be said of the latencies of data calls, where these have no program at their entry.
     """
     thirty_two = "none: left out; what was seen of them is counted in lost" if attach == "raw" else "none: left out"
     return {
-        "synchronous": _synchronous(missing),
+        "synchronous": _synchronous(missing, entered=timed is None),
         "sendfile": "full",
         "aio": linux_aio(left.aio, missing),
         "io_uring": io_uring(shown, left.uring, None if URING_SETUP in missing else rings),
@@ -54,12 +56,32 @@ def coverage(
         "storage": storage(attach, folios=folios, buffered=buffered),
         **({} if over_time is None else {"intervals": over_time}),
         **({"who": whose} if whose else {}),
+        **({} if timed is None else {"latency": timed}),
         **dict(_intercepted(account)),
         **({"queue depth": _NO_DEPTH} if straight else {}),
     }
 
 
 _NO_DEPTH = "none: it takes programs that loop (5.3); threads that only submit requests of AIO are not counted either"
+
+
+_WITHOUT_ENTRY = (
+    "reads and writes are seen when they return: an iovec that was overwritten by then, or a descriptor that another "
+    "thread has closed or replaced, is taken for what it is by then"
+)
+
+
+def latency(timed: int, untimed: int, problem: Optional[str] = None) -> str:
+    """What a run knows of the latencies of reads and writes where only some were timed; as `coverage`."""
+    if problem is not None:
+        return f"none: of reads and writes none could be timed: {problem}"
+    if not timed:
+        return "none: no read or write was made while they were timed" if untimed else "full"
+    one_in = (timed + untimed) / timed
+    return (
+        f"partial: one in {one_in:.1f} reads and writes was timed at random, {timed:,} of {timed + untimed:,}; "
+        "first and last times of these are those of the kernel's ticks"
+    )
 
 
 def storage(attach: str, *, folios: bool, buffered: bool) -> str:
@@ -125,9 +147,9 @@ def _intercepted(calls: Mapping[str, int]) -> Iterator[Tuple[str, str]]:
         yield "ptrace", f"partial: calls that a tracer took away are not counted: {replaced}"
 
 
-def _synchronous(missing: Sequence[str]) -> str:
+def _synchronous(missing: Sequence[str], *, entered: bool) -> str:
     absent = [name for name in missing if name not in (*AIO_CALLS, URING_SETUP, *BESIDE)]
-    return f"partial: no {', '.join(absent)}" if absent else "full"
+    return _partial([*([f"no {', '.join(absent)}"] if absent else []), *([] if entered else [_WITHOUT_ENTRY])], ())
 
 
 def linux_aio(left: int = 0, missing: Sequence[str] = ()) -> str:

@@ -10,7 +10,6 @@ import functools
 import json
 import os
 import struct
-import time
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 from iotrace.profile.metrics import TOTALS
@@ -18,6 +17,7 @@ from iotrace.profile.parts import COLUMNS, Edges, Part, call_json, call_texts, c
 from iotrace.profile.values import DELETED, Counts, Histogram, add_tables, bucket, encode, fine_bounds, greatest, least
 from iotrace.profile.whose import Who
 from iotrace.tracing import common_sizes
+from iotrace.tracing.clock import Clock
 from iotrace.tracing.names import Fate, Name
 from programs.facts.catalogue import BY_CODE, OPERATIONS, READ, WRITE, Operation
 from programs.facts.records import (
@@ -35,6 +35,7 @@ from programs.facts.records import (
     TALLY_REQUESTED,
     TALLY_STORAGE_BYTES,
     TALLY_STORAGE_LATENCY,
+    TALLY_UNTIMED,
     TALLY_WRITE_RUN,
     THREAD_SHIFT,
     Completed,
@@ -52,6 +53,7 @@ _RUNS = struct.Struct(f"<{RUN_BUCKETS}Q")
 LATENCIES = struct.Struct(f"<{LATENCY_BUCKETS}I")
 _NO_RUNS = bytes(Runs.size)
 _NOTHING: Histogram = {}
+_UNTIMED = -1  # in the place of a latency
 
 # Where the histograms are in OpStats.
 _COMMON = slice(OpStats.requested.offset, OpStats.requested.offset + Requested.buckets.offset)
@@ -81,23 +83,6 @@ _KERNEL = {
     514: "ERESTARTNOHAND",
     516: "ERESTART_RESTARTBLOCK",
 }
-
-
-class Clock:
-    """Converts the programs' time, CLOCK_MONOTONIC, to unix time. Both are in nanoseconds."""
-
-    def __init__(self) -> None:
-        tries = []
-        for _ in range(5):
-            before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-            wall = time.time_ns()
-            after = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-            tries.append((after - before, wall - (before + after) // 2))
-        self._offset = min(tries)[1]
-
-    def unix(self, monotonic: int) -> Optional[int]:
-        """The time in nanoseconds since 1970; None for 0, which means never."""
-        return monotonic + self._offset if monotonic else None
 
 
 @functools.lru_cache(maxsize=256)
@@ -155,7 +140,10 @@ _OPERATION = (
     *("latency_ns", "latency_sum_ns", "latency_max_ns", "common_sizes", "common_sizes_error"),
 )
 _operation_text = call_texts(*_OPERATION)
-_storage_text = call_texts(*_OPERATION, "storage_bytes", "storage_calls", "storage_latency_ns", "readahead_bytes")
+_STORAGE = ("storage_bytes", "storage_calls", "storage_latency_ns", "readahead_bytes")
+_NOT_FROM_STORAGE = (0, 0, "null", 0)
+_storage_text = call_texts(*_OPERATION, *_STORAGE)
+_sampled_text = call_texts(*_OPERATION, *_STORAGE, "untimed_calls", "untimed_ns")
 _lifetime_text = call_texts("calls", "errors", "latency_ns", "latency_sum_ns", "latency_max_ns")
 
 
@@ -180,6 +168,7 @@ class Decoder:
     __slots__ = (
         *(metric.name for metric in (*COLUMNS, *TOTALS)),
         *[
+            "_clock",
             "_unix",
             "_json",
             "_errors",
@@ -208,7 +197,7 @@ class Decoder:
         """`state` are the words of the file's FileState, `tallies` its sparse counters; `who` did the I/O, where a file
         has a row for each."""
         self.who = who
-        self._unix = clock.unix
+        self._clock, self._unix = clock, clock.unix
         self._json: List[str] = []  # by system call
         self._errors: Dict[str, Counts] = {}  # of operations that have not been added yet
         self._large: Dict[str, Histogram] = {}  # their requests that the dense histogram has no room for
@@ -278,7 +267,8 @@ class Decoder:
         elif kind == TALLY_WRITE_RUN:
             _count(self.sequential_write, lower_bound(item), count)
         elif kind == TALLY_STORAGE_LATENCY:
-            _count(self._waited.setdefault(BY_CODE[op].name, {}), _fine_bound(item), count)
+            lower = _UNTIMED if item == TALLY_UNTIMED else _fine_bound(item)
+            _count(self._waited.setdefault(BY_CODE[op].name, {}), lower, count)
         elif kind in _BROUGHT:
             self._brought.setdefault(BY_CODE[op].name, {})[_BROUGHT[kind]] = count
         elif kind == TALLY_BETWEEN_SYNCS:
@@ -333,6 +323,7 @@ class Decoder:
                 self.lowest_offset = least(self.lowest_offset, lowest - 1)
         self.busy_ns += latency_sum
         errors = self._errors.pop(operation.name, None) if self._errors else None
+        untimed, untimed_ns = self._untimed(operation, raw[LATENCY], calls, errors, latency_sum)
         latency = self._latencies(operation.name, raw[LATENCY])
         storage: Optional[Tuple[int, int, str, int]] = None
         if operation.name in self._brought:
@@ -343,7 +334,10 @@ class Decoder:
             *(calls, moved, start or "null", end or "null", json.dumps(errors) if errors else "null"),
             *(requested, completed, latency, latency_sum, latency_max, common, error),
         )
-        entry = _operation_text(*values) if storage is None else _storage_text(*values, *storage)
+        if untimed:
+            entry = _sampled_text(*values, *(storage or _NOT_FROM_STORAGE), untimed, untimed_ns)
+        else:
+            entry = _operation_text(*values) if storage is None else _storage_text(*values, *storage)
         self._json.append(f'"{operation.name}":{entry}')
 
     def _add_transfers(self, direction: int, moved: int, start: Optional[int], end: Optional[int], runs: bytes) -> None:
@@ -371,11 +365,25 @@ class Decoder:
         slow = self._slow.pop(name, None) if self._slow else None
         return encode(add_tables(_fine_cells(raw), slow)) or "null" if slow else _latencies(raw)
 
+    def _untimed(
+        self, operation: Operation, raw: bytes, calls: int, errors: Optional[Counts], latency_sum: int
+    ) -> Tuple[int, int]:
+        """How many of the calls that succeeded were not timed, and how long they took, in ns, as estimated."""
+        if not self._clock.sampled or operation.direction is None or operation.name in REQUESTS:
+            return 0, 0
+        succeeded = calls - sum(errors.values()) if errors else calls
+        timed = sum(LATENCIES.unpack(raw)) + sum(self._slow.get(operation.name, _NOTHING).values())
+        untimed, ns = self._clock.estimate(succeeded, timed, latency_sum)
+        self.busy_ns += ns
+        return untimed, ns
+
     def _storage(self, name: str) -> Tuple[int, int, str, int]:
         """Bytes from storage, calls that waited for it, a histogram of their latencies, and bytes read ahead."""
         brought, waited = self._brought.pop(name), self._waited.pop(name, _NOTHING)
+        calls = sum(waited.values())
+        waited.pop(_UNTIMED, None)
         latency = encode(waited) or "null"
-        return brought.get("storage_bytes", 0), sum(waited.values()), latency, brought.get("readahead_bytes", 0)
+        return brought.get("storage_bytes", 0), calls, latency, brought.get("readahead_bytes", 0)
 
     def _set_fate(self, fate: Fate) -> None:
         self.renamed_to, self.state = fate.renamed_to, fate.state

@@ -17,7 +17,8 @@ from iotrace.profile.series import Raw
 from iotrace.profile.values import agreed
 from iotrace.profile.whose import Who
 from iotrace.tracing import stats
-from iotrace.tracing.decoding import Clock, Decoder, Tally, thread_count
+from iotrace.tracing.clock import Clock
+from iotrace.tracing.decoding import Decoder, Tally, thread_count
 from iotrace.tracing.names import Fate, Name
 from programs.facts.catalogue import Operation
 from programs.facts.records import FILE_MAPPED, FileKey, FileState

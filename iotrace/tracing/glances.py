@@ -119,14 +119,16 @@ class Glances:
         *,
         whose: Optional[Whose] = None,
         operation: Optional[Callable[[bytes], Optional[bytes]]] = None,
+        stand_for: int = 1,
     ) -> None:
         """`selected` says whether a file is wanted, by the names that it has had. `operation` finds the OpStats of a
-        key where `operations` has no more than their heads."""
+        key where `operations` has no more than their heads. Of synchronous transfers one in `stand_for` is timed."""
         self._maps = maps
         self._names = names
         self._selected = selected
         self._whose = whose
         self._operation = operation
+        self._stand_for = stand_for
         self._places: Dict[int, Place] = {}  # by the id that is counted under
         self._owners: Dict[int, Tuple[int, Row]] = {}  # of such ids: the file, and whose it is
         self._operations: Dict[Tuple[int, int], _Words] = {}  # as they were read last: calls, bytes, ns, latencies
@@ -216,7 +218,7 @@ class Glances:
                     raw = self._operation(OpKey.struct.pack(counted, op, 0)) or b""
                     latencies = int.from_bytes(raw[_LATENCY], "little")
                 fresh[key] = new = calls, moved, busy, latencies
-                _add(delta, op, new, old or _NEVER, brought=direct == calls)
+                _add(delta, op, new, old or _NEVER, brought=direct == calls, stand_for=self._stand_for)
 
     def _look_at_states(self, deltas: Dict[int, _Delta]) -> Dict[int, _Words]:
         """Opens and closes, which have no records of operations."""
@@ -285,7 +287,8 @@ class Glances:
         found: Dict[int, _Delta] = {}
         for (counted, op), words in self._operations.items():
             if counted in gone:
-                _add(found.setdefault(counted, _Delta()), op, (*words[:3], 0), _NEVER, brought=False)
+                one = found.setdefault(counted, _Delta())
+                _add(one, op, (*words[:3], 0), _NEVER, brought=False, stand_for=self._stand_for)
         for counted, (opens, closes, opening, closing) in self._states.items():
             if counted in gone:
                 counts = found.setdefault(counted, _Delta()).counts
@@ -297,15 +300,17 @@ class Glances:
         return found
 
 
-def _add(delta: _Delta, op: int, new: _Words, old: _Words, *, brought: bool) -> None:
+def _add(delta: _Delta, op: int, new: _Words, old: _Words, *, brought: bool, stand_for: int = 1) -> None:
     """Add what is new of an operation. `brought`: all that it has moved passed by the page cache.
 
-    `op` is a word of OpKey: which shard it is stands in the upper half.
+    `op` is a word of OpKey: which shard it is stands in the upper half. A synchronous transfer that was timed stands
+    for `stand_for`.
     """
     operation, counts = BY_CODE[op & 0xFFFFFFFF], delta.counts
     calls, moved = new[0] - old[0], new[1] - old[1]
     counts[CALLS] += calls
-    counts[BUSY] += new[2] - old[2]
+    sampled = operation.direction is not None and operation.code not in _ASYNCHRONOUS
+    counts[BUSY] += (new[2] - old[2]) * (stand_for if sampled else 1)
     delta.latencies += _widened(new[3] - old[3])
     if operation.direction == READ:
         counts[READ_BYTES] += moved

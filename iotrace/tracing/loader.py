@@ -29,6 +29,7 @@ from pybpf.maps import CgroupArray, Map, PerfEventArray, RingBuf, create, create
 from pybpf.privileges import lacking, make_room
 from pybpf.programs import Program, VerifierError
 from pybpf.syscalls import BpfError, rename_thread
+from pybpf.types.tracefs import Tracefs
 
 if TYPE_CHECKING:
     from iotrace.kernel import facts
@@ -38,7 +39,12 @@ DEFAULT_FILES, DEFAULT_FILES_AT_ONCE = 131072, 16384
 """`--max-files` unless it is given; the second where tables take all their memory at once."""
 PERF_PAGES = 128  # of a CPU's buffer for events
 LEAST = "raw"  # the way in that opens the fewest files
-_OPENED = {"raw": 120, "perf": 216, "fentry": 460}  # files at most, besides one for each CPU, by the way in
+_OPENED = {
+    "raw": 120,
+    "light": 180,
+    "perf": 216,
+    "fentry": 460,
+}  # files at most, besides one for each CPU, by the way in
 
 
 def default_files(*, preallocate: bool) -> int:
@@ -99,8 +105,8 @@ class Loaded:
         self.kernel = made.kernel
         self.default_files = default_files(preallocate=made.preallocate)
         self.max_files = settings.max_files or self.default_files
-        if made.options.attach != LEAST:  # which `check` has asked for
-            _make_room(made.options.attach)
+        if made.options.attach != LEAST or made.options.light:  # more than what `check` has asked for
+            _make_room("light" if made.options.light else made.options.attach)
         self._stack = ExitStack()
         try:
             self._load(made, settings)
@@ -117,7 +123,7 @@ class Loaded:
         self._fill_names(settings.comms if made.options.comm else [])
         if "cgroups" in self.maps:
             self._fill_cgroups(settings.cgroups)
-        tracefs = self._stack.enter_context(way_in.tracefs_for(made.options.attach))
+        tracefs = self._stack.enter_context(way_in.tracefs_for(made.options.light or made.options.attach))
         self._fates = OnDemand(made.fates, self)
         self.numbers = None if made.numbers is None else OnDemand(made.numbers, self)
         """Tells numbers of processes; None in the initial PID namespace."""
@@ -125,8 +131,14 @@ class Loaded:
             self._stack.callback(one.close)
         calls = Attachment(made.form, self.kernel.machine, self.maps, tracefs)
         self._stack.callback(calls.close)
+        self._attachments = [calls]
+        if made.entries is not None:
+            self._attachments.append(self._load_apart(made.entries, specs.jumps, tracefs))
         rings = self._load_rings(made.rings, specs.jumps) if made.rings is not None else None
-        self._attachments = [calls, rings] if rings is not None else [calls]
+        if rings is not None:
+            self._attachments.append(rings)
+        self.timing = None if made.timing is None else self._load_apart(made.timing, specs.jumps, None)
+        """Times data calls now and then, where they have no entry."""
         self.programs: List[Program] = [program for one in self._attachments for program in one.programs]
         self.entered: List[Program] = [program for one in self._attachments for program in one.entered]
         self.missing = calls.missing
@@ -138,16 +150,17 @@ class Loaded:
         self._stack.callback(self.events.close)
 
     def _load_rings(self, form: plan.Form, jumps: asm.MapSpec) -> Optional[Attachment]:
-        """The programs for io_uring, loaded if the kernel takes them, as what they read changes often.
-
-        They have a tail-call table of their own, since all programs in such a table must be of one type.
-        """
-        table = self._stack.enter_context(create(jumps))
+        """The programs for io_uring, loaded if the kernel takes them, as what they read changes often."""
         try:
-            loaded = Attachment(form, self.kernel.machine, {**self.maps, "jumps": table}, None)
+            return self._load_apart(form, jumps, None)
         except VerifierError:
             self.kernel = replace(self.kernel, uring=None)
             return None
+
+    def _load_apart(self, form: plan.Form, jumps: asm.MapSpec, tracefs: Optional[Tracefs]) -> Attachment:
+        """Programs with a tail-call table of their own, since all programs in such a table must be of one type."""
+        table = self._stack.enter_context(create(jumps))
+        loaded = Attachment(form, self.kernel.machine, {**self.maps, "jumps": table}, tracefs)
         self._stack.callback(loaded.close)
         return loaded
 
@@ -294,7 +307,7 @@ def _load_new(
     from iotrace.kernel import planning  # noqa: PLC0415 - not needed where a plan is kept
 
     options = planning.choose(settings.options())
-    with way_in.tracefs_for(options.attach) as tracefs:
+    with way_in.tracefs_for(options.light or options.attach) as tracefs:
         made = planning.make(options, tracefs, settings.offsets, settings.vmlinux, found, assemblers=assemblers)
     try:
         loaded = Loaded(made, settings)

@@ -74,7 +74,7 @@ class Loop:
         session, sampler = self._session, self._meter.sampler
         more = False
         while not self._ended():
-            wait(session, self._wakeup, 0 if more else sampler.wait(POLL))
+            wait(session, self._wakeup, 0 if more else session.wait(sampler.wait(POLL)))
             more = session.step(0)
             sampler.step()
             update()

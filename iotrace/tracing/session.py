@@ -10,6 +10,7 @@ with Session(settings) as session:
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from contextlib import ExitStack
@@ -24,9 +25,9 @@ from iotrace.profile.parts import Part
 from iotrace.profile.runs import Run, host_name, new_id
 from iotrace.release import __version__
 from iotrace.tracing import eviction, inflight, losses
+from iotrace.tracing.clock import Clock
 from iotrace.tracing.collector import Collector
-from iotrace.tracing.coverage import coverage, whose
-from iotrace.tracing.decoding import Clock
+from iotrace.tracing.coverage import coverage, latency, whose
 from iotrace.tracing.fates import Fates
 from iotrace.tracing.gathering import Gathering
 from iotrace.tracing.loader import Loading, load
@@ -36,8 +37,9 @@ from iotrace.tracing.series import Series
 from iotrace.tracing.settings import Settings
 from iotrace.tracing.targets import Targets
 from iotrace.tracing.who import Whose
+from iotrace.tracing.windows import Windows
 from programs.facts.maps import ASKED_ROWS
-from programs.facts.records import Activity
+from programs.facts.records import ONE_IN, Activity
 from pybpf.grace import GracePeriods
 from pybpf.maps import PerCpuArray
 from pybpf.syscalls import BpfError
@@ -94,9 +96,12 @@ class Session:
             self._collector = Collector(
                 self.loaded.maps, self._names, self.loaded.kernel.big_values, self._series, self._whose
             )
-            self._clock = Clock()
+            self._clock = Clock(sampled=settings.light)
             self._stuck: Dict[int, int] = {}  # see `Whereabouts`
             self._gathering = Gathering(self._clock, self._wanted, self._keep)
+            self._windows = None if self.loaded.timing is None else Windows(self.loaded.timing, self.loaded.maps)
+            if self._windows is not None:
+                self._stack.callback(self._windows.end)
             self._snapshots: Optional[Snapshots] = None  # where somebody takes any
             self._glances: Optional[Glances] = None  # likewise
             self._eviction: Optional[eviction.Eviction] = None
@@ -140,6 +145,8 @@ class Session:
             if self._series is not None:
                 self._series.begin()
             self._targets.prepare()
+            if self._windows is not None:
+                self._windows.begin()
             self.loaded.attach()
             self._targets.begin()
             self.loaded.switch(on=True)
@@ -156,8 +163,10 @@ class Session:
 
     def step(self, timeout: float) -> bool:
         """Take the names that have arrived, waiting `timeout` seconds for some at most; whether to come back soon."""
-        if self.loaded.events.poll(timeout) and not self._busy:
+        if self.loaded.events.poll(self.wait(timeout)) and not self._busy:
             self._gather_events()
+        if self._windows is not None:
+            self._windows.step()
         self._take_names()
         self._fates.learn()
         self._refused.step()
@@ -175,6 +184,10 @@ class Session:
             time.sleep(_TOGETHER - since)
         self._woken = time.monotonic()
 
+    def wait(self, most: float) -> float:
+        """Seconds until `step` has something to do whatever arrives, at most `most`."""
+        return most if self._windows is None else self._windows.wait(most)
+
     def fileno(self) -> int:
         """Readable when names have arrived, for `select`."""
         return self.loaded.events.fileno()
@@ -191,7 +204,12 @@ class Session:
 
         if self._snapshots is None:
             self._snapshots = Snapshots(
-                self.loaded.maps, self._collector, self._names, self._clock, self._selected, series=self._series
+                self.loaded.maps,
+                self._collector,
+                self._names,
+                copy.copy(self._clock),
+                self._selected,
+                series=self._series,
             )
             self._gathering.apart = True
         self._take_names()
@@ -203,7 +221,14 @@ class Session:
 
         if self._glances is None:
             find = None if self.loaded.kernel.big_values else self._collector.operation
-            self._glances = Glances(self.loaded.maps, self._names, self._selected, whose=self._whose, operation=find)
+            self._glances = Glances(
+                self.loaded.maps,
+                self._names,
+                self._selected,
+                whose=self._whose,
+                operation=find,
+                stand_for=ONE_IN if self.settings.light else 1,
+            )
             self._gathering.apart = True
         return self._glances
 
@@ -225,7 +250,8 @@ class Session:
         wanted = [number for number, name in self._names.first.items() if name.path == path]
         rest = self._collector.rest() if wanted else None
         found = [records for number in wanted if rest is not None for records in self._collector.records(number, rest)]
-        return [file_of(records.part(self._clock)) for records in found]
+        clock = copy.copy(self._clock)
+        return [file_of(records.part(clock)) for records in found]
 
     def save(self, target: Target, command: Optional[List[str]] = None) -> int:
         """Write a profile of all that has been counted so far, beside the one at the end; how many files it has.
@@ -235,7 +261,7 @@ class Session:
         self._take_names()
         self._fates.ask(list(self._names.first))
         self._gathering.flush()
-        rest = self._collector.rest()
+        rest, clock = self._collector.rest(), copy.copy(self._clock)
         found = (
             records
             for number, name in list(self._names.first.items())
@@ -243,7 +269,7 @@ class Session:
             for records in self._collector.records(number, rest)
         )
         header = self._header(command, inflight.NOTHING_LEFT, {})
-        return self.writer.copy(target, (records.part(self._clock) for records in found), header)
+        return self.writer.copy(target, (records.part(clock) for records in found), header)
 
     def activity(self) -> Tuple[int, int, int]:
         """Data calls, their bytes, and opens, closes and syncs, all so far."""
@@ -278,6 +304,8 @@ class Session:
         """End tracing; what was counted can still be read. Calls under way are still accounted for on their return."""
         if self.ended_ns:
             return
+        if self._windows is not None:
+            self._windows.end()
         self.loaded.switch(on=False)
         self.ended_ns = time.time_ns()
         self._skipped = losses.skipped(self.loaded.programs)
@@ -347,6 +375,7 @@ class Session:
                 buffered=self._collector.buffered,
                 over_time=None if self._series is None else self._series.account(),
                 whose=whose(self.settings.by, loaded.kernel),
+                timed=self._timed(),
             ),
             lost=losses.losses(
                 account, skipped=self._skipped, unnamed=self._collector.unnamed, truncated=self._names.truncated
@@ -357,6 +386,13 @@ class Session:
             runs=[Run(new_id(), host_name(system.nodename), self.started_ns, ended)],
             interval_ns=None if self._series is None else self._series.interval_ns,
         )
+
+    def _timed(self) -> Optional[str]:
+        """What is to be said of the latencies of data calls, where these have no program at their entry."""
+        if self._windows is None:
+            return None
+        problem = self._windows.problem
+        return latency(self._clock.timed, self._clock.untimed, None if problem is None else str(problem))
 
     def close(self) -> None:
         """Release everything; twice does nothing."""

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
 
+from iotrace.errors import UserError
 from iotrace.globs import Selection
 from programs.facts.kernel import UNIFIED, Options
 
@@ -24,6 +25,7 @@ class Settings:
     by: str = ""  # rows are apart by "process", "cgroup" or "user"
     follow: bool = True
     attach: str = "auto"  # or a key of `kernel.way_in.NAMES`
+    light: bool = False  # data calls have no program at their entry
     include_pseudo: bool = False
     max_files: int = 0  # 0: as many as suit the kernel
     interval: Optional[int] = None  # ns: what files do in each is counted; 0: in intervals that grow with the run
@@ -31,6 +33,11 @@ class Settings:
     excludes: List[bytes] = field(default_factory=list)  # globs
     offsets: str = "auto"  # where offsets come from: see `kernel.offsets.find`
     vmlinux: Optional[str] = None  # a kernel image with debug information
+
+    def check(self) -> None:
+        """Raises UserError where what is asked for cannot go together."""
+        if self.light and self.attach not in ("auto", "raw"):
+            raise UserError(f"--light takes raw tracepoints: no --attach {self.attach}")
 
     def options(self) -> Options:
         """The part of this that the programs must know. Raises Failure, UserError.
@@ -52,6 +59,7 @@ class Settings:
             follow=self.follow,
             include_pseudo=self.include_pseudo,
             series=self.interval is not None,
+            light="auto" if self.light else "",
         )
 
     def hierarchy(self) -> Choice:
@@ -72,6 +80,7 @@ class Settings:
             "cgroup": self.cgroups,
             "all": self.everything,
             "by": self.by,
+            "light": self.light,
             "include_pseudo": self.include_pseudo,
             "path": [os.fsdecode(glob) for glob in self.paths],
             "exclude": [os.fsdecode(glob) for glob in self.excludes],

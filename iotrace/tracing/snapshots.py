@@ -13,8 +13,8 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Named
 
 from iotrace.profile.metrics import FileStats
 from iotrace.profile.parts import Part
+from iotrace.tracing.clock import Clock
 from iotrace.tracing.collector import Collector, Rest
-from iotrace.tracing.decoding import Clock
 from iotrace.tracing.names import Names
 from iotrace.tracing.series import Series
 from iotrace.tracing.who import by_row

@@ -178,7 +178,12 @@ class Targets:
     # -- waits for completions that began before the tracing ----------------------------------------------------------
 
     def _note_reapers(self, pid: int) -> None:
-        """Note the waits for completions of Linux AIO that a process is in, before its calls are traced."""
+        """Note the waits for completions of Linux AIO that a process is in, before its calls are traced.
+
+        Where they have no entry they count when they return.
+        """
+        if self._settings.light:
+            return
         where = self._maps["slots" if self._loaded.kernel.tid_direct else "calls"]
         for tid, record in self._reapers(pid):
             where.update(tid.to_bytes(4, "little"), record.ljust(where.value_size, b"\0"))

@@ -8,7 +8,7 @@ from iotrace import text
 from iotrace.globs import EVERYTHING, Selection
 from iotrace.profile.activity import Activity, Sizes, of_files
 from iotrace.profile.combined import combined_header
-from iotrace.profile.latencies import Latencies, by_powers, exactness
+from iotrace.profile.latencies import Latencies, by_powers, exactness, sampled
 from iotrace.profile.metrics import BYTES, DURATION
 from iotrace.profile.reader import Profile
 from iotrace.views import summary
@@ -19,7 +19,7 @@ from iotrace.views.screen import Screen
 
 def _show_latencies(screen: Screen, title: str, latencies: Latencies) -> None:
     if latencies.count:
-        exact = exactness(latencies.coarse)
+        exact = exactness(latencies.coarse) + sampled(latencies)
         shown = [f"p{100 * part:g} {text.duration(latencies.quantile(part) or 0)}" for part in (0.5, 0.9, 0.99, 0.999)]
         mean = [] if latencies.mean is None else [f"mean {text.duration(round(latencies.mean))}"]
         most = [f"max {text.duration(latencies.most)}"] if latencies.most else []

@@ -100,7 +100,11 @@ def _show_quantiles(screen: Screen, found: Latencies) -> None:
     shown = [f"p{100 * share:g} {text.duration(found.quantile(share) or 0)}" for share in (0.5, 0.9, 0.99, 0.999)]
     if found.mean is not None and not found.coarse:
         shown = [f"mean {text.duration(int(found.mean))}", *shown, f"max {text.duration(found.most)}"]
-    screen.pieces("  latency         ", [*shown, f"(p50 to p99.9 are {latencies.exactness(found.coarse)})"])
+    screen.pieces("  latency         ", [*shown, f"(p50 to p99.9 are {_exactness(found)})"])
+
+
+def _exactness(found: Latencies) -> str:
+    return latencies.exactness(found.coarse) + latencies.sampled(found)
 
 
 _STATES = {

@@ -7,6 +7,7 @@ from typing import Dict, List, Optional, Sequence, TextIO
 from iotrace import text
 from iotrace.errors import UserError
 from iotrace.globs import EVERYTHING, Selection
+from iotrace.profile.activity import untimed_share
 from iotrace.profile.combined import combined_header
 from iotrace.profile.metrics import FileStats, Header
 from iotrace.profile.reader import Profile
@@ -51,6 +52,9 @@ def binned(rows: Dict[int, List[int]], intervals: int, columns: int) -> List[Lis
     return found
 
 
+_BUSY = list(COUNTERS).index("busy_ns")
+
+
 class Moments:
     """What files did in each interval, added up."""
 
@@ -63,7 +67,10 @@ class Moments:
 
     def add(self, file: FileStats) -> None:
         """Add a file."""
+        share = untimed_share(file)
         for number, *counters in file.series:
+            if share != 1:
+                counters[_BUSY] = round(counters[_BUSY] * share)
             before = self.unknown if number is None else self.rows.setdefault(number, [0] * len(COUNTERS))
             before[:] = map(sum, zip(before, counters))
 

@@ -15,15 +15,14 @@ from programs.facts.catalogue import Kind
 from programs.facts.jumps import Jump
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
-from programs.facts.members import SIGNAL_PENDING
 from programs.facts.records import Call, Lost, OpenFile, Signature, Target
 from programs.files.identify import SCRATCH_EXIT, identify, send_name
 from programs.way.admit import only_targets, reject_compat
 from programs.way.body import Body
 from programs.way.descriptors import read_namespace, resolve
 from programs.way.enter import RESOLVED
-from programs.way.exit import load_result, read_number
-from programs.way.registers import CALL, CTX, FILE, OPEN_FILE, POINTER, RESULT
+from programs.way.exit import read_number, unless_trapped
+from programs.way.registers import CALL, CTX, FILE, OPEN_FILE, POINTER
 from programs.way.threads import begin_part
 
 
@@ -42,7 +41,7 @@ def exit_answered(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.arsh(r1, 32)
     a.jslt(r1, 0, "replaced")
     _read_registers(b, number)
-    _unless_trapped(b, number)
+    unless_trapped(b, number, "trapped")
     a.lookup(maps.syscalls, number)
     a.jeq(r0, 0, "out")
     a.ldx(r1, r0.u64(0))
@@ -143,22 +142,6 @@ def _search_stack(b: Body, number: Slot) -> None:
         a.label(other)
     a.st(where, 0)
     a.label("registers_found")
-
-
-def _unless_trapped(b: Body, number: Slot) -> None:
-    """Jumps to "trapped" if the call was made a SIGSYS of (SECCOMP_RET_TRAP): it is as if it had not been made.
-
-    The kernel puts the registers back (syscall_rollback), so that the "result" is what was in its place: on x86_64 the
-    number, on aarch64 the first argument. And a signal is on its way, which a result of the same value does not bring.
-    """
-    a, other = b.a, b.a.unique("not_trapped")
-    load_result(b)
-    a.ldx(r1, number if b.kernel.machine == "x86_64" else b.argument(0))
-    a.jne(r1, RESULT, other)
-    a.ldx(POINTER, a.slot("task", U64))
-    b.load(r1, POINTER, 0, "thread_info.flags", of="task_struct")
-    a.jset(r1, SIGNAL_PENDING[b.kernel.machine], "trapped")
-    a.label(other)
 
 
 def _note_files(b: Body) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Dict
 
 from asm import ProgramSpec
-from programs.calls import answered, beside, copies, lifetime, refused, storage, sync, vector
+from programs.calls import answered, beside, copies, lifetime, refused, storage, sync, unentered, vector
 from programs.facts.catalogue import Kind
 from programs.facts.jumps import WALKS, Jump
 from programs.facts.kernel import Kernel, Options
@@ -25,6 +25,9 @@ def parts(kernel: Kernel, options: Options, maps: Maps) -> Dict[int, ProgramSpec
     alone: Dict[int, ProgramSpec] = (
         {} if options.attach == "fentry" else {Jump.ANSWERED: answered.exit_answered(*facts)}
     )
+    if options.light and options.attach == "raw":
+        alone[Jump.UNENTERED] = unentered.exit_unentered(*facts)
+        alone[Kind.SEEK] = unentered.exit_seek(*facts)
     return {
         **alone,
         Jump.ENTER_OTHER: lifetime.enter_other(*facts),

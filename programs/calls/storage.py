@@ -11,7 +11,8 @@ not tell which.
 
 from __future__ import annotations
 
-from asm import U64, ProgramSpec, r1, r2, r3
+from asm import U32, U64, ProgramSpec, r0, r1, r2, r3
+from programs.calls.copies import COPY, SENDFILE, note_files
 from programs.calls.transfer import LAST_READ
 from programs.counting.latencies import fine_bucket
 from programs.facts.catalogue import READ, Kind
@@ -23,12 +24,17 @@ from programs.facts.records import (
     TALLY_READAHEAD_BYTES,
     TALLY_STORAGE_BYTES,
     TALLY_STORAGE_LATENCY,
+    TALLY_UNTIMED,
     Call,
+    LightCall,
     Signature,
 )
+from programs.facts.signatures import KIND_MASK
 from programs.files.identify import S_IFMT, S_IFREG, SCRATCH_EXIT, send_name
 from programs.way.body import Body, begin
-from programs.way.registers import CALL, CTX, POINTER, RESULT
+from programs.way.descriptors import resolve
+from programs.way.light import read_arguments
+from programs.way.registers import CALL, CTX, FILE, POINTER, RESULT
 from programs.way.threads import begin_part, find_call
 
 STACKED = {"overlay": 0x794C7630, "fuse": 0x65735546}  # include/uapi/linux/magic.h; fuse passes reads through: 6.9
@@ -43,31 +49,73 @@ def page_cached(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     b = begin("page_cached", kernel, options, maps, task=True)
     a = b.a
     find_call(b, "out")
-    a.ldx(r1, CALL[Call.signature[Signature.first]])
-    a.jeq(r1, 0, "out", "in no call, or in one that transfers nothing")
-    a.jgt(r1, LAST_READ, "out")
+    if options.light:
+        _note_read(b)
+    else:
+        a.ldx(r1, CALL[Call.signature[Signature.first]])
+        a.jeq(r1, 0, "out", "in no call, or in one that transfers nothing")
+        a.jgt(r1, LAST_READ, "out")
     if b.raw and kernel.shows_folios:
         _of_its_file(b)
         _folio_order(b)
     else:
-        a.ldx(r1, CALL[Call.signature[Signature.kind]])
-        for kind in (Kind.SENDFILE, Kind.COPY):
-            a.jeq(r1, kind, "out", "nothing tells pages of the source from those of the target")
+        if not options.light:
+            a.ldx(r1, CALL[Call.signature[Signature.kind]])
+            for kind in (Kind.SENDFILE, Kind.COPY):
+                a.jeq(r1, kind, "out", "nothing tells pages of the source from those of the target")
         a.mov(r1, 0)
         if not b.raw and ORDER in kernel.fields:
             a.ldx(r1, CTX.u8(kernel.fields[ORDER]))
     a.and_(r1, MOST_ORDER)
     a.mov(r2, 1)
     a.lsh(r2, r1)
-    a.ldx(r1, CALL[Call.pages])
+    pages = CALL[LightCall.brought if options.light else Call.pages]
+    a.ldx(r1, pages)
     a.add(r1, r2)
-    a.stx(CALL[Call.pages], r1)
+    a.stx(pages, r1)
     a.label("out")
     a.ret(0)
     return b.program()
 
 
 ORDER = "page_cache." + CACHE_FIELD[2]
+
+
+def _note_read(b: Body) -> None:
+    """Call.file and Call.target = the files of the read that this thread is in, which no entry has noted.
+
+    Its registers say which call it is. Jumps to "out" if that is none that reads, or nothing tells pages of the source
+    from those of the target.
+    """
+    a, number, registers = b.a, b.a.slot("number", U32), CALL[LightCall.registers]
+    a.ldx(r3, registers)
+    a.jeq(r3, 0, "out", "none of its calls has returned since it is traced")
+    b.load(r1, r3, b.kernel.registers.called, size=4, of="pt_regs")
+    a.stx(number, r1)
+    a.lookup(b.maps.syscalls, number)
+    a.jeq(r0, 0, "out")
+    a.ldx(r1, r0.u64(0))
+    a.stx(a.slot("row", U64), r1)
+    b.signature(r1, Signature.first, r1)
+    a.jeq(r1, 0, "out", "one that transfers nothing")
+    a.jgt(r1, LAST_READ, "out")
+    read_arguments(b, range(3), registers)
+    a.st(CALL[Call.target], 0)
+    a.ldx(r1, CALL[LightCall.task])
+    a.stx(a.slot("task", U64), r1)
+    a.ldx(r1, a.slot("row", U64))
+    a.and_(r1, KIND_MASK)
+    shown = b.raw and b.kernel.shows_folios
+    for kind, label in ((Kind.SENDFILE, "sendfile"), (Kind.COPY, "copy")):
+        a.jeq(r1, kind, label if shown else "out")
+    resolve(b, 0, task=a.slot("task", U64))
+    a.stx(CALL[Call.file], FILE)
+    if shown:
+        for label, arguments in (("sendfile", SENDFILE), ("copy", COPY)):
+            a.ja("read_noted")
+            a.label(label)
+            note_files(b, arguments)
+    a.label("read_noted")
 
 
 def _of_its_file(b: Body) -> None:
@@ -150,7 +198,12 @@ def exit_storage(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.ldx(r1, CALL[Call.now])
     a.ldx(r2, CALL[Call.entered])
     a.sub(r1, r2)
+    if options.light:
+        a.mov(r3, TALLY_UNTIMED)
+        a.jeq(r2, 0, "untimed")
     fine_bucket(b, r3, r1)
+    if options.light:
+        a.label("untimed")
     b.tally(file=b.counted, op=CALL[Call.op], kind=TALLY_STORAGE_LATENCY, item=r3)
     a.label("counted")
     a.ldx(r1, CALL[Call.call])

@@ -8,17 +8,29 @@ from __future__ import annotations
 
 from typing import Optional
 
-from asm import Field, r0, r1, r2, r3
+from asm import U32, U64, Field, r0, r1, r2, r3, r4
 from programs.counting import counters, results
 from programs.counting.runs import extend_at_offset, extend_at_position, unless_appending
-from programs.counting.threads import used
+from programs.counting.threads import used, who
 from programs.counting.who import find_row, take_over_runs
 from programs.facts.abi import O_DIRECT, RWF_COUNTED
 from programs.facts.catalogue import OPERATIONS, READ, WRITE, Position
 from programs.facts.jumps import Jump
-from programs.facts.records import Call, Lost, OpenFile, Signature
+from programs.facts.records import (
+    OPEN_AHEAD,
+    OPEN_AHEAD_MASK,
+    OPEN_SOUGHT,
+    THREADS_KEPT,
+    Call,
+    LightCall,
+    Lost,
+    OpenFile,
+    Signature,
+    Window,
+)
 from programs.files.identify import SCRATCH_EXIT, find_or_identify, send_name
 from programs.way.body import Body
+from programs.way.descriptors import unshared
 from programs.way.registers import CALL, CTX, FILE, OPEN_FILE, RESULT
 
 LAST_READ = max(o.code for o in OPERATIONS if o.direction == READ)
@@ -84,15 +96,15 @@ def account_transfer(
     find_or_identify(b, scratch=SCRATCH_EXIT, skip="next", descriptor=descriptor)
     _read_position(b)
     a.ldx(RESULT, CALL[Call.result])
-    a.call("ktime_get_ns")
-    a.stx(CALL[Call.now], r0)
+    take_time(b)
     a.st(CALL[Call.broken], 0)
     if not b.kernel.fetch_atomics:
         a.st(CALL[Call.overlapped], 0)
     a.jsle(RESULT, 0, "placed", "nothing was transferred")
-    _place(b)
+    _place(b, file)
     a.label("placed")
-    _leave_flight(b)
+    if not b.options.light:
+        _leave_flight(b)
     a.ldx(r1, OPEN_FILE[OpenFile.id])
     a.stx(CALL[Call.id], r1)
     used(b)
@@ -112,6 +124,33 @@ def account_transfer(
     if after:
         a.tail_call(CTX, b.maps.jumps, after)
     a.ret(0)
+
+
+def take_time(b: Body) -> None:
+    """r0 = the time, which Call.now holds too.
+
+    Of a call that was not timed (`Options.light`) it is that of the kernel's last tick, which costs next to nothing.
+    """
+    a, timed, done, zero = b.a, b.a.unique("timed"), b.a.unique("have_time"), b.a.slot("zero", U32)
+    if b.options.light and b.kernel.jiffies:
+        a.ldx(r1, CALL[Call.entered])
+        a.jne(r1, 0, timed)
+        a.call("jiffies64")
+        a.stx(CALL[Call.now], r0)
+        a.st(zero, 0)
+        a.lookup(b.maps.window, zero)
+        a.jeq(r0, 0, timed)
+        a.ldx(r1, r0[Window.tick])
+        a.ldx(r2, CALL[Call.now])
+        a.mul(r2, r1)
+        a.ldx(r1, r0[Window.offset])
+        a.add(r2, r1)
+        a.mov(r0, r2)
+        a.ja(done)
+        a.label(timed)
+    a.call("ktime_get_ns")
+    a.label(done)
+    a.stx(CALL[Call.now], r0)
 
 
 def _if_from_storage(b: Body) -> None:
@@ -152,13 +191,14 @@ def _read_position(b: Body) -> None:
     have, alone = a.unique("have_position"), a.unique("alone")
     a.ldx(r1, CALL[Call.explicit])
     a.jne(r1, 0, size)
-    a.ldx(r1, CALL[Call.shared])
-    a.jeq(r1, 0, alone)
-    a.ldx(r1, OPEN_FILE[OpenFile.inflight])
-    a.stx(CALL[Call.siblings], r1)
-    a.ldx(r1, OPEN_FILE[OpenFile.pos])
-    a.stx(CALL[Call.pos], r1)
-    a.label(alone)
+    if not b.options.light:
+        a.ldx(r1, CALL[Call.shared])
+        a.jeq(r1, 0, alone)
+        a.ldx(r1, OPEN_FILE[OpenFile.inflight])
+        a.stx(CALL[Call.siblings], r1)
+        a.ldx(r1, OPEN_FILE[OpenFile.pos])
+        a.stx(CALL[Call.pos], r1)
+        a.label(alone)
     b.copy(CALL[Call.position], FILE, o["file.pos"], "file", "f_pos")
     a.ja(have)
     a.label(size)
@@ -177,41 +217,48 @@ def _read_position(b: Body) -> None:
     a.label(have)
 
 
-def _place(b: Body) -> None:
-    """Call.start = where the transfer of RESULT bytes began; extends or ends the run that it belongs to."""
+def _place(b: Body, file: Field) -> None:
+    """Call.start = where the transfer of RESULT bytes began; extends or ends the run that it belongs to.
+
+    `file` is as for `account_transfer`.
+    """
     a = b.a
     a.ldx(r1, CALL[Call.explicit])
     a.jne(r1, 0, "at_offset")
-    _at_position(b)
+    _at_position(b, file)
     a.ja("run_done")
     a.label("at_offset")
     _at_offset(b)
     a.label("run_done")
 
 
-def _at_position(b: Body) -> None:
+def _at_position(b: Body, file: Field) -> None:
     """Places a transfer at the file position: where the accounted ones ended, unless the position was moved.
 
     If the kernel's position is ahead while another thread is in flight on the same description, that thread has
     transferred but has not come to its own exit: the bytes between are its own, and it will account for them. A sibling
     moves f_pos, then adds to OpenFile.pos, then leaves the flight. So one that has moved f_pos, and is not in Call.pos,
-    was in flight before Call.pos was read, or is so now, or has added to OpenFile.pos since.
+    was in flight before Call.pos was read, or is so now, or has added to OpenFile.pos since. Where no entry tells who
+    is in flight (`Options.light`), `_by_seeks` decides.
     """
     a = b.a
     a.ldx(r1, CALL[Call.position], "f_pos now")
     a.sub(r1, RESULT)
     a.ldx(r2, CALL[Call.pos])
     a.sub(r1, r2, "how far off")
-    a.jeq(r1, 0, "in_place")
-    a.ldx(r3, CALL[Call.shared])
-    a.jeq(r3, 0, "moved")
-    a.jslt(r1, 0, "moved")
-    a.ldx(r3, CALL[Call.siblings])
-    a.jsgt(r3, 1, "in_place", "a sibling's transfer")
-    a.ldx(r3, OPEN_FILE[OpenFile.inflight])
-    a.jsgt(r3, 1, "in_place")
-    a.ldx(r3, OPEN_FILE[OpenFile.pos])
-    a.jne(r3, r2, "in_place")
+    if b.options.light:
+        _by_seeks(b, file)
+    else:
+        a.jeq(r1, 0, "in_place")
+        a.ldx(r3, CALL[Call.shared])
+        a.jeq(r3, 0, "moved")
+        a.jslt(r1, 0, "moved")
+        a.ldx(r3, CALL[Call.siblings])
+        a.jsgt(r3, 1, "in_place", "a sibling's transfer")
+        a.ldx(r3, OPEN_FILE[OpenFile.inflight])
+        a.jsgt(r3, 1, "in_place")
+        a.ldx(r3, OPEN_FILE[OpenFile.pos])
+        a.jne(r3, r2, "in_place")
     a.label("moved")
     a.xadd(OPEN_FILE[OpenFile.pos], r1)
     for direction in (READ, WRITE):
@@ -227,6 +274,66 @@ def _at_position(b: Body) -> None:
     extend_at_position(b, WRITE)
     a.label("position_done")
     _advance(b)
+
+
+def _by_seeks(b: Body, file: Field) -> None:
+    """Falls through if the position was moved, by r1 from where it was accounted to be, r2; else jumps to "in_place".
+
+    It was where a seek was seen since the last transfer, where it lies behind, and where no other thread can use the
+    description now. Else a sibling may have transferred what lies between, and its exit is yet to come. Where none but
+    this thread was ever seen there, that is believed for so many of its transfers. Keeps r1 and r2.
+    """
+    a, far, marks, quiet = b.a, CALL[Call.siblings], b.a.slot("marks", U64), b.a.unique("no_seek")
+    a.ldx(r3, OPEN_FILE[OpenFile.flags])
+    a.mov(r4, r3)
+    a.and_(r4, OPEN_SOUGHT | OPEN_AHEAD_MASK)
+    a.stx(marks, r4)
+    a.jeq(r4, 0, quiet, "as mostly")
+    a.xor(r3, r4)
+    a.stx(OPEN_FILE[OpenFile.flags], r3)
+    a.and_(r4, OPEN_SOUGHT)
+    a.jeq(r4, 0, quiet)
+    a.jne(r1, 0, "moved")
+    a.label(quiet)
+    a.jeq(r1, 0, "in_place")
+    a.jslt(r1, 0, "moved")
+    a.stx(far, r1)
+    a.ldx(r1, CALL[LightCall.task])
+    a.stx(b.a.slot("task", U64), r1)
+    a.ldx(r3, CALL[file])
+    unshared(b, r3, "alone", "may_be_shared")
+    a.label("may_be_shared")
+    _unless_alone(b, "siblings")
+    a.ldx(r1, marks)
+    a.and_(r1, OPEN_AHEAD_MASK)
+    a.add(r1, OPEN_AHEAD)
+    a.jgt(r1, OPEN_AHEAD_MASK, "alone")
+    a.ldx(r2, OPEN_FILE[OpenFile.flags])
+    a.or_(r2, r1)
+    a.stx(OPEN_FILE[OpenFile.flags], r2)
+    a.label("siblings")
+    a.ldx(r2, CALL[Call.pos])
+    a.ja("in_place")
+    a.label("alone")
+    a.ldx(r1, far)
+    a.ldx(r2, CALL[Call.pos])
+
+
+def _unless_alone(b: Body, siblings: str) -> None:
+    """Jumps to `siblings` if OPEN_FILE knows of other threads than this one, or not even of this one."""
+    a, own = b.a, b.a.unique("own_thread")
+    who(b)
+    a.mov(r2, 0)
+    for number in range(THREADS_KEPT):
+        none = a.unique("no_thread")
+        a.ldx(r3, OPEN_FILE[OpenFile.threads[number]])
+        a.jeq(r3, 0, none)
+        a.jne(r3, r1, siblings)
+        a.mov(r2, 1)
+        a.label(none)
+    a.jne(r2, 0, own)
+    a.ja(siblings)
+    a.label(own)
 
 
 def _advance(b: Body) -> None:

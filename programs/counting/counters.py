@@ -173,11 +173,19 @@ class Counters:
 
 
 def entered(b: Body, counters: Counters) -> None:
-    """One call more, and its entry if none was earlier. r2 = the head; clobbers r1 and r3."""
+    """One call more, and its entry if none was earlier. r2 = the head; clobbers r1 and r3.
+
+    Of a call that was not timed (`Options.light`) its return stands for it.
+    """
     a, later, first = b.a, b.a.unique("later"), b.a.unique("first")
     counters.at(HEAD, r2)
     counters.count(counters.field(HEAD, r2, OpHead.calls))
     a.ldx(r1, CALL[Call.entered])
+    if b.options.light:
+        timed = a.unique("timed")
+        a.jne(r1, 0, timed)
+        a.ldx(r1, CALL[Call.now])
+        a.label(timed)
     a.ldx(r3, counters.field(HEAD, r2, OpHead.first))
     a.jeq(r3, 0, first)
     a.jle(r3, r1, later)

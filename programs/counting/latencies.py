@@ -70,7 +70,17 @@ def returned_to_cell(b: Body, counters: Counters) -> None:
 
 
 def _took(b: Body, counters: Counters) -> None:
-    """r1 = the latency: its sum and the longest, and when the last call returned."""
+    """r1 = the latency: its sum and the longest, and when the last call returned. r2 = the head."""
+    a = b.a
+    returned_at(b, counters)
+    a.ldx(r3, CALL[Call.entered])
+    a.sub(r1, r3)
+    counters.add(counters.field(HEAD, r2, OpHead.busy), r1, r3)
+    greatest(b, counters.field(HEAD, r2, OpHead.slowest), alone=counters.alone)
+
+
+def returned_at(b: Body, counters: Counters) -> None:
+    """When the last call returned. r1 = Call.now, r2 = the head."""
     a, later = b.a, b.a.unique("later")
     counters.at(HEAD, r2)
     a.ldx(r1, CALL[Call.now])
@@ -79,10 +89,6 @@ def _took(b: Body, counters: Counters) -> None:
     a.jge(r3, r1, later)
     a.stx(last, r1)
     a.label(later)
-    a.ldx(r3, CALL[Call.entered])
-    a.sub(r1, r3)
-    counters.add(counters.field(HEAD, r2, OpHead.busy), r1, r3)
-    greatest(b, counters.field(HEAD, r2, OpHead.slowest), alone=counters.alone)
 
 
 def fine_bucket(b: Body, dst: Register, latency: Register, bits: int = 64) -> None:

@@ -12,7 +12,7 @@ from typing import Callable
 from asm import U32, r0, r1
 from programs.counting import shards, sizes
 from programs.counting.counters import Counters, aligned, durable, entered, extent, failed, run_ended
-from programs.counting.latencies import returned, returned_to_cell
+from programs.counting.latencies import returned, returned_at, returned_to_cell
 from programs.counting.series import happened
 from programs.counting.state import synced, written
 from programs.facts.catalogue import OPERATIONS, READ
@@ -62,7 +62,7 @@ def _transferred(b: Body, counters: Counters, *, overlapped: bool) -> None:
     a.ja(counted)
     a.label(succeeded)
     sizes.completed(b, counters)
-    returned(b, counters)
+    _returned(b, counters)
     a.jeq(RESULT, 0, counted)
     _moved(b, counters, overlapped=overlapped)
     a.label(counted)
@@ -113,6 +113,20 @@ def _called(b: Body, counters: Counters, sized: Callable[[Body, Counters], None]
     entered(b, counters)
     sized(b, counters)
     aligned(b, counters)
+
+
+def _returned(b: Body, counters: Counters) -> None:
+    """When the call returned and how long it took; that only if it was timed (`Options.light`)."""
+    a, timed, done = b.a, b.a.unique("timed"), b.a.unique("untimed")
+    if b.options.light:
+        a.ldx(r1, CALL[Call.entered])
+        a.jne(r1, 0, timed)
+        returned_at(b, counters)
+        a.ja(done)
+        a.label(timed)
+    returned(b, counters)
+    if b.options.light:
+        a.label(done)
 
 
 def _moved(b: Body, counters: Counters, *, long_too: bool = True, overlapped: bool = False) -> None:

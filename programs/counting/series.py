@@ -41,6 +41,8 @@ def happened(b: Body, *, sync: bool = False, whole: bool = False) -> None:
         a.label(succeeded)
         a.ldx(r1, CALL[Call.now])
         a.ldx(r3, CALL[Call.entered])
+        if b.options.light:
+            a.jeq(r3, 0, skip, "not timed")
         a.sub(r1, r3)
         a.xadd(r0[Interval.busy], r1)
     a.label(skip)

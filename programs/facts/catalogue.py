@@ -51,6 +51,7 @@ class Kind(IntEnum):
     NAMES = Route.NOTE  # renames or unlinks something
     RING = Route.NOTE  # makes one of io_uring, whose descriptor is the return value
     BESIDE = Route.NOTE  # in no file's counters: see `Beside`
+    SEEK = Route.NOTE  # fd, offset, whence
     AIO_SETUP = Route.NOTE  # _, context *
     AIO_REAP = Route.NOTE  # context, _, _, events
     AIO_SUBMIT = Route.AIO  # context, requests, iocb **
@@ -100,6 +101,11 @@ class Beside(IntEnum):
 
 
 READ, WRITE = 0, 1
+
+ENTERED = frozenset({Kind.SYNC, Kind.CLOSE, Kind.OPEN, Kind.AIO_SUBMIT, Kind.AIO_DESTROY, Kind.AIO_EXIT})
+"""Kinds whose entry must be seen: of all others the exit tells what is counted (`Options.light`)."""
+TIMED = frozenset({Kind.SCALAR, Kind.VECTOR, Kind.SENDFILE, Kind.COPY})
+"""Those that move data."""
 
 
 class Operation(NamedTuple):
@@ -211,6 +217,10 @@ SYSTEM_CALLS: List[SystemCall] = [
     SystemCall("exit_group", Kind.AIO_EXIT, 1, (), returns=False),
 ]
 
+WITHOUT_ENTRY: List[SystemCall] = [SystemCall("lseek", Kind.SEEK, 3, ())]
+"""Those that are traced besides where data calls have no entry: they tell a position that was moved from one at which
+another thread is at work."""
+
 # System-call numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h (aarch64).
 # Part of the kernel's ABI: they never change.
 BESIDE = frozenset(call.name for call in SYSTEM_CALLS if call.kind is Kind.BESIDE)
@@ -218,7 +228,7 @@ BESIDE = frozenset(call.name for call in SYSTEM_CALLS if call.kind is Kind.BESID
 
 _NUMBERS = {
     "x86_64": """
-    read 0  write 1  open 2  close 3  mmap 9  ioctl 16  pread64 17  pwrite64 18  readv 19  writev 20  msync 26
+    read 0  write 1  open 2  close 3  lseek 8  mmap 9  ioctl 16  pread64 17  pwrite64 18  readv 19  writev 20  msync 26
     sendfile 40  fsync 74  fdatasync 75  truncate 76  ftruncate 77  rename 82  creat 85  unlink 87  sync 162
     io_setup 206  io_destroy 207  io_getevents 208  io_submit 209  exit_group 231  openat 257  unlinkat 263
     renameat 264  unshare 272  splice 275  sync_file_range 277  fallocate 285  preadv 295  pwritev 296
@@ -227,8 +237,8 @@ _NUMBERS = {
     """,
     "aarch64": """
     io_setup 0  io_destroy 1  io_submit 2  io_getevents 4  ioctl 29  unlinkat 35  renameat 38  truncate 45
-    ftruncate 46  fallocate 47  openat 56  close 57  read 63  write 64  readv 65  writev 66  pread64 67  pwrite64 68
-    preadv 69  pwritev 70  sendfile 71  splice 76  sync 81  fsync 82  fdatasync 83  sync_file_range 84
+    ftruncate 46  fallocate 47  openat 56  close 57  lseek 62  read 63  write 64  readv 65  writev 66  pread64 67
+    pwrite64 68  preadv 69  pwritev 70  sendfile 71  splice 76  sync 81  fsync 82  fdatasync 83  sync_file_range 84
     exit_group 94  unshare 97  mmap 222  msync 227  open_by_handle_at 265  syncfs 267  setns 268  renameat2 276
     copy_file_range 285  preadv2 286  pwritev2 287  io_pgetevents 292  io_uring_setup 425  openat2 437
     """,

@@ -49,6 +49,8 @@ class Jump(IntEnum):
     EXIT_IOVEC = auto()  # the same at its exit, where its pages were not in memory
     REFUSED = auto()  # an open that has failed
     STORAGE = auto()  # a read that waited for storage
+    ADMIT = auto()  # the exit of a thread that is not known yet, where data calls have no entry
+    UNENTERED = auto()  # that of a call that has none, other than a plain read or write
 
 
 JUMPS = max(Jump) + 1

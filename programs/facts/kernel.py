@@ -65,6 +65,7 @@ class Kernel:
     loops: bool = False  # bpf_loop, in programs that make tail calls: 5.17
     back_jumps: bool = False  # loops of a known number of rounds, which the verifier follows one by one: 5.3
     page_bits: int = 12  # a page has 1 << page_bits bytes
+    jiffies: bool = False  # bpf_jiffies64: 5.6
     shows_created: bool = True  # FMODE_CREATED: 4.19, 73a09dd94377 ("introduce FMODE_CREATED and switch to it")
     uring: Optional[Uring] = None  # None: this kernel does not show enough of io_uring's requests
     pids: Optional[Pids] = None  # None: iotrace is in the initial PID namespace, whose numbers the kernel uses itself
@@ -105,6 +106,7 @@ class Options:
     series: bool = False  # what each file did in each interval is wanted
     by: str = ""  # rows are apart by "process", "cgroup" or "user"; "": they are not
     cgroups: int = 0  # how many cgroups choose what is traced
+    light: str = ""  # data calls have no program at their entry, and others one of this form, "perf"; "": all have one
     hierarchy: int = UNIFIED  # that cgroups are in: UNIFIED, or the number of a controller of version 1
     roots: Tuple[int, ...] = ()  # the numbers of those cgroups where the hierarchy is of version 1
 

@@ -26,6 +26,7 @@ from programs.facts.records import (
     Home,
     Interval,
     LatencyPiece,
+    LightCall,
     Lost,
     Note,
     Numbering,
@@ -52,6 +53,7 @@ from programs.facts.records import (
     TallyKey,
     Target,
     ThreadKey,
+    Window,
 )
 
 SYSCALL_ROWS = 512  # no traced call has a higher number
@@ -121,6 +123,7 @@ class Maps:
     asked: MapSpec  # questions about files, and the answers
     numbering: MapSpec  # a question about the number of a process, and the answer
     home: MapSpec  # the PID namespace that iotrace is in
+    window: MapSpec  # when data calls are timed, where they have no entry
 
     def all(self) -> Dict[str, MapSpec]:
         """By name."""
@@ -160,8 +163,8 @@ def declare(
         strangers=array("strangers", U64, STRANGERS),
         stacks=array("stacks", U64, STACKS),
         idle_stacks=array("idle_stacks", U64, IDLE_STACKS),
-        slots=array("slots", CallSlot, max(kernel.tid_slots, 1)),
-        calls=table("calls", U32, Call, FALLBACK_CALLS),
+        slots=array("slots", LightCall if options.light else CallSlot, max(kernel.tid_slots, 1)),
+        calls=table("calls", U32, LightCall if options.light else Call, FALLBACK_CALLS),
         opens=table("opens", OpenKey, OwnedFile if options.by else OpenFile, max_files),
         notes=MapSpec("notes", MapType.ARRAY, U32, OwnedNote if options.by else Note, NOTES, BPF_F_MMAPABLE),
         pending=table("pending", PendingKey, OwnedPending if options.by else Pending, REQUESTS),
@@ -200,4 +203,5 @@ def declare(
         asked=MapSpec("asked", MapType.ARRAY, U32, AskFile, ASKED_ROWS),
         numbering=array("numbering", Numbering, 1),
         home=array("home", Home, 1),
+        window=array("window", Window, 1),
     )

@@ -7,17 +7,17 @@ stack or its entry in the map `strangers`.
 
 from __future__ import annotations
 
-from asm import U32, U64, Register, r0, r1, r2
+from asm import U32, U64, Register, Slot, r0, r1, r2
 from programs.facts.maps import STRANGERS
 from programs.facts.members import COMPAT
-from programs.facts.records import STRANGER_TGID, STRANGER_TID, TARGET_NONE, Call, Lost, Target
+from programs.facts.records import STRANGER_TGID, STRANGER_TID, TARGET_NONE, Call, LightCall, Lost, Target
 from programs.facts.signatures import SWITCH
 from programs.way.body import Body
 from programs.way.cgroups import unless_in_cgroups
 from programs.way.numbers import only_at_home
 from programs.way.registers import CALL, GENERATION, NUMBER, POINTER, ROW, SIGNATURE, TID
 from programs.way.stacks import by_stack, mark_stack, not_strangers_stacks
-from programs.way.threads import claim_call, slot
+from programs.way.threads import claim_call, find_call, slot
 
 
 def admit(b: Body) -> None:
@@ -26,7 +26,7 @@ def admit(b: Body) -> None:
     _only_switched_on(b)
     if by_stack(b):
         not_strangers_stacks(b)
-    _who(b)
+    who_calls(b)
     if b.kernel.tid_slots:
         slot(b, "no_room")
         a.jne(r1, TID, "look_up")
@@ -34,21 +34,7 @@ def admit(b: Body) -> None:
         a.ldx(r2, CALL[Call.checked])
         a.jeq(r1, r2, "admitted")
         a.label("look_up")
-    if not by_stack(b):
-        _not_strangers(b)
-    a.ldx(r1, a.slot("pid_tgid", U64))
-    a.rsh(r1, 32, "tgid")
-    only_targets(b, r1, "stranger")
-    claim_call(b, "no_room")
-    a.ldx(r1, a.slot("generation", U64))
-    a.stx(CALL[Call.checked], r1)
-    a.stx(CALL[Call.known], r1)
-    a.st(CALL[Call.mnt_ns], 0, "it may have changed while the process was not a target")
-    a.ldx(r1, a.slot("pid_tgid", U64))
-    a.rsh(r1, 32)
-    a.stx(CALL[Call.process], r1)
-    if b.options.attach == "raw":
-        mark_stack(b)
+    admit_thread(b)
     a.label("admitted")
     a.mov(SIGNATURE, ROW)
     if not b.typed("task_struct"):
@@ -58,12 +44,37 @@ def admit(b: Body) -> None:
         reject_compat(b, "compat")
 
 
+def admit_thread(b: Body, *, entering: bool = True) -> None:
+    """CALL = the record of the thread TID, if it is a target's. Jumps to "stranger", "out" or "no_room" if not.
+
+    `entering`: it is outside of a call, which it is about to make. The slots "generation" and "pid_tgid" are set, and
+    "mark" and "row" where strangers are known by their stacks.
+    """
+    a = b.a
+    if not by_stack(b):
+        _not_strangers(b)
+    a.ldx(r1, a.slot("pid_tgid", U64))
+    a.rsh(r1, 32, "tgid")
+    only_targets(b, r1, "stranger")
+    claim_call(b, "no_room")
+    a.ldx(r1, a.slot("generation", U64))
+    a.stx(CALL[Call.checked], r1)
+    if entering:
+        a.stx(CALL[Call.known], r1)
+    a.st(CALL[Call.mnt_ns], 0, "it may have changed while the process was not a target")
+    a.ldx(r1, a.slot("pid_tgid", U64))
+    a.rsh(r1, 32)
+    a.stx(CALL[Call.process], r1)
+    if b.options.attach == "raw":
+        mark_stack(b)
+
+
 def _only_switched_on(b: Body) -> None:
     """ROW = what the map `syscalls` has for NUMBER; turns calls away that are not traced now.
 
     Sets GENERATION and the slot of that name too, before the targets are read, so that no change goes unnoticed.
     """
-    a, number, generation = b.a, b.a.slot("number", U32), b.a.slot("generation", U64)
+    a, number = b.a, b.a.slot("number", U32)
     a.stx(number, NUMBER)
     a.lookup(b.maps.syscalls, number)
     a.jeq(r0, 0, "out")
@@ -71,12 +82,18 @@ def _only_switched_on(b: Body) -> None:
     a.mov(r1, ROW)
     a.rsh(r1, SWITCH)
     a.jeq(r1, 0, "out", "a call of no interest, or not now")
-    a.st(number, 0)
-    a.lookup(b.maps.generation, number)
+    read_generation(b, number)
+
+
+def read_generation(b: Body, zero: Slot) -> None:
+    """GENERATION and the slot of that name = the generation of the targets, plus one. `zero` becomes 0."""
+    a = b.a
+    a.st(zero, 0)
+    a.lookup(b.maps.generation, zero)
     a.jeq(r0, 0, "out")
     a.ldx(GENERATION, r0.u64(0))
     a.add(GENERATION, 1, "read before the targets, so that no change goes unnoticed")
-    a.stx(generation, GENERATION)
+    a.stx(a.slot("generation", U64), GENERATION)
 
 
 def only_targets(b: Body, tgid: Register, reject: str) -> None:
@@ -100,7 +117,7 @@ def only_targets(b: Body, tgid: Register, reject: str) -> None:
         a.jeq(r0, 0, reject, "not traced")
 
 
-def _who(b: Body) -> None:
+def who_calls(b: Body) -> None:
     """TID, and the slot "pid_tgid" = that with the process's above it; the slot "task" too where it is read there."""
     a, word = b.a, b.a.slot("pid_tgid", U64)
     if not b.typed("task_struct"):
@@ -164,6 +181,11 @@ def reject(b: Body) -> None:
     """The end of a program that began with `admit`: remembers who was turned away, and counts what was lost."""
     a = b.a
     a.label("stranger")
+    if b.options.light and b.options.attach == "raw":
+        unknown = a.unique("not_known")
+        find_call(b, unknown)
+        a.st(CALL[LightCall.registers], 0, "should it be a target's again, nothing is known of its call")
+        a.label(unknown)
     a.lookup(b.maps.idle_stacks if by_stack(b) else b.maps.strangers, a.slot("row", U32))
     a.jeq(r0, 0, "out")
     a.ldx(r1, a.slot("mark", U64))

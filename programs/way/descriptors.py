@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from asm import U32, Slot, r0, r1, r2
+from asm import U32, U64, Register, Slot, r0, r1, r2, r3
 from programs.facts.records import Call
 from programs.way.body import Body, low
 from programs.way.registers import CALL, DESCRIPTOR, FILE, POINTER
@@ -43,6 +43,22 @@ def resolve(b: Body, argument: Optional[int] = None, task: Optional[Slot] = None
     a.label(none)
     a.mov(FILE, 0)
     a.label(end)
+
+
+def unshared(b: Body, file: Register, alone: str, shared: str) -> None:
+    """Jumps to `alone` if nobody but the thread in the slot "task" can use the `struct file` now, else to `shared`.
+
+    That is, if it has one reference, and one thread has the table that it is in. Clobbers r0 to r5.
+    """
+    a, o, table = b.a, b.kernel.offsets, b.a.slot("table", U64)
+    b.load(r1, file, o["file.ref"], of="file")
+    a.jne(r1, b.kernel.one_reference, shared)
+    a.ldx(r3, a.slot("task", U64))
+    b.load(r1, r3, o["task.files"], of="task_struct")
+    a.stx(table, r1)
+    a.ldx(r3, table)
+    b.load(r1, r3, o["files.count"], "threads that share the table", size=4, of="files_struct")
+    a.jeq(r1, 1, alone)
 
 
 def read_namespace(b: Body) -> None:

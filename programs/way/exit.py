@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from typing import Callable, NamedTuple
 
-from asm import U32, ProgramSpec, Slot, r0, r1, r2, r3
+from asm import U32, U64, ProgramSpec, Slot, r0, r1, r2, r3
 from programs.facts.catalogue import Kind, SystemCall
 from programs.facts.jumps import Jump
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
+from programs.facts.members import SIGNAL_PENDING
 from programs.facts.records import Call, Signature
 from programs.facts.signatures import KIND_MASK, SWITCH
 from programs.way.body import Body, begin, spare_name
-from programs.way.registers import CALL, CTX, RESULT, SIGNATURE
+from programs.way.registers import CALL, CTX, POINTER, RESULT, SIGNATURE
 from programs.way.stacks import only_marked_stacks
 from programs.way.threads import begin_part, find_call
 
@@ -164,3 +165,20 @@ def begin_exit(name: str, kernel: Kernel, options: Options, maps: Maps, *, over:
 def load_result(b: Body) -> None:
     """RESULT = what the system call returned."""
     b.a.ldx(RESULT, CTX[8] if b.raw else CTX.u64(b.kernel.fields["sys_exit.ret"]), "the result")
+
+
+def unless_trapped(b: Body, number: Slot, trapped: str) -> None:
+    """Jumps to `trapped` if the call was made a SIGSYS of (SECCOMP_RET_TRAP): it is as if it had not been made.
+
+    The kernel puts the registers back (syscall_rollback), so that the "result" is what was in its place: on x86_64 the
+    number, on aarch64 the first argument. And a signal is on its way, which a result of the same value does not bring.
+    The slot "task" is set. RESULT is, too.
+    """
+    a, other = b.a, b.a.unique("not_trapped")
+    load_result(b)
+    a.ldx(r1, number if b.kernel.machine == "x86_64" else b.argument(0))
+    a.jne(r1, RESULT, other)
+    a.ldx(POINTER, a.slot("task", U64))
+    b.load(r1, POINTER, 0, "thread_info.flags", of="task_struct")
+    a.jset(r1, SIGNAL_PENDING[b.kernel.machine], trapped)
+    a.label(other)

@@ -12,7 +12,7 @@ from typing import Optional
 from asm import U32, U64, Register, r0, r1, r2
 from programs.facts.maps import IDLE_STACKS, STACKS
 from programs.way.body import Body
-from programs.way.registers import CTX, GENERATION
+from programs.way.registers import CTX, GENERATION, TID
 
 STACK_SHIFT = 14  # every thread's stack has at least 16 KiB (THREAD_SIZE), and is aligned to its size
 
@@ -53,12 +53,18 @@ def not_strangers_stacks(b: Body) -> None:
 
 
 def mark_stack(b: Body, address: Optional[Register] = None) -> None:
-    """Says that the exits on this stack, or that of an `address` in r1, may be a target's."""
+    """Says that the exits on this stack, or that of an `address` in r1, may be a target's.
+
+    Where data calls have no entry it says that they are the thread TID's.
+    """
     a, unmarked = b.a, b.a.unique("unmarked")
     if address is None:
         a.ldx(r1, CTX[0], "struct pt_regs *")
-    _stack_row(b, unmarked)
-    a.st(r0.u64(0), 1)
+    find_mark(b, unmarked)
+    if b.options.light:
+        a.stx(r0.u64(0), TID)
+    else:
+        a.st(r0.u64(0), 1)
     a.label(unmarked)
 
 
@@ -69,12 +75,12 @@ def only_marked_stacks(b: Body) -> None:
     """
     a = b.a
     a.ldx(r1, CTX[0], "struct pt_regs *")
-    _stack_row(b, "out")
+    find_mark(b, "out")
     a.ldx(r1, r0.u64(0))
     a.jeq(r1, 0, "out")
 
 
-def _stack_row(b: Body, missing: str) -> None:
+def find_mark(b: Body, missing: str) -> None:
     """r0 = the mark of the stack that the address in r1 is on."""
     a, row = b.a, b.a.slot("stack", U32)
     a.rsh(r1, STACK_SHIFT)

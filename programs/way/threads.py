@@ -13,7 +13,7 @@ from __future__ import annotations
 from asm import U32, r0, r1
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
-from programs.facts.records import Call
+from programs.facts.records import Call, LightCall
 from programs.way.body import Body, begin
 from programs.way.registers import CALL, TID
 
@@ -56,12 +56,17 @@ def claim_call(b: Body, missing: str) -> None:
         a.stx(key, TID)
         a.lookup(b.maps.calls, key)
         a.jne(r0, 0, again)
-        fresh = a.slot("new_call", Call)
-        a.zero(fresh)
-        a.stx(fresh[Call.owner], TID)
-        a.update(b.maps.calls, key, fresh)
+        if b.options.light:
+            b.make_zeros(b.maps.calls, key, LightCall)
+        else:
+            fresh = a.slot("new_call", Call)
+            a.zero(fresh)
+            a.stx(fresh[Call.owner], TID)
+            a.update(b.maps.calls, key, fresh)
         a.lookup(b.maps.calls, key)
         a.jeq(r0, 0, missing)
+        if b.options.light:
+            a.stx(r0[Call.owner], TID)
         a.label(again)
         a.mov(CALL, r0)
     a.label(have)
@@ -85,6 +90,9 @@ def _claim_slot(b: Body, have: str, missing: str) -> None:
         a.jne(r0, 0, other)
     for place in (Call.call, Call.checked, Call.known, Call.used, Call.shards):
         a.st(CALL[place], 0)
+    if b.options.light:
+        for place in (LightCall.registers, LightCall.timed, LightCall.brought):
+            a.st(CALL[place], 0)
     a.ja(have)
     if not b.kernel.tid_direct:
         a.label(other)
@@ -114,6 +122,8 @@ def free_call(b: Body) -> None:
         a.ldx(r1, r0[Call.owner])
         a.jne(r1, TID, other)
         a.st(r0[Call.call], 0)
+        if b.options.light:
+            a.st(r0[LightCall.registers], 0)
         a.st(r0[Call.owner], 0)
         a.label(other)
     if not b.kernel.tid_direct:

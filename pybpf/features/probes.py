@@ -196,6 +196,15 @@ def _batch() -> bool:
     return knows(Command.MAP_LOOKUP_BATCH, MapBatchAttr(map_fd=NO_FD))
 
 
+@feature("jiffies", (5, 6), "the kernel's ticks in programs")
+def _jiffies() -> bool:
+    """5576b991e9c1 ("bpf: Add BPF_FUNC_jiffies64")."""
+    a = _assembler(ProgramType.RAW_TRACEPOINT)
+    a.call("jiffies64")
+    a.ret(0)
+    return loads(a)
+
+
 @feature("ring_buffer", (5, 8), "the BPF ring buffer")
 def _ring_buffer() -> bool:
     """457f44363a88 ("bpf: Implement BPF ring buffer and verifier support for it")."""

@@ -99,7 +99,10 @@ class Child:
 
 @dataclass(frozen=True)
 class Form:
-    """A way in, the kernel whose abilities are acted out (None: this one's), and where calls under way are kept."""
+    """A way in, the kernel whose abilities are acted out (None: this one's), and where calls under way are kept.
+
+    "light" is raw tracepoints without a program at the entry of data calls.
+    """
 
     attach: str
     kernel: Optional[Tuple[int, int]] = None
@@ -108,7 +111,7 @@ class Form:
     def facts(self) -> facts.Facts:
         """This kernel's, less what the one acted out does not have."""
         with contextlib.ExitStack() as stack:
-            found = facts.gather(stack.enter_context(Tracefs.open()) if self.attach == "perf" else None)
+            found = facts.gather(stack.enter_context(Tracefs.open()) if self.attach in ("perf", "light") else None)
         if self.tid_slots is not None:
             found = replace(found, kernel=replace(found.kernel, tid_slots=self.tid_slots, tid_direct=False))
         if self.kernel is None:
@@ -128,13 +131,18 @@ class Form:
         )
         return replace(found, kernel=older, preallocate=True)
 
+    @property
+    def way(self) -> Dict[str, Any]:
+        """The settings that ask for it."""
+        return {"light": True} if self.attach == "light" else {"attach": self.attach}
+
     @contextlib.contextmanager
     def session(self, **wanted: Any) -> Iterator[Session]:
         """A session that has been started."""
         found = self.facts()
         features.pretend(self.kernel)
         try:
-            with Session(Settings(attach=self.attach, **{"max_files": 1024, **wanted}), found) as session:
+            with Session(Settings(**{**self.way, "max_files": 1024, **wanted}), found) as session:
                 session.attach()
                 yield session
         finally:
@@ -148,7 +156,7 @@ class Form:
             return finished(session)
 
 
-RAW, PERF = Form("raw"), Form("perf")
+RAW, PERF, LIGHT = Form("raw"), Form("perf"), Form("light")
 FORMS = {
     "raw": RAW,
     "raw as on 4.17": Form("raw", (4, 17)),
@@ -158,9 +166,12 @@ FORMS = {
     "perf": PERF,
     "perf as on 4.14": Form("perf", (4, 14)),
     "perf as on 4.14, no records by thread number": Form("perf", (4, 14), 0),
+    "light": LIGHT,
+    "light as on 4.18": Form("light", (4, 18)),
+    "light, one record for all threads": Form("light", None, 1),
 }
 every_form = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-both_ways = pytest.mark.parametrize("form", [RAW, PERF], ids=["raw", "perf"])
+both_ways = pytest.mark.parametrize("form", [RAW, PERF, LIGHT], ids=["raw", "perf", "light"])
 
 Made = Tuple[int, int, Dict[int, int], Dict[int, int], Dict[str, int]]
 

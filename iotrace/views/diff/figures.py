@@ -152,11 +152,11 @@ METRICS: Dict[str, Metric] = {
     ),
     "bytes/call": Metric(lambda c, s: average(c.bytes, c.completed), Unit.BYTES, "bytes of a call on average"),
     "missed": Metric(
-        lambda c, s: part(min(c.waited, c.latencies.count), c.latencies.count),
+        lambda c, s: part(min(c.waited, c.latencies.succeeded), c.latencies.succeeded),
         Unit.SHARE,
         "share of calls for which bytes were brought from storage; 0 too where that was not measured",
     ),
-    "mean": Metric(lambda c, s: average(c.latencies.total, c.latencies.histogram), Unit.NS, "latency on average"),
+    "mean": Metric(lambda c, s: average(c.latencies.timed, c.latencies.histogram), Unit.NS, "latency on average"),
     "p50": Metric(_at(0.5), Unit.NS, "median of latency"),
     "p90": Metric(_at(0.9), Unit.NS, "90th percentile of latency"),
     "p99": Metric(_at(0.99), Unit.NS, "99th percentile of latency"),

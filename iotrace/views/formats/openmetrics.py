@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import Any, BinaryIO, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from iotrace.profile import values
-from iotrace.profile.metrics import FILE, HEADER, SYSCALL, FileStats, Metric, Unit, busy_ns
+from iotrace.profile.metrics import FILE, HEADER, SYSCALL, FileStats, Metric, Unit, timed_ns
 from iotrace.profile.values import Histogram
 from iotrace.profile.whose import WHO
 from iotrace.text import portable, portable_text
@@ -26,7 +26,7 @@ from programs.facts.catalogue import BY_NAME
 OPTIONS = ("top", "timestamps")
 
 _NUMBERS, _HISTOGRAMS = (values.COUNT, values.MAYBE, values.FLAG), (values.HISTOGRAM, values.FINE)
-_SUMS: Dict[str, Callable[[Any], int]] = {"latency_ns": busy_ns, "completed": attrgetter("bytes")}
+_SUMS: Dict[str, Callable[[Any], int]] = {"latency_ns": timed_ns, "completed": attrgetter("bytes")}
 """Of the values that a histogram counts, where it is known."""
 _LEFT_OUT = ("latency_sum_ns", "common_sizes_error")  # the sum of a histogram; about what is left out too
 _FALLING = ("bytes_unsynced",)  # added up like a counter, but it can become less

@@ -121,3 +121,34 @@ class CallSlot(Layout):
 
     call = field(Call)
     gap = field(U64, 7)
+
+
+class LightCall(Layout):
+    """The same where data calls have no program at their entry (`Options.light`)."""
+
+    call = field(Call)
+    registers = field(U64)  # where the thread's struct pt_regs is, by which its exits know it; 0: none was seen yet
+    task = field(U64)  # struct task_struct *
+    timed = field(U64)  # ns: the entry of the data call in flight if it lies in a window, else 0
+    brought = field(U64)  # pages that this thread has brought into the page cache since a data call returned
+    handled = field(U64)  # 1: a copy of the exit has dealt with the call that returns (`Kernel.spares`)
+    gap = field(U64, 7)  # as of `CallSlot`
+
+
+class Window(Layout):
+    """When data calls are timed: those whose entry lies between the two; and the kernel's ticks (`Options.light`).
+
+    A single record. Programs read it, and user space writes it, but for `jiffies`.
+    """
+
+    opens = field(U64)  # ns
+    closes = field(U64)
+    tick = field(U64)  # ns
+    offset = field(U64)  # ns: the time of jiffy 0, which the clock of CLOCK_MONOTONIC may not have seen
+    jiffies = field(U64)  # what the program `read_jiffies` has found
+
+
+ONE_IN = 25
+"""Of so many instants one lies in a window, on average."""
+TALLY_UNTIMED = 1 << 16
+"""In the place of a bucket: reads that waited for storage and were not timed."""

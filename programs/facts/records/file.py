@@ -42,6 +42,9 @@ class OwnedFile(Layout):
 
 OPEN_UNNAMED = 1  # the path has not reached user space yet
 OPEN_CLOSED = 2  # `closer` was closed while others still held the description
+OPEN_SOUGHT = 4  # its position was moved by a seek since the last transfer, where data calls have no entry
+# Likewise: for so many transfers in a row it was further than was accounted for, and nobody knows why.
+OPEN_AHEAD, OPEN_AHEAD_MASK = 1 << 3, 0x3F << 3
 
 
 class FileKey(Layout):

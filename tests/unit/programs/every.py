@@ -6,7 +6,12 @@ import pytest
 
 from tests.unit.programs.forms import FORMS
 
-QUICK = {"raw-x86_64-named-direct-6.2", "perf-x86_64-named-direct-4.14", "fentry-x86_64-named-direct-6.2"}
+QUICK = {
+    "light-x86_64-named-direct-6.2",
+    "raw-x86_64-named-direct-6.2",
+    "perf-x86_64-named-direct-4.14",
+    "fentry-x86_64-named-direct-6.2",
+}
 _MARKED = {form: form if str(form) in QUICK else pytest.param(form, marks=pytest.mark.slow) for form in FORMS}
 ENDS = {(6, 2), (4, 14)}  # of the kernels that there are forms for
 PINNED = [

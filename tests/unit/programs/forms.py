@@ -196,6 +196,21 @@ def changed(kernel: Kernel, usual: Options, options: Options) -> build.ProgramSe
     return replace(made, programs={name: p for name, p in made.programs.items() if p.tag() not in known})
 
 
+def light(kernel: Kernel, options: Options) -> build.ProgramSet:
+    """All programs of a run whose data calls have no entry, whose tables of tail calls have the same numbering."""
+    facts = replace(options, attach="raw", light="perf")
+    specs = maps.declare(kernel, options=facts)
+    made, entries, timing = (make(kernel, facts, specs) for make in (build.build, build.entries, build.timing))
+    assert made is not None and entries is not None and timing is not None
+    return replace(
+        made,
+        programs={**made.programs, **entries.programs, **timing.programs},
+        attach={**made.attach, **entries.attach, **timing.attach},
+        jumps={**made.jumps, **entries.jumps},
+        entering=entries.entering,
+    )
+
+
 class Sets(Mapping[str, build.ProgramSet]):
     """Program sets by name, each made when it is asked for: all of them take seconds, in every process of the tests."""
 
@@ -234,6 +249,7 @@ GOLDEN_SETS = Sets(
         "uring, apart": lambda: rings(
             replace(NEWEST, types=URING_TYPES, uring=URING), Options(attach="raw", by="process")
         ),
+        "light": lambda: light(replace(NEWEST, jiffies=True), Options(comm=True)),
     }
 )
 
@@ -266,7 +282,13 @@ ABILITIES: Dict[Version, Dict[str, Any]] = {
         "shows_created": False,
     },
 }
-SINCE = {"raw": (4, 17), "perf": (4, 7), "fentry": (5, 5)}
+SINCE = {"raw": (4, 17), "perf": (4, 7), "fentry": (5, 5), "light": (4, 18)}
+LIGHT = {
+    ("x86_64", "named", "direct"),
+    ("x86_64", "apart", "shared"),
+    ("x86_64", "named", "hashed"),
+    ("aarch64", "all", "direct"),
+}
 WHO = {
     "named": Options(comm=True),
     "all": Options(everything=True, include_pseudo=True),
@@ -277,6 +299,7 @@ FORMS = [
     for form in itertools.starmap(Form, itertools.product(SINCE, REGISTERS, WHO, THREADS, ABILITIES))
     if (form.threads == "direct" or (form.who != "all" and form.attach != "fentry"))
     and (form.who != "apart" or form.machine == "x86_64")
+    and (form.attach != "light" or (form[1:4] in LIGHT and form.kernel in ((6, 2), (4, 18))))
     and (form.threads != "shared" or form.kernel >= (5, 12))  # claiming a shared record takes compare-and-exchange
 ]
 
@@ -285,7 +308,10 @@ FORMS = [
 def built_as(form: Form) -> build.ProgramSet:
     slots, direct = THREADS[form.threads]
     facts: Dict[str, Any] = {"machine": form.machine, "tid_slots": slots, "tid_direct": direct}
-    return built(replace(NEWEST, **facts, **ABILITIES[form.kernel]), replace(WHO[form.who], attach=form.attach))
+    kernel = replace(NEWEST, **facts, **ABILITIES[form.kernel])
+    if form.attach == "light":
+        return light(replace(kernel, jiffies=form.kernel >= (5, 6)), WHO[form.who])
+    return built(kernel, replace(WHO[form.who], attach=form.attach))
 
 
 def encoded(program: ProgramSpec) -> bytes:

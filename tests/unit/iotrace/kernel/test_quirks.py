@@ -59,6 +59,7 @@ def test_facts_of_a_kernel_that_has_nothing(states: Dict[str, State]) -> None:
     assert quirks.facts() == {
         "big_values": False,
         "back_jumps": False,
+        "jiffies": False,
         "ring_buffer": False,
         "fetch_atomics": False,
         "loops": False,
@@ -71,6 +72,7 @@ def test_facts_of_a_kernel_that_has_everything(states: Dict[str, State]) -> None
     assert quirks.facts() == {
         "big_values": True,
         "back_jumps": True,
+        "jiffies": True,
         "ring_buffer": True,
         "fetch_atomics": True,
         "loops": True,

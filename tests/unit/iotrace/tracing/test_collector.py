@@ -17,8 +17,9 @@ from iotrace.profile.metrics import FileStats, Header
 from iotrace.profile.parts import Part, as_part
 from iotrace.profile.values import DELETED, bucket
 from iotrace.profile.writer import Writer
+from iotrace.tracing.clock import Clock
 from iotrace.tracing.collector import Collector
-from iotrace.tracing.decoding import Clock, errno_name, lower_bound
+from iotrace.tracing.decoding import errno_name, lower_bound
 from iotrace.tracing.gathering import Gathering
 from iotrace.tracing.names import Fate, Name, Names
 from programs.facts.catalogue import BY_NAME

@@ -12,8 +12,8 @@ import pytest
 from iotrace.profile.parts import Part
 from iotrace.profile.rows import file_of
 from iotrace.tracing import eviction
+from iotrace.tracing.clock import Clock
 from iotrace.tracing.collector import Collector
-from iotrace.tracing.decoding import Clock
 from iotrace.tracing.gathering import Gathering
 from iotrace.tracing.names import Name, Names
 from programs.facts.catalogue import BY_NAME, Kind

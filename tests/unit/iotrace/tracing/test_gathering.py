@@ -11,7 +11,7 @@ from iotrace.profile.merge import add_parts
 from iotrace.profile.metrics import FileStats
 from iotrace.profile.parts import Part
 from iotrace.profile.rows import file_of
-from iotrace.tracing.decoding import Clock
+from iotrace.tracing.clock import Clock
 from iotrace.tracing.gathering import ROOM, Gathering, Records
 from iotrace.tracing.names import Fate, Name
 from programs.facts.catalogue import BY_NAME

@@ -45,6 +45,9 @@ class Session:
         self.did.append("trace running")
         return 7
 
+    def wait(self, most: float) -> float:
+        return most
+
     def step(self, _timeout: float) -> bool:
         return False
 

@@ -7,8 +7,8 @@ from typing import Any, Callable, List
 
 import pytest
 
+from iotrace.tracing.clock import Clock
 from iotrace.tracing.collector import Collector
-from iotrace.tracing.decoding import Clock
 from iotrace.tracing.names import Name, Names
 from iotrace.tracing.snapshots import Snapshots
 from programs.facts.catalogue import BY_NAME

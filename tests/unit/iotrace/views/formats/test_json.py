@@ -45,7 +45,8 @@ DOCUMENT = """
                             "requested": {"4096": 3}, "completed": {"4096": 2}, "latency_ns": {"512": 2},
                             "latency_sum_ns": 1100, "latency_max_ns": 600, "common_sizes": {"4096": 3},
                             "common_sizes_error": 0,
-                            "storage_bytes": 4096, "storage_calls": 1, "storage_latency_ns": {}, "readahead_bytes": 0}},
+                            "storage_bytes": 4096, "storage_calls": 1, "storage_latency_ns": {}, "readahead_bytes": 0,
+                            "untimed_calls": 0, "untimed_ns": 0}},
    "sequential_read": {"8192": 1}, "sequential_write": {}, "bytes_between_syncs": {"0": 1},
     "threads": 2, "queue_depth_max": 3, "queue_depth": {"1": 1, "2": 2},
     "series": [[0, 3, 8192, 0, 0, 1, 1, 1100]]}]}
