@@ -7,7 +7,7 @@ from typing import List, Optional
 from iotrace import text
 from iotrace.findings.rule import Concern, Evidence, Limits, Rule, Run, Severity, Sum, Threshold
 from iotrace.findings.rules._figures import each, half_below, of_time, writes_per_sync
-from iotrace.profile.activity import Transfers
+from iotrace.profile.activity import Activity, Transfers
 
 
 def _is_small(transfers: Transfers, limits: Limits) -> bool:
@@ -72,12 +72,19 @@ def _said_unaligned_direct(total: Sum, _run: Run) -> str:
 
 def _partial_pages(evidence: Evidence, limits: Limits) -> Optional[Concern]:
     found = evidence.activity
-    data = found.read.calls + found.written.calls
     if found.written.calls < limits["writes"] or found.written.random < limits["random"]:
         return None
-    if found.unaligned < limits["share"] * data:
+    if _of_parts_of_pages(found) < limits["share"] * found.written.calls:
         return None
     return Concern(found.written.latencies.total, found.written.bytes)
+
+
+def _of_parts_of_pages(found: Activity) -> int:
+    """How many writes are not of whole pages, for certain: what is not aligned may be the reads, for all that is known
+    but for the sizes."""
+    sizes = found.written.sizes
+    by_size = sum(count for size, count in sizes.counts.items() if size % 4096) - sizes.missing
+    return max(found.unaligned - found.read.calls, by_size)
 
 
 def _said_partial_pages(total: Sum, run: Run) -> str:
@@ -225,11 +232,11 @@ RULES: List[Rule] = [
     Rule(
         "partial-page-writes",
         Severity.LOW,
-        "of at least {writes} writes to a file {random} are at random, and {share} of all calls are not whole pages",
+        "of at least {writes} writes to a file {random} are at random, and {share} for certain not of whole pages",
         {
             "writes": Threshold(1000, "writes"),
             "random": Threshold(0.5, "of the writes"),
-            "share": Threshold(0.5, "of reads and writes"),
+            "share": Threshold(0.5, "of the writes"),
         },
         _said_partial_pages,
         "write whole pages of 4,096 bytes at multiples of 4,096: a page that is not in the cache is read first",

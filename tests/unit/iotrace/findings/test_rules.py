@@ -57,6 +57,13 @@ def sequential(name: str, number: int, size: int, runs: int = 1, **more: Any) ->
     return file(**{"syscalls": {name: data(number, size)}, f"sequential_{name}": run, **more})
 
 
+def both(written: int, unaligned_calls: int, **more: Any) -> FileStats:
+    """A file with 1,000 writes here and there, and as many reads of 512 bytes."""
+    calls = {"write": data(1000, written, **more), "read": data(1000, 512)}
+    run = {1 << (written.bit_length() - 1): 1000}
+    return file(syscalls=calls, sequential_write=run, sequential_read={512: 1000}, unaligned_calls=unaligned_calls)
+
+
 def missing(number: int, latency: int) -> FileStats:
     """A file of a hundred reads, of which some had to wait."""
     call = data(100, 4096, latency_ns={1024: 100 - number, latency: number}, storage_latency_ns={latency: number})
@@ -135,7 +142,13 @@ CASES = [
         [
             sequential("write", 1000, 100, runs=500, unaligned_calls=500),
             sequential("write", 1000, 100, runs=501, unaligned_calls=499),
+            both(written=4096, unaligned_calls=1000),  # those of the reads
         ],
+    ),
+    Case(
+        "partial-page-writes",
+        [both(written=100, common_sizes={100: 500, 4096: 500}, unaligned_calls=500)],
+        [both(written=100, common_sizes={100: 499, 4096: 500}, unaligned_calls=500)],
     ),
     Case(
         "short-reads",
