@@ -57,6 +57,13 @@ def test_a_request_has_a_goal_of_its_own(title: str, most: int) -> None:
         assert list(found.values()) == [met]
 
 
+@pytest.mark.parametrize(("ours", "met"), [(80, True), (81, False)])
+def test_a_light_run_is_held_against_an_empty_program_at_the_exit(ours: float, met: bool) -> None:
+    added = {"untraced": 0.0, "empty_exit": 20.0, "iotrace_raw": 200.0, "iotrace_light": ours}
+    found = verdicts(**{name: {"pread64": [100.0 + ns]} for name, ns in added.items()})
+    assert found["ns added to a traced pread64, --light"] is met
+
+
 @pytest.mark.parametrize(("ours", "met"), [(115, True), (116, False)])
 def test_a_bystander_is_held_against_empty_programs(ours: float, met: bool) -> None:
     found = verdicts(

@@ -17,11 +17,24 @@ from tools.benchmark.variants import Variant
 TRIES = 3  # how often a measurement is repeated that was disturbed
 TOGETHER = 0.9  # of the time, each of two threads must have a CPU: those that take turns do not get in each other's way
 PEERS = {"clang-bare": 1.0, "clang": 0.75, "bpftrace": 1 / 6}  # what a traced call may cost of theirs
+LIGHT, LIGHT_NS = (
+    "iotrace-light",
+    60,
+)  # what a traced call may cost with --light, more than an empty program at the exit
 BYSTANDER_NS = 15  # and a call that is not traced, more than empty programs
 SHARED = 1.5  # times what one thread pays: two on one file
 REQUEST_NS = {"aio 1": 800, "aio 32": 500, "uring 1": 450, "uring 32": 500}
 PROCESS = 0.03  # of the time untraced
-OURS = ("untraced", "empty-raw", "empty-exit", "empty-perf", "iotrace-raw", "iotrace-perf", "iotrace-interval")
+OURS = (
+    "untraced",
+    "empty-raw",
+    "empty-exit",
+    "empty-perf",
+    "iotrace-raw",
+    "iotrace-perf",
+    "iotrace-light",
+    "iotrace-interval",
+)
 
 
 class Work(NamedTuple):
@@ -157,6 +170,7 @@ NAME, CELL = 26, 14
 AGAINST = {
     "iotrace-raw": ("empty-raw", "clang-bare", "clang-bare-typed", "clang", "clang-typed", "bpftrace"),
     "iotrace-perf": ("empty-perf", "clang", "clang-typed", "bpftrace"),
+    LIGHT: ("empty-exit", "clang-bare", "clang-bare-typed"),
 }
 
 
@@ -212,6 +226,8 @@ def rows(matrix: Matrix) -> Iterator[Row]:
     for work in matrix.works:
         make = makers.get(work.group) or (_shared if work.threads > 1 else _traced if work.counted else _bystander)
         yield make(matrix, name, work)
+        if make is _traced and name != LIGHT and LIGHT in matrix.ns:
+            yield _light(matrix, work)
 
 
 def _added(matrix: Matrix, name: str, work: Work) -> float:
@@ -232,6 +248,21 @@ def _traced(matrix: Matrix, name: str, work: Work) -> Row:
         ", ".join(f"{most:.2f} of {other}" for other, most in PEERS.items() if other in ratios),
         all(ratio <= most for ratio, most in known) if known else None,
         {"added": added, **{other: ratio for other, ratio in ratios.items() if ratio is not None}},
+    )
+
+
+def _light(matrix: Matrix, work: Work) -> Row:
+    added, empty = _added(matrix, LIGHT, work), matrix.median(AGAINST[LIGHT][0], work.title)
+    what = f"ns added to a traced {work.what}, --light"
+    if empty is None:
+        return Row(work.group, what, f"+{added:.0f}, no {AGAINST[LIGHT][0]}", numbers={"added": added})
+    return Row(
+        work.group,
+        what,
+        f"+{added:.0f}, an empty program at the exit +{empty:.0f}: {added - empty:+.0f}",
+        f"+{LIGHT_NS} at most",
+        added - empty <= LIGHT_NS,
+        {"added": added, "empty": empty},
     )
 
 

@@ -23,7 +23,7 @@ What can be measured:
     own         iotrace's own CPU time at a million calls a second
 
 The first three compare variants: empty programs on raw tracepoints at both ends of a call, at its exit alone, and on
-perf tracepoints (what being called costs), iotrace's two ways in, a C program of the plain design
+perf tracepoints (what being called costs), iotrace's two ways in and its `--light`, a C program of the plain design
 (benchmark/plain.bpf.c) as first written and with typed loads (Linux 6.2), both also without any latency (bare), and a
 bpftrace script of comparable accounting (benchmark/plain.bt). A round measures every variant in turn, and each round
 begins with another one. What a variant adds is its time less the untraced time of the same round; the table shows the
@@ -179,9 +179,9 @@ def parse() -> argparse.Namespace:
         "--only",
         type=lambda word: word.split(","),
         metavar="NAME[,NAME...]",
-        help="of empty-raw, empty-exit, empty-perf, iotrace-raw, iotrace-perf, iotrace-interval, clang, clang-typed, "
-        "clang-bare, clang-bare-typed, bpftrace; and only on request iotrace-by-process, iotrace-by-cgroup, "
-        "iotrace-by-user (run --by)",
+        help="of empty-raw, empty-exit, empty-perf, iotrace-raw, iotrace-perf, iotrace-light, iotrace-interval, clang, "
+        "clang-typed, clang-bare, clang-bare-typed, bpftrace; and only on request iotrace-by-process, "
+        "iotrace-by-cgroup, iotrace-by-user (run --by)",
     )
     parser.add_argument(
         "--patience",

@@ -33,7 +33,16 @@ from tools.benchmark.machine import HERE, BenchError, Loop
 TRACED = ("pread64", "pwrite64")
 ON_REQUEST = "iotrace-by-"
 """What the names of variants begin with that are measured only where they are asked for."""
-QUICK = ("empty-raw", "empty-exit", "iotrace-raw", "clang", "clang-typed", "clang-bare", "clang-bare-typed")
+QUICK = (
+    "empty-raw",
+    "empty-exit",
+    "iotrace-raw",
+    "iotrace-light",
+    "clang",
+    "clang-typed",
+    "clang-bare",
+    "clang-bare-typed",
+)
 """What is measured quickly: not what takes seconds to attach, and one way in."""
 READY_WAIT, END_WAIT, DETACH_WAIT = 30.0, 10.0, 60.0
 STILL = 0.5  # seconds without another probe: all of them are attached
@@ -88,8 +97,8 @@ def empty_perf(_target: Loop) -> Iterator[Attached]:
         yield Attached(programs)
 
 
-def iotrace(attach: str, file: Path, interval: Optional[int] = None, by: str = "") -> Variant:
-    """iotrace itself, as `iotrace run --attach ATTACH --pid TARGET --follow` sets it up, and with `--by`.
+def iotrace(attach: str, file: Path, interval: Optional[int] = None, by: str = "", light: bool = False) -> Variant:
+    """iotrace itself, as `iotrace run --attach ATTACH --pid TARGET --follow` sets it up, and with `--by` or `--light`.
 
     `interval` is in ns.
     """
@@ -97,7 +106,7 @@ def iotrace(attach: str, file: Path, interval: Optional[int] = None, by: str = "
     @contextlib.contextmanager
     def variant(target: Loop) -> Iterator[Attached]:
         output = file.with_name(f"seen-{attach}{by}")
-        chosen = Settings(pids=[target.pid], follow=True, attach=attach, interval=interval, by=by)
+        chosen = Settings(pids=[target.pid], follow=True, attach=attach, interval=interval, by=by, light=light)
         with Session(chosen) as session:
             session.write_to(Writer(Target(output, force=True)))
             session.attach()
@@ -325,6 +334,7 @@ def available(directory: Path, file: Path) -> Dict[str, Variant]:
         "empty-perf": empty_perf,
         "iotrace-raw": iotrace("raw", file),
         "iotrace-perf": iotrace("perf", file),
+        "iotrace-light": iotrace("raw", file, light=True),
         "iotrace-interval": iotrace("raw", file, 10**9),
         **{f"{ON_REQUEST}{by}": iotrace("raw", file, by=by) for by in WHOSE},
     }
