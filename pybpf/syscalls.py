@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import os
 import re
 from enum import IntEnum
@@ -191,13 +192,8 @@ def prepare(command: Command, attr: ctypes.Structure, size: int) -> Callable[[],
     call = ctypes.CDLL(None).syscall  # a function of its own: without errno and conversions it takes half the time
     call.restype = ctypes.c_long
     numbers = ctypes.c_long(_numbers().bpf), ctypes.c_long(command)
-    where, length = ctypes.c_void_p(ctypes.addressof(attr)), ctypes.c_long(size)
-
-    def again(_keep: ctypes.Structure = attr) -> int:
-        result: int = call(*numbers, where, length)
-        return result
-
-    return again
+    where, length = ctypes.byref(attr), ctypes.c_long(size)
+    return functools.partial(call, *numbers, where, length)
 
 
 # What a kernel was built without if it does not have a system call, or what a filter (seccomp) hides.

@@ -56,6 +56,7 @@ _TALLY = struct.Struct("<IIQQ")  # TallyKey without the file, and the count
 _PIECE = struct.Struct("<I")  # OpKey.piece
 _STATE, _OPERATIONS = FileState.struct.unpack, FileState.operations.index
 _OP_KEY = OpKey.struct.pack
+_KEPT = TallyKey.size - _ID.size  # of a TallyKey, beside the count
 assert [*TallyKey.fields] == ["id", "op", "kind", "item"]
 
 _REQUESTS = sum(
@@ -94,20 +95,18 @@ class Rest:
 
     def add_tallies(self, keys: bytes, counts: bytes, wanted: Optional[AbstractSet[int]] = None) -> None:
         """Add records of `tallies` as `Map.blocks` gives them: all, or those counted under the ids `wanted`."""
-        found, key, count = self.tallies, TallyKey.size, _ID.size
-        ids = memoryview(keys).cast("Q")[:: key // _ID.size].tolist()
-        for number, counted in enumerate(ids):
+        found, size = self.tallies, TallyKey.size
+        ids = memoryview(keys).cast("Q")[:: size // _ID.size].tolist()
+        for counted, key, count in zip(ids, range(_ID.size, len(keys), size), range(0, len(counts), _ID.size)):
             if counted and (wanted is None or counted in wanted):
-                record = (
-                    keys[number * key + _ID.size : number * key + key] + counts[number * count : number * count + count]
-                )
+                record = keys[key : key + _KEPT] + counts[count : count + _ID.size]
                 before = found.get(counted)
                 found[counted] = record if before is None else before + record
 
     def tally_keys(self, counted: int) -> List[bytes]:
         """The keys of the sparse counters under an id."""
         raw, first = self.tallies.get(counted, b""), _ID.pack(counted)
-        return [first + raw[at : at + TallyKey.size - _ID.size] for at in range(0, len(raw), _TALLY.size)]
+        return [first + raw[at : at + _KEPT] for at in range(0, len(raw), _TALLY.size)]
 
     def add_shards(self, shards: Iterable[Tuple[bytes, bytes]]) -> None:
         """Add records of `shards`."""

@@ -232,17 +232,20 @@ class Decoder:
             self._first_sync,
             self._flags,
             _operations,  # those that have a record, which is to be added
-            *lifetimes,
+            opening,
+            slowest_open,
+            closing,
+            slowest_close,
             self._seen,
             threads,
         ) = state
-        self.threads = thread_count(threads)
+        self.threads = thread_count(threads) if threads else 0
         self.queue_depth: Histogram = {}
         self.queue_depth_max = 0
         self.mapped = self._flags & FILE_MAPPED != 0
         self.host: Optional[str] = None  # that of the run
-        self._add_lifetime("open", self.opens, *lifetimes[:2])
-        self._add_lifetime("close", self.closes, *lifetimes[2:])
+        self._add_lifetime("open", self.opens, opening, slowest_open)
+        self._add_lifetime("close", self.closes, closing, slowest_close)
 
     def _add_tallies(self, tallies: Iterable[Tally]) -> None:
         for op, kind, item, count in tallies:
@@ -280,7 +283,8 @@ class Decoder:
         calls = succeeded + sum(errors.values()) if errors else succeeded
         if not calls:
             return
-        latencies = encode(self._slow.pop(name, _NOTHING)) or "null"
+        cells = self._slow.pop(name, None)
+        latencies = (encode(cells) or "null") if cells else "null"
         entry = _lifetime_text(calls, json.dumps(errors) if errors else "null", latencies, latency, slowest)
         self._json.append(f'"{name}":{entry}')
         self.calls += calls

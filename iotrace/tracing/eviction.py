@@ -119,7 +119,9 @@ class Eviction:
         if of_files >= FULL:
             return of_files
         counted = "row_states" if "row_states" in self._maps else "states"
-        records = sum(bin(mask).count("1") for (mask,) in self._words(counted, FileState.operations.offset))
+        step, at = self._maps[counted].value_size // 8, FileState.operations.offset // 8
+        masks = (memoryview(values).cast("Q")[at::step].tobytes() for _, values in self._maps[counted].blocks())
+        records = sum(bin(int.from_bytes(mask, "little")).count("1") for mask in masks)
         tallies = sum(len(keys) for keys, _ in self._maps["tallies"].blocks()) // TallyKey.size
         counts = {"operations": records, "tallies": tallies}
         if "threads" in self._maps:
@@ -214,11 +216,18 @@ class Eviction:
                 if records:
                     self._gathering.take(records)
                 states.append(_ID.pack(file_id))
-                for number in [file_id, *(row.id for row in rest.rows.get(file_id, ()))]:
-                    gone += rest.tally_keys(number)
-                    shards += [key for key, _ in rest.shards.get(number, ())]
-                    depths += [_ID.pack(number)] if any(each.depth for each in records) else []
-                counted += threads.get(file_id, ())
+                numbers = [file_id]
+                if rest.rows:
+                    numbers += [row.id for row in rest.rows.get(file_id, ())]
+                for number in numbers:
+                    if number in rest.tallies:
+                        gone += rest.tally_keys(number)
+                    if number in rest.shards:
+                        shards += [key for key, _ in rest.shards[number]]
+                if any(each.depth for each in records):
+                    depths += map(_ID.pack, numbers)
+                if file_id in threads:
+                    counted += threads[file_id]
             self._collector.delete_rows(some, rest)
             self._maps["states"].delete_all(states)
             for name, keys in (("tallies", gone), ("depths", depths), ("threads", counted), ("shards", shards)):

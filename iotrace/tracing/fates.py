@@ -12,6 +12,7 @@ import math
 import os
 import time
 from contextlib import contextmanager, suppress
+from mmap import mmap as MemoryMap
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -41,7 +42,7 @@ from programs.facts.records import (
     Asking,
     FileKey,
 )
-from pybpf.maps import Map
+from pybpf.maps import MMAPABLE, Array, Map
 from pybpf.syscalls import BpfError
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ _MANY = 65536  # directories whose device is remembered
 _WALKS = 32  # paths asked for before events are taken
 _NUMBERS = [row.to_bytes(4, "little") for row in range(ASKED_ROWS)]  # keys of the map `asked`
 _FIRST = _NUMBERS[0]
+_MNT_NS = slice(FileKey.mnt_ns.offset, FileKey.mnt_ns.offset + FileKey.mnt_ns.total)
 # Many files are asked for at once: their records are packed by position, in this order.
 assert [*AskFile.fields] == [
     "dentry",
@@ -116,8 +118,12 @@ class Fates:
         self._mounts: Dict[int, Mounts] = {}  # by mount namespace
         self._looked = -math.inf  # when
         self._devices: Dict[Tuple[int, bytes], int] = {}  # of paths in mount namespaces
+        self._rows: Optional[MemoryMap] = None  # of the map `asked`, where it is shared memory
         if run is not None:
-            self._put_row, self._read_row = maps["asked"].setter(), maps["asked"].finder()
+            asked = maps["asked"]
+            self._put_row, self._read_row = asked.setter(), asked.finder()
+            if isinstance(asked, Array) and asked.spec.flags & MMAPABLE and asked.stride == AskFile.size:
+                self._rows = asked.mmap()
             self._put_task = maps["asking"].setter()
 
     def ask(self, ids: Iterable[int]) -> None:
@@ -201,16 +207,28 @@ class Fates:
         if self._run is None:
             return [AskFile.struct.unpack(row) for row in rows]
         try:
-            for number, row in zip(_NUMBERS, rows):
-                self._put_row(number, row)
+            self._put_rows(rows)
             for start in range(0, len(rows), self._at_once):
                 count = min(self._at_once, len(rows) - start)
                 self._put_task(_FIRST, Asking.struct.pack(0, start, count, 0, 0))
                 self._run()
-            return [AskFile.struct.unpack(self._read_row(number) or b"") for number in _NUMBERS[: len(rows)]]
+            return list(AskFile.struct.iter_unpack(self._read_rows(len(rows))))
         except BpfError:  # then nobody can tell
             self._run = None
             return [AskFile.struct.unpack(row) for row in rows]
+
+    def _put_rows(self, rows: Sequence[bytes]) -> None:
+        if self._rows is not None:
+            joined = b"".join(rows)
+            self._rows[: len(joined)] = joined
+            return
+        for number, row in zip(_NUMBERS, rows):
+            self._put_row(number, row)
+
+    def _read_rows(self, count: int) -> bytes:
+        if self._rows is not None:
+            return self._rows[: count * AskFile.size]
+        return b"".join(self._read_row(number) or b"" for number in _NUMBERS[:count])
 
     def _follow(self, rows: Sequence[Tuple[int, int]]) -> None:
         """Have the paths sent that files have by now, which go to `Names.renamed`: each by its row, and its id."""
@@ -256,14 +274,16 @@ class Fates:
             for answers in whereabouts.ask(mnt_ns, list(by_path)):
                 there = iter(self._identities(answers))
                 for answer, named in zip(answers, left):
-                    if answer.descriptor >= 0:
-                        place = next(there)
+                    if answer.descriptor < 0:
+                        state = DELETED if answer.absent else None
                         for file_id in named:
-                            found[file_id] = _compared(place, _identity(first[file_id]))
-                            if place is not None and found[file_id] == PRESENT:
-                                sizes[file_id] = place.size
-                    else:
-                        found.update(dict.fromkeys(named, DELETED if answer.absent else None))
+                            found[file_id] = state
+                        continue
+                    place = next(there)
+                    for file_id in named:
+                        found[file_id] = _compared(place, _identity(first[file_id]))
+                        if place is not None and found[file_id] == PRESENT:
+                            sizes[file_id] = place.size
         return found
 
     def _identities(self, answers: Sequence[Answer]) -> List[Optional[Found]]:
@@ -324,13 +344,17 @@ def _compared(there: Optional[Found], known: Identity) -> Optional[str]:
 
 
 def _by_namespace(names: Names, ids: Sequence[int]) -> Dict[int, List[int]]:
-    groups: Dict[int, List[int]] = {}
+    groups: Dict[bytes, List[int]] = {}
+    first = names.first
     for file_id in ids:
-        groups.setdefault(_namespace(names.first[file_id]), []).append(file_id)
-    return groups
+        word = first[file_id].key[_MNT_NS]
+        if word in groups:
+            groups[word].append(file_id)
+        else:
+            groups[word] = [file_id]
+    return {int.from_bytes(word, "little"): group for word, group in groups.items()}
 
 
 def _namespace(name: Name) -> int:
     """The inode number of the mount namespace that a file was seen in."""
-    number: int = FileKey.struct.unpack(name.key)[FileKey.mnt_ns.index]
-    return number
+    return int.from_bytes(name.key[_MNT_NS], "little")

@@ -16,6 +16,7 @@ import array
 import contextlib
 import ctypes
 import errno
+import functools
 import mmap
 import os
 import select
@@ -55,6 +56,7 @@ class Answer(NamedTuple):
 
 
 UNKNOWN = Answer(None)
+_refused = functools.lru_cache(maxsize=64)(Answer)  # most answers are one of few
 
 
 class Whereabouts:
@@ -251,7 +253,7 @@ class _Child:
                 os.close(descriptor)
             return None
         following = iter(descriptors)
-        return [Answer(error, next(following) if error == 0 else -1, device) for error, device in answers]
+        return [_refused(error) if error else Answer(error, next(following), device) for error, device in answers]
 
     def _wants_to_run(self) -> bool:
         """Whether it waits for nothing but a CPU, on a host that has too few of them."""

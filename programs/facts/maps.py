@@ -200,7 +200,8 @@ def declare(
         directories=MapSpec("directories", MapType.LRU_HASH, U64, U64, DIRECTORIES),
         recent=MapSpec("recent", MapType.ARRAY, U32, Recent, RECENT_ROWS),
         asking=MapSpec("asking", MapType.ARRAY, U32, Asking, 1),
-        asked=MapSpec("asked", MapType.ARRAY, U32, AskFile, ASKED_ROWS),
+        # In shared memory where it can be (5.5); 5.8 is close enough to ask for.
+        asked=MapSpec("asked", MapType.ARRAY, U32, AskFile, ASKED_ROWS, BPF_F_MMAPABLE if kernel.ring_buffer else 0),
         numbering=array("numbering", Numbering, 1),
         home=array("home", Home, 1),
         window=array("window", Window, 1),
