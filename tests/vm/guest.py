@@ -41,7 +41,7 @@ def choices(iotrace: Sequence[str]) -> Tuple[List[str], List[str]]:
     """The ways to attach and the sources of offsets that the help of `run` names."""
     text = subprocess.run([*iotrace, "run", "--help"], stdout=subprocess.PIPE, text=True, check=True).stdout
     attach = re.search(r"--attach {([\w,]+)}", text)
-    words = attach.group(1).split(",") if attach else []
+    words = [*(attach.group(1).split(",") if attach else []), *(["light"] if "--light" in text else [])]
     return [word for word in words if word != "auto"], [word for word in ("btf", "calibrate") if f" {word}" in text]
 
 
@@ -50,7 +50,7 @@ def impossible(attach: str, offsets: str) -> Optional[str]:
     symbols = Path("/proc/kallsyms").read_text()
     if (offsets == "btf" or attach == "fentry") and not os.path.exists(f"{KERNEL_TYPES}/vmlinux"):
         return "no BTF"
-    if attach == "raw" and " bpf_raw_tp_link_lops" not in symbols and " bpf_trace_run1" not in symbols:
+    if attach in ("raw", "light") and " bpf_raw_tp_link_lops" not in symbols and " bpf_trace_run1" not in symbols:
         return "no raw tracepoints"
     if attach == "perf" and not os.path.isdir("/sys/kernel/tracing/events/syscalls"):
         return "no tracepoints of system calls"
@@ -136,7 +136,7 @@ def examine(iotrace: Sequence[str], attach: str, offsets: str, cases: Sequence[s
         groups.setdefault((CASES[name].options, CASES[name].strace, CASES[name].group), []).append(name)
     for names in groups.values():
         try:
-            how = ["--attach", attach, "--offsets", offsets]
+            how = [*(["--light"] if attach == "light" else ["--attach", attach]), "--offsets", offsets]
             no = Verdict("impossible", [reason or ""])
             verdicts = dict.fromkeys(names, no) if reason else observe(iotrace, how, names)
         except Exception as error:  # whatever breaks is one cell of the table
@@ -178,8 +178,10 @@ def main() -> None:
             subprocess.run(["mount", "-t", "tmpfs", "tmpfs", KERNEL_TYPES], check=True)
         cases = args.case or [name for name in CASES if not CASES[name].strace or beside_strace]
         for attach in args.attach or ways:
-            if (attach, offsets) != ("fentry", "calibrate"):  # who can attach with BTF need not calibrate without it
-                examine(iotrace, attach, offsets, cases)
+            # Who can attach with BTF need not calibrate without it, and what is light about it is the same.
+            if attach not in ("fentry", "light") or offsets != "calibrate":
+                plain = [name for name in cases if not (CASES[name].options or CASES[name].strace or CASES[name].judge)]
+                examine(iotrace, attach, offsets, cases if args.case or attach != "light" else plain)
                 beside_strace = beside_strace and impossible(attach, offsets) is not None
 
 

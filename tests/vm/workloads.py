@@ -271,7 +271,8 @@ def _latencies(files: Mapping[str, Mapping[str, Any]], run: int) -> Iterator[str
         for key, call in file["syscalls"].items():
             succeeded = call["calls"] - sum(call["errors"].values())
             most, total = call["latency_max_ns"], call["latency_sum_ns"]
-            if sum(call["latency_ns"].values()) != succeeded or not bool(succeeded) <= most <= total <= run:
+            timed = succeeded - call.get("untimed_calls", 0)
+            if sum(call["latency_ns"].values()) != timed or not bool(timed) <= most <= total <= run:
                 yield f"{name} {key}: {succeeded} calls, latencies {call['latency_ns']}, at most {most}, in sum {total}"
             if call.get("storage_bytes", 0):
                 yield f"{name} {key}: {call['storage_bytes']} bytes from storage"
