@@ -197,7 +197,7 @@ def _ways_in() -> Iterator[Finding]:
 def _light() -> Finding:
     """Whether a run can do without programs at the entry of reads and writes."""
     try:
-        with way_in.tracefs_for(way_in.choose_light()):
+        with way_in.tracefs_for(way_in.choose_light(), light=True):
             pass
     except Failure as error:
         return Finding("--light", "no", str(error))

@@ -39,15 +39,18 @@ def choose_light() -> str:
 
 
 @contextmanager
-def tracefs_for(method: str) -> Iterator[Optional[Tracefs]]:
-    """The tracefs where `method` needs one, mounted privately if need be; None for the others. Raises Failure."""
+def tracefs_for(method: str, *, light: bool = False) -> Iterator[Optional[Tracefs]]:
+    """The tracefs where `method` needs one, mounted privately if need be; None for the others. Raises Failure.
+
+    `light`: it is for what `choose_light` has given.
+    """
     if method != "perf":
         yield None
         return
     try:
         opened = Tracefs.open()
     except TracefsError as error:
-        another = ", or use --attach raw without --light" if features.FEATURES["raw_tracepoints"].supported() else ""
-        raise Failure(f"{error}{another}") from error
+        another = ", or leave --light out" if light else ", or use --attach raw"
+        raise Failure(f"{error}{another if features.FEATURES['raw_tracepoints'].supported() else ''}") from error
     with opened:
         yield opened

@@ -123,7 +123,9 @@ class Loaded:
         self._fill_names(settings.comms if made.options.comm else [])
         if "cgroups" in self.maps:
             self._fill_cgroups(settings.cgroups)
-        tracefs = self._stack.enter_context(way_in.tracefs_for(made.options.light or made.options.attach))
+        tracefs = self._stack.enter_context(
+            way_in.tracefs_for(made.options.light or made.options.attach, light=bool(made.options.light))
+        )
         self._fates = OnDemand(made.fates, self)
         self.numbers = None if made.numbers is None else OnDemand(made.numbers, self)
         """Tells numbers of processes; None in the initial PID namespace."""
@@ -307,7 +309,7 @@ def _load_new(
     from iotrace.kernel import planning  # noqa: PLC0415 - not needed where a plan is kept
 
     options = planning.choose(settings.options())
-    with way_in.tracefs_for(options.light or options.attach) as tracefs:
+    with way_in.tracefs_for(options.light or options.attach, light=bool(options.light)) as tracefs:
         made = planning.make(options, tracefs, settings.offsets, settings.vmlinux, found, assemblers=assemblers)
     try:
         loaded = Loaded(made, settings)
