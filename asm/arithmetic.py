@@ -200,29 +200,35 @@ class Arithmetic(Emitter):
         self._unary(isa.ALU64 | isa.END, dst, 64, note)
 
     def _alu(self, op: int, dst: Register, src: Source, note: str, *, off: int = 0, mem: Optional[Mem] = None) -> None:
-        # Only a move writes a register without reading it.
-        operation, move, wide = op & 0xF0, op & 0xF0 == isa.MOV, op & 7 == isa.ALU64
-        source: Optional[Held] = None
-        held = NUMBER
         if isinstance(src, Register):
-            source = self._held(src)
-            if move and wide and not off:
-                held = source
             instruction = Instruction(op | isa.X, dst.number, src.number, off, note=note)
-            reads = [src] if move else [src, dst]
         else:
-            bits = 64 if wide else 32
+            operation, bits = op & 0xF0, 64 if op & 7 == isa.ALU64 else 32
             if operation in (isa.DIV, isa.MOD) and src == 0:
                 raise AssembleError("a division by zero")
             if operation in (isa.LSH, isa.RSH, isa.ARSH) and not 0 <= src < bits:
                 raise AssembleError(f"a shift of {bits} bits by {src}")
-            imm = immediate(op, src)
-            if imm < 0 and op == isa.ALU | isa.MOV:
-                held = NEGATIVE_32
-            instruction = Instruction(op, dst.number, 0, off, imm, note=note, mem=mem, value=src)
-            reads = [] if move else [dst]
+            instruction = Instruction(op, dst.number, 0, off, immediate(op, src), note=note, mem=mem, value=src)
+        if self._checked:
+            self._emit_alu(instruction, op, dst, src)
+        else:
+            self.emit(instruction)
+
+    def _emit_alu(self, instruction: Instruction, op: int, dst: Register, src: Source) -> None:
+        # Only a move writes a register without reading it.
+        move, wide = op & 0xF0 == isa.MOV, op & 7 == isa.ALU64
+        source: Optional[Held] = None
+        held = NUMBER
+        reads = [] if move else [dst]
+        if isinstance(src, Register):
+            source = self._held(src)
+            if move and wide and not instruction.off:
+                held = source
+            reads = [src, *reads]
+        elif instruction.imm < 0 and op == isa.ALU | isa.MOV:
+            held = NEGATIVE_32
         if wide and not move:
-            held = hazards.arithmetic(operation, self._held(dst), source)
+            held = hazards.arithmetic(op & 0xF0, self._held(dst), source)
         self.emit(instruction, reads, dst, held)
 
     def _unary(self, op: int, dst: Register, imm: int, note: str) -> None:

@@ -81,9 +81,9 @@ class Emitter:
 
         `held` is what is written.
         """
-        instruction.where = where = caller()
+        instruction.where = caller()
         if self._checked:
-            self._follow(reads, writes, held, where)
+            self._follow(reads, writes, held, instruction.where)
         self._code.append(instruction)
 
     def _follow(self, reads: Sequence[Register], writes: Optional[Register], held: Held, where: Where) -> None:

@@ -8,6 +8,7 @@ wrong with them, this process can assemble itself.
 from __future__ import annotations
 
 import contextlib
+import gc
 import marshal
 import os
 import signal
@@ -94,6 +95,7 @@ class _Worker:
 def _work(connection: socket.socket, half: str) -> NoReturn:
     """In the child: nothing of what this process has open is kept, and no signal for it is heeded."""
     try:
+        gc.disable()  # there will not be much, and not for long
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGXCPU, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
