@@ -117,10 +117,15 @@ class Tasks:
         search.found("signal_struct.live", live[search.members["task_struct.signal"]])
 
     def find_leader(self) -> Dict[str, str]:
-        """What leads to a process's first thread, which in a thread's case is another one; why, if it is not found."""
+        """What leads to a process's first thread, which in a thread's case is another one; why, if it is not found.
+
+        A thread may have other pointers to the first one, whom it has woken last, say. In all threads of this process
+        none of those has the same value by chance.
+        """
         samples = [(self.zombie, self.zombie.address), (self.of_orphan, self.zombie.address)]
+        ours = [self.mine, *self.others]
         try:
-            self.search.found(_LEADER, places(samples, 8))
+            self.search.found(_LEADER, [at for at in places(samples, 8) if len({b.word(at) for b in ours}) == 1])
         except CalibrationError as error:
             return {_LEADER: str(error)}
         return {}
