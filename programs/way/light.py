@@ -40,21 +40,21 @@ def exit_light(kernel: Kernel, options: Options, maps: Maps, at_once: AtOnce, co
     a.jeq(r0, 0, "unlisted")
     a.ldx(SIGNATURE, r0.u64(0))
     a.jeq(SIGNATURE, 0, "out", "a call of no interest")
-    _known_thread(b, "unknown")
+    _find_thread(b, "unknown")
+    _once(b, copy)
+    _only_lately(b, "unknown")
     a.ldx(r1, CALL[LightCall.task])
     a.stx(a.slot("task", U64), r1)
     reject_compat(b, "compat")
     b.signature(r1, Signature.kind)
+    a.jeq(r1, Kind.SCALAR, "scalar")
     for kind in sorted(ENTERED):
         a.jeq(r1, kind, "entered")
-    a.mov(r2, SIGNATURE)
-    a.rsh(r2, SWITCH)
-    a.jeq(r2, 0, "out", "not now")
-    _once(b, copy)
-    a.jeq(r1, Kind.SCALAR, "scalar")
+    _only_now(b, copy)
     a.tail_call(CTX, maps.jumps, Jump.UNENTERED)
     a.ja("out")
     a.label("scalar")
+    _only_now(b, copy)
     begin_without_entry(b)
     read_arguments(b, (0, 2, 3))
     unless_trapped(b, number, "trapped")
@@ -100,10 +100,10 @@ def _read_number(b: Body) -> Slot:
     return number
 
 
-def _known_thread(b: Body, unknown: str, *, lately: bool = True) -> None:
-    """CALL = the record of this thread, found to be a target's in this generation; or a jump to `unknown`.
+def _find_thread(b: Body, unknown: str) -> None:
+    """CALL = the record of this thread, which was found to be a target's; or a jump to `unknown`.
 
-    No helper is called for that, but where its record is in the hash. Unless `lately`, any generation will do.
+    No helper is called for that, but where its record is in the hash.
     """
     a, tid, place = b.a, b.a.slot("tid", U32), b.a.slot("place", U32)
     have = a.unique("have_call")
@@ -129,8 +129,11 @@ def _known_thread(b: Body, unknown: str, *, lately: bool = True) -> None:
         a.jeq(r1, POINTER, have)
     a.ja(unknown)
     a.label(have)
-    if not lately:
-        return
+
+
+def _only_lately(b: Body, unknown: str) -> None:
+    """Jumps to `unknown` unless the thread of CALL was looked at in this generation of the targets."""
+    a, place = b.a, b.a.slot("place", U32)
     a.st(place, 0)
     a.lookup(b.maps.generation, place)
     a.jeq(r0, 0, unknown)
@@ -141,15 +144,29 @@ def _known_thread(b: Body, unknown: str, *, lately: bool = True) -> None:
 
 
 def _once(b: Body, copy: int) -> None:
-    """Makes a spare do nothing unless the kernel has skipped the programs before it. The last one forgets that."""
+    """Makes a spare do nothing unless the kernel has skipped the programs before it. The last one forgets that.
+
+    That comes before the thread is looked at more closely, for which `exit_admit` begins again with the first copy.
+    """
     a, spares = b.a, b.kernel.spares
     if not spares:
         return
     if copy:
         a.ldx(r2, CALL[LightCall.handled])
-        a.st(CALL[LightCall.handled], int(copy < spares))
+        if copy == spares:
+            a.st(CALL[LightCall.handled], 0)
         a.jne(r2, 0, "out")
     else:
+        a.st(CALL[LightCall.handled], 0)
+
+
+def _only_now(b: Body, copy: int) -> None:
+    """Jumps to "out" for data calls that are not traced now; those that are will be dealt with. Clobbers r2."""
+    a = b.a
+    a.mov(r2, SIGNATURE)
+    a.rsh(r2, SWITCH)
+    a.jeq(r2, 0, "out", "not now")
+    if copy < b.kernel.spares:
         a.st(CALL[LightCall.handled], 1)
 
 
@@ -278,7 +295,7 @@ def enter_timed(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
         a.jeq(r1, kind, "data")
     a.ja("out")
     a.label("data")
-    _known_thread(b, "out", lately=False)  # its exit tells whether it is a target's
+    _find_thread(b, "out")  # its exit tells whether it is a target's
     a.call("ktime_get_ns")
     a.mov(POINTER, r0)
     a.st(number, 0)
