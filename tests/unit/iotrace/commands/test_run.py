@@ -38,6 +38,7 @@ def thread_id() -> Iterator[int]:
         ([], "nothing to trace"),
         (["--duration", "5"], "nothing to trace"),
         (["--user", "root", "--all"], "--user needs a command to run"),
+        (["--light", "--attach", "perf", "--all"], "--light takes raw tracepoints: no --attach perf"),
         (["--wait", "--pid", "1"], "--wait needs a command"),
         (["--wait", "--no-follow", "--", "true"], "--wait needs a command whose descendants are followed"),
         (["--wait", "--all", "--", "true"], "--wait needs a command whose descendants are followed"),
