@@ -183,7 +183,7 @@ def declare(
         requested=table("requested", OpKey, Requested, operations if parts else 1),
         completed=table("completed", OpKey, Completed, operations if parts else 1),
         latency=table("latency", OpKey, LatencyPiece, 3 * operations if parts else 1),
-        shards=table("shards", OpKey, OpStats, SHARDS),
+        shards=table("shards", OpKey, OpStats, SHARDS if kernel.fetch_atomics and not parts else 1),
         runs=table("runs", OpKey, Runs, operations if parts else 1),
         zeros=array("zeros", OpStats, 1),
         tallies=table("tallies", TallyKey, U64, max_files * 4),
