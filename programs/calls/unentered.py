@@ -12,10 +12,10 @@ from programs.calls.lifetime import MAP_ANONYMOUS
 from programs.facts.catalogue import Kind
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
-from programs.facts.records import OPEN_SOUGHT, Call, LightCall, Lost, OpenFile, OpenKey, Signature
+from programs.facts.records import OPEN_SOUGHT, Call, LightCall, OpenFile, OpenKey, Signature
 from programs.way.body import low
 from programs.way.descriptors import resolve, unshared
-from programs.way.exit import begin_exit, read_number, unless_trapped
+from programs.way.exit import begin_exit, read_number
 from programs.way.light import begin_without_entry, read_arguments
 from programs.way.registers import CALL, CALL_KIND, CTX, FILE, OPEN_FILE, RESULT
 from programs.way.threads import begin_part
@@ -35,7 +35,6 @@ def exit_unentered(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.ldx(r1, CALL[LightCall.task])
     a.stx(a.slot("task", U64), r1)
     read_arguments(b, range(6))
-    unless_trapped(b, number, "trapped")
     begin_without_entry(b)
     for place in (Call.file, Call.target, Call.measured):
         a.st(CALL[place], 0)
@@ -64,10 +63,6 @@ def exit_unentered(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     a.label("forget")
     a.st(CALL[Call.call], 0)
     a.label("out")
-    a.ret(0)
-    a.label("trapped")
-    a.st(CALL[Call.call], 0)
-    b.lost(Lost.trapped)
     a.ret(0)
     return b.program()
 

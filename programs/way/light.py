@@ -5,8 +5,9 @@ table its files. The place of the registers tells whose call it is: it is the th
 that its `LightCall` has it, and one map leads there from its stack. A thread that is not known yet is looked at by
 `exit_admit`, once a generation of the targets.
 
-A call counts if it returns while it is traced. Kinds of `ENTERED` alone have an entry, which leaves their record as in
-the other forms.
+A call counts if it returns while it is traced. One that a filter has made a SIGSYS of counts too, if it has no entry:
+at an exit it cannot be told from one that has returned as many bytes as its number, 1 of a write. Kinds of `ENTERED`
+alone have an entry, which leaves their record as in the other forms.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from programs.facts.signatures import KIND_MASK, SWITCH
 from programs.way.admit import admit_thread, read_generation, reject, reject_compat, who_calls
 from programs.way.body import Body, begin, spare_name
 from programs.way.descriptors import read_namespace, resolve
-from programs.way.exit import ENOSYS, AtOnce, load_result, read_number, unless_trapped
+from programs.way.exit import ENOSYS, AtOnce, load_result, read_number
 from programs.way.registers import CALL, CTX, FILE, NUMBER, POINTER, RESULT, SIGNATURE
 from programs.way.stacks import by_stack, find_mark, not_strangers_stacks
 
@@ -57,7 +58,6 @@ def exit_light(kernel: Kernel, options: Options, maps: Maps, at_once: AtOnce, co
     _only_now(b, copy)
     begin_without_entry(b)
     read_arguments(b, (0, 2, 3))
-    unless_trapped(b, number, "trapped")
     resolve(b, 0, task=a.slot("task", U64))
     a.stx(CALL[Call.file], FILE)
     load_result(b)
@@ -81,10 +81,9 @@ def exit_light(kernel: Kernel, options: Options, maps: Maps, at_once: AtOnce, co
         _alone(b, number)
     a.label("out")
     a.ret(0)
-    for label, what in (("compat", Lost.compat), ("trapped", Lost.trapped)):
-        a.label(label)
-        b.lost(what)
-        a.ret(0)
+    a.label("compat")
+    b.lost(Lost.compat)
+    a.ret(0)
     return b.program()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import threading
 from collections import Counter
 from pathlib import Path
@@ -110,3 +111,20 @@ def test_runs_of_threads_that_share_a_descriptor_end_where_one_seeks(form: Form,
     assert file.sequential_write == {1024: 3, 128: 1}  # of 18, 20, 20 and 2 writes
     assert file.highest_offset == 60 * 100 + 3 * 4096 - 1
     assert file.rewrites == 0
+
+
+def test_what_returns_its_own_number_is_counted_whatever_signal_is_on_its_way(tmp_path: Path) -> None:
+    """A read of nothing, a write of one byte: so much seems to return what a filter has made a SIGSYS of (x86_64)."""
+    path, calls = tmp_path / "data", 10000
+
+    def work() -> None:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT)
+        signal.signal(signal.SIGALRM, lambda _number, _frame: None)
+        signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)
+        for _ in range(calls):
+            assert os.write(fd, b"x") == 1
+            assert os.read(fd, 100) == b""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    found = file_of(LIGHT.trace(work), path).syscalls
+    assert (found["read"].calls, found["write"].calls) == (calls, calls)
