@@ -131,10 +131,10 @@ FAULTS = [
     ),
     Fault(
         "many-small-files",
-        "tar cf out.tar in",
-        "tar cf out.tar big",
+        "grep -L x in/*; true",
+        "grep -L x big; true",
         before="mkdir in; for x in a b; do split -b 1 -a 3 /etc/services in/$x; done; cat in/* > big",
-        programs="tar split",
+        programs="grep split",
     ),
     Fault(
         "unaligned-direct",
