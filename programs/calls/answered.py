@@ -10,7 +10,7 @@ thread has been seen outside of a call since then (Call.known, Target.since).
 from __future__ import annotations
 
 from asm import U32, U64, ProgramSpec, Slot, r0, r1, r2, r3
-from programs.calls.copies import COPY, SENDFILE, note_files
+from programs.calls.copies import note_by_kind
 from programs.facts.catalogue import Kind
 from programs.facts.jumps import Jump
 from programs.facts.kernel import Kernel, Options
@@ -154,10 +154,7 @@ def _note_files(b: Body) -> None:
     resolve(b, 0, task=a.slot("task", U64))
     a.stx(CALL[Call.file], FILE)
     a.ja("noted")
-    for label, arguments in (("sendfile", SENDFILE), ("copy", COPY)):
-        a.label(label)
-        note_files(b, arguments)
-        a.ja("noted")
+    note_by_kind(b, "noted")
     a.label("close")
     for place in (Call.moved, Call.id):
         a.st(CALL[place], 0)

@@ -54,6 +54,14 @@ def note_files(b: Body, arguments: Arguments) -> None:
         b.a.stx(CALL[place], FILE)
 
 
+def note_by_kind(b: Body, noted: str) -> None:
+    """The labels "sendfile" and "copy": `note_files` for each, and on to `noted`."""
+    for label, arguments in (("sendfile", SENDFILE), ("copy", COPY)):
+        b.a.label(label)
+        note_files(b, arguments)
+        b.a.ja(noted)
+
+
 def exit_source(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     """The source's side of a copy: a read."""
     b = begin_exit("exit_copy_source", kernel, options, maps, over=False)

@@ -7,7 +7,7 @@ An iovec is summed at the exit too, which a read may have overwritten, or anothe
 from __future__ import annotations
 
 from asm import U64, ProgramSpec, r0, r1, r2
-from programs.calls.copies import COPY, SENDFILE, note_files
+from programs.calls.copies import note_by_kind
 from programs.calls.lifetime import MAP_ANONYMOUS
 from programs.facts.catalogue import Kind
 from programs.facts.kernel import Kernel, Options
@@ -47,10 +47,7 @@ def exit_unentered(kernel: Kernel, options: Options, maps: Maps) -> ProgramSpec:
     resolve(b, 0, task=a.slot("task", U64))
     a.stx(CALL[Call.file], FILE)
     a.ja("noted")
-    for label, arguments in (("sendfile", SENDFILE), ("copy", COPY)):
-        a.label(label)
-        note_files(b, arguments)
-        a.ja("noted")
+    note_by_kind(b, "noted")
     a.label("mmap")
     a.ldx(r1, low(b.argument(3)))
     a.and_(r1, MAP_ANONYMOUS)

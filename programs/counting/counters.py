@@ -146,9 +146,7 @@ class Counters:
         offset = self.field(part, base, buckets).offset
         if offset:
             self.b.a.add(base, offset)
-        self.b.a.lsh(index, 3)
-        self.b.a.add(base, index)
-        self.count(base.u64(0))
+        self.b.cell(base, index, self.count)
 
     def count(self, mem: Mem) -> None:
         """`mem` += 1. Clobbers r1."""

@@ -18,7 +18,7 @@ from programs.way.body import Body
 from programs.way.registers import CALL
 
 OFTEN = 1024  # a power of two
-_ID_BITS = 16  # of a file's id that two files have in common or not, as chance has it: the CPU, and microseconds
+_ID_BITS = 16  # the lowest of a file's id: the CPU, and what comes in 64 ns, which few files have to themselves
 
 
 def possible(b: Body) -> bool:

@@ -316,11 +316,11 @@ class Body:
                 a.rsh(value, t)
             a.add(dst, t)
 
-    def cell(self, base: Register, index: Register) -> None:
-        """Adds 1 to cell `index` of the histogram at `base`. Destroys both; the verifier must know the range."""
+    def cell(self, base: Register, index: Register, count: Optional[Callable[[Mem], None]] = None) -> None:
+        """Adds 1 to cell `index` of the histogram at `base`, as `count` does. Destroys both, whose range is known."""
         self.a.lsh(index, 3)
         self.a.add(base, index)
-        self.count(base.u64(0))
+        (count or self.count)(base.u64(0))
 
     def swap(self, mem: Mem, value: Register, old: Register) -> None:
         """`old` = `mem`; `mem` = `value`, so that no byte is counted twice or lost where CPUs race.

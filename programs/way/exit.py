@@ -50,15 +50,7 @@ def exit_main(kernel: Kernel, options: Options, maps: Maps, at_once: AtOnce, cop
     a.jeq(SIGNATURE, 0, "alone" if without_entry else "out", "its entry was not seen, or is not traced")
     b.signature(r1, Signature.kind)
     a.jeq(r1, Kind.SCALAR, "scalar")
-    a.jne(r1, Kind.AIO_SUBMIT, "other")
-    at_once.submitted(b, "over")
-    a.mov(r1, Kind.AIO_SUBMIT)
-    a.label("other")
-    a.tail_call(CTX, maps.jumps, r1)
-    a.ja("out")
-    a.label("over")
-    a.st(CALL[Call.call], 0)
-    a.ret(0)
+    hand_on(b, at_once)
     a.label("scalar")
     a.st(CALL[Call.call], 0)
     load_result(b)
@@ -68,6 +60,20 @@ def exit_main(kernel: Kernel, options: Options, maps: Maps, at_once: AtOnce, cop
     a.label("out")
     a.ret(0)
     return b.program()
+
+
+def hand_on(b: Body, at_once: AtOnce) -> None:
+    """On to the program of the kind in r1, unless it is an io_submit that needs none. Falls through to nowhere."""
+    a = b.a
+    a.jne(r1, Kind.AIO_SUBMIT, "other")
+    at_once.submitted(b, "over")
+    a.mov(r1, Kind.AIO_SUBMIT)
+    a.label("other")
+    a.tail_call(CTX, b.maps.jumps, r1)
+    a.ja("out")
+    a.label("over")
+    a.st(CALL[Call.call], 0)
+    a.ret(0)
 
 
 def function_leave(kernel: Kernel, options: Options, maps: Maps, call: SystemCall) -> ProgramSpec:

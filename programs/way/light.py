@@ -24,9 +24,10 @@ from programs.facts.signatures import KIND_MASK, SWITCH
 from programs.way.admit import admit_thread, read_generation, reject, reject_compat, who_calls
 from programs.way.body import Body, begin, spare_name
 from programs.way.descriptors import read_namespace, resolve
-from programs.way.exit import ENOSYS, AtOnce, load_result, read_number
+from programs.way.exit import ENOSYS, AtOnce, hand_on, load_result, read_number
 from programs.way.registers import CALL, CTX, FILE, NUMBER, POINTER, RESULT, SIGNATURE
 from programs.way.stacks import by_stack, find_mark, not_strangers_stacks
+from programs.way.threads import find_slot
 
 
 def exit_light(kernel: Kernel, options: Options, maps: Maps, at_once: AtOnce, copy: int = 0) -> ProgramSpec:
@@ -66,15 +67,7 @@ def exit_light(kernel: Kernel, options: Options, maps: Maps, at_once: AtOnce, co
     a.ldx(SIGNATURE, CALL[Call.call])
     a.jeq(SIGNATURE, 0, "out" if copy else "without_entry", "its entry was not seen, or is not traced")
     b.signature(r1, Signature.kind)
-    a.jne(r1, Kind.AIO_SUBMIT, "other")
-    at_once.submitted(b, "over")
-    a.mov(r1, Kind.AIO_SUBMIT)
-    a.label("other")
-    a.tail_call(CTX, maps.jumps, r1)
-    a.ja("out")
-    a.label("over")
-    a.st(CALL[Call.call], 0)
-    a.ret(0)
+    hand_on(b, at_once)
     _unknown(b)
     a.label("unlisted")
     if not copy:
@@ -113,11 +106,7 @@ def _find_thread(b: Body, unknown: str) -> None:
     a.jeq(r1, 0, unknown, "no target's stack, as mostly")
     a.stx(tid, r1)
     if b.kernel.tid_slots:
-        a.and_(r1, b.kernel.tid_slots - 1)
-        a.stx(place, r1)
-        a.lookup(b.maps.slots, place)
-        a.jeq(r0, 0, unknown)
-        a.mov(CALL, r0)
+        find_slot(b, place, unknown)
         a.ldx(r1, CALL[LightCall.registers])
         a.jeq(r1, POINTER, have)
     if not b.kernel.tid_direct:

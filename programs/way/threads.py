@@ -10,7 +10,7 @@ afterwards, a thread whose place is taken has no record, and its calls are count
 
 from __future__ import annotations
 
-from asm import U32, r0, r1
+from asm import U32, Slot, r0, r1
 from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
 from programs.facts.records import Call, LightCall
@@ -100,14 +100,20 @@ def _claim_slot(b: Body, have: str, missing: str) -> None:
 
 def slot(b: Body, missing: str) -> None:
     """CALL = the record in the array for the remainder of TID, r1 = its owner. The jump to `missing` is never taken."""
-    a, key = b.a, b.a.slot("tid", U32)
+    a = b.a
     a.mov(r1, TID)
+    find_slot(b, a.slot("tid", U32), missing)
+    a.ldx(r1, CALL[Call.owner])
+
+
+def find_slot(b: Body, key: Slot, missing: str) -> None:
+    """CALL = the record in the array for the remainder of r1, which `key` becomes; no jump to `missing` is taken."""
+    a = b.a
     a.and_(r1, b.kernel.tid_slots - 1)
     a.stx(key, r1)
     a.lookup(b.maps.slots, key)
     a.jeq(r0, 0, missing)
     a.mov(CALL, r0)
-    a.ldx(r1, CALL[Call.owner])
 
 
 def free_call(b: Body) -> None:
