@@ -19,7 +19,6 @@ from typing import Dict, List, NoReturn, Optional
 from iotrace.kernel import plan
 from programs.facts.kernel import Options
 
-HALVES = ("calls", "rings")  # of `iotrace.kernel.assembly`
 _PATIENCE = 10.0  # seconds, some hundred times what it takes
 
 
@@ -35,7 +34,7 @@ class Assemblers:
         """Fork them. Raises OSError where no process may be made; this process must not have threads."""
         self._stack = contextlib.ExitStack()
         try:
-            self._workers = [self._stack.enter_context(_Worker(half)) for half in HALVES]
+            self._workers = [self._stack.enter_context(_Worker(half)) for half in plan.HALVES]
         except BaseException:
             self._stack.close()
             raise

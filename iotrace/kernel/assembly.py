@@ -5,17 +5,14 @@ from __future__ import annotations
 from typing import Dict, Optional, Tuple
 
 import asm
-from iotrace.kernel.plan import Form, Order
+from iotrace.kernel.plan import CALLS, Form, Order
 from programs import build
 from programs.facts import maps
 from pybpf.types.binary import binary
 
-CALLS, RINGS = "calls", "rings"
-"""The halves: the programs for system calls, and those for io_uring with what is run when it is needed."""
-
 
 def assemble(order: Order, half: str) -> Dict[str, Optional[Form]]:
-    """The forms of one half, by their names in `Plan`."""
+    """The forms of one of `HALVES`, by their names in `Plan`."""
     kernel, options, preallocate, raw = order
     specs = maps.declare(kernel, 1, preallocate=preallocate, options=options)
     with asm.unchecked():

@@ -21,6 +21,11 @@ from pybpf.types.binary import Binary
 SOURCES = ("auto", "btf", "calibrate")  # of offsets, where they are the kernel's own
 
 
+CALLS, RINGS = HALVES = ("calls", "rings")
+"""The halves in which a plan is assembled: the programs for system calls, and those for io_uring with what is run when
+it is needed."""
+
+
 class Order(NamedTuple):
     """What programs are assembled from. `raw`: the kernel has raw tracepoints."""
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Dict, Optional
 
 from iotrace.kernel import facts, way_in
-from iotrace.kernel.plan import Form, Order, Plan
+from iotrace.kernel.plan import HALVES, Form, Order, Plan
 from programs.facts.kernel import Options
 from pybpf import features
 from pybpf.types.tracefs import Tracefs
@@ -47,7 +47,7 @@ def make(
 def _assembled(order: Order) -> Dict[str, Optional[Form]]:
     from iotrace.kernel import assembly  # noqa: PLC0415 - not needed where other processes assemble
 
-    return {**assembly.assemble(order, assembly.CALLS), **assembly.assemble(order, assembly.RINGS)}
+    return {name: form for half in HALVES for name, form in assembly.assemble(order, half).items()}
 
 
 def without_back_jumps(made: Plan) -> Plan:

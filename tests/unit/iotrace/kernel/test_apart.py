@@ -10,7 +10,7 @@ from typing import List
 
 import pytest
 
-from iotrace.kernel import assembly
+from iotrace.kernel import assembly, plan
 from iotrace.kernel.apart import Assemblers
 from iotrace.kernel.plan import Order
 from programs.facts.kernel import Options
@@ -34,7 +34,7 @@ def test_they_assemble_what_one_process_does() -> None:
     before = left()
     with Assemblers() as assemblers:
         made = assemblers.assemble(ORDER)
-    assert made == {**assembly.assemble(ORDER, assembly.CALLS), **assembly.assemble(ORDER, assembly.RINGS)}
+    assert made == {**assembly.assemble(ORDER, plan.CALLS), **assembly.assemble(ORDER, plan.RINGS)}
     assert left() == before
 
 
