@@ -252,32 +252,28 @@ def _traced(matrix: Matrix, name: str, work: Work) -> Row:
 
 
 def _light(matrix: Matrix, work: Work) -> Row:
-    added, empty = _added(matrix, LIGHT, work), matrix.median(AGAINST[LIGHT][0], work.title)
     what = f"ns added to a traced {work.what}, --light"
-    if empty is None:
-        return Row(work.group, what, f"+{added:.0f}, no {AGAINST[LIGHT][0]}", numbers={"added": added})
-    return Row(
-        work.group,
-        what,
-        f"+{added:.0f}, an empty program at the exit +{empty:.0f}: {added - empty:+.0f}",
-        f"+{LIGHT_NS} at most",
-        added - empty <= LIGHT_NS,
-        {"added": added, "empty": empty},
-    )
+    return _above_empty(matrix, LIGHT, work, what=what, which="an empty program at the exit", most=LIGHT_NS)
 
 
 def _bystander(matrix: Matrix, name: str, work: Work) -> Row:
     who = "target" if work.target else "process that is not traced"
-    added, empty = _added(matrix, name, work), matrix.median(AGAINST[name][0], work.title)
     what = f"ns added to {work.what} of a {who}"
+    return _above_empty(matrix, name, work, what=what, which="empty programs", most=BYSTANDER_NS)
+
+
+def _above_empty(matrix: Matrix, name: str, work: Work, *, what: str, which: str, most: int) -> Row:
+    """What a variant adds, held against the empty programs that it is compared with first, in words `which`."""
+    peer = AGAINST[name][0]
+    added, empty = _added(matrix, name, work), matrix.median(peer, work.title)
     if empty is None:
-        return Row(work.group, what, f"+{added:.0f}, no {AGAINST[name][0]}", numbers={"added": added})
+        return Row(work.group, what, f"+{added:.0f}, no {peer}", numbers={"added": added})
     return Row(
         work.group,
         what,
-        f"+{added:.0f}, empty programs +{empty:.0f}: {added - empty:+.0f}",
-        f"+{BYSTANDER_NS} at most",
-        added - empty <= BYSTANDER_NS,
+        f"+{added:.0f}, {which} +{empty:.0f}: {added - empty:+.0f}",
+        f"+{most} at most",
+        added - empty <= most,
         {"added": added, "empty": empty},
     )
 
