@@ -21,7 +21,8 @@ pytestmark = [needs.root, needs.programs(*mariadb.PROGRAMS)]
 # innodb_linux_aio -> the requests by which pages are read ahead, and written.
 REQUESTS = {"io_uring": ("uring_readv", "uring_writev"), "aio": ("aio_pread", "aio_pwrite")}
 LOG_BLOCK = 4096
-LARGEST = 64 << 14  # bytes of one write: the pages of an extent
+PAGE = 16384
+LARGEST = 64 * PAGE  # bytes of one write: the pages of an extent
 
 # Rows of 660 bytes, more than the server keeps in memory, changed here and there and read whole.
 TABLE = """
@@ -181,5 +182,8 @@ def test_by_name_between_two_accounts(server: Server) -> None:
         document = observe.export(run.profile)
     check(server, document, account)
     if not observe.admitted(document):
-        read = sum(file["bytes_read"] for file in tablespaces(server, document).values())
-        assert read == account.status["innodb_data_read"]
+        files = tablespaces(server, document).values()
+        uncounted = sum(file["bytes_read"] for file in files) - account.status["innodb_data_read"]
+        # Opening a tablespace for the first time reads its first page, which is among the reads but not in their bytes
+        # (fil_node_t::read_page0, storage/innobase/fil/fil0fil.cc).
+        assert uncounted in range(0, PAGE * sum(file["opens"] for file in files) + 1, PAGE)
