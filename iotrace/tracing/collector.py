@@ -31,9 +31,10 @@ from iotrace.tracing.names import Fate, Name, Names
 from iotrace.tracing.series import Series
 from iotrace.tracing.stats import add
 from iotrace.tracing.who import Row, Whose
-from programs.facts.catalogue import BY_CODE, OPERATIONS, READ, WRITE, Operation
+from programs.facts.catalogue import BY_CODE, BY_NAME, OPERATIONS, READ, WRITE, Operation
 from programs.facts.records import (
     LATENCY_PIECES,
+    TALLY_LATENCY,
     Completed,
     Depth,
     FileId,
@@ -55,6 +56,8 @@ _ID = struct.Struct("<Q")
 _TALLY = struct.Struct("<IIQQ")  # TallyKey without the file, and the count
 _PIECE = struct.Struct("<I")  # OpKey.piece
 _STATE, _OPERATIONS = FileState.struct.unpack, FileState.operations.index
+_FIRSTS = FileState.firsts.index
+_OPEN, _CLOSE = BY_NAME["open"].code, BY_NAME["close"].code
 _OP_KEY = OpKey.struct.pack
 _KEPT = TallyKey.size - _ID.size  # of a TallyKey, beside the count
 assert [*TallyKey.fields] == ["id", "op", "kind", "item"]
@@ -268,6 +271,10 @@ class Collector:
         tallies, runs = rest.of(counted)
         of_operations, full = stats
         tallies += full
+        firsts = state[_FIRSTS]
+        for operation, bucket in ((_OPEN, firsts & 0xFFFFFFFF), (_CLOSE, firsts >> 32)):
+            if bucket:
+                tallies.append((operation, TALLY_LATENCY, bucket - 1, 1))
         depth = () if self._depth is None else self._depth_of(counted, state)
         series = b"" if self._series is None else self._series.whole(counted, of_operations, tallies)
         return Records(*known, state, tallies, runs, of_operations, depth, series=series)

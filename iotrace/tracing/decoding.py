@@ -238,6 +238,7 @@ class Decoder:
             slowest_close,
             self._seen,
             threads,
+            _firsts,  # which are among the tallies
         ) = state
         self.threads = thread_count(threads) if threads else 0
         self.queue_depth: Histogram = {}

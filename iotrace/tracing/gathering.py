@@ -53,12 +53,13 @@ class Records:
             self.state
         )
         opened, closed, rewritten, _first, last_write, left, covered, _sync, marks, used, *took = later.state
-        opening, slowest_open, closing, slowest_close, _seen, threads = times
+        opening, slowest_open, closing, slowest_close, _seen, threads, _firsts = times
         self.state = (
             *(opens + opened, closes + closed, rewrites + rewritten, first_write, last_write),
             *(unsynced + left, synced + covered, first_sync, marks | flags & FILE_MAPPED, mask | used),
             *(opening + took[0], max(slowest_open, took[1]), closing + took[2], max(slowest_close, took[3]), took[4]),
             max(threads, took[5], key=thread_count),
+            0,  # `firsts`, which are among the tallies by now
         )
         self._follow(later)
         self.stale, self.row = unsynced, later.row

@@ -1,10 +1,13 @@
 """Opens and closes of a file: how many, how long they took, and what size the file had.
 
-Both happen once where transfers happen often, so that the histograms of their latencies are kept sparsely. The
+Both happen once where transfers happen often, so that the histograms of their latencies are kept sparsely, and the
+first of each with the file: most files have no other, and a sparse counter has to be made, read and deleted. The
 functions expect the FileState in r0, CALL with Call.id (and Call.row), entered and now, and clobber r0 to r5.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from asm import U64, Field, r0, r1, r2, r3
 from programs.counting.counters import greatest
@@ -16,15 +19,27 @@ from programs.way.body import Body
 from programs.way.registers import CALL
 
 
+class _Kind(NamedTuple):
+    """Opens or closes: where the FileState has their number, the sum of their latencies, the greatest one, and within
+    FileState.firsts the first one's bucket."""
+
+    number: Field
+    total: Field
+    slowest: Field
+    first: int
+    operation: int
+
+
+_OPENS = _Kind(FileState.opens, FileState.opening, FileState.slowest_open, 0, BY_NAME["open"].code)
+_CLOSES = _Kind(FileState.closes, FileState.closing, FileState.slowest_close, 4, BY_NAME["close"].code)
+
+
 def opened(b: Body) -> None:
     """A successful open of the file, whose inode is Call.inode."""
-    if not b.options.by:
-        b.count(r0[FileState.opens])
     _saw_size(b)
     if b.options.by:
         find_row_state(b, "no_row")
-        b.count(r0[FileState.opens])
-    _lasted(b, FileState.opening, FileState.slowest_open, BY_NAME["open"].code)
+    _lasted(b, _OPENS)
     if b.options.by:
         b.a.label("no_row")
 
@@ -34,8 +49,7 @@ def closed(b: Body) -> None:
     none = b.a.unique("no_row") if b.options.by else ""
     if b.options.by:
         find_row_state(b, none)
-    b.count(r0[FileState.closes])
-    _lasted(b, FileState.closing, FileState.slowest_close, BY_NAME["close"].code)
+    _lasted(b, _CLOSES)
     if b.options.by:
         b.a.label(none)
 
@@ -51,15 +65,34 @@ def _saw_size(b: Body) -> None:
     a.stx(r0[FileState.seen], r1)
 
 
-def _lasted(b: Body, total: Field, slowest: Field, operation: int) -> None:
-    """An open or a close of the file Call.id, from Call.entered to Call.now; r0 = its FileState. Clobbers r0 to r5."""
-    a = b.a
+def _lasted(b: Body, kind: _Kind) -> None:
+    """An open or a close of the file Call.id, from Call.entered to Call.now; r0 = its FileState. Clobbers r0 to r5.
+
+    Which one is the first cannot be known where nothing can be read and added to at once.
+    """
+    a, exact = b.a, b.kernel.fetch_atomics
+    before, done = a.slot("before", U64), a.unique("lasted")
     a.mov(r2, r0)
+    if exact:
+        a.mov(r1, 1)
+        a.fetch_add(r2[kind.number], r1)
+        a.stx(before, r1)
+    else:
+        b.count(r2[kind.number])
     a.ldx(r1, CALL[Call.now])
     a.ldx(r3, CALL[Call.entered])
     a.sub(r1, r3)
-    a.xadd(r2[total], r1)
-    greatest(b, r2[slowest])
+    a.xadd(r2[kind.total], r1)
+    greatest(b, r2[kind.slowest])
     fine_bucket(b, r3, r1)
-    a.st(CALL[Call.op], operation)
+    if exact:
+        again = a.unique("not_the_first")
+        a.ldx(r1, before)
+        a.jne(r1, 0, again)
+        a.add(r3, 1)
+        a.stx(r2.u32(FileState.firsts.offset + kind.first), r3)
+        a.ja(done)
+        a.label(again)
+    a.st(CALL[Call.op], kind.operation)
     b.tally(file=b.counted, op=CALL[Call.op], kind=TALLY_LATENCY, item=r3)
+    a.label(done)

@@ -33,18 +33,10 @@ from asm import (
 from programs.facts.kernel import Kernel, Options, Uring
 from programs.facts.maps import Maps
 from programs.facts.members import CAST
-from programs.facts.records import (
-    Call,
-    FileKey,
-    Lost,
-    OpenFile,
-    OwnedFile,
-    RowKey,
-    TallyKey,
-)
+from programs.facts.records import Call, FileKey, FileState, Lost, OpenFile, OwnedFile, RowKey, TallyKey
 from programs.way.registers import CALL, CTX, SIGNATURE
 
-SMALL_BYTES = 128  # no record of a file or a call is larger
+SMALL_BYTES = FileState.size  # no record of a file or a call is larger
 FRESH_BYTES = 352  # the largest record that is made on the stack, where it must be: Requested
 BPF_NOEXIST, BPF_EXIST = 1, 2
 ID_TIME = 10  # bits of an id that say which CPU made it; those above are the time, ns

@@ -96,6 +96,9 @@ class FileState(Layout):
     slowest_close = field(U64)
     seen = field(U64)  # size of the file when it was opened or closed last, plus one; 0: never
     threads = field(U64)  # the first thread that did I/O on it, and in the lowest THREAD_SHIFT bits how many more
+    # Buckets of the latencies of its first open, in the lower half, and its first close, plus one; 0: it is not kept
+    # here. Most files have no other one, which has to be entered among the sparse counters.
+    firsts = field(U64)
 
     # Where rows are apart by who does the I/O (`Options.by`), each row has such a record besides. Then, of the file's:
     syncs = overlay(U64, closes)  # how often it was synced

@@ -248,6 +248,19 @@ def test_one_file(records: Records) -> None:
     assert abs((moments[0] or 0) - time.time_ns()) < 60 * 10**9
 
 
+def test_the_first_open_and_close_are_with_the_file_and_others_among_the_sparse_counters(records: Records) -> None:
+    """Buckets 40 and 49 begin at 8 x 16 ns x 2^4 and 9 x 16 ns x 2^5."""
+    records.file(1, b"/a", opens=3, closes=1, opening=700, firsts=(40 + 1) | (49 + 1) << 32)
+    records.tally(1, "open", TALLY_LATENCY, 49, 2)
+    records.file(2, b"/b", opens=1, closes=1, firsts=(0 + 1) << 32)
+    records.tally(2, "open", TALLY_LATENCY, 40, 1)
+    first, second = (file.syscalls for file in records.files().values())
+    assert first["open"].latency_ns == {2048: 1, 4608: 2}
+    assert first["close"].latency_ns == {4608: 1}
+    assert second["open"].latency_ns == {2048: 1}
+    assert second["close"].latency_ns == {0: 1}
+
+
 def test_its_rows_are_those_that_the_file_itself_would_make(records: Records) -> None:
     """The collector makes rows out of the programs' records, the writer out of a file in memory."""
     records.file(
