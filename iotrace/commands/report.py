@@ -43,7 +43,7 @@ def setup(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("profiles", metavar="PROFILE", nargs="*", help="what `iotrace run` wrote; several are added up")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--by", choices=chosen.BY, help="a table: what a line stands for")
-    what.add_argument("--file", metavar="PATH", help="everything about one file (or a glob that matches only one)")
+    what.add_argument("--file", metavar="PATH", help="everything about one file: its path, or the end of it, or a glob")
     what.add_argument(
         "--over-time", action="store_true", help="what all selected files together did over time, of a run --interval"
     )

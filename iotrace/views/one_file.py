@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from contextlib import suppress
 from typing import Callable, Dict, Iterator, List, Optional, Sequence, TextIO
 
 from iotrace import text
@@ -18,6 +19,8 @@ from iotrace.profile.values import DELETED, FINE, HISTOGRAM, PRESENT, REPLACED, 
 from iotrace.views.header import heading
 from iotrace.views.screen import Screen
 
+_CUT = "..."  # where tables have cut a path at its front
+_FROM_THE_ROOT = ("/", "*", "?", "[", "\\")  # how a glob begins that says all from there
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 _UNITS: Dict[Unit, Callable[[int], str]] = {Unit.BYTES: text.size, Unit.DURATION: text.duration}
 """How to write the bounds of a histogram's buckets."""
@@ -161,7 +164,7 @@ def show_file(screen: Screen, file: FileStats, start: int, temporary: Sequence[b
 
 def _only_match(profiles: Sequence[Profile], glob: str, folded: bool) -> bytes:
     """The path that a glob matches. Raises `UserError` if it matches none, or more than one."""
-    rows = combined_rows(profiles, Selection(path=(os.fsencode(glob),)), folded=folded)
+    rows = combined_rows(profiles, Selection(path=(os.fsencode(_as_glob(glob)),)), folded=folded)
     paths = itertools.groupby(rows, lambda row: row.path)
     matches: List[bytes] = [path for path, _ in itertools.islice(paths, 4)]
     if not matches:
@@ -170,6 +173,21 @@ def _only_match(profiles: Sequence[Profile], glob: str, folded: bool) -> bytes:
         names = ", ".join(text.shorten(text.safe(path), 200) for path in matches[:3])
         raise UserError(f"{glob}: matches more than one file: {names}{', ...' if len(matches) > 3 else ''}")
     return matches[0]
+
+
+def _as_glob(path: str) -> str:
+    """The glob for what somebody gives as a path: one from the root, the end of one, or what a table has cut."""
+    if path.startswith(_CUT):
+        return "*" + path[len(_CUT) :]
+    return path if path[:1] in _FROM_THE_ROOT else "*/" + path
+
+
+def _readings(path: str) -> Iterator[bytes]:
+    """The paths that somebody may mean."""
+    yield os.fsencode(path)
+    yield text.unescape(path)
+    with suppress(OSError):  # this directory may be gone
+        yield os.path.abspath(os.fsencode(path))
 
 
 def _found(profiles: Sequence[Profile], path: bytes, folded: bool) -> Optional[Iterator[NamedFile]]:
@@ -190,10 +208,10 @@ def show(
 ) -> None:
     """Show what was traced, and everything that one or more profiles know about a file in each mount namespace.
 
-    `path` is its path, or its path as tables write it, or a glob that matches no other. Unless `folded` is false,
-    temporary files are part of what they became. Raises `UserError` if there is no such file.
+    `path` is its path, as it is, from here, or as tables write it; or the end of it, or a glob, that matches no other.
+    Unless `folded` is false, temporary files are part of what they became. Raises `UserError` if there is no such file.
     """
-    files = _found(profiles, os.fsencode(path), folded) or _found(profiles, text.unescape(path), folded)
+    files = next(filter(None, (_found(profiles, name, folded) for name in _readings(path))), None)
     if files is None:
         files = combined_files(profiles, _only_match(profiles, path, folded), folded=folded)
     screen = Screen(out, columns)

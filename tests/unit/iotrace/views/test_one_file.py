@@ -79,6 +79,24 @@ def test_a_glob_names_a_file_that_it_alone_matches(path: Path) -> None:
         one(path, "*.none")
 
 
+@pytest.mark.parametrize(
+    "name", ["000022.log", "sub1/000022.log", ".../sub1/000022.log", "...022.log", "a/*/000022.log"]
+)
+def test_the_end_of_a_path_will_do_as_tables_show_it(path: Path, name: str) -> None:
+    assert "\n/srv/a/sub1/000022.log\n" in one(path, name)
+
+
+def test_the_end_of_a_path_begins_with_a_name(path: Path) -> None:
+    with pytest.raises(UserError, match=r"22\.log: no such file"):
+        one(path, "22.log")
+
+
+def test_a_path_may_be_from_here(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getcwd", lambda: "/srv/a/sub0")
+    monkeypatch.setattr(os, "getcwdb", lambda: b"/srv/a/sub0")
+    assert "\n/srv/a/sub1/000022.log\n" in one(path, "../sub1/./000022.log")
+
+
 def plain(shown: str) -> str:
     """Without what separates the thousands of a number."""
     return shown.replace(",", "")
