@@ -9,7 +9,10 @@ from iotrace.profile.values import Histogram
 
 
 def of_time(total: Sum, run: Run) -> str:
-    """The time that is concerned, and its share."""
+    """The time that is concerned, and its share; or, where none of it was measured (`run --light`), that it was not."""
+    found = total.activity
+    if not total.concern.ns and found.read.latencies.untimed + found.written.latencies.untimed:
+        return "a time that is not known, as none of them was timed"
     share = total.concern.ns / run.busy_ns if run.busy_ns else 0.0
     return f"{text.duration(total.concern.ns)}, {text.share(min(1.0, share))} of all time in I/O"
 

@@ -230,6 +230,13 @@ def test_sentences_have_figures_with_their_units(tmp_path: Path) -> None:
     assert found(tmp_path, direct)["unaligned-direct"].sentence.startswith("2 of 20 calls with O_DIRECT ")
 
 
+def test_nobody_says_how_long_took_what_was_not_timed(tmp_path: Path) -> None:
+    untimed = data(4096, 1024, latency_ns={}, latency_sum_ns=0, untimed_calls=4096)
+    files = [file(syscalls={"read": untimed}, sequential_read={1 << 22: 1})]
+    sentence = found(tmp_path, files)["small-sequential-reads"].sentence
+    assert sentence.endswith(" took a time that is not known, as none of them was timed")
+
+
 @pytest.mark.parametrize("case", CASES, ids=[f"{case.rule}-{n}" for n, case in enumerate(CASES)])
 def test_a_rule_holds_or_just_does_not(tmp_path: Path, case: Case) -> None:
     finding = found(tmp_path, case.holds)[case.rule]
