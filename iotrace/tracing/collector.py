@@ -56,8 +56,10 @@ _ID = struct.Struct("<Q")
 _TALLY = struct.Struct("<IIQQ")  # TallyKey without the file, and the count
 _PIECE = struct.Struct("<I")  # OpKey.piece
 _STATE, _OPERATIONS = FileState.struct.unpack, FileState.operations.index
-_FIRSTS = FileState.firsts.index
-_OPEN, _CLOSE = BY_NAME["open"].code, BY_NAME["close"].code
+_FIRSTS = tuple(
+    (BY_NAME[name].code, field.index)
+    for name, field in (("open", FileState.first_open), ("close", FileState.first_close))
+)
 _OP_KEY = OpKey.struct.pack
 _KEPT = TallyKey.size - _ID.size  # of a TallyKey, beside the count
 assert [*TallyKey.fields] == ["id", "op", "kind", "item"]
@@ -271,10 +273,9 @@ class Collector:
         tallies, runs = rest.of(counted)
         of_operations, full = stats
         tallies += full
-        firsts = state[_FIRSTS]
-        for operation, bucket in ((_OPEN, firsts & 0xFFFFFFFF), (_CLOSE, firsts >> 32)):
-            if bucket:
-                tallies.append((operation, TALLY_LATENCY, bucket - 1, 1))
+        for operation, first in _FIRSTS:
+            if state[first]:
+                tallies.append((operation, TALLY_LATENCY, state[first] - 1, 1))
         depth = () if self._depth is None else self._depth_of(counted, state)
         series = b"" if self._series is None else self._series.whole(counted, of_operations, tallies)
         return Records(*known, state, tallies, runs, of_operations, depth, series=series)

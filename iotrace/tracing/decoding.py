@@ -231,6 +231,8 @@ class Decoder:
             self.bytes_synced,
             self._first_sync,
             self._flags,
+            _first_open,  # which is among the tallies by now, like
+            _first_close,
             _operations,  # those that have a record, which is to be added
             opening,
             slowest_open,
@@ -238,7 +240,6 @@ class Decoder:
             slowest_close,
             self._seen,
             threads,
-            _firsts,  # which are among the tallies
         ) = state
         self.threads = thread_count(threads) if threads else 0
         self.queue_depth: Histogram = {}

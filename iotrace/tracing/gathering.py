@@ -49,17 +49,16 @@ class Records:
 
     def add(self, later: Records) -> None:
         """Add the records of a file that was created after all of these."""
-        opens, closes, rewrites, first_write, _last_write, unsynced, synced, first_sync, flags, mask, *times = (
-            self.state
-        )
-        opened, closed, rewritten, _first, last_write, left, covered, _sync, marks, used, *took = later.state
-        opening, slowest_open, closing, slowest_close, _seen, threads, _firsts = times
+        opens, closes, rewrites, first_write, _last_write, unsynced, synced, first_sync, flags, *more = self.state
+        opened, closed, rewritten, _first, last_write, left, covered, _sync, marks, *newer = later.state
+        first_open, first_close, mask, opening, slowest_open, closing, slowest_close, _seen, threads = more
+        _open, _close, used, *took = newer
         self.state = (
             *(opens + opened, closes + closed, rewrites + rewritten, first_write, last_write),
-            *(unsynced + left, synced + covered, first_sync, marks | flags & FILE_MAPPED, mask | used),
+            *(unsynced + left, synced + covered, first_sync, marks | flags & FILE_MAPPED),
+            *(first_open, first_close, mask | used),
             *(opening + took[0], max(slowest_open, took[1]), closing + took[2], max(slowest_close, took[3]), took[4]),
             max(threads, took[5], key=thread_count),
-            0,  # `firsts`, which are among the tallies by now
         )
         self._follow(later)
         self.stale, self.row = unsynced, later.row

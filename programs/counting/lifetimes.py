@@ -19,19 +19,22 @@ from programs.way.body import Body
 from programs.way.registers import CALL
 
 
+_OPEN, _CLOSE = BY_NAME["open"].code, BY_NAME["close"].code
+
+
 class _Kind(NamedTuple):
-    """Opens or closes: where the FileState has their number, the sum of their latencies, the greatest one, and within
-    FileState.firsts the first one's bucket."""
+    """Opens or closes: where the FileState has their number, the sum of their latencies, the greatest one, and the
+    bucket of the first one."""
 
     number: Field
     total: Field
     slowest: Field
-    first: int
+    first: Field
     operation: int
 
 
-_OPENS = _Kind(FileState.opens, FileState.opening, FileState.slowest_open, 0, BY_NAME["open"].code)
-_CLOSES = _Kind(FileState.closes, FileState.closing, FileState.slowest_close, 4, BY_NAME["close"].code)
+_OPENS = _Kind(FileState.opens, FileState.opening, FileState.slowest_open, FileState.first_open, _OPEN)
+_CLOSES = _Kind(FileState.closes, FileState.closing, FileState.slowest_close, FileState.first_close, _CLOSE)
 
 
 def opened(b: Body) -> None:
@@ -90,7 +93,7 @@ def _lasted(b: Body, kind: _Kind) -> None:
         a.ldx(r1, before)
         a.jne(r1, 0, again)
         a.add(r3, 1)
-        a.stx(r2.u32(FileState.firsts.offset + kind.first), r3)
+        a.stx(r2[kind.first], r3)
         a.ja(done)
         a.label(again)
     a.st(CALL[Call.op], kind.operation)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asm import U32, U64, Layout, field, overlay
+from asm import U16, U32, U64, Layout, field, overlay
 
 THREADS_KEPT = 4  # a power of two
 
@@ -88,7 +88,11 @@ class FileState(Layout):
     unsynced = field(U64)  # bytes written since the last successful sync
     synced = field(U64)  # bytes that successful syncs covered
     first_sync = field(U64)  # bytes that the first of them covered, plus one; 0: none yet
-    flags = field(U64)  # FILE_*
+    flags = field(U32)  # FILE_*
+    # The buckets of the latencies of its first open and its first close, plus one; 0: it is not here. Most files have
+    # no others, which are among the sparse counters.
+    first_open = field(U16)
+    first_close = field(U16)
     operations = field(U64)  # 1 << code of each operation that has a record
     opening = field(U64)  # ns that successful opens took, in sum
     slowest_open = field(U64)  # ns
@@ -96,9 +100,6 @@ class FileState(Layout):
     slowest_close = field(U64)
     seen = field(U64)  # size of the file when it was opened or closed last, plus one; 0: never
     threads = field(U64)  # the first thread that did I/O on it, and in the lowest THREAD_SHIFT bits how many more
-    # Buckets of the latencies of its first open, in the lower half, and its first close, plus one; 0: it is not kept
-    # here. Most files have no other one, which has to be entered among the sparse counters.
-    firsts = field(U64)
 
     # Where rows are apart by who does the I/O (`Options.by`), each row has such a record besides. Then, of the file's:
     syncs = overlay(U64, closes)  # how often it was synced

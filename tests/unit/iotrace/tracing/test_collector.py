@@ -250,9 +250,9 @@ def test_one_file(records: Records) -> None:
 
 def test_the_first_open_and_close_are_with_the_file_and_others_among_the_sparse_counters(records: Records) -> None:
     """Buckets 40 and 49 begin at 8 x 16 ns x 2^4 and 9 x 16 ns x 2^5."""
-    records.file(1, b"/a", opens=3, closes=1, opening=700, firsts=(40 + 1) | (49 + 1) << 32)
+    records.file(1, b"/a", opens=3, closes=1, opening=700, first_open=40 + 1, first_close=49 + 1)
     records.tally(1, "open", TALLY_LATENCY, 49, 2)
-    records.file(2, b"/b", opens=1, closes=1, firsts=(0 + 1) << 32)
+    records.file(2, b"/b", opens=1, closes=1, first_close=0 + 1)
     records.tally(2, "open", TALLY_LATENCY, 40, 1)
     first, second = (file.syscalls for file in records.files().values())
     assert first["open"].latency_ns == {2048: 1, 4608: 2}
