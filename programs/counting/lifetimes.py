@@ -18,7 +18,6 @@ from programs.facts.records import TALLY_LATENCY, Call, FileState
 from programs.way.body import Body
 from programs.way.registers import CALL
 
-
 _OPEN, _CLOSE = BY_NAME["open"].code, BY_NAME["close"].code
 
 
