@@ -1,6 +1,6 @@
 """Measure what iotrace costs, against its goals and against what it can be compared with.
 
-    tools/bench                                      everything, in some ten minutes on a quiet machine
+    tools/bench                                      everything, in some twenty minutes on a quiet machine
     tools/bench --quick                              what a change of the programs changes, in less than three
     tools/bench calls --rounds 15 --only iotrace-raw,clang
     tools/bench start stop many
@@ -109,7 +109,9 @@ def measure_whole(arguments: argparse.Namespace, directory: Path) -> Iterator[Ro
             continue
         try:
             yield from measure(plan)
-        except (Skipped, BenchError, OSError) as error:
+        except Skipped as error:
+            yield rows.skipped(name, name, error)
+        except (BenchError, OSError) as error:
             yield Row(name, name, f"not measured: {error}", met=False)
 
 
