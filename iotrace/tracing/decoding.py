@@ -231,9 +231,7 @@ class Decoder:
             self.bytes_synced,
             self._first_sync,
             self._flags,
-            _first_open,  # which is among the tallies by now, like
-            _first_close,
-            _operations,  # those that have a record, which is to be added
+            *_more,  # first latencies, which are among the tallies; operations that have a record, which is to be added
             opening,
             slowest_open,
             closing,
