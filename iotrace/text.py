@@ -12,6 +12,8 @@ from typing import List, Sequence
 # escapes of two names never look alike.
 _UNSAFE_CATEGORIES = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 _PLAIN = re.compile(r"[ -\[\]-~]*\Z")
+CUT = "..."
+"""Stands where something was cut off: at the front of paths."""
 
 
 def _escape(char: str) -> str:
@@ -133,7 +135,7 @@ def wrap(text: str, columns: int) -> List[str]:
     return lines
 
 
-def shorten(text: str, columns: int, mark: str = "...") -> str:
+def shorten(text: str, columns: int, mark: str = CUT) -> str:
     """Safe text cut in the middle to at most `columns`: of a path both ends matter, the end more."""
     if width(text) <= columns:
         return text
@@ -165,7 +167,7 @@ def _scaled(value: float, base: int, units: Sequence[str]) -> str:
     return f"{value:.{digits}f}{units[step]}"
 
 
-def shorten_path(path: str, columns: int, mark: str = "...") -> str:
+def shorten_path(path: str, columns: int, mark: str = CUT) -> str:
     """A safe path cut to at most `columns`, at the front, so that its last names stay readable."""
     if width(path) <= columns:
         return path

@@ -9,7 +9,7 @@ from typing import Callable, Dict, Iterator, List, Optional, Sequence, TextIO
 
 from iotrace import text
 from iotrace.errors import UserError
-from iotrace.globs import Selection
+from iotrace.globs import Selection, literal
 from iotrace.profile import latencies
 from iotrace.profile.combined import NamedFile, combined_files, combined_header, combined_rows
 from iotrace.profile.latencies import Latencies, by_powers
@@ -19,7 +19,6 @@ from iotrace.profile.values import DELETED, FINE, HISTOGRAM, PRESENT, REPLACED, 
 from iotrace.views.header import heading
 from iotrace.views.screen import Screen
 
-_CUT = "..."  # where tables have cut a path at its front
 _FROM_THE_ROOT = ("/", "*", "?", "[", "\\")  # how a glob begins that says all from there
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 _UNITS: Dict[Unit, Callable[[int], str]] = {Unit.BYTES: text.size, Unit.DURATION: text.duration}
@@ -164,7 +163,7 @@ def show_file(screen: Screen, file: FileStats, start: int, temporary: Sequence[b
 
 def _only_match(profiles: Sequence[Profile], glob: str, folded: bool) -> bytes:
     """The path that a glob matches. Raises `UserError` if it matches none, or more than one."""
-    rows = combined_rows(profiles, Selection(path=(os.fsencode(_as_glob(glob)),)), folded=folded)
+    rows = combined_rows(profiles, Selection(path=(_as_glob(glob),)), folded=folded)
     paths = itertools.groupby(rows, lambda row: row.path)
     matches: List[bytes] = [path for path, _ in itertools.islice(paths, 4)]
     if not matches:
@@ -175,11 +174,11 @@ def _only_match(profiles: Sequence[Profile], glob: str, folded: bool) -> bytes:
     return matches[0]
 
 
-def _as_glob(path: str) -> str:
+def _as_glob(path: str) -> bytes:
     """The glob for what somebody gives as a path: one from the root, the end of one, or what a table has cut."""
-    if path.startswith(_CUT):
-        return "*" + path[len(_CUT) :]
-    return path if path[:1] in _FROM_THE_ROOT else "*/" + path
+    if path.startswith(text.CUT):
+        return b"*" + literal(text.unescape(path[len(text.CUT) :]))
+    return os.fsencode(path if path[:1] in _FROM_THE_ROOT else "*/" + path)
 
 
 def _readings(path: str) -> Iterator[bytes]:
@@ -211,7 +210,7 @@ def show(
     `path` is its path, as it is, from here, or as tables write it; or the end of it, or a glob, that matches no other.
     Unless `folded` is false, temporary files are part of what they became. Raises `UserError` if there is no such file.
     """
-    files = next(filter(None, (_found(profiles, name, folded) for name in _readings(path))), None)
+    files = next(filter(None, (_found(profiles, name, folded) for name in dict.fromkeys(_readings(path)))), None)
     if files is None:
         files = combined_files(profiles, _only_match(profiles, path, folded), folded=folded)
     screen = Screen(out, columns)

@@ -86,6 +86,15 @@ def test_the_end_of_a_path_will_do_as_tables_show_it(path: Path, name: str) -> N
     assert "\n/srv/a/sub1/000022.log\n" in one(path, name)
 
 
+@pytest.mark.parametrize("room", [20, 34])
+def test_what_a_table_has_cut_is_no_glob_and_has_its_escapes(tmp_path: Path, room: int) -> None:
+    name = b"/srv/site/pages/users/[id]/a\x1b*b.tsx"
+    write(tmp_path / "h", HEADER, [FileStats(1, name), FileStats(1, b"/srv/site/pages/users/i/a\x1b-b.tsx")])
+    shown = text.shorten_path(text.safe(name), room)
+    assert shown.startswith("...")
+    assert f"\n{text.safe(name)}\n" in one(tmp_path / "h", shown)
+
+
 def test_the_end_of_a_path_begins_with_a_name(path: Path) -> None:
     with pytest.raises(UserError, match=r"22\.log: no such file"):
         one(path, "22.log")
