@@ -36,8 +36,9 @@ from programs.facts.members import CAST
 from programs.facts.records import Call, FileKey, FileState, Lost, OpenFile, OwnedFile, RowKey, TallyKey
 from programs.way.registers import CALL, CTX, SIGNATURE
 
-SMALL_BYTES = FileState.size  # no record of a file or a call is larger
+SMALL_BYTES = FileState.size  # no record that is made on the stack wherever others need not be is larger
 FRESH_BYTES = 352  # the largest record that is made on the stack, where it must be: Requested
+assert SMALL_BYTES + FileKey.size <= FRESH_BYTES  # `Body.file_key`
 BPF_NOEXIST, BPF_EXIST = 1, 2
 ID_TIME = 10  # bits of an id that say which CPU made it; those above are the time, ns
 
@@ -334,7 +335,7 @@ class Body:
 
     def fresh(self, record: Type[Layout]) -> Slot:
         """A cleared `record` on the stack, which a map copies. All such records share one place."""
-        slot = Slot("fresh", record, 0, self._fresh_slot().offset)
+        slot = self.overlay("fresh", record)
         self.a.zero(slot)
         return slot
 
@@ -377,7 +378,9 @@ class Body:
 
     def overlay(self, name: str, record: Type[Layout]) -> Slot:
         """A `record` in the place that `fresh` uses, valid until the next `fresh` or `overlay` is written."""
-        return Slot(name, record, 0, self._fresh_slot().offset)
+        place = self._fresh_slot()
+        assert record.size <= place.size, f"{record.__name__} has {record.size} bytes"
+        return Slot(name, record, 0, place.offset)
 
     def file_key(self) -> Slot:
         """The FileKey. Where the stack is short it lies in the part of `fresh` that only the largest records use."""
