@@ -212,7 +212,7 @@ class Arithmetic(Emitter):
         if self._checked:
             self._emit_alu(instruction, op, dst, src)
         else:
-            self.emit(instruction)
+            self._append(instruction, within=2)
 
     def _emit_alu(self, instruction: Instruction, op: int, dst: Register, src: Source) -> None:
         # Only a move writes a register without reading it.
@@ -229,7 +229,7 @@ class Arithmetic(Emitter):
             held = NEGATIVE_32
         if wide and not move:
             held = hazards.arithmetic(op & 0xF0, self._held(dst), source)
-        self.emit(instruction, reads, dst, held)
+        self._append(instruction, reads, dst, held, within=3)
 
     def _unary(self, op: int, dst: Register, imm: int, note: str) -> None:
-        self.emit(Instruction(op, dst.number, imm=imm, note=note), [dst], dst, NUMBER)
+        self._append(Instruction(op, dst.number, imm=imm, note=note), [dst], dst, NUMBER, within=2)

@@ -7,8 +7,7 @@ reported when it is made, with the line of the caller; jumps are checked and res
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import ClassVar, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import ClassVar, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from asm import isa
 from asm.errors import AssembleError, Where, caller, place
@@ -24,9 +23,8 @@ _ENDS = (isa.JMP | isa.JA, isa.JMP | isa.EXIT)
 _NULL_CHECKS = (isa.JMP | isa.JEQ, isa.JMP | isa.JNE)
 
 
-@dataclass(frozen=True)
-class _Label:
-    index: int
+class _Label(NamedTuple):
+    at: int
     """In the list of instructions."""
     function: int
     where: Where
@@ -81,7 +79,18 @@ class Emitter:
 
         `held` is what is written.
         """
-        instruction.where = caller()
+        self._append(instruction, reads, writes, held, within=0)
+
+    def _append(
+        self,
+        instruction: Instruction,
+        reads: Sequence[Register] = (),
+        writes: Optional[Register] = None,
+        held: Held = UNKNOWN,
+        within: int = 1,
+    ) -> None:
+        """`emit` for what at least `within` functions of this package were called for: mnemonics."""
+        instruction.where = caller(within)
         if self._checked:
             self._follow(reads, writes, held, instruction.where)
         self._code.append(instruction)
@@ -101,7 +110,7 @@ class Emitter:
 
     def _emit_jump(self, instruction: Instruction, reads: Sequence[Register] = ()) -> None:
         """Append a jump to the label `instruction.goto`."""
-        self.emit(instruction, reads)
+        self._append(instruction, reads, within=2)
         label, there = str(instruction.goto), self._state
         if there is None:
             return
@@ -125,7 +134,7 @@ class Emitter:
 
     def _emit_call(self, instruction: Instruction, result: Optional[Held], *, writes_memory: bool) -> None:
         """Append a call, after which r1 to r5 have no value, and r0 has none if `result` is None."""
-        self.emit(instruction)
+        self._append(instruction, within=2)
         if self._state is None:
             return
         if writes_memory and any(self._state.held.get(register) in (STACK, UNKNOWN) for register in ARGUMENTS):
@@ -138,7 +147,7 @@ class Emitter:
 
     def _emit_exit(self, note: str) -> None:
         """Append the end of the program or function, whose result is in r0."""
-        self.emit(Instruction(isa.JMP | isa.EXIT, note=note), [Register(0)])
+        self._append(Instruction(isa.JMP | isa.EXIT, note=note), [Register(0)], within=2)
         self._state = None
 
     def _refuse_dead(self, register: Register, state: Liveness, where: Where) -> None:
@@ -252,9 +261,9 @@ class Emitter:
         label = self._labels.get(name)
         if label is None:
             raise AssembleError(f"there is no label {name}", instruction.where)
-        distance = starts[label.index] - starts[index] - 1
+        distance = starts[label.at] - starts[index] - 1
         if instruction.takes_function:
-            if (label.index, name) not in self._functions:
+            if (label.at, name) not in self._functions:
                 raise AssembleError(f"{name} is a label, not a function", instruction.where)
             instruction.imm = distance & 0xFFFFFFFF if instruction.wide else distance
             return
@@ -278,7 +287,7 @@ class Emitter:
                 instruction = code[index]
                 name = instruction.goto or instruction.call
                 if name is not None and (instruction.goto or instruction.takes_function):
-                    todo.append(self._labels[name].index)
+                    todo.append(self._labels[name].at)
                 if instruction.op in _ENDS:
                     break
                 index += 1

@@ -45,10 +45,14 @@ class AssembleError(AsmError):
         super().__init__(f"{place(self.where)}: {message}")
 
 
-def caller() -> Where:
-    """The line outside this package that made the call: the innermost such frame on the stack."""
+def caller(within: int = 0) -> Where:
+    """The line outside this package that made the call: the innermost such frame on the stack.
+
+    Whoever asks was called by at least `within` functions of this package. Python makes an object for each frame that
+    is looked at, and a program has tens of thousands of lines.
+    """
     shown = _files.get
-    frame = sys._getframe(2)  # whoever asks is in this package
+    frame = sys._getframe(2 + within)  # whoever asks is in this package
     short = shown(frame.f_code.co_filename)
     while not short:
         if short is None:

@@ -40,7 +40,7 @@ class Memory(Emitter):
         """Emit `mem = src`, of whose lower bytes as many are stored as `mem` has."""
         at = self._memory(mem)
         op = isa.STX | isa.MEM | isa.SIZE_BITS[at.size]
-        self.emit(Instruction(op, at.base.number, src.number, at.offset, note=note, mem=at), [at.base, src])
+        self._append(Instruction(op, at.base.number, src.number, at.offset, note=note, mem=at), [at.base, src])
         self._note_store(at, self._held(src))
 
     def st(self, mem: Place, imm: int, note: str = "") -> None:
@@ -53,7 +53,7 @@ class Memory(Emitter):
         op = isa.ST | isa.MEM | isa.SIZE_BITS[at.size]
         instruction = Instruction(op, at.base.number, 0, at.offset, signed_32(imm), note=note, mem=at, value=imm)
         hazards.store(self._held(at.base))
-        self.emit(instruction, [at.base])
+        self._append(instruction, [at.base])
         self._note_store(at, NUMBER)
 
     # Atomic operations, on 4 or 8 bytes.
@@ -127,9 +127,8 @@ class Memory(Emitter):
 
     def _load(self, mode: int, dst: Register, at: Mem, note: str) -> None:
         op = isa.LDX | mode | isa.SIZE_BITS[at.size]
-        self.emit(
-            Instruction(op, dst.number, at.base.number, at.offset, note=note, mem=at), [at.base], dst, self._loaded(at)
-        )
+        instruction = Instruction(op, dst.number, at.base.number, at.offset, note=note, mem=at)
+        self._append(instruction, [at.base], dst, self._loaded(at), within=2)
 
     def _loaded(self, at: Mem) -> Held:
         """What a load gives: a number, unless a pointer may lie there."""
@@ -156,8 +155,8 @@ class Memory(Emitter):
             reads, writes = [*reads, r0], r0
         hazards.atomic(self._held(at.base), at.offset, at.size)
         instruction = Instruction(op, at.base.number, src.number, at.offset, operation, note=note, mem=at)
-        self.emit(instruction, reads, writes, NUMBER)
+        self._append(instruction, reads, writes, NUMBER, within=2)
         self._note_store(at, UNKNOWN)
 
     def _wide(self, dst: Register, instruction: Instruction, held: Held) -> None:
-        self.emit(instruction, (), dst, held)
+        self._append(instruction, (), dst, held, within=2)

@@ -48,9 +48,12 @@ class Register:
 r0, r1, r2, r3, r4, r5, r6, r7, r8, r9, r10 = (Register(number) for number in range(isa.REGISTERS))
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class Mem:
-    """`size` bytes at `base + offset`. Loads extend them with zeros, also where the field has a signed type."""
+    """`size` bytes at `base + offset`. Loads extend them with zeros, also where the field has a signed type.
+
+    Nobody changes one. It is not frozen, as making one takes three times as long then, and every access makes one.
+    """
 
     base: Register
     offset: int

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 import struct
-from typing import TYPE_CHECKING, Dict, List, NamedTuple, Tuple
+from typing import TYPE_CHECKING, Dict, List, NamedTuple, Optional, Tuple
 
 from asm.layout import DataType, Field, Scalar
 
 if TYPE_CHECKING:
-    from asm import MapSpec, ProgramSpec
+    from asm import MapSpec, ProgramSpec, Where
 
 __all__ = ["FUNCTION_SIZE", "LINE_SIZE", "BtfWriter", "ProgramInfo", "program_info"]
 
@@ -132,16 +132,17 @@ def program_info(spec: ProgramSpec) -> ProgramInfo:
     starts = {start for start, _name in functions}
     lines: List[bytes] = []
     record = struct.Struct("<IIII").pack
-    known: Dict[object, Tuple[int, int, int]] = {}
-    before: object = None
+    known: Dict[Tuple[str, Optional[Where]], Tuple[int, int, int]] = {}
+    note: Optional[str] = None
+    where: Optional[Where] = None
     for slot, instruction in slots(spec.instructions):
-        place = instruction.note, instruction.where
-        if place == before and slot not in starts:
+        if instruction.note == note and instruction.where == where and slot not in starts:
             continue
-        before = place
-        if place not in known:
-            file, line = instruction.where or ("", 0)
-            text = instruction.note or f"{file}:{line}"
-            known[place] = writer.string(file), writer.string(text), min(line, _LINE_LIMIT) << 10
-        lines.append(record(slot, *known[place]))
+        note, where = place = instruction.note, instruction.where
+        found = known.get(place)
+        if found is None:
+            file, line = where or ("", 0)
+            found = writer.string(file), writer.string(note or f"{file}:{line}"), min(line, _LINE_LIMIT) << 10
+            known[place] = found
+        lines.append(record(slot, *found))
     return ProgramInfo(writer.build(), records, b"".join(lines))
