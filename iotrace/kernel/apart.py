@@ -34,23 +34,25 @@ class Assemblers:
         """Fork them. Raises OSError where no process may be made; this process must not have threads."""
         self._stack = contextlib.ExitStack()
         try:
-            self._workers = [self._stack.enter_context(_Worker(half)) for half in plan.HALVES]
+            self._workers = {half: self._stack.enter_context(_Worker(half)) for half in plan.HALVES}
         except BaseException:
             self._stack.close()
             raise
 
-    def assemble(self, order: plan.Order) -> Optional[Dict[str, Optional[plan.Form]]]:
-        """All forms by their names in `Plan`; None if something went wrong."""
+    def ask(self, order: plan.Order) -> None:
+        """Have all forms assembled, a half of them by each."""
         request = marshal.dumps((asdict(order.kernel), asdict(order.options), order.preallocate, order.raw))
-        made: Dict[str, Optional[plan.Form]] = {}
-        try:
-            for worker in self._workers:
+        for worker in self._workers.values():
+            with contextlib.suppress(OSError):  # which the answer shows
                 worker.ask(request)
-            for worker in self._workers:
-                made.update({name: raw and plan.form_of(raw) for name, raw in marshal.loads(worker.answer()).items()})
+
+    def answer(self, half: str) -> Optional[Dict[str, Optional[plan.Form]]]:
+        """The forms of a half by their names in `plan`, once they are there; None if something went wrong."""
+        try:
+            raw = marshal.loads(self._workers[half].answer())
+            return {name: form and plan.form_of(form) for name, form in raw.items()}
         except (OSError, EOFError, ValueError, TypeError):
             return None
-        return made
 
     def __enter__(self) -> Assemblers:
         return self

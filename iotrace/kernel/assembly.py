@@ -12,7 +12,7 @@ from pybpf.types.binary import binary
 
 
 def assemble(order: Order, half: str) -> Dict[str, Optional[Form]]:
-    """The forms of one of `HALVES`, by their names in `Plan`."""
+    """The forms of one of `plan.HALVES`, by their names in `Plan` or `Others`."""
     kernel, options, preallocate, raw = order
     specs = maps.declare(kernel, 1, preallocate=preallocate, options=options)
     with asm.unchecked():

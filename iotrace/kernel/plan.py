@@ -10,7 +10,7 @@ import marshal
 import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
 
 from iotrace.kernel import procfs
 from programs.facts.hooks import Hook
@@ -21,9 +21,8 @@ from pybpf.types.binary import Binary
 SOURCES = ("auto", "btf", "calibrate")  # of offsets, where they are the kernel's own
 
 
-CALLS, RINGS = HALVES = ("calls", "rings")
-"""The halves in which a plan is assembled: the programs for system calls, and those for io_uring with what is run when
-it is needed."""
+CALLS, OTHERS = HALVES = ("calls", "others")
+"""The halves in which a plan is assembled: `Plan.form`, and `Plan.others`."""
 
 
 class Order(NamedTuple):
@@ -50,31 +49,40 @@ class Form(NamedTuple):
         return frozenset(name for program in self.programs.values() for name in program.map_names)
 
 
-@dataclass(frozen=True)
-class Plan:
-    """All that a run needs to know of its kernel, and what it loads.
+class Others(NamedTuple):
+    """Forms with a table of tail calls of their own, which are loaded after the programs for system calls.
 
     `rings` are the programs for io_uring, `fates` those that tell in the end what has become of files, `numbers` is the
     one that tells numbers of processes. `entries` and `timing` are for runs whose data calls have no entry: the
     programs on entries of other calls, and those that time data calls now and then.
     """
 
+    fates: Form
+    rings: Optional[Form] = None
+    numbers: Optional[Form] = None  # where iotrace is in the initial PID namespace
+    entries: Optional[Form] = None
+    timing: Optional[Form] = None
+
+    @property
+    def map_names(self) -> FrozenSet[str]:
+        """The maps that any of their programs uses."""
+        return frozenset(name for form in self if form is not None for name in form.map_names)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a run needs to know of its kernel, and what it loads.
+
+    `form` are the programs for system calls. `others` waits for what another process may still assemble: the first can
+    be loaded meanwhile.
+    """
+
     kernel: Kernel
     options: Options
     preallocate: bool  # maps must take all their memory at once
     form: Form
-    rings: Optional[Form]
-    fates: Form
-    numbers: Optional[Form] = None  # where iotrace is in the initial PID namespace
-    entries: Optional[Form] = None
-    timing: Optional[Form] = None
+    others: Callable[[], Others]
     kept: bool = False  # made by an earlier run
-
-    @property
-    def map_names(self) -> FrozenSet[str]:
-        """The maps that any of its programs uses."""
-        forms = (self.form, self.fates, self.rings, self.numbers, self.entries, self.timing)
-        return frozenset(name for form in forms if form is not None for name in form.map_names)
 
     def packed(self) -> bytes:
         """As bytes that `unpacked` takes, in the same version of Python."""
@@ -84,9 +92,7 @@ class Plan:
                 asdict(self.options),
                 self.preallocate,
                 form_as_tuple(self.form),
-                self.rings and form_as_tuple(self.rings),
-                form_as_tuple(self.fates),
-                *(form and form_as_tuple(form) for form in (self.numbers, self.entries, self.timing)),
+                [form and form_as_tuple(form) for form in self.others()],
                 {name: feature.known for name, feature in features.FEATURES.items() if feature.known is not None},
             )
         )
@@ -95,20 +101,9 @@ class Plan:
 def unpacked(raw: bytes) -> Plan:
     """The plan that was packed; this process takes over its answers to probes. Raises ValueError for other bytes."""
     try:
-        kernel, options, preallocate, form, rings, fates, *others, answers = marshal.loads(raw)
-        numbers, entries, timing = (other and form_of(other) for other in others)
-        plan = Plan(
-            kernel_of(kernel),
-            Options(**options),
-            preallocate,
-            form_of(form),
-            rings and form_of(rings),
-            form_of(fates),
-            numbers,
-            entries,
-            timing,
-            kept=True,
-        )
+        kernel, options, preallocate, form, raw_others, answers = marshal.loads(raw)
+        others = Others(*(other and form_of(other) for other in raw_others))
+        plan = Plan(kernel_of(kernel), Options(**options), preallocate, form_of(form), lambda: others, kept=True)
         known: Mapping[str, bool] = dict(answers)
     except (EOFError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"no plan: {error}") from None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Dict, Optional
 
 from iotrace.kernel import facts, way_in
-from iotrace.kernel.plan import HALVES, Form, Order, Plan
+from iotrace.kernel.plan import CALLS, OTHERS, Form, Order, Others, Plan
 from programs.facts.kernel import Options
 from pybpf import features
 from pybpf.types.tracefs import Tracefs
@@ -27,27 +28,35 @@ def make(
     """The plan for `options`, whose way in is chosen; for this kernel as `found` describes it, or as it turns out.
 
     `tracefs` is for the perf form; `source` and `vmlinux` say where offsets come from (`offsets.find`); `assemblers`
-    assemble it if they can. Raises Failure, UserError, BpfError.
+    assemble it if they can, and have to be there until its `others` have been asked for. Raises Failure, UserError,
+    BpfError.
     """
     found = found or facts.gather(tracefs, source, vmlinux)
     raw = features.FEATURES["raw_tracepoints"].supported()
     order = Order(found.kernel, options, found.preallocate, raw)
-    made = None if assemblers is None else assemblers.assemble(order)
-    if made is None:
-        made = _assembled(order)
-    form, fates = made["form"], made["fates"]
-    assert form is not None and fates is not None
-    return Plan(
-        *(found.kernel, options, found.preallocate, form, made["rings"], fates, made["numbers"]),
-        entries=made["entries"],
-        timing=made["timing"],
-    )
+    if assemblers is not None:
+        assemblers.ask(order)
+
+    def half(name: str) -> Dict[str, Optional[Form]]:
+        made = None if assemblers is None else assemblers.answer(name)
+        return _assembled(order, name) if made is None else made
+
+    @functools.lru_cache(maxsize=None)
+    def others() -> Others:
+        forms = half(OTHERS)
+        fates = forms.pop("fates")
+        assert fates is not None
+        return Others(fates, **forms)
+
+    form = half(CALLS)["form"]
+    assert form is not None
+    return Plan(found.kernel, options, found.preallocate, form, others)
 
 
-def _assembled(order: Order) -> Dict[str, Optional[Form]]:
+def _assembled(order: Order, half: str) -> Dict[str, Optional[Form]]:
     from iotrace.kernel import assembly  # noqa: PLC0415 - not needed where other processes assemble
 
-    return {name: form for half in HALVES for name, form in assembly.assemble(order, half).items()}
+    return assembly.assemble(order, half)
 
 
 def without_back_jumps(made: Plan) -> Plan:

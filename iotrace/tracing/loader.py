@@ -11,7 +11,7 @@ import resource
 import threading
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Union
+from typing import TYPE_CHECKING, AbstractSet, Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 
 import asm
 from iotrace.errors import Failure, UserError
@@ -116,40 +116,50 @@ class Loaded:
 
     def _load(self, made: plan.Plan, settings: Settings) -> None:
         specs = maps.declare(self.kernel, self.max_files, preallocate=made.preallocate, options=made.options)
-        used = made.map_names
-        self.maps: Dict[str, Map[Any]] = create_all({name: spec for name, spec in specs.all().items() if name in used})
-        for made_map in self.maps.values():
-            self._stack.enter_context(made_map)
+        self.maps: Dict[str, Map[Any]] = {}
+        self._create(specs, made.form.map_names)
         self._fill_names(settings.comms if made.options.comm else [])
         if "cgroups" in self.maps:
             self._fill_cgroups(settings.cgroups)
         tracefs = self._stack.enter_context(
             way_in.tracefs_for(made.options.light or made.options.attach, light=bool(made.options.light))
         )
-        self._fates = OnDemand(made.fates, self)
-        self.numbers = None if made.numbers is None else OnDemand(made.numbers, self)
-        """Tells numbers of processes; None in the initial PID namespace."""
-        for one in filter(None, (self._fates, self.numbers)):
-            self._stack.callback(one.close)
         calls = Attachment(made.form, self.kernel.machine, self.maps, tracefs)
         self._stack.callback(calls.close)
         self._attachments = [calls]
-        if made.entries is not None:
-            self._attachments.append(self._load_apart(made.entries, specs.jumps, tracefs))
-        rings = self._load_rings(made.rings, specs.jumps) if made.rings is not None else None
-        if rings is not None:
-            self._attachments.append(rings)
-        self.timing = None if made.timing is None else self._load_apart(made.timing, specs.jumps, None)
-        """Times data calls now and then, where they have no entry."""
+        self.missing = calls.missing
+        self._load_others(made.others(), specs, tracefs)
         self.programs: List[Program] = [program for one in self._attachments for program in one.programs]
         self.entered: List[Program] = [program for one in self._attachments for program in one.entered]
-        self.missing = calls.missing
         self.events: Union[RingBuffer, PerfBuffer] = (
             RingBuffer(RingBuf.of(self.maps["events"]))
             if self.kernel.ring_buffer
             else PerfBuffer(PerfEventArray.of(self.maps["events"]), PERF_PAGES)
         )
         self._stack.callback(self.events.close)
+
+    def _create(self, specs: maps.Maps, names: AbstractSet[str]) -> None:
+        """Create the maps with these names that are not there yet."""
+        wanted = {name: spec for name, spec in specs.all().items() if name in names and name not in self.maps}
+        created: Dict[str, Map[Any]] = create_all(wanted)
+        for one in created.values():
+            self._stack.enter_context(one)
+        self.maps.update(created)
+
+    def _load_others(self, others: plan.Others, specs: maps.Maps, tracefs: Optional[Tracefs]) -> None:
+        self._create(specs, others.map_names)
+        self._fates = OnDemand(others.fates, self)
+        self.numbers = None if others.numbers is None else OnDemand(others.numbers, self)
+        """Tells numbers of processes; None in the initial PID namespace."""
+        for one in filter(None, (self._fates, self.numbers)):
+            self._stack.callback(one.close)
+        if others.entries is not None:
+            self._attachments.append(self._load_apart(others.entries, specs.jumps, tracefs))
+        rings = self._load_rings(others.rings, specs.jumps) if others.rings is not None else None
+        if rings is not None:
+            self._attachments.append(rings)
+        self.timing = None if others.timing is None else self._load_apart(others.timing, specs.jumps, None)
+        """Times data calls now and then, where they have no entry."""
 
     def _load_rings(self, form: plan.Form, jumps: asm.MapSpec) -> Optional[Attachment]:
         """The programs for io_uring, loaded if the kernel takes them, as what they read changes often."""

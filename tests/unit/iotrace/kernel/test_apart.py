@@ -10,8 +10,9 @@ from typing import List
 
 import pytest
 
-from iotrace.kernel import assembly, plan
+from iotrace.kernel import assembly, plan, planning
 from iotrace.kernel.apart import Assemblers
+from iotrace.kernel.facts import Facts
 from iotrace.kernel.plan import Order
 from programs.facts.kernel import Options
 from tests.unit.programs.forms import NEWEST, PIDS, URING, URING_TYPES
@@ -33,18 +34,33 @@ def left() -> List[List[str]]:
 def test_they_assemble_what_one_process_does() -> None:
     before = left()
     with Assemblers() as assemblers:
-        made = assemblers.assemble(ORDER)
-    assert made == {**assembly.assemble(ORDER, plan.CALLS), **assembly.assemble(ORDER, plan.RINGS)}
+        assemblers.ask(ORDER)
+        made = [assemblers.answer(half) for half in plan.HALVES]
+    assert made == [assembly.assemble(ORDER, half) for half in plan.HALVES]
     assert left() == before
 
 
-@pytest.mark.parametrize("which", [0, 1])
-def test_one_that_dies_leaves_the_work_to_others(which: int) -> None:
+@pytest.mark.parametrize("half", plan.HALVES)
+def test_one_that_dies_leaves_the_work_to_others(half: str) -> None:
     before = left()
     with Assemblers() as assemblers:
-        os.kill(assemblers._workers[which]._pid, signal.SIGKILL)
-        assert assemblers.assemble(ORDER) is None
+        os.kill(assemblers._workers[half]._pid, signal.SIGKILL)
+        assemblers.ask(ORDER)
+        answered = [other for other in plan.HALVES if assemblers.answer(other) is not None]
+    assert answered == [other for other in plan.HALVES if other != half]
     assert left() == before
+
+
+def test_a_plan_is_the_same_whoever_assembles_it() -> None:
+    found = Facts(ORDER.kernel, ORDER.preallocate, "")
+    made = []
+    with Assemblers() as helpers, Assemblers() as gone:
+        for worker in gone._workers.values():
+            os.kill(worker._pid, signal.SIGKILL)
+        for assemblers in (helpers, gone, None):
+            planned = planning.make(ORDER.options, None, "", None, found, assemblers=assemblers)
+            made.append((planned.form, planned.others()))
+    assert made[0] == made[1] == made[2]
 
 
 def test_nobody_need_ask_them() -> None:
