@@ -191,9 +191,12 @@ def size(count: int) -> str:
 
 
 def exact_size(count: int) -> str:
-    """Bytes without rounding: 8 KiB, 1 MiB, 100 B, 12,345 B. Rounded from 1 PiB on: that asks for all there is."""
+    """Bytes asked for, without rounding: 8 KiB, 1 MiB, 100 B, 12,345 B; "unlimited" from 1 PiB on.
+
+    cp(1) asks copy_file_range for SSIZE_MAX. What no file has is asked for to have all there is.
+    """
     if count >= 1 << 50:
-        return size(count)
+        return "unlimited"
     for shift, unit in ((30, " GiB"), (20, " MiB"), (10, " KiB")):
         if count and count % (1 << shift) == 0:
             return f"{count >> shift:,}{unit}"
