@@ -20,8 +20,12 @@ from programs.way.stacks import by_stack, mark_stack, not_strangers_stacks
 from programs.way.threads import claim_call, find_call, slot
 
 
-def admit(b: Body) -> None:
-    """From the system call's NUMBER to its SIGNATURE and the CALL. Jumps to the labels of `reject` for all others."""
+def admit(b: Body, copy: int = 0) -> None:
+    """From the system call's NUMBER to its SIGNATURE and the CALL. Jumps to the labels of `reject` for all others.
+
+    A spare (`copy`) has nothing to do with a call that is noted, and must not look at its thread anew. That would
+    forget, if targets have changed since, what the program before it has noted: the call would have no namespace.
+    """
     a = b.a
     _only_switched_on(b)
     if by_stack(b):
@@ -34,6 +38,11 @@ def admit(b: Body) -> None:
         a.ldx(r2, CALL[Call.checked])
         a.jeq(r1, r2, "admitted")
         a.label("look_up")
+    if copy:
+        unknown = a.unique("not_noted")
+        find_call(b, unknown)
+        unless_noted(b)
+        a.label(unknown)
     admit_thread(b)
     a.label("admitted")
     a.mov(SIGNATURE, ROW)
@@ -42,6 +51,12 @@ def admit(b: Body) -> None:
         a.stx(a.slot("task", U64), r0)
     if b.options.attach == "raw":
         reject_compat(b, "compat")
+
+
+def unless_noted(b: Body) -> None:
+    """Jumps to "out" if the entry of CALL is noted: in a spare, that the kernel did not skip the program before it."""
+    b.a.ldx(r1, CALL[Call.call])
+    b.a.jne(r1, 0, "out")
 
 
 def admit_thread(b: Body, *, entering: bool = True) -> None:

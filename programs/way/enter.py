@@ -13,7 +13,7 @@ from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
 from programs.facts.records import Call, OpenFile, OpenKey, Signature
 from programs.facts.signatures import KIND_MASK
-from programs.way.admit import admit, reject
+from programs.way.admit import admit, reject, unless_noted
 from programs.way.body import Body, begin, spare_name
 from programs.way.descriptors import read_namespace, resolve
 from programs.way.registers import CALL, CTX, FILE, KIND, NUMBER, POINTER, SIGNATURE
@@ -29,8 +29,9 @@ def raw_enter(kernel: Kernel, options: Options, maps: Maps, copy: int = 0) -> Pr
     b = begin(spare_name("enter", copy), kernel, options, maps)
     a = b.a
     a.ldx(NUMBER, CTX[8], "system call number")
-    admit(b)
-    _unless_noted(b, copy)
+    admit(b, copy)
+    if copy:
+        unless_noted(b)
     _read_arguments(b)
     _note(b)
     reject(b)
@@ -42,8 +43,9 @@ def perf_enter(kernel: Kernel, options: Options, maps: Maps, arity: int, copy: i
     b = begin(spare_name(f"enter_{arity}", copy), kernel, options, maps)
     a = b.a
     a.ldx(NUMBER, CTX.u32(kernel.fields["sys_enter.nr"]), "system call number")
-    admit(b)
-    _unless_noted(b, copy)
+    admit(b, copy)
+    if copy:
+        unless_noted(b)
     for number in range(arity):
         a.ldx(r1, CTX.u64(kernel.fields["sys_enter.args"] + 8 * number))
         a.stx(b.argument(number), r1)
@@ -65,13 +67,6 @@ def function_enter(kernel: Kernel, options: Options, maps: Maps, call: SystemCal
     _note(b)
     reject(b)
     return b.program()
-
-
-def _unless_noted(b: Body, copy: int) -> None:
-    """Makes a spare do nothing unless the kernel skipped the programs before it: then the call is not noted yet."""
-    if copy:
-        b.a.ldx(r1, CALL[Call.call])
-        b.a.jne(r1, 0, "out")
 
 
 def _read_arguments(b: Body) -> None:

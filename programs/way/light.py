@@ -64,6 +64,7 @@ def exit_light(kernel: Kernel, options: Options, maps: Maps, at_once: AtOnce, co
     load_result(b)
     at_once.scalar(b)
     a.label("entered")
+    _note_handled(b, copy)
     a.ldx(SIGNATURE, CALL[Call.call])
     a.jeq(SIGNATURE, 0, "out" if copy else "without_entry", "its entry was not seen, or is not traced")
     b.signature(r1, Signature.kind)
@@ -154,8 +155,13 @@ def _only_now(b: Body, copy: int) -> None:
     a.mov(r2, SIGNATURE)
     a.rsh(r2, SWITCH)
     a.jeq(r2, 0, "out", "not now")
+    _note_handled(b, copy)
+
+
+def _note_handled(b: Body, copy: int) -> None:
+    """Has the spares behind this program do nothing. One that finds new targets would begin again with the first."""
     if copy < b.kernel.spares:
-        a.st(CALL[LightCall.handled], 1)
+        b.a.st(CALL[LightCall.handled], 1)
 
 
 def _unknown(b: Body) -> None:

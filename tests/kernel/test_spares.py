@@ -1,0 +1,65 @@
+"""Copies of programs for kernels that skip one that was preempted (7.2): a call is counted once, whatever goes on.
+
+This kernel skips none, so that each copy runs for every call, right behind the program that has dealt with it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from iotrace.tracing.session import Session, Settings
+from tests.kernel.sessions import LIGHT, PERF, RAW, Child, Form, finished, nothing_lost
+
+WRITES, SYNCS, FORKS = 30_000, 2000, 1500
+
+WRITER = """
+import os, sys
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600)
+for number in range(int(sys.argv[2])):
+    os.write(fd, b"x")
+for number in range(int(sys.argv[3])):
+    os.fsync(fd)
+"""
+
+
+def work(place: Path) -> None:
+    """A process writes while others, of which each begins a new generation of targets, come and go."""
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(place), str(WRITES), str(SYNCS)])
+    forks = 0
+    while writer.poll() is None or forks < FORKS:
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+        forks += 1
+    assert writer.returncode == 0
+
+
+@pytest.mark.parametrize("form", [RAW, PERF, LIGHT], ids=["raw", "perf", "light"])
+def test_targets_that_change_during_a_call(form: Form, tmp_path: Path) -> None:
+    """A copy that looked at the thread anew forgot the mount namespace of the call, which was another file's then."""
+    found = form.facts()
+    found = replace(found, kernel=replace(found.kernel, spares=3))
+    place = tmp_path / "file"
+    with Child(lambda _pause: work(place)) as child, Session(Settings(**form.way, max_files=1024), found) as session:
+        session.attach()
+        session.trace_process(child.pid, follow=True)
+        child.end()
+        profile = finished(session)
+    assert nothing_lost(profile)
+    rows = [
+        (
+            file.mnt_ns,
+            file.opens,
+            {name: file.syscalls[name].calls for name in ("write", "fsync") if name in file.syscalls},
+        )
+        for file in profile.files
+        if file.path == os.fsencode(place)
+    ]
+    assert rows == [(os.stat("/proc/self/ns/mnt").st_ino, 1, {"write": WRITES, "fsync": SYNCS})]
