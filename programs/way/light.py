@@ -27,7 +27,7 @@ from programs.way.descriptors import read_namespace, resolve
 from programs.way.exit import ENOSYS, AtOnce, hand_on, load_result, read_number
 from programs.way.registers import CALL, CTX, FILE, NUMBER, POINTER, RESULT, SIGNATURE
 from programs.way.stacks import by_stack, find_mark, not_strangers_stacks
-from programs.way.threads import find_slot
+from programs.way.threads import find_call, find_slot
 
 
 def exit_light(kernel: Kernel, options: Options, maps: Maps, at_once: AtOnce, copy: int = 0) -> ProgramSpec:
@@ -69,7 +69,7 @@ def exit_light(kernel: Kernel, options: Options, maps: Maps, at_once: AtOnce, co
     a.jeq(SIGNATURE, 0, "out" if copy else "without_entry", "its entry was not seen, or is not traced")
     b.signature(r1, Signature.kind)
     hand_on(b, at_once)
-    _unknown(b)
+    _unknown(b, copy)
     a.label("unlisted")
     if not copy:
         _alone(b, number)
@@ -137,16 +137,19 @@ def _once(b: Body, copy: int) -> None:
 
     That comes before the thread is looked at more closely, for which `exit_admit` begins again with the first copy.
     """
-    a, spares = b.a, b.kernel.spares
-    if not spares:
-        return
     if copy:
-        a.ldx(r2, CALL[LightCall.handled])
-        if copy == spares:
-            a.st(CALL[LightCall.handled], 0)
-        a.jne(r2, 0, "out")
-    else:
+        _unless_handled(b, copy)
+    elif b.kernel.spares:
+        b.a.st(CALL[LightCall.handled], 0)
+
+
+def _unless_handled(b: Body, copy: int) -> None:
+    """Jumps to "out" if a program before this spare has dealt with the call."""
+    a = b.a
+    a.ldx(r2, CALL[LightCall.handled])
+    if copy == b.kernel.spares:
         a.st(CALL[LightCall.handled], 0)
+    a.jne(r2, 0, "out")
 
 
 def _only_now(b: Body, copy: int) -> None:
@@ -164,13 +167,21 @@ def _note_handled(b: Body, copy: int) -> None:
         b.a.st(CALL[LightCall.handled], 1)
 
 
-def _unknown(b: Body) -> None:
-    """On to the program that looks whose thread this is, unless its stack says that it is no target's."""
+def _unknown(b: Body, copy: int) -> None:
+    """On to the program that looks whose thread this is, unless its stack says that it is no target's.
+
+    A thread whose stack has lost its mark to another one is known to a spare all the same.
+    """
     a = b.a
     a.label("unknown")
     if by_stack(b):
         read_generation(b, a.slot("place", U32))
         not_strangers_stacks(b)
+    if copy:
+        unseen = a.unique("not_seen")
+        find_call(b, unseen)
+        _unless_handled(b, copy)
+        a.label(unseen)
     a.tail_call(CTX, b.maps.jumps, Jump.ADMIT)
     b.lost(Lost.calls)
     a.ret(0)

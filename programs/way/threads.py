@@ -91,7 +91,7 @@ def _claim_slot(b: Body, have: str, missing: str) -> None:
     for place in (Call.call, Call.checked, Call.known, Call.used, Call.shards):
         a.st(CALL[place], 0)
     if b.options.light:
-        for place in (LightCall.registers, LightCall.timed, LightCall.brought):
+        for place in (LightCall.registers, LightCall.timed, LightCall.brought, LightCall.handled):
             a.st(CALL[place], 0)
     a.ja(have)
     if not b.kernel.tid_direct:

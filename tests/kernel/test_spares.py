@@ -63,3 +63,27 @@ def test_targets_that_change_during_a_call(form: Form, tmp_path: Path) -> None:
         if file.path == os.fsencode(place)
     ]
     assert rows == [(os.stat("/proc/self/ns/mnt").st_ino, 1, {"write": WRITES, "fsync": SYNCS})]
+
+
+def write_together(place: Path) -> None:
+    """Processes write to one file at the same time."""
+    program = "import os, sys; fd = os.open(sys.argv[1], os.O_WRONLY); [os.write(fd, b'x') for _ in range(20_000)]"
+    place.touch()
+    writers = [subprocess.Popen([sys.executable, "-c", program, str(place)]) for _ in range(4)]
+    assert [writer.wait() for writer in writers] == [0] * 4
+
+
+def test_threads_whose_stacks_have_one_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mark may be another thread's by the time that a copy looks at it: the call is dealt with for all that."""
+    monkeypatch.setattr("programs.way.stacks.STACKS", 1)
+    found = LIGHT.facts()
+    found = replace(found, kernel=replace(found.kernel, spares=3))
+    place = tmp_path / "file"
+    with Child(lambda _pause: write_together(place)) as child, Session(Settings(light=True), found) as session:
+        session.attach()
+        session.trace_process(child.pid, follow=True)
+        child.end()
+        profile = finished(session)
+    assert nothing_lost(profile)
+    (file,) = [file for file in profile.files if file.path == os.fsencode(place)]
+    assert (file.syscalls["write"].calls, file.bytes_written) == (80_000, 80_000)
