@@ -60,6 +60,22 @@ class Spool:
         self._end += len(raw)
         return True
 
+    def places(self) -> List[Tuple[int, int, int]]:
+        """Where its batches are: descriptor, offset, bytes. Raises OSError if there was no room on disk for one."""
+        if self._kept:
+            raise OSError("a part is in memory")
+        return self._batches
+
+    def adopt(self, pid: int, places: Sequence[Tuple[int, int, int]]) -> None:
+        """Append batches of another process, which has them where its `places` says. Raises OSError, and takes none."""
+        with contextlib.ExitStack() as stack:
+            opened = {}
+            for descriptor in {descriptor for descriptor, _, _ in places}:
+                opened[descriptor] = os.open(f"/proc/{pid}/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+                stack.callback(os.close, opened[descriptor])
+            self._batches += [(opened[descriptor], offset, size) for descriptor, offset, size in places]
+            self._files.push(stack.pop_all())
+
     def batches(self) -> Iterator[List[Part]]:
         """All of them. Raises OSError."""
         for descriptor, offset, size in self._batches:

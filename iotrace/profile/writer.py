@@ -13,7 +13,7 @@ import os
 import resource
 import sqlite3
 from types import TracebackType
-from typing import Any, Iterable, Iterator, List, Optional, Tuple, Type, Union
+from typing import Any, Iterable, Iterator, List, Optional, Sequence, Tuple, Type, Union
 
 from iotrace.atomic import PRIVATE, Hidden
 from iotrace.errors import Failure, UserError
@@ -99,6 +99,25 @@ class Writer:
         if len(self._parts) == _BATCH:
             self._spool.add(self._parts)
             self._parts = []
+
+    def apart(self) -> Writer:
+        """One for another process, forked from this one: what is added to it can be adopted here."""
+        return Writer(self.target)
+
+    def handed(self) -> Tuple[int, List[Tuple[int, int, int]]]:
+        """What `adopt` takes in another process, for as long as this one is there.
+
+        Raises OSError if some is in memory, as there was no room on disk.
+        """
+        if self._parts:
+            self._spool.add(self._parts)
+            self._parts = []
+        return self.added, self._spool.places()
+
+    def adopt(self, pid: int, added: int, places: Sequence[Tuple[int, int, int]]) -> None:
+        """Add what the process has added to its own. Raises OSError, and adds nothing."""
+        self._spool.adopt(pid, places)
+        self.added += added
 
     def add_file(self, file: FileStats) -> None:
         """Add a whole file, or one of its parts; parts are added in the order in which they were made.

@@ -178,17 +178,18 @@ class Collector:
 
         return find
 
-    def finish(self) -> Iterator[List[Records]]:
-        """Every file that is in the maps when tracing has ended, in the order in which files were first seen.
-
-        Of each the records of its rows: one, unless rows are apart by who does the I/O.
-        """
+    def ended(self) -> Tuple[List[int], Rest]:
+        """Every file that is in the maps when tracing has ended, in the order in which files were first seen; `take`
+        takes them."""
         rest = self.rest()
-        unnamed = self._unnamed()
-        for file_id, name in list(unnamed.items()):
+        for file_id, name in self._unnamed().items():
             self.unnamed += 1
             self._names.first[file_id] = name
-        for file_id in list(self._names.first):
+        return list(self._names.first), rest
+
+    def take(self, files: Iterable[int], rest: Rest) -> Iterator[List[Records]]:
+        """The records of each file, which is then forgotten: one, unless rows are apart by who does the I/O."""
+        for file_id in files:
             records = self.records(file_id, rest)
             self.forget(file_id, rest)
             if records:

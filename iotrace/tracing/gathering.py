@@ -168,6 +168,10 @@ class Gathering:
         if len(self._held) > ROOM:
             self._give(self._held.pop(next(iter(self._held))))
 
+    def drop(self) -> None:
+        """Give up what is still held: in a forked process, as the other one has it."""
+        self._held = {}
+
     def flush(self) -> None:
         """Keep what is still held."""
         held, self._held = self._held, {}

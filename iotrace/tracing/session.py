@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import os
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Dict, List, Optional, Sequence, Tuple, Type
 
@@ -24,9 +24,9 @@ from iotrace.profile.metrics import Header
 from iotrace.profile.parts import Part
 from iotrace.profile.runs import Run, host_name, new_id
 from iotrace.release import __version__
-from iotrace.tracing import eviction, inflight, losses
+from iotrace.tracing import eviction, halves, inflight, losses
 from iotrace.tracing.clock import Clock
-from iotrace.tracing.collector import Collector
+from iotrace.tracing.collector import Collector, Rest
 from iotrace.tracing.coverage import coverage, latency, whose
 from iotrace.tracing.fates import Fates
 from iotrace.tracing.gathering import Gathering
@@ -323,10 +323,52 @@ class Session:
         self._refused.read()  # before the collector reads how many there were
         if self._series is not None:
             self._series.finish()  # the same
-        for records in self._collector.finish():
-            self._gathering.take(records)
-        self._gathering.flush()
+        self._gather()
         return self.writer.finish(self._header(command, left, overhead or {}))
+
+    def _gather(self) -> None:
+        """Put all files that are left into the profile."""
+        files, rest = self._collector.ended()
+        with ExitStack() as stack:
+            helper, half = None, len(files) // 2
+            # What is known of intervals, and of who did the I/O, changes with each file that is taken.
+            if self._series is None and self._whose is None and halves.are_useful(len(files)):
+                with suppress(OSError):
+                    helper = stack.enter_context(halves.Helper(lambda: self._gather_apart(files[half:], rest)))
+            self._take(files if helper is None else files[:half], rest)
+            if helper is not None and not self._adopt(helper):
+                self._take(files[half:], rest)
+        self._gathering.flush()
+
+    def _take(self, files: List[int], rest: Rest) -> None:
+        for records in self._collector.take(files, rest):
+            self._gathering.take(records)
+
+    def _gather_apart(self, files: List[int], rest: Rest) -> Tuple[object, ...]:
+        """In a process of its own: what `_adopt` takes."""
+        self._gathering.drop()
+        self.writer = self.writer.apart()
+        self._clock.timed = self._clock.untimed = 0
+        self._take(files, rest)
+        self._gathering.flush()
+        told = self._clock.timed, self._clock.untimed, self._collector.buffered, list(self._unmatched)
+        return (*self.writer.handed(), *told)
+
+    def _adopt(self, helper: halves.Helper) -> bool:
+        """Take over what another process has made; whether it has made it."""
+        found = helper.result()
+        if found is None:
+            return False
+        added, places, timed, untimed, buffered, unmatched = found
+        try:
+            self.writer.adopt(helper.pid, added, places)
+        except OSError:
+            return False
+        self._clock.timed += timed
+        self._clock.untimed += untimed
+        self._collector.buffered |= buffered
+        self._unmatched = {glob: matches for glob, matches in self._unmatched.items() if glob in unmatched}
+        return True
 
     def _whereabouts(self) -> Whereabouts:
         from iotrace.tracing.whereabouts import Whereabouts  # noqa: PLC0415 - most files need not be asked for by path

@@ -165,7 +165,7 @@ def parts(collector: Collector, *, apart: bool = False) -> List[Part]:
     found: List[Part] = []
     gathering = Gathering(CLOCK, lambda _names: True, found.append)
     gathering.apart = apart
-    for rows in collector.finish():
+    for rows in collector.take(*collector.ended()):
         gathering.take(rows)
     gathering.flush()
     return found

@@ -118,7 +118,9 @@ def test_a_part_is_the_one_that_the_profile_would_have(counted: Counted) -> None
     taken = [part for part in counted.snapshots.take().parts.values() if part.path == b"/1"]
     counted.called(2, READ, 1)
     counted.changed()
-    assert taken == [file.part(CLOCK) for (file,) in counted.collector.finish() if file.name.path == b"/1"]
+    assert taken == [
+        file.part(CLOCK) for (file,) in counted.collector.take(*counted.collector.ended()) if file.name.path == b"/1"
+    ]
     assert '{"4096":1}' in taken[0].columns
 
 
