@@ -120,14 +120,19 @@ def test_streams_that_are_closed(place: Path, closed: str) -> None:
     observe.export(place / "p.iotrace")
 
 
+MANY = 60_000  # files, whose profile is written for a second at least
+
+
 def stopping(place: Path, times: int, pause: float) -> subprocess.CompletedProcess[bytes]:
     """A run that is told `times` more to end while it writes a large profile."""
-    words = run(place, "-q", files=20000, seconds=60)
+    words = run(place, "-q", files=MANY, seconds=60)
     tool = subprocess.Popen(words, stderr=subprocess.PIPE, cwd=place)
     until((place / "ready").exists)
-    tool.send_signal(signal.SIGTERM)
     children = Path(f"/proc/{tool.pid}/task/{tool.pid}/children")
-    until(lambda: tool.poll() is not None or not children.read_text().split())
+    before = set(children.read_text().split())
+    tool.send_signal(signal.SIGTERM)
+    # Until the command has ended: another process then makes a part of the profile.
+    until(lambda: tool.poll() is not None or not before & set(children.read_text().split()))
     for _ in range(times):
         time.sleep(pause)
         if tool.poll() is None:
@@ -139,7 +144,7 @@ def stopping(place: Path, times: int, pause: float) -> subprocess.CompletedProce
 def test_a_second_signal_while_the_profile_is_written(place: Path) -> None:
     ended = stopping(place, 1, 0.3)
     assert ended.returncode == 128 + signal.SIGTERM, "the command had it too"
-    assert files(place) == 20000
+    assert files(place) == MANY
 
 
 def test_one_signal_more_gives_the_profile_up(place: Path) -> None:
