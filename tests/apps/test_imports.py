@@ -16,7 +16,19 @@ pytestmark = needs.root
 
 OURS = {"asm", "iotrace", "programs", "pybpf"}
 # The rooms of a run that shows nothing, and those that the first screen at its end takes besides.
-TRACING = {"__main__", "atomic", "cli", "commands", "environment", "errors", "globs", "kernel", "places", "profile"}
+TRACING = {
+    "__main__",
+    "atomic",
+    "cli",
+    "commands",
+    "environment",
+    "errors",
+    "forked",
+    "globs",
+    "kernel",
+    "places",
+    "profile",
+}
 TRACING |= {"release", "starting", "streams", "text", "tracing", "untrusted"}
 SCREEN = {"findings", "views"}
 SLOW = {"asyncio", "concurrent", "email", "hashlib", "http", "importlib.metadata", "logging", "multiprocessing"}

@@ -44,7 +44,7 @@ def test_they_assemble_what_one_process_does() -> None:
 def test_one_that_dies_leaves_the_work_to_others(half: str) -> None:
     before = left()
     with Assemblers() as assemblers:
-        os.kill(assemblers._workers[half]._pid, signal.SIGKILL)
+        os.kill(assemblers._workers[half].pid, signal.SIGKILL)
         assemblers.ask(ORDER)
         answered = [other for other in plan.HALVES if assemblers.answer(other) is not None]
     assert answered == [other for other in plan.HALVES if other != half]
@@ -56,7 +56,7 @@ def test_a_plan_is_the_same_whoever_assembles_it() -> None:
     made = []
     with Assemblers() as helpers, Assemblers() as gone:
         for worker in gone._workers.values():
-            os.kill(worker._pid, signal.SIGKILL)
+            os.kill(worker.pid, signal.SIGKILL)
         for assemblers in (helpers, gone, None):
             planned = planning.make(ORDER.options, None, "", None, found, assemblers=assemblers)
             made.append((planned.form, planned.others()))
