@@ -41,7 +41,7 @@ def admit(b: Body, copy: int = 0) -> None:
     if copy:
         unknown = a.unique("not_noted")
         find_call(b, unknown)
-        unless_noted(b)
+        _unless_noted(b)
         a.label(unknown)
     admit_thread(b)
     a.label("admitted")
@@ -51,9 +51,11 @@ def admit(b: Body, copy: int = 0) -> None:
         a.stx(a.slot("task", U64), r0)
     if b.options.attach == "raw":
         reject_compat(b, "compat")
+    if copy:
+        _unless_noted(b)
 
 
-def unless_noted(b: Body) -> None:
+def _unless_noted(b: Body) -> None:
     """Jumps to "out" if the entry of CALL is noted: in a spare, that the kernel did not skip the program before it."""
     b.a.ldx(r1, CALL[Call.call])
     b.a.jne(r1, 0, "out")

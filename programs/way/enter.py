@@ -13,7 +13,7 @@ from programs.facts.kernel import Kernel, Options
 from programs.facts.maps import Maps
 from programs.facts.records import Call, OpenFile, OpenKey, Signature
 from programs.facts.signatures import KIND_MASK
-from programs.way.admit import admit, reject, unless_noted
+from programs.way.admit import admit, reject
 from programs.way.body import Body, begin, spare_name
 from programs.way.descriptors import read_namespace, resolve
 from programs.way.registers import CALL, CTX, FILE, KIND, NUMBER, POINTER, SIGNATURE
@@ -30,8 +30,6 @@ def raw_enter(kernel: Kernel, options: Options, maps: Maps, copy: int = 0) -> Pr
     a = b.a
     a.ldx(NUMBER, CTX[8], "system call number")
     admit(b, copy)
-    if copy:
-        unless_noted(b)
     _read_arguments(b)
     _note(b)
     reject(b)
@@ -44,8 +42,6 @@ def perf_enter(kernel: Kernel, options: Options, maps: Maps, arity: int, copy: i
     a = b.a
     a.ldx(NUMBER, CTX.u32(kernel.fields["sys_enter.nr"]), "system call number")
     admit(b, copy)
-    if copy:
-        unless_noted(b)
     for number in range(arity):
         a.ldx(r1, CTX.u64(kernel.fields["sys_enter.args"] + 8 * number))
         a.stx(b.argument(number), r1)
