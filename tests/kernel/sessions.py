@@ -99,7 +99,8 @@ class Child:
 
 @dataclass(frozen=True)
 class Form:
-    """A way in, the kernel whose abilities are acted out (None: this one's), and where calls under way are kept.
+    """A way in, the kernel whose abilities are acted out (None: this one's), where calls under way are kept, and copies
+    of programs (`Kernel.spares`).
 
     "light" is raw tracepoints without a program at the entry of data calls.
     """
@@ -107,6 +108,7 @@ class Form:
     attach: str
     kernel: Optional[Tuple[int, int]] = None
     tid_slots: Optional[int] = None
+    spares: int = 0
 
     def facts(self) -> facts.Facts:
         """This kernel's, less what the one acted out does not have."""
@@ -115,7 +117,7 @@ class Form:
         if self.tid_slots is not None:
             found = replace(found, kernel=replace(found.kernel, tid_slots=self.tid_slots, tid_direct=False))
         if self.kernel is None:
-            return found
+            return replace(found, kernel=replace(found.kernel, spares=self.spares)) if self.spares else found
         kernel = found.kernel
         older = Kernel(
             kernel.machine,

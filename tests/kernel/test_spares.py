@@ -8,13 +8,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from iotrace.tracing.session import Session, Settings
-from tests.kernel.sessions import LIGHT, PERF, RAW, Child, Form, finished, nothing_lost
+from tests.kernel.sessions import Form, file_of, nothing_lost
 
 WRITES, SYNCS, FORKS = 30_000, 2000, 1500
 
@@ -41,17 +39,11 @@ def work(place: Path) -> None:
     assert writer.returncode == 0
 
 
-@pytest.mark.parametrize("form", [RAW, PERF, LIGHT], ids=["raw", "perf", "light"])
-def test_targets_that_change_during_a_call(form: Form, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["raw", "perf", "light"])
+def test_targets_that_change_during_a_call(way: str, tmp_path: Path) -> None:
     """A copy that looked at the thread anew forgot the mount namespace of the call, which was another file's then."""
-    found = form.facts()
-    found = replace(found, kernel=replace(found.kernel, spares=3))
     place = tmp_path / "file"
-    with Child(lambda _pause: work(place)) as child, Session(Settings(**form.way, max_files=1024), found) as session:
-        session.attach()
-        session.trace_process(child.pid, follow=True)
-        child.end()
-        profile = finished(session)
+    profile = Form(way, spares=3).trace(lambda: work(place))
     assert nothing_lost(profile)
     rows = [
         (
@@ -76,14 +68,8 @@ def write_together(place: Path) -> None:
 def test_threads_whose_stacks_have_one_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mark may be another thread's by the time that a copy looks at it: the call is dealt with for all that."""
     monkeypatch.setattr("programs.way.stacks.STACKS", 1)
-    found = LIGHT.facts()
-    found = replace(found, kernel=replace(found.kernel, spares=3))
     place = tmp_path / "file"
-    with Child(lambda _pause: write_together(place)) as child, Session(Settings(light=True), found) as session:
-        session.attach()
-        session.trace_process(child.pid, follow=True)
-        child.end()
-        profile = finished(session)
+    profile = Form("light", spares=3).trace(lambda: write_together(place))
     assert nothing_lost(profile)
-    (file,) = [file for file in profile.files if file.path == os.fsencode(place)]
+    file = file_of(profile, place)
     assert (file.syscalls["write"].calls, file.bytes_written) == (80_000, 80_000)

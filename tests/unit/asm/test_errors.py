@@ -16,7 +16,6 @@ class Key(Layout):
 
 
 COUNTS = MapSpec("counts", MapType.ARRAY, U32, U64, 1)
-TAILS = MapSpec("tails", MapType.PROG_ARRAY, U32, U32, 4)
 
 
 def one_on_each_line(a: Assembler) -> None:
